@@ -1,0 +1,64 @@
+"""The only place that knows Numba's options.
+
+`rule` marks a pure scalar function, `stage` marks a function that loads, calls rules and stores one agent's row, `kernel`
+marks the loop around the stages that Python calls. All three are ordinary Python functions under the CUDA simulator
+(NUMBA_ENABLE_CUDASIM=1), where device code runs interpreted.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numba
+import numpy as np
+
+f32 = np.float32
+i32 = np.int32
+u32 = np.uint32
+
+SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") == "1"
+
+_PACKAGE = Path(__file__).parent
+_KERNEL_SOURCES = ("config.py", "declare.py", "jit.py", "layout.py", "state.py", "roads/tables.py", "sim/*.py", "backend/*.py")
+
+
+def source_hash() -> str:
+    """Hash of every file that takes part in a kernel.
+
+    Numba's cache key covers the kernel's own file only: an edit of a rule in another file would run the old machine code.
+    With this hash in the kernel's name, the name of the cache entry changes with every edit.
+    """
+    digest = hashlib.sha256(numba.__version__.encode())
+    for pattern in _KERNEL_SOURCES:
+        for path in sorted(_PACKAGE.glob(pattern)):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+SOURCE_HASH = source_hash()
+
+
+def rule(function: Callable) -> Callable:
+    """Numbers in, numbers out. Always inlined: what lets LLVM vectorise the loops of the stages that call it."""
+    if SIMULATED:
+        return function
+    return numba.njit(function, error_model="numpy", forceinline=True)
+
+
+def stage(function: Callable) -> Callable:
+    """One concept for agent `a` of world `w`: loads, calls rules, stores. Writes only row (w, a)."""
+    if SIMULATED:
+        return function
+    return numba.njit(function, error_model="numpy")
+
+
+def kernel(function: Callable) -> Callable:
+    """A loop over worlds, compiled once and cached on disk; releases the GIL so that threads may share the worlds."""
+    if SIMULATED:
+        return function
+    function.__qualname__ = f"{function.__qualname__}_{SOURCE_HASH}"
+    try:
+        return numba.njit(function, error_model="numpy", nogil=True, cache=True)
+    except RuntimeError:  # Numba found no directory it may write its cache to: compile in every process instead.
+        return numba.njit(function, error_model="numpy", nogil=True)
