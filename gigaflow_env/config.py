@@ -24,6 +24,7 @@ class Config:
     dt: float = value(0.3, "s", "time step (A)")
     max_steps: int = value(1200, "steps", "an agent's episode is truncated after this many (A)")
     world_steps: int = value(1200, "steps", "a world ends after this many: its agents are truncated, its lights drawn anew (A)")
+    world_stagger: float = value(1.0, "share", "first ends of the worlds are spread over this share of world_steps (D)")
     agents_per_world: int = value(64, "agents", "rows of one world (D: the paper draws 1-150)")
     on_crash: str = value("respawn", "", "collision or off-road: `respawn` ends the episode, `continue` only costs reward (C)")
     on_route_done: str = value("new_route", "", "final goal reached: `new_route` goes on, `respawn` ends the episode (D)")

@@ -12,6 +12,17 @@ from gigaflow_env.declare import array, number
 
 i32 = np.int32
 
+CELL = 4.0
+"""[m] Size of the cells in which quads are looked up: 9 quads a cell on average, 20 with the margin."""
+EDGE_CELL = 8.0
+"""[m] Size of the cells in which road edges are looked up: 2-4 edges a cell."""
+ROW_QUADS = 4
+"""Quads that share one row of the Nearby tables: a list is at most 2 m off its place, and a quarter of the memory."""
+LANE_CHANGE_COST = 5.0
+"""[m] Way that a lane change adds to a route. Ours: routes shall not change lanes without reason."""
+UNREACHABLE = 1e9
+"""[m] Way to a lane to which no route leads."""
+
 
 class Section(NamedTuple):
     """A cross-section of a lane, about every metre. Quad k lies between sections k and k + 1 of one lane: the convex

@@ -1,0 +1,1 @@
+"""Backends: the loops around the stages."""

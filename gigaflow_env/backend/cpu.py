@@ -1,0 +1,183 @@
+"""The CPU backend: the stages in their order, a range of worlds per thread.
+
+No OpenMP: its barrier spins on shared cores (seven times slower than serial) and kills forked workers. A kernel over a range of worlds
+releases the GIL, and a small pool of our own threads takes the ranges. Worlds don't touch each other: results are
+bit-equal for any number of threads.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from gigaflow_env.jit import f32, i32, kernel
+from gigaflow_env.sim.chance import STAGGER, draws
+from gigaflow_env.sim.collision import collide, leave_road, run_light
+from gigaflow_env.sim.dynamics import move
+from gigaflow_env.sim.goals import arrive
+from gigaflow_env.sim.lanes import locate
+from gigaflow_env.sim.lights import schedule, switch
+from gigaflow_env.sim.observe import blank, look, watch
+from gigaflow_env.sim.reset import enter, propose, settle
+from gigaflow_env.sim.rewards import score
+from gigaflow_env.state import ENDED, LIVE, WAITING
+
+SAME_STEP, NEXT_STEP, DISABLED = range(3)
+"""When a row whose episode ended starts anew: in the same step, in the next one, or when `reset` is called for it."""
+
+RESET_ATTEMPTS = 64
+"""Rounds in which a reset looks for places: with every agent waiting at once there are more conflicts than in a step."""
+
+
+@kernel
+def drive(
+    begin, end, mode, actions,
+    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, network, grid, nearby, p,
+):  # fmt: skip
+    """Worlds begin .. end-1 live one step, from the action to the reward."""
+    agents = rows.status.shape[1]
+    for w in range(begin, end):
+        clock.tick[w] += i32(1)
+        if mode == NEXT_STEP:
+            for a in range(agents):
+                if rows.status[w, a] == ENDED:
+                    rows.status[w, a] = WAITING
+        for a in range(agents):
+            move(w, a, actions, rows, pose, motion, body, p)
+        for a in range(agents):
+            locate(w, a, clock, rows, pose, goals, network, grid, place)
+        for a in range(agents):
+            collide(w, a, rows, pose, motion, body, events)
+        for a in range(agents):
+            leave_road(w, a, clock, rows, pose, body, network, grid, events)
+        for a in range(agents):
+            run_light(w, a, rows, pose, body, place, lights, network, nearby, events)
+        for a in range(agents):
+            arrive(w, a, clock, rows, pose, motion, wishes, network, events, goals, place, p)
+        for a in range(agents):
+            score(w, a, clock, rows, motion, place, wishes, events, outcome, goals, p)
+        clock.step[w] += i32(1)
+
+
+@kernel
+def renew(
+    begin, end, mode, attempts,
+    clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, network, p,
+):  # fmt: skip
+    """Worlds and agents whose time is over start anew; lights switch. An agent that finds no place in `attempts` rounds waits."""
+    agents = rows.status.shape[1]
+    for w in range(begin, end):
+        if clock.step[w] >= p.world_steps:
+            clock.step[w] = 0
+        if clock.step[w] == 0:
+            for k in range(network.maps[clock.map[w]].lights):
+                schedule(w, k, clock, network, lights, p)
+        if clock.tick[w] == 0:
+            # Worlds begin at different ages, so that they do not all end, and start anew, in one step.
+            age, _, _, _ = draws(clock.seed, w, 0, 0, STAGGER, 0)
+            clock.step[w] = i32(age * p.world_stagger * f32(p.world_steps))
+        for k in range(network.maps[clock.map[w]].lights):
+            switch(w, k, clock, lights, p)
+        if mode == SAME_STEP:
+            for a in range(agents):
+                if rows.status[w, a] == ENDED:
+                    rows.status[w, a] = WAITING
+        for attempt in range(attempts):
+            waiting = False
+            for a in range(agents):
+                waiting = waiting or rows.status[w, a] == WAITING
+            if not waiting:
+                break
+            for a in range(agents):
+                propose(w, a, attempt, clock, rows, network, proposal, p)
+            for a in range(agents):
+                settle(w, a, rows, pose, motion, body, proposal, p)
+            for a in range(agents):
+                enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal, network, p)
+
+
+@kernel
+def show(
+    begin, end, only_ended, obs, starts,
+    clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, network, nearby, p,
+):  # fmt: skip
+    """Observations of all rows, zeros where there is no agent; or only of the rows whose episode has just ended."""
+    for w in range(begin, end):
+        for a in range(rows.status.shape[1]):
+            status = rows.status[w, a]
+            if only_ended and status != ENDED:
+                continue
+            outcome.active[w, a] = status == LIVE
+            if status == LIVE or status == ENDED:
+                watch(w, a, rows, pose, near, p)
+                look(w, a, obs, starts, clock, pose, motion, body, place, goals, wishes, lights, near, network, nearby, p)
+            else:
+                blank(w, a, obs)
+
+
+def step(begin, end, mode, actions, obs, final_obs, starts, state, roads, p):
+    """One step of worlds begin .. end-1."""
+    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, proposal, near = state
+    network, grid, nearby = roads.network, roads.grid, roads.nearby
+    drive(
+        begin, end, mode, actions,
+        clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, network, grid, nearby, p,
+    )  # fmt: skip
+    if mode == SAME_STEP:
+        # Before renew: the last observation of an episode shows the world in which it ended.
+        show(
+            begin, end, True, final_obs, starts,
+            clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, network, nearby, p,
+        )  # fmt: skip
+    # Before the last show: an agent that starts anew must not be seen at its old place.
+    renew(
+        begin, end, mode, p.spawn_attempts,
+        clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, network, p,
+    )  # fmt: skip
+    show(
+        begin, end, False, obs, starts,
+        clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, network, nearby, p,
+    )  # fmt: skip
+
+
+def reset(begin, end, obs, starts, state, roads, p):
+    """Find places for the waiting rows of worlds begin .. end-1, and show all."""
+    clock, rows, pose, motion, body, place, goals, wishes, _, outcome, lights, proposal, near = state
+    renew(
+        begin, end, DISABLED, RESET_ATTEMPTS,
+        clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, roads.network, p,
+    )  # fmt: skip
+    show(
+        begin, end, False, obs, starts,
+        clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, roads.network, roads.nearby, p,
+    )  # fmt: skip
+
+
+class Pool:
+    """Worker threads for ranges of worlds. Made at first use and anew in a forked process, where threads don't survive."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._process = 0
+        self._workers: ThreadPoolExecutor | None = None
+
+    def run(self, function: Callable, worlds: int, *args: Any) -> None:
+        """Call `function(begin, end, *args)` for ranges that cover all worlds; the caller's thread takes the first."""
+        parts = min(self.threads, worlds)
+        bounds = [worlds * part // parts for part in range(parts + 1)]
+        if parts > 1 and self._process != os.getpid():
+            self._process, self._workers = os.getpid(), ThreadPoolExecutor(self.threads - 1, "gigaflow")
+        others = [self._workers.submit(function, *pair, *args) for pair in zip(bounds[1:-1], bounds[2:], strict=True)]
+        function(bounds[0], bounds[1], *args)
+        for other in others:
+            other.result()
+
+    def close(self) -> None:
+        if self._workers is not None and self._process == os.getpid():
+            self._workers.shutdown()
+        self._workers, self._process = None, 0
+
+
+def default_threads() -> int:
+    """The processors which this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

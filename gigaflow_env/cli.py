@@ -1,0 +1,180 @@
+"""The command `gigaflow-env`: the shipped towns, a look at any map, imports and the benchmark.
+
+Each command is a frozen dataclass: its fields are the arguments, its docstring the help, its `run` what it does.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, subcommand
+
+from gigaflow_env.render.extra import MissingExtra
+from gigaflow_env.roads import RoadMap, load, save, shipped, summary
+
+USER_ERRORS = (ValueError, OSError, MissingExtra)
+"""What a user can cause and mend; MapError is a ValueError. Anything else is a defect and keeps its traceback."""
+
+
+@dataclass(frozen=True)
+class Maps:
+    """List the towns that come with the package."""
+
+    json: bool = False
+    """Print a JSON list."""
+
+    def run(self) -> None:
+        towns = [summary(load(path)) for path in shipped().values()]
+        if self.json:
+            _print_json(towns)
+            return
+        header = ("name", "lane-km", "lanes", "lights", "licence", "description")
+        rows = [
+            (t["name"], f"{t['lane_km']:.2f}", str(t["lanes"]), str(t["traffic_lights"]), t["licence"], t["source"])
+            for t in towns
+        ]
+        _print_table([header, *rows], right=(1, 2, 3))
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """Say what a map holds, and draw it."""
+
+    file: Annotated[Positional[str], arg(metavar="FILE")]
+    """A map file, or the name of a shipped town."""
+    json: bool = False
+    """Print a JSON object."""
+    png: Path | None = None
+    """Draw the map into this file."""
+
+    def run(self) -> None:
+        road_map = find_map(self.file)
+        facts = summary(road_map)
+        if self.png is not None:
+            from gigaflow_env.render import draw_map
+
+            draw_map(road_map, self.png)
+        if self.json:
+            _print_json(facts)
+        else:
+            _print_table([(name, _readable(fact)) for name, fact in facts.items()])
+
+
+@dataclass(frozen=True)
+class Import:
+    """Read a map of any supported format and write it as .lanes.json."""
+
+    file: Annotated[Positional[str], arg(metavar="FILE")]
+    """The map to read."""
+    output: Annotated[Path, arg(aliases=["-o"])]
+    """The file to write, *.lanes.json."""
+
+    def run(self) -> None:
+        road_map = find_map(self.file)
+        save(road_map, self.output)
+        facts = summary(road_map)
+        print(f"{self.output}: {facts['lane_km']:.2f} lane-km, {facts['lanes']} lanes, {facts['traffic_lights']} lights")
+
+
+@dataclass(frozen=True)
+class MapCommand:
+    """Inspect or import a map."""
+
+    command: Annotated[Inspect, subcommand("inspect")] | Annotated[Import, subcommand("import")]
+
+    def run(self) -> None:
+        self.command.run()
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Measure how many agent-steps per second the simulator makes."""
+
+    map: str = "loop"
+    """A shipped town or a map file."""
+    preset: str = "paper"
+    """Configuration: `paper` or `laptop`."""
+    agents_per_world: int | None = None
+    """Agents in each world; the preset's number by default."""
+    num_envs: int = 4096
+    """Agents altogether."""
+    threads: int | None = None
+    """CPU threads; all cores by default."""
+    steps: int = 200
+    """Steps that are timed."""
+    json: bool = False
+    """Print a JSON object."""
+
+    def run(self) -> None:
+        from gigaflow_env import bench  # here: it compiles kernels
+
+        facts = bench.run(
+            map=self.map,
+            preset=self.preset,
+            agents_per_world=self.agents_per_world,
+            num_envs=self.num_envs,
+            threads=self.threads,
+            steps=self.steps,
+        )
+        if self.json:
+            _print_json(facts)
+        else:
+            _print_table([(name, _readable(fact)) for name, fact in facts.items()])
+
+
+Command = (
+    Annotated[Maps, subcommand("maps")] | Annotated[MapCommand, subcommand("map")] | Annotated[Bench, subcommand("bench")]
+)
+
+
+def find_map(name: str) -> RoadMap:
+    """The shipped town of that name, or else the map in that file. Raises FileNotFoundError where it is neither."""
+    towns = shipped()
+    if name in towns:
+        return load(towns[name])
+    if not Path(name).is_file():
+        raise FileNotFoundError(f"no map {name!r}: it is no file and none of the shipped towns ({', '.join(towns) or 'none'})")
+    return load(name)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command in `argv` (default: the process's arguments). Returns the exit status: 0, or 2 after a user's error."""
+    command: Any = tyro.cli(
+        Command,
+        args=argv,
+        prog="gigaflow-env",
+        description="GIGAFLOW's driving simulator: maps and benchmarks.",
+        config=(OmitSubcommandPrefixes, OmitArgPrefixes, FlagCreatePairsOff),
+    )
+    try:
+        command.run()
+    except USER_ERRORS as error:
+        print(f"gigaflow-env: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _print_json(facts: Any) -> None:
+    print(json.dumps(facts, indent=2, allow_nan=False))
+
+
+def _readable(fact: Any) -> str:
+    if isinstance(fact, bool):
+        return "yes" if fact else "no"
+    if isinstance(fact, float):
+        return f"{fact:.6g}"
+    if isinstance(fact, (tuple, list)):
+        return ", ".join(map(_readable, fact))
+    return str(fact)
+
+
+def _print_table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
+    """Plain columns, two spaces apart; the columns in `right` are flush right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [c.rjust(w) if k in right else c.ljust(w) for k, (c, w) in enumerate(zip(row, widths, strict=True))]
+        print("  ".join(cells).rstrip())

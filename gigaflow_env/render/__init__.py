@@ -1,0 +1,8 @@
+"""Pictures of maps and worlds, and videos. Importing this is light: the drawing libraries load with the first picture."""
+
+from gigaflow_env.render.extra import MissingExtra
+from gigaflow_env.render.mapview import draw_map
+from gigaflow_env.render.topview import RoadPicture, Scene, View, draw, road_picture
+from gigaflow_env.render.video import write_video
+
+__all__ = ["MissingExtra", "RoadPicture", "Scene", "View", "draw", "draw_map", "road_picture", "write_video"]

@@ -1,0 +1,48 @@
+"""A lane as a strip of asphalt: its sides, its short pieces, and which pieces pass over which."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import shapely
+
+PIECE = 10
+"""Cross-sections are about 1 m apart, pieces so about 10 m long: short enough to have one height."""
+CLEARANCE = 2.5
+"""[m] A piece this far above another one crosses it on a bridge."""
+
+
+def sides(
+    x: np.ndarray, y: np.ndarray, cos: np.ndarray, sin: np.ndarray, half_width: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Left and right border [m] of a lane from its cross-sections (n,): two arrays (n, 2)."""
+    centre = np.stack([x, y], axis=-1)
+    across = np.stack([-sin * half_width, cos * half_width], axis=-1)
+    return centre + across, centre - across
+
+
+def pieces(sections: int) -> list[slice]:
+    """Slices that cut `sections` cross-sections into pieces; neighbours share their common section."""
+    return [slice(k, min(k + PIECE, sections - 1) + 1) for k in range(0, sections - 1, PIECE)]
+
+
+def outline(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Polygon (2n, 2) between two borders (n, 2)."""
+    return np.concatenate([left, right[::-1]])
+
+
+def levels(outlines: Sequence[np.ndarray], heights: np.ndarray) -> np.ndarray:
+    """How many pieces lie under each other at most: (pieces,) int, 0 on the ground, 1 on a bridge, 2 on a bridge over it.
+
+    `outlines`: polygons (n, 2) [m]; `heights`: (pieces,) [m]. Painted by rising level, bridges cover what they cross.
+    """
+    polygons = shapely.buffer([shapely.Polygon(points) for points in outlines], 0.0)  # also mends folded inner curves
+    upper, lower = shapely.STRtree(polygons).query(polygons, predicate="intersects")
+    bridge = heights[upper] - heights[lower] > CLEARANCE
+    upper, lower = upper[bridge], lower[bridge]
+    level = np.zeros(len(outlines), np.int64)
+    while True:
+        raised = level.copy()
+        np.maximum.at(raised, upper, level[lower] + 1)
+        if (raised == level).all():
+            return level
+        level = raised

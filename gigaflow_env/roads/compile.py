@@ -1,0 +1,267 @@
+"""The compiler: RoadMap -> Roads, the tables which the kernels read."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from gigaflow_env.declare import record
+from gigaflow_env.roads.border import Strips, trace
+from gigaflow_env.roads.cache import fetch, keep, path_for
+from gigaflow_env.roads.cells import Cells, compress, touched
+from gigaflow_env.roads.join import join
+from gigaflow_env.roads.nearby import Sizes, lists
+from gigaflow_env.roads.routes import routes
+from gigaflow_env.roads.source import HEADING, WIDTH, Lane, MapError, RoadMap, X, Y, Z, sample, validate
+from gigaflow_env.roads.tables import (
+    CELL,
+    EDGE_CELL,
+    ROW_QUADS,
+    Grid,
+    LaneRow,
+    MapRow,
+    Network,
+    Roads,
+    Section,
+    StopRow,
+)
+
+SPACING = 1.0
+"""[m] Length of a quad. Source: arXiv 2502.03349 (A)."""
+MARGIN = 2.0
+"""[m] A cell lists the quads that come so near to it: what stands beside the road finds its lane, too."""
+START_LENGTH = 4.0
+"""[m] of lane that is left where an agent may start. Ours."""
+START_WIDTH = 2.4
+"""[m] Width of lane where an agent may start. Ours: 0.3 m more than the widest car."""
+START_SHARE = 8.0
+"""[m] of start places per agent: a car and the gap to the next one. Ours."""
+SAME_LINE = 0.5
+"""[m] Connectors that start so near to each other share a stop line."""
+
+CURVATURE, S = 5, 6
+"""Columns that `sample` gives besides those of Lane.line."""
+
+
+def compile(
+    maps: RoadMap | Sequence[RoadMap],
+    *,
+    lane_spacing: float = 40.0,
+    lane_count: int = 80,
+    boundary_count: int = 80,
+    stop_count: int = 5,
+    cache: bool = True,
+) -> Roads:
+    """Kernel tables of one or several maps, in the order given.
+
+    lane_spacing: distance of lane samples [m]; the counts are the lengths of the neighbour lists. With `cache` each map's
+    tables are kept in the user's cache directory (see `cache.directory`), and found there the next time.
+
+    Raises MapError where a map is not consistent or has no place to start from, ValueError for arguments out of range.
+    """
+    maps = [maps] if isinstance(maps, RoadMap) else list(maps)
+    if not maps:
+        raise ValueError("maps is empty: compile needs at least one RoadMap")
+    if not (lane_spacing > 0 and math.isfinite(lane_spacing)):
+        raise ValueError(f"lane_spacing={lane_spacing}: must be above 0")
+    sizes = Sizes(float(lane_spacing), int(lane_count), int(boundary_count), int(stop_count))
+    for name, low in (("lane_count", 1), ("boundary_count", 1), ("stop_count", 0)):
+        if getattr(sizes, name) < low:
+            raise ValueError(f"{name}={getattr(sizes, name)}: must be at least {low}")
+    return join([_cached(road_map, sizes) if cache else _compile(road_map, sizes) for road_map in maps])
+
+
+def capacity(roads: Roads, map_index: int) -> int:
+    """How many agents can start on a map: one every START_SHARE metres of the lanes where agents may start."""
+    row, network = roads.network.maps[map_index], roads.network
+    starts = network.starts[row["starts_at"] : row["starts_at"] + row["starts"]]
+    return int(network.lanes["step"][network.sections["lane"][starts]].sum(dtype=np.float64) / START_SHARE)
+
+
+def _cached(road_map: RoadMap, sizes: Sizes) -> Roads:
+    path = path_for(road_map, sizes)
+    roads = fetch(path)
+    if roads is None:
+        roads = _compile(road_map, sizes)
+        keep(roads, path)
+    return roads
+
+
+def _compile(road_map: RoadMap, sizes: Sizes) -> Roads:
+    """Tables of one map."""
+    validate(road_map)
+    kinds = sorted(road_map.lanes.values(), key=lambda lane: lane.kind != "driving")  # stable: driving lanes first
+    driving = [lane for lane in kinds if lane.kind == "driving"]
+    lines = [sample(lane.line, SPACING) for lane in kinds]
+    knots = np.concatenate(lines)[:, [X, Y, Z]]
+    origin = np.round((knots.min(axis=0) + knots.max(axis=0)) / 2)
+    for line in lines:
+        line[:, [X, Y, Z]] -= origin
+
+    sections = _sections(lines[: len(driving)])
+    lanes, successors = _lanes(road_map, driving, lines)
+    starts = _starts(sections, lanes)
+    if len(starts) == 0:
+        raise MapError(
+            f"map {road_map.name!r} has no place to start from: outside junctions no driving lane is at least "
+            f"{START_LENGTH} m long and {START_WIDTH} m wide"
+        )
+    lights = sorted(signal.id for signal in road_map.signals.values() if signal.kind == "light")
+    stops = _stops(driving, sections, lanes, lights)
+    strips = _strips(lines)
+    links = np.repeat(np.arange(len(lanes)), lanes["successors"])
+    border = trace(strips, np.column_stack([links, successors]))
+
+    corners = np.concatenate([strips.left, strips.right])[:, :2]
+    low = np.floor(corners.min(axis=0) - 2 * MARGIN)
+    columns, rows = np.ceil((corners.max(axis=0) + 2 * MARGIN - low) / CELL).astype(int).tolist()
+    cells = Cells(float(low[0]), float(low[1]), CELL, columns, rows)
+    grid = _grid(sections, lanes, border.edges, cells)
+
+    maps = np.zeros(1, record(MapRow))
+    maps[0] = (0, len(lanes), 0, len(starts), 0, 0, 0, len(lights), *low, columns, rows, 0, 0)
+    network = Network(
+        maps,
+        sections,
+        lanes,
+        successors,
+        starts,
+        routes(lanes, successors),
+        stops,
+        _groups(road_map, lights),
+    )
+    return Roads(network, grid, lists(sections, lanes, stops, border.points, sizes), (road_map.name,), origin[None])
+
+
+def _sections(lines: list[np.ndarray]) -> np.ndarray:
+    every = np.concatenate(lines)
+    sections = np.zeros(len(every), record(Section))
+    sections["x"], sections["y"], sections["z"] = every[:, [X, Y, Z]].T
+    sections["cos"], sections["sin"] = np.cos(every[:, HEADING]), np.sin(every[:, HEADING])
+    sections["half_width"], sections["curvature"] = every[:, WIDTH] / 2, every[:, CURVATURE]
+    sections["lane"] = np.repeat(np.arange(len(lines)), [len(line) for line in lines])
+    return sections
+
+
+def _strips(lines: list[np.ndarray]) -> Strips:
+    every = np.concatenate(lines)
+    heading, zero = every[:, HEADING], np.zeros(len(every))
+    across = np.column_stack([-np.sin(heading), np.cos(heading), zero]) * every[:, [WIDTH]] / 2
+    middle = every[:, [X, Y, Z]]
+    return Strips(middle + across, middle - across, np.cumsum([0, *map(len, lines)]))
+
+
+def _lanes(road_map: RoadMap, driving: list[Lane], lines: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """LaneRows and the successors that they point to."""
+    number = {lane.id: k for k, lane in enumerate(driving)}
+    sections = np.array([len(line) for line in lines[: len(driving)]])
+    rows = np.zeros(len(driving), record(LaneRow))
+    rows["first"] = np.cumsum(sections) - sections
+    rows["quads"] = sections - 1
+    rows["length"] = [line[-1, S] for line in lines[: len(driving)]]
+    rows["step"] = rows["length"] / rows["quads"]
+    rows["speed"] = [lane.speed for lane in driving]
+    rows["left"] = [-1 if lane.left is None else number[lane.left] for lane in driving]
+    rows["right"] = [-1 if lane.right is None else number[lane.right] for lane in driving]
+    rows["bundle"], rows["order"] = _bundles(road_map, driving, rows["left"], rows["right"])
+    rows["successors"] = [len(lane.successors) for lane in driving]
+    rows["successors_at"] = np.cumsum(rows["successors"]) - rows["successors"]
+    rows["junction"] = [lane.junction is not None for lane in driving]
+    rows["local"] = np.arange(len(driving))
+    lists = -(-rows["quads"] // ROW_QUADS)
+    rows["nearby_at"] = np.cumsum(lists) - lists
+    return rows, np.array([number[other] for lane in driving for other in lane.successors], np.int32)
+
+
+def _bundles(
+    road_map: RoadMap, driving: list[Lane], left: np.ndarray, right: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bundle of each lane and its place in it, counted from the right."""
+    beside: list[list[tuple[int, int]]] = [[] for _ in driving]
+    for others, step in ((left, 1), (right, -1)):
+        for a in np.flatnonzero(others >= 0):
+            beside[a].append((others[a], step))
+            beside[others[a]].append((a, -step))
+    bundle, order = np.full(len(driving), -1), np.zeros(len(driving), int)
+    for first in range(len(driving)):
+        if bundle[first] >= 0:
+            continue
+        members = [first]
+        bundle[first] = bundle.max() + 1
+        for a in members:  # grows while we go
+            for b, step in beside[a]:
+                if bundle[b] < 0:
+                    bundle[b], order[b] = bundle[first], order[a] + step
+                    members.append(b)
+                elif order[b] != order[a] + step:
+                    raise MapError(
+                        f"map {road_map.name!r}: the lane changes from {driving[first].id!r} on are contradictory: "
+                        f"{driving[b].id!r} can't be both {order[b]} and {order[a] + step} lanes to the left of it"
+                    )
+        order[members] -= order[members].min()
+    return bundle, order
+
+
+def _starts(sections: np.ndarray, lanes: np.ndarray) -> np.ndarray:
+    """First sections of the quads where agents may start."""
+    quads = _quads(lanes)
+    lane = lanes[sections["lane"][quads]]
+    left = (lane["first"] + lane["quads"] - quads) * lane["step"]
+    width = 2 * np.minimum(sections["half_width"][quads], sections["half_width"][quads + 1])
+    tolerance = 1e-4
+    wide, long = width >= START_WIDTH - tolerance, left >= START_LENGTH - tolerance
+    return quads[wide & long & (lane["junction"] == 0)].astype(np.int32)
+
+
+def _quads(lanes: np.ndarray) -> np.ndarray:
+    """First sections of all quads."""
+    return np.concatenate([np.arange(row["first"], row["first"] + row["quads"]) for row in lanes])
+
+
+def _stops(driving: list[Lane], sections: np.ndarray, lanes: np.ndarray, lights: list[str]) -> np.ndarray:
+    """StopRows: one per light and place, as wide as the widest lane that starts there."""
+    number = {light: k for k, light in enumerate(lights)}
+    stops: list[tuple] = []
+    for lane, row in zip(driving, lanes, strict=True):
+        if lane.signal not in number:
+            continue
+        start, light = sections[row["first"]], number[lane.signal]
+        for k, stop in enumerate(stops):
+            near = math.hypot(stop[0] - start["x"], stop[1] - start["y"], stop[2] - start["z"]) < SAME_LINE
+            if near and stop[6] == light and stop[3] * start["cos"] + stop[4] * start["sin"] > 0.9:
+                stops[k] = (*stop[:5], max(stop[5], start["half_width"]), light)
+                break
+        else:
+            stops.append((*(start[name] for name in ("x", "y", "z", "cos", "sin", "half_width")), light))
+    return np.array(stops, record(StopRow))
+
+
+def _groups(road_map: RoadMap, lights: list[str]) -> np.ndarray:
+    """Number of the group of each light. A light without group is a group of its own."""
+    keys = [(road_map.signals[light].group, "" if road_map.signals[light].group else light) for light in lights]
+    number = {key: k for k, key in enumerate(sorted(set(keys)))}
+    return np.array([number[key] for key in keys], np.int32)
+
+
+def _grid(sections: np.ndarray, lanes: np.ndarray, edges: np.ndarray, cells: Cells) -> Grid:
+    middle = np.column_stack([sections["x"], sections["y"]]).astype(np.float64)
+    across = np.column_stack([-sections["sin"], sections["cos"]]) * sections["half_width"][:, None]
+    ends = np.stack([middle - across, middle + across])
+    low, high = ends.min(axis=0), ends.max(axis=0)
+    quads = _quads(lanes)
+    item, cell = touched(
+        cells, np.minimum(low[quads], low[quads + 1]) - MARGIN, np.maximum(high[quads], high[quads + 1]) + MARGIN
+    )
+    quads_at, entries = compress(cells, item, cell)
+
+    large = Cells(cells.x, cells.y, EDGE_CELL, -(-cells.columns // 2), -(-cells.rows // 2))
+    first = np.column_stack([edges["x1"], edges["y1"]]).astype(np.float64)
+    last = np.column_stack([edges["x2"], edges["y2"]]).astype(np.float64)
+    item, cell = touched(large, np.minimum(first, last), np.maximum(first, last))
+    # Both boxes touch; segment and cell touch if the cell's centre is no further from the line than its corners reach.
+    centre = np.column_stack([cell % large.columns, cell // large.columns]) * EDGE_CELL + EDGE_CELL / 2 + [large.x, large.y]
+    along, to = (last - first)[item], centre - first[item]
+    reach = EDGE_CELL / 2 * abs(along).sum(axis=1)
+    touch = abs(along[:, 0] * to[:, 1] - along[:, 1] * to[:, 0]) <= reach
+    edges_at, edge = compress(large, item[touch], cell[touch])
+    return Grid(quads_at.astype(np.int32), quads[entries].astype(np.int32), edges_at.astype(np.int32), edges[edge])

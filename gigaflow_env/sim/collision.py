@@ -1,0 +1,160 @@
+"""Collision with other agents, with the edge of the road, and with red lights."""
+
+from gigaflow_env.jit import f32, i32, rule, stage
+from gigaflow_env.roads.tables import EDGE_CELL, ROW_QUADS
+from gigaflow_env.sim.geometry import (
+    HALF,
+    LEVEL_GAP,
+    ZERO,
+    boxes_overlap,
+    clip,
+    into_frame,
+    segment_hits_box,
+    segments_cross,
+)
+from gigaflow_env.state import LIVE, RED
+
+_EDGE_CELL = f32(EDGE_CELL)
+
+
+@rule
+def corners_hit(x, y, cos, sin, old_x, old_y, old_cos, old_sin, length, width, half_length, half_width):
+    """Whether a corner of a moving box crosses the box around the origin. Pose and old pose are in that box's moving frame."""
+    hit = False
+    for corner in range(4):
+        ahead = length if corner < 2 else -length
+        left = width if corner % 2 == 0 else -width
+        hit = hit or segment_hits_box(
+            old_x + ahead * old_cos - left * old_sin, old_y + ahead * old_sin + left * old_cos,
+            x + ahead * cos - left * sin, y + ahead * sin + left * cos, half_length, half_width,
+        )  # fmt: skip
+    return hit
+
+
+@rule
+def relative(x, y, cos, sin, other_x, other_y, other_cos, other_sin):
+    """Pose of another in the frame of (x, y, cos, sin): (ahead, left, cos, sin)."""
+    ahead, left = into_frame(other_x - x, other_y - y, cos, sin)
+    c, s = into_frame(other_cos, other_sin, cos, sin)
+    return ahead, left, c, s
+
+
+@stage
+def boxes_met(w, a, b, pose, body):
+    """Whether the boxes of agents a and b met on their way through the step.
+
+    Source: arXiv 2502.03349, App. A.5: in the moving frame of one box the corners of the other draw straight segments, which
+    are tested against the resting box; then the other way round. Differs: boxes that overlap at the end of the step are hit too,
+    so that a cross without a corner inside isn't missed.
+    """
+    ax, ay, ac, as_ = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a]
+    bx, by, bc, bs = pose.x[w, b], pose.y[w, b], pose.cos[w, b], pose.sin[w, b]
+    ax0, ay0, ac0, as0 = pose.old_x[w, a], pose.old_y[w, a], pose.old_cos[w, a], pose.old_sin[w, a]
+    bx0, by0, bc0, bs0 = pose.old_x[w, b], pose.old_y[w, b], pose.old_cos[w, b], pose.old_sin[w, b]
+    al, aw, bl, bw = HALF * body.length[w, a], HALF * body.width[w, a], HALF * body.length[w, b], HALF * body.width[w, b]
+
+    x, y, c, s = relative(ax, ay, ac, as_, bx, by, bc, bs)
+    x0, y0, c0, s0 = relative(ax0, ay0, ac0, as0, bx0, by0, bc0, bs0)
+    if boxes_overlap(x, y, c, s, al, aw, bl, bw) or corners_hit(x, y, c, s, x0, y0, c0, s0, bl, bw, al, aw):
+        return True
+    x, y, c, s = relative(bx, by, bc, bs, ax, ay, ac, as_)
+    x0, y0, c0, s0 = relative(bx0, by0, bc0, bs0, ax0, ay0, ac0, as0)
+    return corners_hit(x, y, c, s, x0, y0, c0, s0, al, aw, bl, bw)
+
+
+@stage
+def collide(w, a, rows, pose, motion, body, events):
+    """Collision with any other agent of the world. Writes: events.collision."""
+    events.collision[w, a] = False
+    if rows.status[w, a] != LIVE:
+        return
+    x, y, z = pose.x[w, a], pose.y[w, a], pose.z[w, a]
+    # Circles around the boxes, as wide as the step was long: nothing outside of them can meet.
+    reach = HALF * (body.length[w, a] + body.width[w, a]) + motion.distance[w, a]
+    for b in range(rows.status.shape[1]):
+        dx, dy = pose.x[w, b] - x, pose.y[w, b] - y
+        far = reach + HALF * (body.length[w, b] + body.width[w, b]) + motion.distance[w, b]
+        if (
+            dx * dx + dy * dy < far * far
+            and b != a
+            and rows.status[w, b] == LIVE
+            and abs(pose.z[w, b] - z) < LEVEL_GAP
+            and boxes_met(w, a, b, pose, body)
+        ):
+            events.collision[w, a] = True
+            return
+
+
+@stage
+def leave_road(w, a, clock, rows, pose, body, network, grid, events):
+    """Whether the box touches an edge of the road, or its centre crossed one. Writes: events.offroad.
+
+    Source: spec 1.2. Differs: the box is tested against the edges of the drivable area, not corners against quads; and the centre's
+    path is tested too, so that a fast car cannot jump over an edge.
+    """
+    events.offroad[w, a] = False
+    if rows.status[w, a] != LIVE:
+        return
+    map_row = network.maps[clock.map[w]]
+    x, y, z, cos, sin = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a]
+    old_x, old_y = pose.old_x[w, a], pose.old_y[w, a]
+    half_length, half_width = HALF * body.length[w, a], HALF * body.width[w, a]
+    reach_x = half_length * abs(cos) + half_width * abs(sin)
+    reach_y = half_length * abs(sin) + half_width * abs(cos)
+    columns = (map_row.columns + i32(1)) // i32(2)
+    rows_ = (map_row.rows + i32(1)) // i32(2)
+    low_column = clip(i32((min(x - reach_x, old_x) - map_row.x) / _EDGE_CELL), i32(0), i32(columns - i32(1)))
+    high_column = clip(i32((max(x + reach_x, old_x) - map_row.x) / _EDGE_CELL), i32(0), i32(columns - i32(1)))
+    low_row = clip(i32((min(y - reach_y, old_y) - map_row.y) / _EDGE_CELL), i32(0), i32(rows_ - i32(1)))
+    high_row = clip(i32((max(y + reach_y, old_y) - map_row.y) / _EDGE_CELL), i32(0), i32(rows_ - i32(1)))
+    for row in range(low_row, high_row + 1):
+        for column in range(low_column, high_column + 1):
+            cell = map_row.edge_cells_at + row * columns + column
+            for entry in range(grid.edges_at[cell], grid.edges_at[cell + 1]):
+                edge = grid.edges[entry]
+                if abs(edge.z - z) > LEVEL_GAP:
+                    continue
+                x1, y1 = into_frame(edge.x1 - x, edge.y1 - y, cos, sin)
+                x2, y2 = into_frame(edge.x2 - x, edge.y2 - y, cos, sin)
+                if segment_hits_box(x1, y1, x2, y2, half_length, half_width) or segments_cross(
+                    old_x, old_y, x, y, edge.x1, edge.y1, edge.x2, edge.y2
+                ):
+                    events.offroad[w, a] = True
+                    return
+
+
+@rule
+def nearby_row(network, section):
+    """Row of the Nearby tables of a quad."""
+    lane = network.lanes[network.sections[section].lane]
+    return lane.nearby_at + (section - lane.first) // i32(ROW_QUADS)
+
+
+@stage
+def run_light(w, a, rows, pose, body, place, lights, network, nearby, events):
+    """Whether the middle of the front crossed a stop line while its light was red. Writes: events.red_light.
+
+    Source: spec 1.3 (C: sources differ). Ours: the colour is the one which the agent saw when it chose its action.
+    """
+    events.red_light[w, a] = False
+    if rows.status[w, a] != LIVE:
+        return
+    x, y, z, half_length = pose.x[w, a], pose.y[w, a], pose.z[w, a], HALF * body.length[w, a]
+    front_x, front_y = x + half_length * pose.cos[w, a], y + half_length * pose.sin[w, a]
+    old_x = pose.old_x[w, a] + half_length * pose.old_cos[w, a]
+    old_y = pose.old_y[w, a] + half_length * pose.old_sin[w, a]
+    row = nearby_row(network, place.section[w, a])
+    for k in range(nearby.stops.shape[1]):
+        number = nearby.stops[row, k]
+        if number < 0:
+            return
+        stop = network.stops[number]
+        if lights.colour[w, stop.light] != RED or abs(stop.z - z) > LEVEL_GAP:
+            continue
+        past, left = into_frame(front_x - stop.x, front_y - stop.y, stop.cos, stop.sin)
+        old_past, old_left = into_frame(old_x - stop.x, old_y - stop.y, stop.cos, stop.sin)
+        if old_past <= ZERO < past:
+            share = old_past / (old_past - past)
+            if abs(old_left + share * (left - old_left)) <= stop.half_width:
+                events.red_light[w, a] = True
+                return

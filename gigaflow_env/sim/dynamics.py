@@ -1,0 +1,90 @@
+"""Dynamics: the jerk-actuated kinematic bicycle. Source: arXiv 2502.03349, App. B.2."""
+
+from gigaflow_env.jit import f32, i32, rule, stage
+from gigaflow_env.layout import LATERAL_JERKS, LONGITUDINAL_JERKS
+from gigaflow_env.sim.geometry import HALF, ONE, ZERO, atan, clip, sincos, wrap
+from gigaflow_env.state import LIVE
+
+_LONGITUDINAL = tuple(f32(jerk) for jerk in LONGITUDINAL_JERKS)
+_LATERAL = tuple(f32(jerk) for jerk in LATERAL_JERKS)
+_CURVATURE_SPEED = f32(1e-5)
+_STRAIGHT = f32(1e-4)
+_SIXTH = f32(1.0 / 6.0)
+
+
+@rule
+def jerks(action):
+    """Longitudinal and lateral jerk [m/s^3] of an action 0..11."""
+    forward = action // i32(3)
+    sideways = action - forward * i32(3)
+    return _LONGITUDINAL[forward], _LATERAL[sideways]
+
+
+@rule
+def hold_zero(new, old):
+    """0 where the sign changes: makes standing still and cruising representable."""
+    return ZERO if new * old < ZERO else new
+
+
+@rule
+def accelerate(speed, acceleration, jerk, c_throttle, c_acc, c_vel, p):
+    """Longitudinal motion over one step: (speed [m/s], acceleration [m/s^2])."""
+    new = hold_zero(acceleration + c_throttle * jerk * p.dt, acceleration)
+    new = clip(new, -p.brake_max, p.throttle_max * c_acc)
+    moved = hold_zero(speed + HALF * (new + acceleration) * p.dt, speed)
+    return clip(moved, p.speed_min, p.speed_max * c_vel), new
+
+
+@rule
+def turn(speed, lateral, steer, jerk, c_steer, wheelbase, p):
+    """Steering over one step at the new speed: (steering angle [rad], curvature [1/m], lateral acceleration [m/s^2]).
+
+    Source: step 5-7. The lateral acceleration is recomputed from the angle that the steering could reach (B).
+    """
+    wanted = clip(hold_zero(lateral + c_steer * jerk * p.dt, lateral), -p.lateral_max, p.lateral_max)
+    curvature = wanted / max(speed * speed, _CURVATURE_SPEED)
+    change = clip(atan(curvature * wheelbase) - steer, -p.steer_rate * p.dt, p.steer_rate * p.dt)
+    steer = clip(steer + change, -p.steer_max, p.steer_max)
+    sine, cosine = sincos(steer)
+    curvature = sine / (cosine * wheelbase)
+    return steer, curvature, speed * speed * curvature
+
+
+@rule
+def advance(x, y, cos, sin, heading, distance, curvature):
+    """Pose after `distance` [m] on an arc: (x, y, heading). Exact arc; a series where it's nearly straight."""
+    angle = distance * curvature
+    turn_sin, turn_cos = sincos(angle)
+    straight = abs(angle) < _STRAIGHT
+    safe = ONE if straight else curvature
+    ahead = distance * (ONE - angle * angle * _SIXTH) if straight else turn_sin / safe
+    left = HALF * distance * angle if straight else (ONE - turn_cos) / safe
+    return x + ahead * cos - left * sin, y + ahead * sin + left * cos, wrap(heading + angle)
+
+
+@stage
+def move(w, a, actions, rows, pose, motion, body, p):
+    """One step of the bicycle. Writes: pose, motion."""
+    if rows.status[w, a] != LIVE:
+        return
+    jerk, side_jerk = jerks(actions[w, a])
+    old_speed = motion.speed[w, a]
+    speed, acceleration = accelerate(
+        old_speed, motion.acceleration[w, a], jerk, body.c_throttle[w, a], body.c_acc[w, a], body.c_vel[w, a], p
+    )
+    wheelbase = p.wheelbase * body.length[w, a]
+    steer, curvature, lateral = turn(
+        speed, motion.lateral[w, a], motion.steer[w, a], side_jerk, body.c_steer[w, a], wheelbase, p
+    )
+    x, y, cos, sin = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a]
+    distance = HALF * (speed + old_speed) * p.dt
+    new_x, new_y, heading = advance(x, y, cos, sin, pose.heading[w, a], distance, curvature)
+    new_sin, new_cos = sincos(heading)
+
+    pose.old_x[w, a], pose.old_y[w, a], pose.old_cos[w, a], pose.old_sin[w, a] = x, y, cos, sin
+    pose.x[w, a], pose.y[w, a], pose.heading[w, a] = new_x, new_y, heading
+    pose.cos[w, a], pose.sin[w, a] = new_cos, new_sin
+    motion.speed[w, a], motion.acceleration[w, a] = speed, acceleration
+    motion.steer[w, a], motion.lateral[w, a] = steer, lateral
+    motion.jerk[w, a], motion.side_jerk[w, a] = jerk, side_jerk
+    motion.distance[w, a] = abs(distance)

@@ -1,0 +1,153 @@
+"""Plane geometry in float32, with own elementary functions.
+
+Own sine, arc tangent and exponential: the machine's libm differs in the last bit between platforms, and CUDA's versions use
+double precision and local memory. These are the same on every target.
+"""
+
+import math
+
+from gigaflow_env.jit import f32, i32, rule
+
+ZERO, HALF, ONE, TWO = f32(0.0), f32(0.5), f32(1.0), f32(2.0)
+PI, TWO_PI, HALF_PI = f32(math.pi), f32(2 * math.pi), f32(math.pi / 2)
+_PER_TWO_PI = f32(0.5 / math.pi)
+EPSILON = f32(1e-6)
+
+LEVEL_GAP = f32(2.5)
+"""[m] Things further apart in height are on different levels. CARLA's bridges cross 10-11 m above; nothing lies in between."""
+
+_PER_TURN = f32(2 / math.pi)
+# Half a pi in three parts, so that x - n * pi / 2 loses nothing for |n| < 1000 (Cody and Waite).
+_PIO2_HIGH, _PIO2_MIDDLE, _PIO2_LOW = f32(1.5703125), f32(4.8351287841796875e-04), f32(3.1385570764541626e-07)
+# Least-squares polynomials on [-pi/4, pi/4]: errors below 1e-7.
+_S3, _S5, _S7 = f32(-1.6666654611e-1), f32(8.3321608736e-3), f32(-1.9515295891e-4)
+_C4, _C6, _C8 = f32(4.166664568298827e-2), f32(-1.388731625493765e-3), f32(2.443315711809948e-5)
+# Arc tangent on [-tan(pi/8), tan(pi/8)].
+_A3, _A5, _A7, _A9 = f32(-3.33329491539e-1), f32(1.99777106478e-1), f32(-1.38776856032e-1), f32(8.05374449538e-2)
+_TAN_PI_8, _QUARTER_PI = f32(math.tan(math.pi / 8)), f32(math.pi / 4)
+_LOG2_E = f32(math.log2(math.e))
+_LN2_HIGH, _LN2_LOW = f32(0.693359375), f32(-2.12194440e-4)
+
+
+@rule
+def clip(x, low, high):
+    """`x`, but not outside [low, high]."""
+    y = x if x > low else low
+    return y if y < high else high
+
+
+@rule
+def floor(x):
+    """Largest whole number not above x, for |x| < 2^31. Unlike math.floor it's no call of libm, so loops around it vectorise."""
+    whole = f32(i32(x))
+    return whole - ONE if whole > x else whole
+
+
+@rule
+def sincos(x):
+    """Sine and cosine, error below 2e-7 for |x| < 1000."""
+    n = floor(x * _PER_TURN + HALF)
+    r = ((x - n * _PIO2_HIGH) - n * _PIO2_MIDDLE) - n * _PIO2_LOW
+    r2 = r * r
+    s = r + r * r2 * (_S3 + r2 * (_S5 + r2 * _S7))
+    c = ONE - HALF * r2 + r2 * r2 * (_C4 + r2 * (_C6 + r2 * _C8))
+    quadrant = i32(n) & i32(3)
+    swap = (quadrant & i32(1)) != 0
+    sine = c if swap else s
+    cosine = s if swap else c
+    sine = -sine if quadrant >= i32(2) else sine
+    cosine = -cosine if quadrant == i32(1) or quadrant == i32(2) else cosine
+    return sine, cosine
+
+
+@rule
+def atan(x):
+    """Arc tangent, error below 2e-7."""
+    t = abs(x)
+    steep = t > ONE
+    t = ONE / t if steep else t
+    middle = t > _TAN_PI_8
+    t = (t - ONE) / (t + ONE) if middle else t
+    t2 = t * t
+    y = t + t * t2 * (_A3 + t2 * (_A5 + t2 * (_A7 + t2 * _A9)))
+    y = y + _QUARTER_PI if middle else y
+    y = HALF_PI - y if steep else y
+    return y if x >= ZERO else -y
+
+
+@rule
+def atan2(y, x):
+    """Angle of (x, y) in [-pi, pi]; 0 for (0, 0)."""
+    flat = abs(x) < EPSILON and abs(y) < EPSILON
+    angle = atan(y / (ONE if x == ZERO else x))
+    upright = HALF_PI if y > ZERO else -HALF_PI
+    turned = angle + PI if y >= ZERO else angle - PI
+    angle = turned if x < ZERO else angle
+    angle = upright if x == ZERO else angle
+    return ZERO if flat else angle
+
+
+@rule
+def exp(x):
+    """e to the x for -80 < x < 80, relative error below 2e-7."""
+    x = clip(x, f32(-80.0), f32(80.0))
+    n = floor(x * _LOG2_E + HALF)
+    r = (x - n * _LN2_HIGH) - n * _LN2_LOW
+    y = f32(1.3981999507e-3) + r * f32(1.9875691500e-4)
+    y = f32(4.1665795894e-2) + r * (f32(8.3334519073e-3) + r * y)
+    y = f32(5.0000001201e-1) + r * (f32(1.6666665459e-1) + r * y)
+    return f32(math.ldexp(ONE + r + r * r * y, i32(n)))
+
+
+@rule
+def wrap(angle):
+    """The same angle in [-pi, pi)."""
+    return angle - TWO_PI * floor((angle + PI) * _PER_TWO_PI)
+
+
+@rule
+def into_frame(dx, dy, cos, sin):
+    """Offset (dx, dy) seen from a frame turned by (cos, sin): ahead and to the left."""
+    return dx * cos + dy * sin, dy * cos - dx * sin
+
+
+@rule
+def segment_hits_box(x1, y1, x2, y2, half_length, half_width):
+    """Whether a segment touches the box around the origin. Slab test; touching counts."""
+    dx, dy = x2 - x1, y2 - y1
+    enter, leave = ZERO, ONE
+    # A segment along an axis has no entry into that axis's slab: it lies inside of it or misses.
+    if abs(dx) > EPSILON:
+        a, b = (-half_length - x1) / dx, (half_length - x1) / dx
+        enter, leave = max(enter, min(a, b)), min(leave, max(a, b))
+    elif abs(x1) > half_length:
+        return False
+    if abs(dy) > EPSILON:
+        a, b = (-half_width - y1) / dy, (half_width - y1) / dy
+        enter, leave = max(enter, min(a, b)), min(leave, max(a, b))
+    elif abs(y1) > half_width:
+        return False
+    return enter <= leave
+
+
+@rule
+def segments_cross(ax, ay, bx, by, cx, cy, dx, dy):
+    """Whether segments a-b and c-d cross in their inside."""
+    side_c = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+    side_d = (bx - ax) * (dy - ay) - (by - ay) * (dx - ax)
+    side_a = (dx - cx) * (ay - cy) - (dy - cy) * (ax - cx)
+    side_b = (dx - cx) * (by - cy) - (dy - cy) * (bx - cx)
+    return side_c * side_d < ZERO and side_a * side_b < ZERO
+
+
+@rule
+def boxes_overlap(dx, dy, cos, sin, half_length, half_width, other_length, other_width):
+    """Whether two boxes overlap: one around the origin, one at (dx, dy), turned by (cos, sin). Half extents; separating axes."""
+    c, s = abs(cos), abs(sin)
+    ahead, left = into_frame(dx, dy, cos, sin)
+    return (
+        abs(dx) <= half_length + other_length * c + other_width * s
+        and abs(dy) <= half_width + other_length * s + other_width * c
+        and abs(ahead) <= other_length + half_length * c + half_width * s
+        and abs(left) <= other_width + half_length * s + half_width * c
+    )

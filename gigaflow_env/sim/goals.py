@@ -1,0 +1,136 @@
+"""Goals: a route is a sequence of way-points and a final goal at which the agent has to be slow."""
+
+from gigaflow_env.jit import f32, i32, rule, stage
+from gigaflow_env.roads.tables import UNREACHABLE
+from gigaflow_env.sim.chance import GOALS, between, draws, pick
+from gigaflow_env.sim.geometry import EPSILON, HALF, ONE, ZERO, clip
+from gigaflow_env.sim.lanes import place_s, way
+from gigaflow_env.sim.rewards import GOAL_RADIUS
+from gigaflow_env.state import LIVE
+
+_REACHABLE = f32(UNREACHABLE / 2)
+_SIDE_STEP = f32(0.3)  # chance per lane of a walk to change into a neighbour lane, so that goals ask for lane changes; ours
+_SAME_WAY = f32(0.5)  # cos of 60 degrees: consecutive goals point into similar directions (A)
+_TRIES = 8
+_HOPS = 64
+_NOISE_GAIN = f32(1.5)  # way gained in a step is at most this times the way moved: a jump of the lane's number is no progress
+
+
+@rule
+def passed(x, y, old_x, old_y, goal_x, goal_y):
+    """Smallest squared distance [m^2] to a goal on the straight way from the old place to the new one."""
+    dx, dy = x - old_x, y - old_y
+    length = dx * dx + dy * dy
+    share = clip(((goal_x - old_x) * dx + (goal_y - old_y) * dy) / length if length > EPSILON else ONE, ZERO, ONE)
+    gap_x, gap_y = old_x + share * dx - goal_x, old_y + share * dy - goal_y
+    return gap_x * gap_x + gap_y * gap_y
+
+
+@rule
+def walk(seed, w, a, moment, number, network, section, distance):
+    """A quad `distance` metres down the road from a quad, by a random way; out of junctions, as nobody should stop there."""
+    lane = network.sections[section].lane
+    s = place_s(network, section, HALF) + distance
+    for hop in range(_HOPS):
+        row = network.lanes[lane]
+        change, side, branch, _ = draws(seed, w, a, moment, GOALS, number * i32(_HOPS) + i32(hop))
+        neighbour = row.left if side < HALF else row.right
+        if change < _SIDE_STEP and neighbour >= 0:
+            s = s * network.lanes[neighbour].length / row.length
+            lane, row = neighbour, network.lanes[neighbour]
+        if s <= row.length and row.junction == 0:
+            break
+        if row.successors == 0:
+            s = row.length
+            break
+        s = max(s - row.length, ZERO)
+        lane = network.successors[row.successors_at + pick(branch, row.successors)]
+    row = network.lanes[lane]
+    return i32(row.first + clip(i32(s / row.step), i32(0), i32(row.quads - i32(1))))
+
+
+@rule
+def aim(w, a, clock, goals, place, network):
+    """Start to measure the way to the next goal."""
+    map_row = network.maps[clock.map[w]]
+    section, goal = place.section[w, a], goals.section[w, a, goals.next[w, a]]
+    place.way[w, a] = way(
+        network, map_row.route_at, map_row.lanes,
+        network.sections[section].lane, place_s(network, section, place.fraction[w, a]),
+        network.sections[goal].lane, place_s(network, goal, HALF),
+    )  # fmt: skip
+    goals.best[w, a] = place.way[w, a]
+
+
+@stage
+def plan(w, a, clock, goals, place, network, p):
+    """Draw a new route from the agent's present place. Writes: goals, place.way.
+
+    Source: spec 2: 0-3 way-points and a final goal, consecutive goals 20-200 m apart, headings within 60 degrees, relaxed if
+    there is none. Ours: the way between them is measured and drawn along the road, so that each can be reached.
+    """
+    seed, moment, map_row = clock.seed, clock.tick[w], network.maps[clock.map[w]]
+    start = place.section[w, a]
+    many, anywhere, _, _ = draws(seed, w, a, moment, GOALS, 60_000)
+    count = i32(pick(many, i32(p.waypoints_max + i32(1))) + i32(1))
+    section = start
+    for k in range(count):
+        before = section
+        direction = network.sections[before]
+        for attempt in range(_TRIES):
+            number = i32(k * _TRIES + attempt)
+            far, where, _, _ = draws(seed, w, a, moment, GOALS, i32(50_000) + number)
+            if k == 0 and p.near_first == 0 and attempt < _TRIES - 1:
+                section = network.starts[map_row.starts_at + pick(where, map_row.starts)]
+                route = way(
+                    network, map_row.route_at, map_row.lanes, direction.lane, place_s(network, before, HALF),
+                    network.sections[section].lane, place_s(network, section, HALF),
+                )  # fmt: skip
+                if route < _REACHABLE:
+                    break
+            else:
+                distance = between(far, p.goal_distance_low, p.goal_distance_high)
+                section = walk(seed, w, a, moment, number, network, before, distance)
+                here = network.sections[section]
+                if k == 0 or direction.cos * here.cos + direction.sin * here.sin > _SAME_WAY:
+                    break
+        first, second = network.sections[section], network.sections[section + i32(1)]
+        goals.section[w, a, k] = section
+        goals.x[w, a, k] = HALF * (first.x + second.x)
+        goals.y[w, a, k] = HALF * (first.y + second.y)
+    goals.count[w, a], goals.next[w, a] = count, 0
+    goals.routes[w, a] += i32(1)
+    aim(w, a, clock, goals, place, network)
+
+
+@stage
+def arrive(w, a, clock, rows, pose, motion, wishes, network, events, goals, place, p):
+    """Count progress, collect goals. Writes: goals, place.way, events.goal, events.route_done.
+
+    Way-points count at any speed, also if they were passed between two steps (ours); the final goal below goal_speed.
+    Progress is the way by which the shortest distance so far was improved: driving in circles gains nothing.
+    """
+    events.goal[w, a] = False
+    events.route_done[w, a] = False
+    goals.gained[w, a] = ZERO
+    if rows.status[w, a] != LIVE:
+        return
+    gained = min(goals.best[w, a] - place.way[w, a], _NOISE_GAIN * motion.distance[w, a])
+    if gained > ZERO:
+        goals.gained[w, a] = gained
+        goals.best[w, a] -= gained
+
+    k = goals.next[w, a]
+    radius = wishes.coefficients[w, a, GOAL_RADIUS]
+    gap = passed(pose.x[w, a], pose.y[w, a], pose.old_x[w, a], pose.old_y[w, a], goals.x[w, a, k], goals.y[w, a, k])
+    final = k == goals.count[w, a] - i32(1)
+    if gap >= radius * radius or (final and abs(motion.speed[w, a]) >= p.goal_speed):
+        return
+    events.goal[w, a] = True
+    if not final:
+        goals.next[w, a] = i32(k + i32(1))
+        aim(w, a, clock, goals, place, network)
+        return
+    events.route_done[w, a] = True
+    if p.route_ends == 0:
+        plan(w, a, clock, goals, place, network, p)

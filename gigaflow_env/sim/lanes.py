@@ -1,0 +1,135 @@
+"""Lanes: where an agent is on the road (Frenet coordinates), and how long the way to its goal is."""
+
+import math
+
+from gigaflow_env.jit import f32, i32, rule, stage
+from gigaflow_env.roads.tables import CELL, LANE_CHANGE_COST, UNREACHABLE
+from gigaflow_env.sim.geometry import EPSILON, HALF, LEVEL_GAP, ONE, ZERO, clip, into_frame
+from gigaflow_env.state import LIVE
+
+_CELL = f32(CELL)
+_CHANGE = f32(LANE_CHANGE_COST)
+FAR = f32(UNREACHABLE)
+
+# How lanes that cover the same place are weighed against each other; ours. The direction tells most lanes apart; where
+# connectors leave a junction's mouth in the same direction, the route does. 100 m of detour weigh as much as 26 degrees.
+_WAY_WEIGHT = f32(1e-3)
+_OFFSET_WEIGHT = f32(0.1)
+_OUTSIDE = f32(10.0)
+_WAY_LIMIT = f32(1000.0)
+_TRACK_LIMIT = i32(64)
+
+
+@rule
+def along_quad(x, y, a, b):
+    """Place of a point between two sections: (metres past the first, metres before the second)."""
+    past = (x - a.x) * a.cos + (y - a.y) * a.sin
+    before = (b.x - x) * b.cos + (b.y - y) * b.sin
+    return past, before
+
+
+@rule
+def in_quad(x, y, past, before, a, b):
+    """Frenet coordinates: (fraction 0..1, offset [m] left positive, half width [m], direction cos, sin). Inside between the two section lines."""
+    total = past + before
+    fraction = clip(past / total if total > EPSILON else ZERO, ZERO, ONE)
+    cos, sin = a.cos + fraction * (b.cos - a.cos), a.sin + fraction * (b.sin - a.sin)
+    scale = ONE / f32(math.sqrt(cos * cos + sin * sin))
+    cos, sin = cos * scale, sin * scale
+    dx = x - (a.x + fraction * (b.x - a.x))
+    dy = y - (a.y + fraction * (b.y - a.y))
+    half_width = a.half_width + fraction * (b.half_width - a.half_width)
+    return fraction, dy * cos - dx * sin, half_width, cos, sin
+
+
+@rule
+def way(network, route_at, count, lane, s, goal_lane, goal_s):
+    """Way [m] along the road from `s` on `lane` to `goal_s` on `goal_lane`; UNREACHABLE or more where there is none."""
+    here, there = network.lanes[lane], network.lanes[goal_lane]
+    same = here.bundle == there.bundle
+    scaled = s * there.length / here.length  # lanes side by side differ in length where the road curves
+    if same and goal_s >= scaled:
+        return goal_s - scaled + _CHANGE * f32(abs(here.order - there.order))
+    return network.route[route_at + there.local * count + here.local] - s + goal_s
+
+
+@rule
+def place_s(network, section, fraction):
+    """Distance [m] of a place from the start of its lane."""
+    lane = network.lanes[network.sections[section].lane]
+    return (f32(section - lane.first) + fraction) * lane.step
+
+
+@rule
+def track(network, section, x, y):
+    """The quad of the same lane in whose range of the lane the point lies, starting from a quad near by; the lane's ends hold it."""
+    lane = network.lanes[network.sections[section].lane]
+    last = lane.first + lane.quads - i32(1)
+    for _ in range(_TRACK_LIMIT):
+        past, before = along_quad(x, y, network.sections[section], network.sections[section + i32(1)])
+        if before < ZERO and section < last:
+            section = i32(section + i32(1))
+        elif past < ZERO and section > lane.first:
+            section = i32(section - i32(1))
+        else:
+            break
+    return section
+
+
+@rule
+def search(network, grid, map_row, section, x, y, z, cos, sin, goal_section):
+    """The quad which suits a pose best, of all in its grid cell on its level; `section` where there is none."""
+    column = clip(i32((x - map_row.x) / _CELL), i32(0), i32(map_row.columns - i32(1)))
+    row = clip(i32((y - map_row.y) / _CELL), i32(0), i32(map_row.rows - i32(1)))
+    cell = map_row.cells_at + row * map_row.columns + column
+    goal_lane = network.sections[goal_section].lane
+    goal_s = place_s(network, goal_section, HALF)
+    best, best_cost = section, FAR
+    for entry in range(grid.quads_at[cell], grid.quads_at[cell + 1]):
+        quad = grid.quads[entry]
+        a, b = network.sections[quad], network.sections[quad + i32(1)]
+        if abs(a.z - z) > LEVEL_GAP:
+            continue
+        past, before = along_quad(x, y, a, b)
+        fraction, offset, half_width, lane_cos, lane_sin = in_quad(x, y, past, before, a, b)
+        outside = max(abs(offset) - half_width, ZERO) + max(-past, ZERO) + max(-before, ZERO)
+        cost = ONE - (cos * lane_cos + sin * lane_sin) + _OFFSET_WEIGHT * abs(offset) / half_width
+        if outside > ZERO:
+            cost += _OUTSIDE + outside
+        if cost < best_cost:
+            s = place_s(network, quad, fraction)
+            route = way(network, map_row.route_at, map_row.lanes, a.lane, s, goal_lane, goal_s)
+            cost += _WAY_WEIGHT * min(route, _WAY_LIMIT)
+            if cost < best_cost:
+                best, best_cost = quad, cost
+    return best
+
+
+@stage
+def locate(w, a, clock, rows, pose, goals, network, grid, place):
+    """Lane, Frenet coordinates, height and way to the goal. An agent keeps its lane while it's inside of it and heads along.
+    Writes: place, pose.z."""
+    if rows.status[w, a] != LIVE:
+        return
+    map_row = network.maps[clock.map[w]]
+    x, y, z, cos, sin = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a]
+    goal_section = goals.section[w, a, goals.next[w, a]]
+
+    section = track(network, place.section[w, a], x, y)
+    first, second = network.sections[section], network.sections[section + i32(1)]
+    past, before = along_quad(x, y, first, second)
+    fraction, offset, half_width, lane_cos, lane_sin = in_quad(x, y, past, before, first, second)
+    along = cos * lane_cos + sin * lane_sin
+    if past < ZERO or before < ZERO or abs(offset) > half_width or along < HALF:
+        section = search(network, grid, map_row, section, x, y, z, cos, sin, goal_section)
+        first, second = network.sections[section], network.sections[section + i32(1)]
+        past, before = along_quad(x, y, first, second)
+        fraction, offset, half_width, lane_cos, lane_sin = in_quad(x, y, past, before, first, second)
+
+    place.section[w, a], place.fraction[w, a], place.offset[w, a] = section, fraction, offset
+    place.cos[w, a], place.sin[w, a] = into_frame(cos, sin, lane_cos, lane_sin)
+    place.way[w, a] = way(
+        network, map_row.route_at, map_row.lanes, first.lane, place_s(network, section, fraction),
+        network.sections[goal_section].lane, place_s(network, goal_section, HALF),
+    )  # fmt: skip
+    pose.z[w, a] = first.z + fraction * (second.z - first.z)

@@ -1,0 +1,49 @@
+"""Traffic lights. Source: arXiv 2502.03349, App. B.4: every light has its own times, drawn when its world begins."""
+
+from gigaflow_env.jit import f32, rule, stage
+from gigaflow_env.sim.chance import LIGHTS, between, draws
+from gigaflow_env.sim.geometry import ZERO, floor
+from gigaflow_env.state import GREEN, OFF, RED, YELLOW
+
+_ALWAYS = f32(1e9)
+_GROUP = 100_000  # numbers of the draws that belong to a group or to the whole world, not to a light
+_WORLD = 200_000
+
+
+@rule
+def colour_at(time, red, yellow, green):
+    """Colour of a light `time` seconds into its cycles of green, yellow, red. Red time 0 says that there is no light."""
+    if red <= ZERO:
+        return OFF
+    cycle = green + yellow + red
+    phase = time - cycle * floor(time / cycle)
+    if phase < green:
+        return GREEN
+    return YELLOW if phase < green + yellow else RED
+
+
+@stage
+def schedule(w, k, clock, network, lights, p):
+    """Draw the program of light `k` for a new world. Writes: lights.red, yellow, green, offset."""
+    tick, group = clock.tick[w], network.light_group[network.maps[clock.map[w]].lights_at + k]
+    red, yellow, green, offset = draws(clock.seed, w, k, tick, LIGHTS, 0)
+    removed, always_green, _, _ = draws(clock.seed, w, k, tick, LIGHTS, 1)
+    group_removed, _, _, _ = draws(clock.seed, w, group + _GROUP, tick, LIGHTS, 0)
+    all_off, _, _, _ = draws(clock.seed, w, _WORLD, tick, LIGHTS, 0)
+
+    lights.red[w, k] = between(red, p.light_red_low, p.light_red_high)
+    lights.yellow[w, k] = between(yellow, p.light_yellow_low, p.light_yellow_high)
+    lights.green[w, k] = between(green, p.light_green_low, p.light_green_high)
+    if removed < p.lights_removed or group_removed < p.light_groups_removed or all_off < p.lights_off:
+        lights.red[w, k] = ZERO
+    elif always_green < p.lights_green:
+        lights.green[w, k] = _ALWAYS
+    cycle = lights.green[w, k] + lights.yellow[w, k] + lights.red[w, k]
+    lights.offset[w, k] = ZERO if lights.green[w, k] == _ALWAYS else offset * cycle
+
+
+@stage
+def switch(w, k, clock, lights, p):
+    """Colour of light `k` at the world's present age. Writes: lights.colour."""
+    time = lights.offset[w, k] + f32(clock.step[w]) * p.dt
+    lights.colour[w, k] = colour_at(time, lights.red[w, k], lights.yellow[w, k], lights.green[w, k])

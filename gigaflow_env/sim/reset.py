@@ -1,0 +1,151 @@
+"""Starting: an agent without place draws one, gives way to those with an older claim, and enters.
+
+Three stages, each independent of the order of the agents: all propose, then all settle, then all enter.
+"""
+
+import math
+
+from gigaflow_env.jit import f32, rule, stage
+from gigaflow_env.sim.chance import BODY, CONDITIONING, PLACE, between, draws, pick, spread
+from gigaflow_env.sim.geometry import EPSILON, HALF, LEVEL_GAP, ONE, TWO, ZERO, atan2, into_frame
+from gigaflow_env.sim.goals import plan
+from gigaflow_env.sim.rewards import (
+    CENTER_BIAS,
+    COLLISION,
+    COMFORT,
+    GOAL_RADIUS,
+    LANE_ALIGN,
+    LANE_CENTER,
+    OFFROAD,
+    PROGRESS,
+    REVERSE,
+    STOP_LINE,
+    TIMESTEP,
+    VELOCITY,
+    VELOCITY_ALIGN,
+)
+from gigaflow_env.state import LIVE, WAITING
+
+_BESIDE = f32(0.5)  # m, free distance to the side of a starting agent
+
+
+@rule
+def start_speed(u, speed_limit, curvature, p):
+    """Start speed [m/s] of a unit draw: what the lane allows and a curve can bear at half the largest lateral acceleration."""
+    curve = f32(math.sqrt(HALF * p.lateral_max / max(abs(curvature), EPSILON)))
+    return u * min(p.spawn_speed, min(speed_limit, curve))
+
+
+@rule
+def in_the_way(ahead, left, cos, sin, half_length, half_width, speed, other_length, other_width, other_speed, p):
+    """Whether two agents would be too near to each other: the other at (ahead, left), turned by (cos, sin). Half extents.
+
+    Before and behind there must be room for whoever is behind to brake at half of the full deceleration.
+    """
+    beside = half_width + other_length * abs(sin) + other_width * abs(cos) + _BESIDE
+    room = half_length + other_length * abs(cos) + other_width * abs(sin) + p.spawn_gap
+    own_brake, other_brake = speed * speed / p.brake_max, other_speed * other_speed / p.brake_max
+    before = room + own_brake + (other_brake if cos < ZERO else ZERO)
+    behind = room + (other_brake if cos > ZERO else ZERO)
+    return abs(left) < beside and -behind < ahead < before
+
+
+@stage
+def propose(w, a, attempt, clock, rows, network, proposal, p):
+    """A waiting agent draws its body and a place. Writes: proposal, except free."""
+    if rows.status[w, a] != WAITING:
+        return
+    seed, moment, map_row = clock.seed, clock.tick[w], network.maps[clock.map[w]]
+    where, fast, _, _ = draws(seed, w, a, moment, PLACE, attempt)
+    length, width, _, _ = draws(seed, w, a, moment, BODY, 0)
+
+    section = network.starts[map_row.starts_at + pick(where, map_row.starts)]
+    first, second = network.sections[section], network.sections[section + 1]
+    cos, sin = first.cos + second.cos, first.sin + second.sin
+    scale = ONE / f32(math.sqrt(cos * cos + sin * sin))
+    proposal.section[w, a] = section
+    proposal.x[w, a], proposal.y[w, a] = HALF * (first.x + second.x), HALF * (first.y + second.y)
+    proposal.z[w, a] = HALF * (first.z + second.z)
+    proposal.cos[w, a], proposal.sin[w, a] = cos * scale, sin * scale
+    proposal.speed[w, a] = start_speed(fast, network.lanes[first.lane].speed, first.curvature, p)
+    proposal.length[w, a] = between(length, p.length_low, p.length_high)
+    proposal.width[w, a] = min(between(width, p.width_low, p.width_high), proposal.length[w, a])
+
+
+@stage
+def settle(w, a, rows, pose, motion, body, proposal, p):
+    """A proposed place is free if no agent on the road and no proposal of a lower number needs it. Writes: proposal.free."""
+    proposal.free[w, a] = False
+    if rows.status[w, a] != WAITING:
+        return
+    x, y, z, cos, sin = proposal.x[w, a], proposal.y[w, a], proposal.z[w, a], proposal.cos[w, a], proposal.sin[w, a]
+    half_length, half_width, speed = HALF * proposal.length[w, a], HALF * proposal.width[w, a], proposal.speed[w, a]
+    for b in range(rows.status.shape[1]):
+        if rows.status[w, b] == LIVE:
+            bx, by, bz, bc, bs = pose.x[w, b], pose.y[w, b], pose.z[w, b], pose.cos[w, b], pose.sin[w, b]
+            other_length, other_width, other_speed = body.length[w, b], body.width[w, b], motion.speed[w, b]
+        elif rows.status[w, b] == WAITING and b < a:
+            bx, by, bz = proposal.x[w, b], proposal.y[w, b], proposal.z[w, b]
+            bc, bs = proposal.cos[w, b], proposal.sin[w, b]
+            other_length, other_width, other_speed = proposal.length[w, b], proposal.width[w, b], proposal.speed[w, b]
+        else:
+            continue
+        if abs(bz - z) > TWO * LEVEL_GAP:  # on a ramp the height changes within the gap
+            continue
+        ahead, left = into_frame(bx - x, by - y, cos, sin)
+        c, s = into_frame(bc, bs, cos, sin)
+        other_length, other_width = HALF * other_length, HALF * other_width
+        if in_the_way(ahead, left, c, s, half_length, half_width, speed, other_length, other_width, other_speed, p):
+            return
+    proposal.free[w, a] = True
+
+
+@stage
+def condition(w, a, clock, wishes, p):
+    """Draw the reward coefficients. Writes: wishes."""
+    seed, moment, c = clock.seed, clock.tick[w], wishes.coefficients[w, a]
+    u0, u1, u2, u3 = draws(seed, w, a, moment, CONDITIONING, 0)
+    c[GOAL_RADIUS] = between(u0, p.goal_radius_low, p.goal_radius_high)
+    c[COLLISION] = between(u1, p.collision_low, p.collision_high)
+    c[OFFROAD] = between(u2, p.offroad_low, p.offroad_high)
+    c[COMFORT] = between(u3, p.comfort_low, p.comfort_high)
+    u0, u1, u2, u3 = draws(seed, w, a, moment, CONDITIONING, 1)
+    c[LANE_ALIGN] = between(u0, p.lane_align_low, p.lane_align_high)
+    c[VELOCITY_ALIGN] = between(u1, p.velocity_align_low, p.velocity_align_high)
+    c[LANE_CENTER] = between(u2, p.lane_center_low, p.lane_center_high)
+    c[CENTER_BIAS] = between(u3, p.center_bias_low, p.center_bias_high)
+    u0, u1, u2, u3 = draws(seed, w, a, moment, CONDITIONING, 2)
+    c[VELOCITY] = between(u0, p.velocity_low, p.velocity_high)
+    c[REVERSE] = between(u1, p.reverse_low, p.reverse_high)
+    c[STOP_LINE] = between(u2, p.stop_line_low, p.stop_line_high)
+    c[TIMESTEP] = between(u3, p.timestep_low, p.timestep_high)
+    u0, _, _, _ = draws(seed, w, a, moment, CONDITIONING, 3)
+    c[PROGRESS] = between(u0, p.progress_low, p.progress_high)
+
+
+@stage
+def enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal, network, p):
+    """An agent whose place is free starts there. Writes: rows, pose, motion, body, place, goals, wishes."""
+    if rows.status[w, a] != WAITING or not proposal.free[w, a]:
+        return
+    x, y, cos, sin = proposal.x[w, a], proposal.y[w, a], proposal.cos[w, a], proposal.sin[w, a]
+    pose.x[w, a], pose.y[w, a], pose.z[w, a] = x, y, proposal.z[w, a]
+    pose.cos[w, a], pose.sin[w, a], pose.heading[w, a] = cos, sin, atan2(sin, cos)
+    pose.old_x[w, a], pose.old_y[w, a], pose.old_cos[w, a], pose.old_sin[w, a] = x, y, cos, sin
+
+    motion.speed[w, a], motion.acceleration[w, a], motion.lateral[w, a] = proposal.speed[w, a], ZERO, ZERO
+    motion.steer[w, a], motion.jerk[w, a], motion.side_jerk[w, a], motion.distance[w, a] = ZERO, ZERO, ZERO, ZERO
+
+    body.length[w, a], body.width[w, a] = proposal.length[w, a], proposal.width[w, a]
+    throttle, steer, acc, vel = draws(clock.seed, w, a, clock.tick[w], BODY, 1)
+    body.c_throttle[w, a], body.c_steer[w, a] = spread(throttle, p.throttle_spread), spread(steer, p.steer_spread)
+    body.c_acc[w, a], body.c_vel[w, a] = spread(acc, p.acc_spread), spread(vel, p.vel_spread)
+
+    place.section[w, a], place.fraction[w, a], place.offset[w, a] = proposal.section[w, a], HALF, ZERO
+    place.cos[w, a], place.sin[w, a] = ONE, ZERO
+    rows.status[w, a] = LIVE
+    rows.steps[w, a], rows.score[w, a] = 0, ZERO
+    rows.episode[w, a] += 1
+    goals.routes[w, a], goals.gained[w, a] = 0, ZERO
+    condition(w, a, clock, wishes, p)
+    plan(w, a, clock, goals, place, network, p)

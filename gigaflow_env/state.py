@@ -1,0 +1,180 @@
+"""Every array that changes, declared once, grouped by concept. `allocate(State...)` makes them; kernels get the groups they touch."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gigaflow_env.declare import allocate, array
+from gigaflow_env.layout import GOALS
+
+i8, i32, u32, flag = np.int8, np.int32, np.uint32, np.bool_
+
+# Status of a row.
+ABSENT, LIVE, ENDED, WAITING = range(4)
+"""ABSENT: the row has no agent. ENDED: its episode ended in this step. WAITING: it needs a new place; nobody sees it."""
+
+# Colours of a light.
+OFF, GREEN, YELLOW, RED = range(4)
+
+
+class Clock(NamedTuple):
+    """Time and chance, per world."""
+
+    seed: np.ndarray = array("two", "", "key of the random numbers", u32)
+    map: np.ndarray = array("world", "", "number of its map", i32)
+    tick: np.ndarray = array("world", "", "steps since the environment's reset: never repeats", i32)
+    step: np.ndarray = array("world", "steps", "age of the world", i32)
+
+
+class Rows(NamedTuple):
+    """What each row is doing."""
+
+    status: np.ndarray = array("world agent", "", "ABSENT, LIVE, ENDED or WAITING", i8)
+    episode: np.ndarray = array("world agent", "", "episodes begun", i32)
+    steps: np.ndarray = array("world agent", "steps", "age of the episode", i32)
+    score: np.ndarray = array("world agent", "", "sum of the rewards of the episode")
+
+
+class Pose(NamedTuple):
+    """Centre and direction of the box, now and before this step."""
+
+    x: np.ndarray = array("world agent", "m", "centre of the box")
+    y: np.ndarray = array("world agent", "m", "centre of the box")
+    z: np.ndarray = array("world agent", "m", "height of the road under it")
+    heading: np.ndarray = array("world agent", "rad", "counter-clockwise from x, in [-pi, pi)")
+    cos: np.ndarray = array("world agent", "", "of the heading")
+    sin: np.ndarray = array("world agent", "", "of the heading")
+    old_x: np.ndarray = array("world agent", "m", "x before the step")
+    old_y: np.ndarray = array("world agent", "m", "y before the step")
+    old_cos: np.ndarray = array("world agent", "", "cos before the step")
+    old_sin: np.ndarray = array("world agent", "", "sin before the step")
+
+
+class Motion(NamedTuple):
+    speed: np.ndarray = array("world agent", "m/s", "signed")
+    acceleration: np.ndarray = array("world agent", "m/s^2", "longitudinal")
+    lateral: np.ndarray = array("world agent", "m/s^2", "lateral acceleration, left positive")
+    steer: np.ndarray = array("world agent", "rad", "steering angle, left positive")
+    jerk: np.ndarray = array("world agent", "m/s^3", "longitudinal jerk of the last action")
+    side_jerk: np.ndarray = array("world agent", "m/s^3", "lateral jerk of the last action")
+    distance: np.ndarray = array("world agent", "m", "way moved in the last step")
+
+
+class Body(NamedTuple):
+    length: np.ndarray = array("world agent", "m", "")
+    width: np.ndarray = array("world agent", "m", "")
+    c_throttle: np.ndarray = array("world agent", "", "coefficient of longitudinal jerk")
+    c_steer: np.ndarray = array("world agent", "", "coefficient of lateral jerk")
+    c_acc: np.ndarray = array("world agent", "", "coefficient of the strongest acceleration")
+    c_vel: np.ndarray = array("world agent", "", "coefficient of the top speed")
+
+
+class Place(NamedTuple):
+    """Where the agent is on its lane (Frenet)."""
+
+    section: np.ndarray = array("world agent", "", "its quad: between this section and the next", i32)
+    fraction: np.ndarray = array("world agent", "", "place inside the quad, 0..1 along the lane")
+    offset: np.ndarray = array("world agent", "m", "from the lane centre, left positive")
+    cos: np.ndarray = array("world agent", "", "of the angle to the lane")
+    sin: np.ndarray = array("world agent", "", "of the angle to the lane")
+    way: np.ndarray = array("world agent", "m", "route to the next goal")
+
+
+class Goals(NamedTuple):
+    """The agent's goal sequence."""
+
+    x: np.ndarray = array("world agent goal", "m", "")
+    y: np.ndarray = array("world agent goal", "m", "")
+    section: np.ndarray = array("world agent goal", "", "its quad", i32)
+    count: np.ndarray = array("world agent", "", "goals of this route", i32)
+    next: np.ndarray = array("world agent", "", "the one to be reached next", i32)
+    routes: np.ndarray = array("world agent", "", "routes begun in this episode", i32)
+    best: np.ndarray = array("world agent", "m", "shortest way to the next goal so far: progress counts once")
+    gained: np.ndarray = array("world agent", "m", "way gained in the last step")
+
+
+class Wishes(NamedTuple):
+    """What the agent wants: its reward coefficients, in the order of `config.CONDITIONING`."""
+
+    coefficients: np.ndarray = array("world agent coefficient", "", "drawn anew for every episode")
+
+
+class Events(NamedTuple):
+    """What happened to the agent in this step."""
+
+    collision: np.ndarray = array("world agent", "", "its box met another agent's", flag)
+    offroad: np.ndarray = array("world agent", "", "its box met the edge of the road", flag)
+    red_light: np.ndarray = array("world agent", "", "crossed a stop line at red", flag)
+    goal: np.ndarray = array("world agent", "", "reached a goal", flag)
+    route_done: np.ndarray = array("world agent", "", "reached the final goal", flag)
+    timeout: np.ndarray = array("world agent", "", "its episode was max_steps old", flag)
+
+
+class Outcome(NamedTuple):
+    """What `step` returns, besides the observation."""
+
+    reward: np.ndarray = array("world agent", "", "")
+    terminated: np.ndarray = array("world agent", "", "ended by crash or by its final goal", flag)
+    truncated: np.ndarray = array("world agent", "", "ended by its own time or the world's", flag)
+    active: np.ndarray = array("world agent", "", "the row's observation is a live agent's", flag)
+    episode_return: np.ndarray = array("world agent", "", "of the episode that ended last")
+    episode_length: np.ndarray = array("world agent", "steps", "of the episode that ended last", i32)
+
+
+class Lights(NamedTuple):
+    """The lights' program of each world; colours follow from the world's age."""
+
+    colour: np.ndarray = array("world light", "", "OFF, GREEN, YELLOW or RED", i8)
+    red: np.ndarray = array("world light", "s", "red time, 0: no light")
+    yellow: np.ndarray = array("world light", "s", "yellow time")
+    green: np.ndarray = array("world light", "s", "green time")
+    offset: np.ndarray = array("world light", "s", "where in its cycle it was when the world began")
+
+
+class Proposal(NamedTuple):
+    """A place that a waiting agent would like to start from."""
+
+    section: np.ndarray = array("world agent", "", "its quad", i32)
+    x: np.ndarray = array("world agent", "m", "")
+    y: np.ndarray = array("world agent", "m", "")
+    z: np.ndarray = array("world agent", "m", "")
+    cos: np.ndarray = array("world agent", "", "")
+    sin: np.ndarray = array("world agent", "", "")
+    speed: np.ndarray = array("world agent", "m/s", "")
+    length: np.ndarray = array("world agent", "m", "")
+    width: np.ndarray = array("world agent", "m", "")
+    free: np.ndarray = array("world agent", "", "no other agent needs that place", flag)
+
+
+class Near(NamedTuple):
+    """The agents nearest to each agent."""
+
+    key: np.ndarray = array("world agent seen", "", "farthest first: squared distance in 24 bits, agent in 8 bits", u32)
+
+
+class State(NamedTuple):
+    clock: Clock
+    rows: Rows
+    pose: Pose
+    motion: Motion
+    body: Body
+    place: Place
+    goals: Goals
+    wishes: Wishes
+    events: Events
+    outcome: Outcome
+    lights: Lights
+    proposal: Proposal
+    near: Near
+
+
+GROUPS = State(Clock, Rows, Pose, Motion, Body, Place, Goals, Wishes, Events, Outcome, Lights, Proposal, Near)  # type: ignore[arg-type]
+
+
+def make(worlds: int, agents: int, coefficients: int, lights: int, seen: int) -> State:
+    """A State of zeros."""
+    sizes = {
+        "two": 2, "world": worlds, "agent": agents, "coefficient": coefficients, "goal": GOALS,
+        "light": max(lights, 1), "seen": max(seen, 1),
+    }  # fmt: skip
+    return State(*(allocate(group, sizes) for group in GROUPS))

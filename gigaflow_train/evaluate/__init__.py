@@ -1,0 +1,1 @@
+"""How well a policy drives: counts, rates with intervals, and the policies to compare with."""

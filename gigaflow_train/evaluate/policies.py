@@ -1,0 +1,129 @@
+"""Policies to evaluate: four baselines that learn nothing, and a checkpoint. Each is a function of the observation."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gigaflow_env import ACTIONS, FEATURES, LATERAL_JERKS, LONGITUDINAL_JERKS
+from gigaflow_train import checkpoint
+from gigaflow_train.policy import sample
+
+Act = Callable[[np.ndarray], np.ndarray]
+"""Observations float32 (N, D) -> actions int64 (N,)."""
+
+STRAIGHT = LATERAL_JERKS.index(0.0)
+HOLD = LONGITUDINAL_JERKS.index(0.0)
+BRAKE = LONGITUDINAL_JERKS.index(min(LONGITUDINAL_JERKS))
+
+LOOK_AHEAD = 4
+"""Steps the frozen policy plans: with fewer it can't always come to stand exactly."""
+AT_REST = 1e-3
+"""[m/s], [m/s^2] What counts as standing."""
+
+
+def action(longitudinal: int, lateral: int) -> int:
+    return longitudinal * len(LATERAL_JERKS) + lateral
+
+
+def random(env: Any, seed: int) -> Act:
+    """Uniform over the actions."""
+    generator = np.random.default_rng(seed)
+    return lambda obs: generator.integers(ACTIONS, size=len(obs))
+
+
+def constant(env: Any, seed: int) -> Act:
+    """No jerk: keeps whatever acceleration it starts with."""
+    return lambda obs: np.full(len(obs), action(HOLD, STRAIGHT))
+
+
+def reverse(env: Any, seed: int) -> Act:
+    """Brakes, and goes on into driving backwards."""
+    return lambda obs: np.full(len(obs), action(BRAKE, STRAIGHT))
+
+
+def frozen(env: Any, seed: int) -> Act:
+    """Brakes to a stand, stays, and never reverses.
+
+    Braking is set by jerk: it has to be let go before the car stands, or else the car rolls back. So rows that move try every
+    sequence of LOOK_AHEAD jerks followed by letting go, and take the first jerk of the best.
+    """
+    config = env.config
+    plans = np.stack(np.meshgrid(*[LONGITUDINAL_JERKS] * LOOK_AHEAD, indexing="ij"), -1).reshape(-1, LOOK_AHEAD)
+    release = np.full((len(plans), _steps_to_release(config)), max(LONGITUDINAL_JERKS))
+    plans = np.concatenate([plans, release], axis=1).astype(np.float32)  # (plans, steps)
+
+    def act(obs: np.ndarray) -> np.ndarray:
+        ego = env.layout.split(obs).ego
+        speed, acceleration = _metric(ego, "speed"), _metric(ego, "acceleration")
+        actions = np.full(len(obs), action(HOLD, STRAIGHT))
+        moving = np.flatnonzero((np.abs(speed) > AT_REST) | (np.abs(acceleration) > AT_REST))
+        if moving.size:
+            cost = _braking_cost(
+                plans,
+                speed[moving, None],
+                acceleration[moving, None],
+                _metric(ego, "c_throttle")[moving, None],
+                config.throttle_max * _metric(ego, "c_acc")[moving, None],
+                config,
+            )
+            first = plans[cost.argmin(axis=1), 0]
+            actions[moving] = [action(LONGITUDINAL_JERKS.index(jerk), STRAIGHT) for jerk in first]
+        return actions
+
+    return act
+
+
+def _steps_to_release(config: Any) -> int:
+    """From the strongest braking to none, for the slowest throttle."""
+    slowest = max(LONGITUDINAL_JERKS) * config.dt / config.throttle_spread
+    return int(np.ceil(config.brake_max / slowest))
+
+
+def _braking_cost(
+    plans: np.ndarray, speed: np.ndarray, acceleration: np.ndarray, throttle: np.ndarray, top: np.ndarray, config: Any
+) -> np.ndarray:
+    """Cost (rows, plans): the way until the plan ends, the speed that is left then, and above all any rolling back.
+
+    Where |acceleration| grows until a sign changes, speed and acceleration follow the published dynamics:
+    a' = a + C j dt, v' = v + (a + a') dt / 2, each 0 where it would change its sign. Source: arXiv 2502.03349, App. B.2.
+    """
+    way = np.zeros(np.broadcast_shapes(speed.shape, plans[:, 0].shape), np.float32)
+    back = np.zeros_like(way)
+    for jerk in plans.T:
+        changed = acceleration + throttle * jerk * config.dt
+        changed = np.where(changed * acceleration < 0.0, 0.0, np.clip(changed, -config.brake_max, top))
+        moved = speed + 0.5 * (acceleration + changed) * config.dt
+        speed, acceleration = np.where(moved * speed < 0.0, 0.0, moved), changed
+        way = way + np.abs(speed)
+        back = np.maximum(back, -speed)
+    return way + 100.0 * np.abs(speed) + 1e6 * back
+
+
+def _metric(ego: np.ndarray, name: str) -> np.ndarray:
+    """An ego feature in its own unit: its declaration says by what it was divided, as in `/ 30 m/s`."""
+    divisor = FEATURES.ego._field_defaults[name].unit.removeprefix("/ ").split()[0]
+    return ego[:, FEATURES.ego._fields.index(name)] * np.float32(divisor)
+
+
+def trained(directory: Path, env: Any, seed: int, *, greedy: bool = False) -> Act:
+    """The policy of a run directory or checkpoint file: sampled as in training, or the likeliest action."""
+    policy = checkpoint.load_policy(directory, env.layout)
+    generator = torch.Generator().manual_seed(seed)
+
+    def act(obs: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            logits, _ = policy(torch.from_numpy(obs))
+            return (logits.argmax(dim=1) if greedy else sample(logits, generator)).numpy()
+
+    return act
+
+
+BASELINES: dict[str, Callable[[Any, int], Act]] = {
+    "frozen": frozen,
+    "random": random,
+    "reverse": reverse,
+    "constant": constant,
+}

@@ -1,0 +1,50 @@
+"""Driving with a fixed policy, and what comes out of it."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gigaflow_train.evaluate.metrics import Estimate, Tally, count, mean, proportion, rate, total
+from gigaflow_train.evaluate.policies import Act
+
+
+class Result(NamedTuple):
+    tally: Tally
+    speeds: np.ndarray  # [m/s] mean of each row that was ever active
+
+
+def drive(env: Any, act: Act, *, steps: int, seed: int) -> Result:
+    """Reset, then let `act` drive all rows for some steps."""
+    obs, info = env.reset(seed=seed)
+    active = info["active"].copy()
+    tallies = []
+    distance, lived = np.zeros(len(obs)), np.zeros(len(obs))
+    for _ in range(steps):
+        obs, _, terminated, _, info = env.step(act(obs))
+        tallies.append(count(active, terminated, info))
+        distance += np.where(active, info["distance"], 0.0)
+        lived += active
+        active = info["active"].copy()
+    there = lived > 0
+    return Result(total(tallies), distance[there] / lived[there] / env.config.dt)
+
+
+def figures(result: Result) -> dict[str, Estimate]:
+    """The figures of an evaluation, each with its 95 % interval.
+
+    Rates are shares of the routes that ended (by completion, crash or time-out); `..._per_km` are events per driven kilometre
+    of an agent, where a collision counts once for each agent involved, and the red-light rate is one of them. Read them beside
+    the mean speed: who stands still does not crash.
+    """
+    tally, km = result.tally, result.tally.distance / 1000.0
+    return {
+        "goal_rate": proportion(tally.completed, tally.routes),
+        "collision_rate": proportion(tally.collided, tally.routes),
+        "offroad_rate": proportion(tally.left_road, tally.routes),
+        "timeout_rate": proportion(tally.timed_out, tally.routes),
+        "red_light_rate": rate(tally.red_lights, km),
+        "collisions_per_km": rate(tally.collisions, km),
+        "offroads_per_km": rate(tally.offroads, km),
+        "mean_speed_mps": mean(result.speeds),
+        "km": Estimate(km, km, km, tally.steps),
+    }

@@ -1,0 +1,52 @@
+"""The PPO objective: pure functions on a minibatch."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """Samples to learn from, one a row."""
+
+    obs: Tensor  # (B, D)
+    action: Tensor  # int64 (B,)
+    log_prob: Tensor  # (B,) of the action when it was taken
+    advantage: Tensor  # (B,) normalised
+    target: Tensor  # (B,) what the critic should say: advantage + value when it was taken
+
+
+class Losses(NamedTuple):
+    total: Tensor  # the only one with a gradient
+    policy: Tensor
+    value: Tensor
+    entropy: Tensor  # [nat]
+    kl: Tensor  # [nat] from the policy that acted to the policy now, estimated by (r - 1) - log r
+    clipped: Tensor  # share of samples whose ratio is out of bounds
+
+
+def normalise(advantage: Tensor) -> Tensor:
+    """Zero mean, unit variance over the samples that were kept."""
+    return (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)
+
+
+def losses(
+    logits: Tensor, value: Tensor, batch: Batch, *, clip: float, entropy_weight: float, value_weight: float
+) -> Losses:
+    """total = policy - entropy_weight * entropy + value_weight * value.
+
+    logits (B, actions), value (B,). Source: arXiv 1707.06347, eq. 7 and 9; the critic isn't clipped.
+    """
+    log_probs = torch.log_softmax(logits, dim=1)  # (B, actions)
+    log_prob = log_probs.gather(1, batch.action[:, None]).squeeze(1)  # (B,)
+    change = log_prob - batch.log_prob
+    ratio = change.exp()
+    bounded = ratio.clamp(1.0 - clip, 1.0 + clip)
+    policy = -torch.minimum(ratio * batch.advantage, bounded * batch.advantage).mean()
+    critic = 0.5 * (value - batch.target).square().mean()
+    entropy = -(log_probs.exp() * log_probs).sum(dim=1).mean()
+    total = policy - entropy_weight * entropy + value_weight * critic
+    with torch.no_grad():
+        kl = (ratio - 1.0 - change).mean()
+        clipped = ((ratio - 1.0).abs() > clip).float().mean()
+    return Losses(total, policy.detach(), critic.detach(), entropy.detach(), kl, clipped)

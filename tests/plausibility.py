@@ -1,0 +1,210 @@
+"""What a plausible RoadMap satisfies, whatever made it. Each check takes a map and fails with what is wrong and where."""
+
+import math
+from collections import Counter
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import shapely
+from shapely.geometry import Polygon
+from shapely.ops import unary_union
+
+from gigaflow_env.roads.source import Lane, RoadMap, sample, summary
+
+LEVEL = 2.5  # m: lanes further apart in height lie on different levels
+GRACE = 0.05  # m: gaps and spikes narrower than twice this are rounding
+
+
+class Sections(NamedTuple):
+    """Cross-sections of a lane, about every metre, as the simulator's quads use them."""
+
+    left: np.ndarray  # (n, 2)
+    right: np.ndarray  # (n, 2)
+    z: np.ndarray  # (n,)
+    heading: np.ndarray  # (n,)
+    width: np.ndarray  # (n,)
+    curvature: np.ndarray  # (n,)
+
+
+def sections(lane: Lane) -> Sections:
+    x, y, z, heading, width, curvature, _ = sample(lane.line, 1.0).T
+    centre = np.column_stack([x, y])
+    across = np.column_stack([-np.sin(heading), np.cos(heading)]) * width[:, None] / 2
+    return Sections(centre + across, centre - across, z, heading, width, curvature)
+
+
+def outline(lane: Lane) -> Polygon:
+    cuts = sections(lane)
+    return Polygon(np.concatenate([cuts.left, cuts.right[::-1]]))
+
+
+def driving(road_map: RoadMap) -> dict[str, Lane]:
+    return {key: lane for key, lane in road_map.lanes.items() if lane.kind == "driving"}
+
+
+def check_connected(road_map: RoadMap) -> None:
+    """Every lane leads to every other, over successors and permitted lane changes."""
+    assert summary(road_map)["largest_component"] == 1.0
+    for lane in driving(road_map).values():
+        assert lane.successors, f"{lane.id} is a dead end"
+        assert len(lane.successors) <= 6, f"{lane.id} has {len(lane.successors)} successors"
+
+
+def check_links(road_map: RoadMap, gap: float = 0.01, kink: float = 1.0) -> None:
+    """Both edges of linked lanes meet within `gap` [m], and the direction jumps by less than `kink` [degrees]."""
+    cuts = {key: sections(lane) for key, lane in driving(road_map).items()}
+    for lane in driving(road_map).values():
+        for other in lane.successors:
+            a, b = cuts[lane.id], cuts[other]
+            for side in ("left", "right"):
+                apart = np.hypot(*(getattr(a, side)[-1] - getattr(b, side)[0]))
+                assert apart < gap, f"{lane.id} to {other}: {apart:.4f} m between their {side} edges"
+            turn = math.degrees(abs(math.remainder(a.heading[-1] - b.heading[0], math.tau)))
+            assert turn < kink, f"{lane.id} to {other}: the direction jumps by {turn:.2f} degrees"
+
+
+def check_neighbours(road_map: RoadMap, gap: float = 0.05) -> None:
+    """A lane change leads to the lane beside: edges within `gap` [m], from begin to end, and back again."""
+    lanes = driving(road_map)
+    for lane in lanes.values():
+        if lane.left is not None:
+            assert lanes[lane.left].right == lane.id, f"{lane.id} leads left to {lane.left}, which does not lead back"
+            a, b = sections(lane), sections(lanes[lane.left])
+            edges = [shapely.LineString(a.left), shapely.LineString(b.right)]
+            apart = shapely.hausdorff_distance(*edges)
+            assert apart < gap, f"{lane.id} and {lane.left} are neighbours, but their edges are {apart:.3f} m apart"
+
+
+def check_quads(road_map: RoadMap) -> None:
+    """Between two sections of a lane lies a convex, counter-clockwise quad of sensible size."""
+    for lane in driving(road_map).values():
+        cuts = sections(lane)
+        corners = np.stack([cuts.right[:-1], cuts.right[1:], cuts.left[1:], cuts.left[:-1]], axis=1)  # (n, 4, 2)
+        sides = np.roll(corners, -1, axis=1) - corners
+        following = np.roll(sides, -1, axis=1)
+        turns = sides[..., 0] * following[..., 1] - sides[..., 1] * following[..., 0]
+        assert (turns > 0).all(), f"{lane.id}: quad {np.argwhere(turns <= 0)[0, 0]} is not convex and counter-clockwise"
+        spans = np.hypot(*np.diff((cuts.left + cuts.right) / 2, axis=0).T)
+        assert spans.min() > 0.5 and spans.max() < 1.5, f"{lane.id}: quads of {spans.min():.2f} to {spans.max():.2f} m"
+
+
+def check_widths(road_map: RoadMap, narrow: float = 3.0, wide: float = 3.75) -> None:
+    for lane in driving(road_map).values():
+        low, high = lane.line[:, 4].min(), lane.line[:, 4].max()
+        assert narrow <= low and high <= wide, f"{lane.id} is {low:.2f} to {high:.2f} m wide"
+
+
+def check_curves(road_map: RoadMap, radius: float = 5.5, lateral: float = 3.3) -> None:
+    """No curve is tighter than `radius` [m] or needs more than `lateral` [m/s^2] at the speed limit."""
+    for lane in driving(road_map).values():
+        curvature = np.abs(sections(lane).curvature).max()
+        assert curvature * radius < 1, f"{lane.id}: radius {1 / curvature:.2f} m"
+        assert lane.speed**2 * curvature < lateral, f"{lane.id}: {lane.speed} m/s in a curve of {1 / curvature:.1f} m"
+
+
+def check_shapes(road_map: RoadMap, overlap: float = 0.5) -> None:
+    """Lanes don't cross themselves, and outside junctions they don't overlap: less than `overlap` [m^2] in total.
+
+    Files hold centimetres, so the outermost centimetre of a lane does not count.
+    """
+    outlines = {key: outline(lane) for key, lane in road_map.lanes.items()}
+    for key, shape in outlines.items():
+        assert shape.is_valid, f"{key} crosses itself: {shapely.is_valid_reason(shape)}"
+    keys = [key for key, lane in driving(road_map).items() if lane.junction is None]
+    shapes = [outlines[key].buffer(-0.01) for key in keys]
+    heights = [road_map.lanes[key].line[:, 2].mean() for key in keys]
+    pairs = shapely.STRtree(shapes).query(shapes, predicate="intersects").T
+    common = {
+        (keys[a], keys[b]): shapes[a].intersection(shapes[b]).area
+        for a, b in pairs
+        if a < b and abs(heights[a] - heights[b]) < LEVEL
+    }
+    total = sum(common.values())
+    assert total < overlap, f"lanes overlap by {total:.2f} m^2, most of all {max(common, key=lambda pair: common[pair])}"
+
+
+def check_surface(road_map: RoadMap, island: float = 20.0) -> None:
+    """The drivable area of a map on one level is one piece, without slivers; islands are larger than `island` [m^2]."""
+    union = unary_union([outline(lane) for lane in road_map.lanes.values()])
+    closed = union.buffer(GRACE).buffer(-GRACE)
+    assert closed.area < 1.01 * union.area, "gaps between lanes that should touch"
+    opened = closed.buffer(-GRACE).buffer(GRACE)
+    assert opened.area > 0.99 * closed.area, "slivers"
+    pieces = [piece for piece in getattr(closed, "geoms", [closed]) if piece.area > 0.01]
+    assert len(pieces) == 1, f"{len(pieces)} pieces, of {[round(piece.area) for piece in pieces]} m^2"
+    for ring in pieces[0].interiors:
+        hole = Polygon(ring)
+        assert hole.area > island, f"an island of {hole.area:.2f} m^2 at {hole.centroid.wkt}"
+
+
+def check_signals(road_map: RoadMap) -> None:
+    """Each signal controls the lanes of one approach; in a junction with signals, every connector obeys one of its own."""
+    lanes = driving(road_map)
+    approaches: dict[str, set[str]] = {key: set() for key in lanes}
+    for lane in lanes.values():
+        for other in lane.successors:
+            approaches[other].add(lane.id)
+    obeying: dict[str, list[Lane]] = {key: [] for key in road_map.signals}
+    for lane in lanes.values():
+        if lane.signal is not None:
+            obeying[lane.signal].append(lane)
+    junctions_of_group: dict[str, set[str | None]] = {}
+    for key, controlled in obeying.items():
+        signal = road_map.signals[key]
+        assert controlled, f"signal {key} controls no lane"
+        assert signal.kind != "light" or signal.group, f"light {key} belongs to no group"
+        junctions_of_group.setdefault(signal.group, set()).update(lane.junction for lane in controlled)
+        headings = [sections(lane).heading[0] for lane in controlled]
+        spread = max(abs(math.remainder(heading - headings[0], math.tau)) for heading in headings)
+        assert spread < math.radians(10), f"signal {key} controls lanes of several directions"
+    for group, junctions in junctions_of_group.items():
+        assert len(junctions) == 1, f"group {group} spreads over the junctions {sorted(map(str, junctions))}"
+    signalised = {lane.junction for controlled in obeying.values() for lane in controlled}
+    for lane in lanes.values():
+        if lane.junction in signalised and lane.junction is not None:
+            assert lane.signal, f"{lane.id} crosses the signalised junction {lane.junction} without a signal"
+
+
+def check_crosswalks(road_map: RoadMap) -> None:
+    """A crosswalk is a simple polygon that reaches from edge to edge of every lane it lies on, and it lies on some."""
+    lanes = driving(road_map)
+    tree, keys = shapely.STRtree([outline(lane) for lane in lanes.values()]), list(lanes)
+    for key, crosswalk in road_map.crosswalks.items():
+        shape = Polygon(crosswalk.outline[:, :2])
+        assert shape.is_valid, f"crosswalk {key} crosses itself"
+        crossed = [keys[k] for k in tree.query(shape) if outline(lanes[keys[k]]).intersection(shape).area > 0.1]
+        assert crossed, f"crosswalk {key} lies on no lane"
+        reach = shape.buffer(GRACE)
+        for lane in crossed:
+            cuts = sections(lanes[lane])
+            for side in (cuts.left, cuts.right):
+                assert reach.intersects(shapely.LineString(side)), f"crosswalk {key} ends in the middle of {lane}"
+
+
+def check_density(road_map: RoadMap, cell: float = 4.0, most: int = 64) -> None:
+    """No cell of the grid meets more than `most` quads (by their bounding boxes)."""
+    count: Counter[tuple[int, int]] = Counter()
+    for lane in driving(road_map).values():
+        cuts = sections(lane)
+        for k, following in pairwise(range(len(cuts.z))):
+            corners = np.concatenate([cuts.left[[k, following]], cuts.right[[k, following]]])
+            low, high = np.floor(corners.min(axis=0) / cell).astype(int), np.floor(corners.max(axis=0) / cell).astype(int)
+            count.update((x, y) for x in range(low[0], high[0] + 1) for y in range(low[1], high[1] + 1))
+    ((where, quads),) = count.most_common(1)
+    assert quads <= most, f"{quads} quads in the cell {where}"
+
+
+CHECKS = (
+    check_connected,
+    check_links,
+    check_neighbours,
+    check_quads,
+    check_widths,
+    check_curves,
+    check_shapes,
+    check_surface,
+    check_signals,
+    check_crosswalks,
+    check_density,
+)

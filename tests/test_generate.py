@@ -1,0 +1,353 @@
+"""The town generator: its towns are plausible, its files are what it makes, its turns are right, its errors help."""
+
+import copy
+import dataclasses
+import math
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from plausibility import (
+    CHECKS,
+    check_connected,
+    check_crosswalks,
+    check_curves,
+    check_density,
+    check_links,
+    check_neighbours,
+    check_quads,
+    check_shapes,
+    check_signals,
+    check_surface,
+    check_widths,
+    driving,
+    outline,
+    sections,
+)
+from shapely.geometry import Polygon
+
+from gigaflow_env.roads.curve import Pose, connect, end, knots, length, min_radius, offset, reverse, rounded, start
+from gigaflow_env.roads.generate import generate
+from gigaflow_env.roads.source import Lane, MapError, RoadMap, load, sample, save, summary
+
+MAPS = Path(__file__).resolve().parents[1] / "maps"
+TOWNS = ("loop", "downtown")
+
+
+@pytest.fixture(scope="module")
+def towns() -> dict[str, RoadMap]:
+    return {name: load(MAPS / f"{name}.lanes.json") for name in TOWNS}
+
+
+def square(**changes: Any) -> dict[str, Any]:
+    """Five nodes: a centre with lights and crosswalks and four corners around it, each joined to its neighbours."""
+    spec: dict[str, Any] = {
+        "name": "square",
+        "nodes": {"centre": {"at": [0, 0], "control": "light", "crosswalks": True}}
+        | {name: {"at": at} for name, at in (("e", [100, 0]), ("n", [0, 100]), ("w", [-100, 0]), ("s", [0, -100]))},
+        "roads": [{"between": ["centre", name]} for name in "enws"]
+        + [{"between": list(pair), "bends": [bend]} for pair, bend in zip(("en", "nw", "ws", "se"), CORNERS, strict=True)],
+    }
+    return spec | changes
+
+
+CORNERS = ([100, 100, 50], [-100, 100, 50], [-100, -100, 50], [100, -100, 50])
+
+
+# The shipped towns
+
+
+@pytest.mark.parametrize("name", TOWNS)
+def test_files_are_what_the_generator_makes(name: str, tmp_path: Path) -> None:
+    made = tmp_path / f"{name}.lanes.json"
+    save(generate(MAPS / f"{name}.toml"), made)
+    assert made.read_bytes() == (MAPS / made.name).read_bytes()
+
+
+@pytest.mark.parametrize("name", TOWNS)
+def test_same_spec_in_another_shape_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
+    spec = tomllib.loads((MAPS / f"{name}.toml").read_text(encoding="utf-8"))
+    spec["roads"] = [dict(reversed(road.items())) for road in spec["roads"]]
+    save(generate(dict(reversed(spec.items()))), tmp_path / "again.lanes.json")
+    assert (tmp_path / "again.lanes.json").read_bytes() == (MAPS / f"{name}.lanes.json").read_bytes()
+
+
+def test_positions_survive_other_last_bits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Another machine's sine may differ in its last bit; the file must not."""
+    sine, cosine = math.sin, math.cos
+    monkeypatch.setattr("gigaflow_env.roads.curve.math.sin", lambda x: math.nextafter(sine(x), math.inf))
+    monkeypatch.setattr("gigaflow_env.roads.curve.math.cos", lambda x: math.nextafter(cosine(x), -math.inf))
+    made = generate(MAPS / "downtown.toml")
+    monkeypatch.undo()
+    save(made, tmp_path / "downtown.lanes.json")
+    assert (tmp_path / "downtown.lanes.json").read_bytes() == (MAPS / "downtown.lanes.json").read_bytes()
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("name", TOWNS)
+def test_towns_are_plausible(name: str, check: Any, towns: dict[str, RoadMap]) -> None:
+    check(towns[name])
+
+
+def test_towns_are_what_they_are_for(towns: dict[str, RoadMap]) -> None:
+    loop, downtown = summary(towns["loop"]), summary(towns["downtown"])
+    assert 3.5 < loop["lane_km"] < 4.5 and 11 < downtown["lane_km"] < 13
+    assert loop["traffic_lights"] == 0
+    assert {lane.junction for lane in towns["loop"].lanes.values()} == {None, "centre", "north", "east", "south", "west"}
+    groups = {signal.group for signal in towns["downtown"].signals.values()}
+    assert groups == {"b1", "c1", "a2", "b2", "c2", "d2", "a3", "b3", "c3", "d3", "b4", "c4"}
+    speeds = [lane.speed for lane in driving(towns["loop"]).values() if lane.junction is None]
+    assert min(speeds) >= 8 and max(speeds) <= 14
+
+
+@pytest.mark.parametrize("name", TOWNS)
+def test_only_the_mouths_of_junctions_are_paved_without_being_driven(name: str, towns: dict[str, RoadMap]) -> None:
+    for lane in towns[name].lanes.values():
+        assert (lane.kind == "shoulder") == lane.id.endswith(".mouth")
+        assert lane.kind == "driving" or (not lane.successors and lane.left is None and lane.right is None)
+
+
+# Junctions
+
+
+def turns(town: RoadMap, lane: str) -> dict[str, float]:
+    """Where the connectors behind a lane lead, and by how much they turn [degrees]."""
+    found = {}
+    for connector in town.lanes[lane].successors:
+        (to,) = town.lanes[connector].successors
+        cuts = sections(town.lanes[connector])
+        found[to] = round(math.degrees(cuts.heading[-1] - cuts.heading[0]))
+    return found
+
+
+def test_turns_of_a_crossing_with_one_lane() -> None:
+    town = generate(square())
+    assert turns(town, "w>centre.0") == {"centre>e.0": 0, "centre>n.0": 90, "centre>s.0": -90}
+
+
+def test_right_from_the_rightmost_left_from_the_leftmost_straight_from_all() -> None:
+    spec = square()
+    spec["defaults"] = {"lanes": [2, 2]}
+    town = generate(spec)
+    assert turns(town, "w>centre.0") == {"centre>e.0": 0, "centre>s.0": -90}
+    assert turns(town, "w>centre.1") == {"centre>e.1": 0, "centre>n.1": 90}
+    assert (town.lanes["w>centre.0"].left, town.lanes["w>centre.0"].right) == ("w>centre.1", None)
+    assert (town.lanes["w>centre.1"].left, town.lanes["w>centre.1"].right) == (None, "w>centre.0")
+
+
+def test_traffic_keeps_right() -> None:
+    town = generate(square())
+    assert town.lanes["centre>e.0"].line[0, 1] == -1.75
+    assert town.lanes["e>centre.0"].line[0, 1] == 1.75
+
+
+def test_one_way_road_is_centred_and_driven_one_way() -> None:
+    spec = square()
+    spec["roads"][0] |= {"lanes": [2, 0]}
+    town = generate(spec)
+    assert "e>centre.0" not in town.lanes
+    assert [town.lanes[f"centre>e.{k}"].line[0, 1] for k in (0, 1)] == [-1.75, 1.75]
+    check_connected(town)
+
+
+def test_pocket_takes_the_left_turn_and_nothing_else() -> None:
+    spec = square()
+    spec["roads"][2] = {"between": ["w", "centre"], "lanes": [1, 1], "median": 3.2, "pockets": [30, 0]}
+    town = generate(spec)
+    assert turns(town, "w>centre.pocket.0") == {"centre>e.0": 0, "centre>s.0": -90}
+    assert turns(town, "w>centre.pocket.1") == {"centre>n.0": 90}
+    entry = town.lanes["w>centre.taper.1"]
+    assert entry.successors == ("w>centre.pocket.1",) and entry.junction is not None
+    assert set(town.lanes["w>centre.0"].successors) == {"w>centre.taper.0", "w>centre.taper.1"}
+    (connector,) = town.lanes["w>centre.pocket.1"].successors
+    assert town.lanes[connector].signal == "centre:w.left"
+    for check in (check_connected, check_links, check_neighbours, check_quads, check_shapes, check_surface, check_signals):
+        check(town)
+
+
+@pytest.mark.parametrize("control", ["light", "stop", "none"])
+def test_control_is_one_signal_an_approach(control: str) -> None:
+    spec = square()
+    spec["nodes"]["centre"]["control"] = control
+    town = generate(spec)
+    expected = {} if control == "none" else {f"centre:{name}": (control, "centre") for name in "enws"}
+    assert {key: (signal.kind, signal.group) for key, signal in town.signals.items()} == expected
+
+
+def test_right_turns_have_the_radius_of_the_corner() -> None:
+    for corner in (6.0, 12.0):
+        spec = square(defaults={"corner": corner})
+        (connector,) = [lane for lane in generate(spec).lanes.values() if lane.id == "centre:w>centre.0:centre>s.0"]
+        assert 1 / np.abs(sections(connector).curvature).max() == pytest.approx(corner, rel=0.05)
+
+
+@pytest.mark.parametrize("tilt", [-25, 25])
+def test_skewed_crossings_are_plausible_too(tilt: float) -> None:
+    spec = square()
+    spec["nodes"]["n"]["at"], spec["nodes"]["s"]["at"] = [tilt, 100], [-tilt, -100]
+    town = generate(spec)
+    for check in CHECKS:
+        check(town)
+
+
+def test_every_arm_of_a_junction_has_its_crosswalk_over_all_its_connectors(towns: dict[str, RoadMap]) -> None:
+    town = towns["downtown"]
+    for lane in driving(town).values():
+        if lane.junction not in town_nodes(town):
+            continue
+        name, first, last = lane.id.split(":")
+        for arm in (first.split(">")[0], last.split(">")[1].split(".")[0]):
+            walk = Polygon(town.crosswalks[f"{name}:{arm}"].outline[:, :2])
+            assert walk.intersection(outline(lane)).area > 2.5 * lane.line[:, 4].min(), f"{walk} and {lane.id}"
+
+
+def town_nodes(town: RoadMap) -> set[str]:
+    return {signal.group for signal in town.signals.values()}
+
+
+# Each check finds what it is for
+
+
+def bent(lane: Lane, column: int, knot: int, by: float) -> Lane:
+    line = lane.line.copy()
+    line[knot, column] += by
+    return dataclasses.replace(lane, line=line)
+
+
+DAMAGE = {
+    check_connected: lambda lane, _: dataclasses.replace(lane, successors=()),
+    check_links: lambda lane, _: bent(lane, 1, -1, 0.02),
+    check_neighbours: lambda lane, _: bent(lane, 1, -1, 0.2),
+    check_quads: lambda lane, _: bent(lane, 3, -1, 3.0),
+    check_widths: lambda lane, _: bent(lane, 4, 0, 0.5),
+    check_curves: lambda lane, _: bent(lane, 3, -1, 1.5),
+    check_shapes: lambda lane, _: bent(lane, 4, 0, 0.5),
+    check_surface: lambda lane, _: bent(lane, 4, 0, -1.0),
+    check_signals: lambda lane, town: dataclasses.replace(town.lanes[lane.successors[0]], signal=None),
+}
+
+
+@pytest.mark.parametrize("check", DAMAGE)
+def test_checks_find_damage(check: Any) -> None:
+    town = generate(square(defaults={"lanes": [2, 2]}))
+    check(town)
+    broken = DAMAGE[check](town.lanes["w>centre.0"], town)
+    with pytest.raises(AssertionError):
+        check(dataclasses.replace(town, lanes=town.lanes | {broken.id: broken}))
+
+
+def test_checks_find_a_crosswalk_that_is_too_short_and_a_signal_without_lane() -> None:
+    town = generate(square())
+    walk = town.crosswalks["centre:e"]
+    shorter = dataclasses.replace(walk, outline=walk.outline * [1, 0.6, 1])
+    with pytest.raises(AssertionError, match="ends in the middle"):
+        check_crosswalks(dataclasses.replace(town, crosswalks={walk.id: shorter}))
+    with pytest.raises(AssertionError, match="controls no lane"):
+        check_signals(dataclasses.replace(town, signals=town.signals | {"spare": town.signals["centre:e"]}))
+    with pytest.raises(AssertionError, match="quads in the cell"):
+        check_density(town, most=3)
+
+
+def test_mouths_are_what_keeps_islands_out_of_junctions(towns: dict[str, RoadMap]) -> None:
+    town = towns["downtown"]
+    with pytest.raises(AssertionError, match="island"):
+        check_surface(dataclasses.replace(town, lanes=driving(town)))
+
+
+# Curves
+
+
+def test_rounded_corner_on_paper() -> None:
+    path = rounded([(0, 0), (100, 0), (100, 50)], [20])
+    assert [round(piece.length, 6) for piece in path] == [80, round(10 * math.pi, 6), 30]
+    assert end(path) == pytest.approx((100, 50, math.pi / 2))
+    inner, outer = offset(path, 5), offset(path, -5)
+    assert (min_radius(inner), min_radius(outer)) == pytest.approx((15, 25))
+    assert length(outer) - length(inner) == pytest.approx(5 * math.pi)
+    assert start(reverse(path)) == pytest.approx((100, 50, 3 * math.pi / 2))
+    assert end(reverse(path))[:2] == pytest.approx((0, 0))
+
+
+@pytest.mark.parametrize("lead", [0.0, 3.0])
+@pytest.mark.parametrize("heading", np.linspace(-2.6, 2.6, 14))
+@pytest.mark.parametrize("place", [(20.0, 0.0), (20.0, 3.0), (18.0, -14.0), (15.0, 16.0)])
+def test_connections_are_smooth_and_meet_both_ends(place: tuple[float, float], heading: float, lead: float) -> None:
+    first, last = Pose(0.0, 0.0, 0.0), Pose(*place, float(heading))
+    path = connect(first, last, lead)
+    assert start(path) == pytest.approx(first)
+    reached = end(path)
+    assert reached[:2] == pytest.approx(place, abs=1e-6)
+    assert math.remainder(reached.heading - heading, math.tau) == pytest.approx(0, abs=1e-6)
+    for a, b in zip(path, path[1:], strict=False):
+        joint = end([a])
+        assert (joint.x, joint.y) == pytest.approx((b.x, b.y), abs=1e-6)
+        assert math.remainder(joint.heading - b.heading, math.tau) == pytest.approx(0, abs=1e-6)
+    if lead:
+        assert path[0].curvature == path[-1].curvature == 0.0
+        assert min(path[0].length, path[-1].length) >= lead - 1e-9
+
+
+@pytest.mark.parametrize("radius", [6.0, 20.0, 60.0])
+def test_knots_follow_an_arc(radius: float) -> None:
+    path = rounded([(0, 0), (100, 0), (100, 100)], [radius])
+    line = np.array([(pose.x, pose.y, 0.0, pose.heading, 3.5) for pose in knots(path)])
+    points = sample(line, 0.5)
+    on_arc = points[(points[:, 0] > 100 - radius) & (points[:, 1] < radius)]
+    off = np.hypot(on_arc[:, 0] - (100 - radius), on_arc[:, 1] - radius) - radius
+    assert len(on_arc) > 5 and np.abs(off).max() < 0.003
+    assert points[-1, -1] == pytest.approx(length(path), abs=0.01)
+
+
+# Errors
+
+
+def test_errors_name_the_place_and_the_remedy(tmp_path: Path) -> None:
+    def fails(match: str, **changes: Any) -> None:
+        with pytest.raises(MapError, match=match):
+            generate(square(**changes))
+
+    def with_node(**given: Any) -> dict[str, Any]:
+        return {"nodes": square()["nodes"] | {"e": {"at": [100, 0]} | given}}
+
+    def with_road(**given: Any) -> dict[str, Any]:
+        roads = copy.deepcopy(square()["roads"])
+        roads[0] |= given
+        return {"roads": roads}
+
+    fails("the spec: 'seeds' is unknown", seeds=1)
+    fails("roads={} is not an array", roads={})
+    fails("defaults: 'widht' is unknown; there are .*width", defaults={"widht": 3.0})
+    fails("node 'e': control='lights' is not one of none, light, stop", **with_node(control="lights"))
+    fails("node 'e': at=.* must be 2 numbers", **with_node(at=[1]))
+    fails("node 'e': corner=4.0 m is tighter than 5.5", **with_node(corner=4))
+    fails("node 'lonely' has 0 roads", nodes=square()["nodes"] | {"lonely": {"at": [300, 0]}})
+    fails("road 0: node 'x' does not exist; there are centre, e, n, w, s", **with_road(between=["centre", "x"]))
+    fails("road 0 has no 'between'", roads=[{}])
+    fails("the road centre to e: lanes=.* whole numbers", **with_road(lanes=[1.5, 1]))
+    fails("the road centre to e: speed='fast' is not a number", **with_road(speed="fast"))
+    fails("the road centre to e: pockets need", **with_road(pockets=[20, 0]))
+    fails("the road centre to e: a one-way road has no median", **with_road(lanes=[1, 0], median=2.0))
+    fails("the road centre to e has .* too little for a pocket of 90", **with_road(median=3.0, pockets=[90, 0]))
+    fails("the road centre to e: the bend .* radius", **with_road(bends=[[50, 10, 2]]))
+    fails("the road centre to e: from .* choose smaller radii", **with_road(bends=[[50, 40, 300]]))
+    fails("the road centre to e: the bend .* turns back", **with_road(bends=[[120, 1, 10]]))
+    fails("the road centre to e is straight for .* at centre, but", **with_road(bends=[[14, 0, 8], [25, 20, 8], [60, 0, 8]]))
+    fails("the road e to centre is given twice", roads=[*square()["roads"], {"between": ["e", "centre"]}])
+    fails("meet at .* degrees, at least 50", **with_road(bends=[[20, 60, 12]]))
+    fails("has 100.0 m, its junctions need .* leave less than 5.0 m", defaults={"corner": 80.0})
+    with pytest.raises(MapError, match="leads nowhere"):
+        spec = square()
+        for road in spec["roads"][:4]:
+            road["lanes"] = [1, 0]
+            road["between"] = road["between"][::-1]
+        generate(spec)
+
+    path = tmp_path / "bad.toml"
+    path.write_text("name = 3\n", encoding="utf-8")
+    with pytest.raises(MapError, match=r"bad\.toml: the spec has no 'nodes'"):
+        generate(path)
+    path.write_text("name = \n", encoding="utf-8")
+    with pytest.raises(MapError, match=r"bad\.toml"):
+        generate(path)

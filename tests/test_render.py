@@ -1,0 +1,497 @@
+"""Pictures have the expected colours at known places; videos can be read again; errors name what is wrong."""
+
+import re
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gigaflow_env.declare import fields, record
+from gigaflow_env.render import (
+    MissingExtra,
+    RoadPicture,
+    Scene,
+    View,
+    draw,
+    draw_map,
+    extra,
+    mapview,
+    road_picture,
+    strips,
+    topview,
+    write_video,
+)
+from gigaflow_env.roads import Crosswalk, Lane, MapError, RoadMap, Signal, load
+from gigaflow_env.roads.tables import EdgeRow, Grid, LaneRow, MapRow, Nearby, Network, Roads, Section, StopRow
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "maps"
+
+
+def table(group: type, rows: list[dict]) -> np.ndarray:
+    made = np.zeros(len(rows), record(group))
+    for k, row in enumerate(rows):
+        for name, given in row.items():
+            made[name][k] = given
+    return made
+
+
+def straight(y: float, heading: float, z: float = 0.0, along: str = "x") -> np.ndarray:
+    """101 sections of a lane of 4 m from -50 to 50 m, at `y` along x, or at x = `y` along y."""
+    s = np.linspace(-50, 50, 101) * (1 if heading in (0.0, np.pi / 2) else -1)
+    x, y = (s, np.full(101, y)) if along == "x" else (np.full(101, y), s)
+    names = {"x": x, "y": y, "z": np.full(101, z), "cos": np.cos(heading), "sin": np.sin(heading), "half_width": 2.0}
+    section = np.zeros(101, record(Section))
+    for name, given in names.items():
+        section[name] = given
+    return section
+
+
+def roads_of(*maps: tuple[list[np.ndarray], list[tuple], list[dict]]) -> Roads:
+    """Compiled maps with what a picture needs: each has lanes (their sections), road edges and stop lines."""
+    map_rows, lane_rows, sections, edges, edges_at, stops = [], [], [], [], [], []
+    for lanes, borders, lines in maps:
+        row = {"lanes_at": len(lane_rows), "lanes": len(lanes), "stops_at": len(stops), "edge_cells_at": len(edges_at)}
+        map_rows.append(row | {"columns": 3, "rows": 1})  # two edge cells
+        for lane in lanes:
+            lane_rows.append({"first": sum(map(len, sections)), "quads": len(lane) - 1, "left": -1, "right": -1})
+            sections.append(lane)
+        # Both cells hold every edge: the repetition of the real tables.
+        edges_at += [len(edges), len(edges) + len(borders), len(edges) + 2 * len(borders)]
+        edges += 2 * [dict(zip(("x1", "y1", "x2", "y2", "z"), border, strict=True)) for border in borders]
+        stops += lines
+    nothing = np.zeros(0, np.float32)
+    network = Network(
+        maps=table(MapRow, map_rows),
+        sections=np.concatenate(sections),
+        lanes=table(LaneRow, lane_rows),
+        successors=nothing,
+        starts=nothing,
+        route=nothing,
+        stops=table(StopRow, stops),
+        light_group=nothing,
+    )
+    grid = Grid(nothing, nothing, np.array(edges_at, np.int32), table(EdgeRow, edges))
+    names = tuple(f"map{k}" for k in range(len(maps)))
+    return Roads(network, grid, Nearby(nothing, nothing, nothing), names, np.zeros((len(maps), 3)))
+
+
+def box(x1: float, y1: float, x2: float, y2: float, z: float = 0.0) -> list[tuple]:
+    return [(x1, y1, x2, y1, z), (x2, y1, x2, y2, z), (x2, y2, x1, y2, z), (x1, y2, x1, y1, z)]
+
+
+def street() -> Roads:
+    """One lane each way along x, a shoulder of 3 m south of them, and a light that stops the eastbound lane at x = 20."""
+    stop = {"x": 20.0, "y": -2.0, "cos": 1.0, "sin": 0.0, "half_width": 2.0, "light": 1}
+    return roads_of(([straight(-2.0, 0.0), straight(2.0, np.pi)], box(-50, -7, 50, 4), [stop]))
+
+
+@pytest.fixture(scope="module")
+def picture() -> RoadPicture:
+    return road_picture(street())
+
+
+def scene_of(picture: RoadPicture, cars: list[tuple[float, float, float, float]] = (), **more: object) -> Scene:
+    """Cars of 5 x 2 m from (x, y, heading, speed)."""
+    x, y, heading, speed = np.array(cars, float).reshape(-1, 4).T
+    size = np.ones(len(x))
+    return Scene(picture, x, y, heading, 5 * size, 2 * size, speed, size > 0, lights=np.array([0, 3]))._replace(**more)
+
+
+def pixel(image: np.ndarray, x: float, y: float, view: View) -> tuple[int, ...]:
+    """Colour at a place [m]."""
+    size = len(image)
+    column = int((x - view.x + view.span / 2) / view.span * size)
+    row = int((view.y + view.span / 2 - y) / view.span * size)
+    return tuple(image[row, column].tolist())
+
+
+VIEW = View(0.0, 0.0, 72.0)  # drawn with 720 pixels: 10 a metre
+
+
+def test_the_road_has_its_colours(picture: RoadPicture) -> None:
+    image = draw(scene_of(picture), VIEW, 720)
+    assert image.shape == (720, 720, 3) and image.dtype == np.uint8 and image.flags.c_contiguous
+    assert pixel(image, -10.0, 2.0, VIEW) == topview.ASPHALT
+    assert pixel(image, -10.0, -2.0, VIEW) == topview.ASPHALT
+    assert pixel(image, -10.0, -5.5, VIEW) == topview.PAVED
+    assert pixel(image, -10.0, 20.0, VIEW) == topview.GROUND
+    assert pixel(image, -10.0, -20.0, VIEW) == topview.GROUND
+    middle = np.array(pixel(image, -10.0, 0.0, VIEW))
+    assert (middle > topview.ASPHALT).all(), "a line divides the lanes"
+    assert pixel(image, -10.0, -7.0, VIEW) == topview.EDGE
+
+
+def test_north_is_up_and_east_is_right(picture: RoadPicture) -> None:
+    image = draw(scene_of(picture, [(10.0, 20.0, 0.0, 0.0)]), VIEW, 720)
+    rows, columns = np.nonzero((image == topview.CAR_COLOURS[0].astype(int)).all(axis=-1))
+    assert abs(columns.mean() - 10 * (36 + 10)) < 10
+    assert abs(rows.mean() - 10 * (36 - 20)) < 10
+
+
+def test_cars_show_speed_role_and_heading(picture: RoadPicture) -> None:
+    cars = [(-20.0, 15.0, 0.0, 0.0), (0.0, 15.0, np.pi / 2, 16.0), (20.0, 15.0, 0.0, -16.0), (0.0, -20.0, np.pi, 5.0)]
+    image = draw(scene_of(picture, cars, followed=3, neighbours=np.array([1, -1])), VIEW, 720)
+    slow, fast = (tuple(colour.astype(int).tolist()) for colour in (topview.CAR_COLOURS[0], topview.CAR_COLOURS[-1]))
+    assert pixel(image, -21.0, 15.0, VIEW) == slow
+    assert pixel(image, 0.0, 14.0, VIEW) == fast
+    assert pixel(image, 19.0, 15.0, VIEW) == fast, "reversing fast is fast"
+    assert pixel(image, 1.0, -20.0, VIEW) == topview.FOLLOWED
+    # The windscreen is in the front half, wherever the car heads.
+    assert pixel(image, -19.2, 15.0, VIEW) == topview.GLASS
+    assert pixel(image, 0.0, 15.8, VIEW) == topview.GLASS
+    assert pixel(image, -0.8, -20.0, VIEW) == topview.GLASS
+    # Outlined: the observed neighbour and the followed car, but not others.
+    assert pixel(image, 1.1, 15.0, VIEW) == topview.NEIGHBOUR
+    assert pixel(image, 0.0, -21.1, VIEW) == topview.NEIGHBOUR
+    assert pixel(image, 19.0, 16.1, VIEW) == topview.GROUND
+
+
+def test_inactive_agents_are_not_drawn(picture: RoadPicture) -> None:
+    cars = [(0.0, 20.0, 0.0, 0.0), (np.nan, np.nan, 0.0, 0.0)]
+    hidden = draw(scene_of(picture, cars, active=np.array([False, False])), VIEW, 720)
+    assert (hidden == draw(scene_of(picture), VIEW, 720)).all()
+    shown = draw(scene_of(picture, cars, active=np.array([True, False])), VIEW, 720)
+    assert (shown != hidden).any()
+
+
+def test_stop_lines_have_the_colour_of_their_light(picture: RoadPicture) -> None:
+    for state, colour in ((1, topview.LIGHTS[1]), (2, topview.LIGHTS[2]), (3, topview.LIGHTS[3]), (0, topview.ASPHALT)):
+        image = draw(scene_of(picture, lights=np.array([3 - state, state])), VIEW, 720)
+        assert pixel(image, 20.0, -2.0, VIEW) == colour
+        assert pixel(image, 20.0, 2.0, VIEW) == topview.ASPHALT, "the other lane has no stop line"
+
+
+def test_goals_are_rings_and_the_last_has_a_dot(picture: RoadPicture) -> None:
+    image = draw(scene_of(picture, goals=np.array([(-20.0, 20.0), (20.0, 20.0)]), goal_radius=5.0), VIEW, 720)
+    assert pixel(image, -20.0 + 4.7, 20.0, VIEW) == topview.FOLLOWED
+    assert pixel(image, -20.0, 20.0, VIEW) == topview.GROUND
+    assert pixel(image, 20.0 + 4.9, 20.0, VIEW) == topview.FOLLOWED
+    assert pixel(image, 20.0 + 4.6, 20.0, VIEW) == topview.GROUND, "later goals have a thinner ring"
+    assert pixel(image, 20.0, 20.0, VIEW) == topview.FOLLOWED
+
+
+def test_status_text_stands_upper_left(picture: RoadPicture) -> None:
+    image = draw(scene_of(picture, text=("speed 7.3 m/s", "step 12")), VIEW, 720)
+    changed = np.argwhere((image != draw(scene_of(picture), VIEW, 720)).any(axis=-1))
+    assert changed.min() < 10 and changed[:, 0].max() < 60 and changed[:, 1].max() < 180
+    assert (image.reshape(-1, 3) == topview.TEXT).all(axis=-1).any()
+
+
+def test_a_picture_does_not_depend_on_what_was_drawn_before(picture: RoadPicture) -> None:
+    scene = scene_of(picture, [(3.0, -2.0, 0.3, 6.0)])
+    topview._tile.cache_clear()
+    first = draw(scene, VIEW, 720)
+    draw(scene, View(31.7, 4.1, 40.0), 200)
+    assert (draw(scene, VIEW, 720) == first).all()
+
+
+def test_tiles_join_without_seams(picture: RoadPicture) -> None:
+    view = View(-10.0, 2.0, 2.0)  # asphalt only, and 1024 pixels a metre: many tiles
+    image = draw(scene_of(picture), view, 1024)
+    assert (image == topview.ASPHALT).all()
+
+
+def test_a_bridge_covers_the_road_below_and_keeps_its_edges() -> None:
+    below, above = straight(0.0, 0.0), straight(0.0, np.pi / 2, z=6.0, along="y")
+    edges = box(-50, -2, 50, 2) + box(-2, -50, 2, 50, z=6.0)
+    image = draw(scene_of(road_picture(roads_of(([above, below], edges, [])))), VIEW, 720)
+    assert pixel(image, 2.0, 0.0, VIEW) == topview.EDGE, "the bridge's parapet"
+    assert pixel(image, 0.0, 2.0, VIEW) == topview.ASPHALT, "no edge of the road below across the bridge"
+    assert pixel(image, 20.0, 2.0, VIEW) == topview.EDGE
+
+
+def test_a_hole_in_the_paved_area_is_ground() -> None:
+    edges = box(-50, -20, 50, 20) + box(-10, 8, 10, 16)
+    image = draw(scene_of(road_picture(roads_of(([straight(0.0, 0.0)], edges, [])))), VIEW, 720)
+    assert pixel(image, 0.0, 12.0, VIEW) == topview.GROUND
+    assert pixel(image, 20.0, 12.0, VIEW) == topview.PAVED
+
+
+def test_permitted_lane_changes_are_dashed() -> None:
+    roads = street()
+
+    def share() -> float:
+        image = draw(scene_of(road_picture(roads), lights=np.zeros(2, int)), VIEW, 720)
+        return float((image[360, :] > np.array(topview.ASPHALT) + 20).all(axis=-1).mean())
+
+    assert share() == 1.0
+    roads.network.lanes["left"] = (1, 0)
+    assert 0.3 < share() < 0.5
+
+
+def test_junction_connectors_have_no_lines() -> None:
+    roads = street()
+    roads.network.lanes["junction"] = 1
+    image = draw(scene_of(road_picture(roads)), VIEW, 720)
+    assert pixel(image, -10.0, 0.0, VIEW) == topview.ASPHALT
+
+
+def test_each_map_of_several_has_its_own_picture() -> None:
+    stop = {"half_width": 1.0, "cos": 1.0}
+    first = ([straight(0.0, 0.0)], box(-50, -2, 50, 2), [stop | {"light": 0, "x": 5.0}])
+    second = ([straight(20.0, 0.0)], box(-50, 18, 50, 22), [stop | {"light": 1, "x": 7.0}, stop | {"light": 0, "x": 9.0}])
+    both = roads_of(first, second)
+    for k, single in enumerate((first, second)):
+        alone, found = road_picture(roads_of(single)), road_picture(both, k)
+        assert all((a == b).all() for a, b in zip(alone.shapes, found.shapes, strict=True))
+        assert (alone.stops == found.stops).all() and (alone.stop_lights == found.stop_lights).all()
+    assert road_picture(both, 1).stops[:, [0, 2]].tolist() == [[7.0, 7.0], [9.0, 9.0]]
+    with pytest.raises(ValueError, match="map_index=2: there are 2 maps, map0, map1"):
+        road_picture(both, 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"heading": np.zeros(3)}, r"Scene.heading has shape \(3,\), Scene.x \(1,\)"),
+        ({"lights": np.zeros(1, int)}, "Scene.lights has 1 lights, a stop line belongs to 1"),
+        ({"lights": np.array([0, 4])}, r"Scene.lights has the state 4"),
+        ({"followed": 1}, "Scene.followed=1: there are 1 agents"),
+        ({"x": np.array([np.nan])}, "agent 0 is active, but its x is nan"),
+    ],
+)
+def test_a_scene_that_does_not_fit_is_an_error(picture: RoadPicture, changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        draw(scene_of(picture, [(0.0, 0.0, 0.0, 0.0)], **changes), VIEW, 64)
+
+
+def test_a_view_must_be_possible(picture: RoadPicture) -> None:
+    for view in (View(0.0, 0.0, 0.0), View(np.nan, 0.0), View(0.0, 0.0, np.inf)):
+        with pytest.raises(ValueError, match="span"):
+            draw(scene_of(picture), view, 64)
+    with pytest.raises(ValueError, match="size=8"):
+        draw(scene_of(picture), VIEW, 8)
+
+
+def test_video_speed(picture: RoadPicture) -> None:
+    """15 frames a second of 64 cars are wanted on two cores; here a tenth of that, as machines are shared."""
+    chance = np.random.default_rng(0)
+    cars = np.column_stack([chance.uniform(-40, 40, (64, 2)), chance.uniform(-3, 3, 64), chance.uniform(0, 16, 64)])
+    draw(scene_of(picture, cars.tolist()), View(0.0, 0.0), 720)
+    start = time.process_time()
+    for k in range(5):
+        draw(scene_of(picture, cars.tolist(), followed=k), View(0.3 * k, 0.0), 720)
+    assert (time.process_time() - start) / 5 < 10 / 15
+
+
+# Maps
+
+
+def lane(id: str, *knots: tuple[float, ...], **more: object) -> Lane:
+    return Lane(id, np.array(knots, float), **more)
+
+
+def town() -> RoadMap:
+    """East-west road with a shoulder and a signalised connector, a crosswalk, and a bridge over it; 100 m x 100 m."""
+    lanes = [
+        lane("east", (-50, -2, 0, 0, 4), (10, -2, 0, 0, 4), successors=("through",)),
+        lane("through", (10, -2, 0, 0, 4), (20, -2, 0, 0, 4), junction="j", signal="light", successors=("on",)),
+        lane("on", (20, -2, 0, 0, 4), (50, -2, 0, 0, 4)),
+        lane("west", (50, 2, 0, np.pi, 4), (-50, 2, 0, np.pi, 4)),
+        lane("shoulder", (-50, -6, 0, 0, 4), (50, -6, 0, 0, 4), kind="shoulder"),
+        lane("bridge", (30, -50, 6, np.pi / 2, 4), (30, 50, 6, np.pi / 2, 4)),
+    ]
+    zebra = Crosswalk("zebra", np.array([(0.0, -8, 0), (6, -8, 0), (6, 4, 0), (0, 4, 0)]))
+    return RoadMap("village", {item.id: item for item in lanes}, {"light": Signal("light")}, {"zebra": zebra})
+
+
+def hexed(colour: str) -> tuple[int, ...]:
+    return tuple(bytes.fromhex(colour[1:]))
+
+
+class Chart:
+    """Colours of a drawn map at places in metres: the map's bounds are known to lie 5 m inside the picture."""
+
+    def __init__(self, image: np.ndarray) -> None:
+        self.image = image
+        self.scale = image.shape[1] / 110.0  # 100 m and twice the margin of 3 % + 2 m
+
+    def __call__(self, x: float, y: float) -> tuple[int, ...]:
+        row, column = len(self.image) - (y + 55.0) * self.scale, (x + 55.0) * self.scale
+        return tuple(self.image[int(row), int(column)].tolist())
+
+
+def test_a_map_picture_shows_each_thing_at_its_place(tmp_path: Path) -> None:
+    image = draw_map(town(), tmp_path / "village.png", size=1160)
+    assert image.shape == (1160, 1100, 3) and image.dtype == np.uint8
+    colour = Chart(image)
+    assert colour(-40.0, -3.6) == hexed(mapview.SURFACES["driving"])
+    assert colour(-40.0, -6.0) == hexed(mapview.SURFACES["shoulder"])
+    assert colour(15.0, -3.0) == hexed(mapview.JUNCTION)
+    assert colour(15.0, -2.0) != hexed(mapview.JUNCTION), "the connector's way"
+    assert colour(0.0, 30.0) == hexed(mapview.PAPER)
+    assert colour(-40.0, 0.0) == hexed(mapview.BORDER)
+    assert colour(10.0, -2.0) == hexed(mapview.SIGNALS["light"])
+    assert colour(30.0, 2.0) == colour(30.0, -4.0) != hexed(mapview.BORDER), "the bridge covers the road's lines"
+    assert colour(32.0, -2.0) == hexed(mapview.EDGE), "the parapet of the bridge"
+    zebra = {colour(3.0, y) for y in np.arange(-7.5, 3.5, 0.1)}
+    assert hexed(mapview.BORDER) in zebra and hexed(mapview.SURFACES["driving"]) in zebra
+    arrows = {colour(x, 2.0) for x in np.arange(-40, -5, 0.1)}
+    assert hexed(mapview.ARROW) in arrows
+    assert (image[:60] < 100).any(), "the title"
+    assert (image[-60:, :300] < 100).any(), "the scale bar"
+
+
+def test_the_file_is_the_picture(tmp_path: Path) -> None:
+    from matplotlib.image import imread
+
+    image = draw_map(town(), tmp_path / "village.png", size=400)
+    written = (imread(tmp_path / "village.png")[:, :, :3] * 255).round().astype(np.uint8)
+    assert (written == image).all()
+    assert [path.name for path in tmp_path.iterdir()] == ["village.png"]
+    assert (draw_map(town(), size=400) == image).all(), "drawn again it is the same"
+
+
+def test_arrows_point_along_the_lane() -> None:
+    """The head of an arrow is wider than its tail: most white lies ahead of the middle."""
+    road_map = RoadMap("one", {"a": lane("a", (0, 0, 0, np.pi, 4), (-16, 0, 0, np.pi, 4))})
+    image = draw_map(road_map, size=1000)
+    middle = len(image) - (len(image) - 60) // 2
+    white = (image[middle - 100 : middle + 100] == 255).all(axis=-1)
+    columns = white.sum(axis=0)
+    span = np.flatnonzero(columns)
+    centre = (span[0] + span[-1]) / 2
+    assert columns[: int(centre)].sum() > 1.2 * columns[int(centre) :].sum()
+
+
+def test_a_map_that_can_not_be_drawn_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(MapError, match="'empty' has no lanes"):
+        draw_map(RoadMap("empty", {}))
+    with pytest.raises(ValueError, match=r"village.jpg: maps are drawn as .png"):
+        draw_map(town(), tmp_path / "village.jpg")
+    with pytest.raises(ValueError, match="size=10"):
+        draw_map(town(), size=10)
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        draw_map(town(), tmp_path / "nowhere" / "village.png", size=200)
+    line = replace(town().crosswalks["zebra"], outline=np.array([(0.0, 0, 0), (5, 0, 0), (9, 0, 0)]))
+    with pytest.raises(MapError, match="crosswalk 'zebra' of map 'village' has no area"):
+        draw_map(replace(town(), crosswalks={"zebra": line}), size=200)
+
+
+@pytest.mark.parametrize("name", ["Town01", "Town04"])
+def test_real_maps_are_drawn(name: str) -> None:
+    path = SHARED / "carla" / f"{name}.xodr"
+    if not path.is_file():
+        pytest.skip(f"the shared map {path.name} is not here")
+    image = draw_map(load(path), size=600)
+    assert max(image.shape) == 600
+    road = (image == hexed(mapview.SURFACES["driving"])).all(axis=-1).mean()
+    assert 0.01 < road < 0.5
+
+
+# Strips
+
+
+def test_pieces_share_their_ends() -> None:
+    for sections in (2, 10, 11, 12, 101):
+        parts = strips.pieces(sections)
+        assert parts[0].start == 0 and parts[-1].stop == sections
+        assert all(a.stop - 1 == b.start for a, b in zip(parts, parts[1:], strict=False))
+        assert all(part.stop - part.start >= 2 for part in parts)
+
+
+def test_levels_count_what_lies_below() -> None:
+    square = np.array([(0.0, 0.0), (10, 0), (10, 10), (0, 10)])
+    far = square + 100.0
+    assert strips.levels([square, square + 3, square + 5, far], np.array([5.0, 0.0, 10.0, 10.0])).tolist() == [1, 0, 2, 0]
+    assert strips.levels([square, square], np.array([0.0, 2.0])).tolist() == [0, 0], "a step is no bridge"
+
+
+# Videos
+
+
+def frames(count: int, shape: tuple[int, ...] = (48, 64, 3)):
+    for k in range(count):
+        frame = np.zeros(shape, np.uint8)
+        frame[:, : 8 * (k + 1)] = (250, 30, 30)
+        yield frame
+
+
+def read(path: Path) -> tuple[str, np.ndarray]:
+    """What ffmpeg says about the video's stream, and its frames (count, H, W, 3)."""
+    import imageio_ffmpeg
+
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    done = subprocess.run(command, capture_output=True, check=True)
+    stream = next(line for line in done.stderr.decode().splitlines() if "Video:" in line)
+    width, height = map(int, re.search(r" (\d+)x(\d+)", stream).groups())
+    return stream, np.frombuffer(done.stdout, np.uint8).reshape(-1, height, width, 3)
+
+
+@pytest.mark.parametrize("name", ["drive.mp4", "drive.gif"])
+def test_a_video_can_be_read_again(tmp_path: Path, name: str) -> None:
+    assert write_video(tmp_path / name, frames(7), fps=10) == 7
+    stream, shown = read(tmp_path / name)
+    assert shown.shape == (7, 48, 64, 3) and " 10 fps" in stream
+    assert all(word in stream for word in ("h264", "yuv420p")) or name.endswith("gif")
+    for k, frame in enumerate(shown):
+        red = frame[24, :, 0] > 128
+        assert red.sum() == pytest.approx(8 * (k + 1), abs=1)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_broken_video_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "drive.mp4"
+    path.write_text("old")
+
+    def failing():
+        yield from frames(2)
+        raise RuntimeError("simulation failed")
+
+    with pytest.raises(RuntimeError, match="simulation failed"):
+        write_video(path, failing(), fps=10)
+    assert [(found.name, found.read_text()) for found in tmp_path.iterdir()] == [("drive.mp4", "old")]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "fps", "message"),
+    [
+        ("a.avi", lambda: frames(1), 10, r"a.avi: videos are written as .mp4 or .gif"),
+        ("a.mp4", lambda: frames(0), 10, "at least one frame"),
+        ("a.mp4", lambda: frames(1, (47, 64, 3)), 10, "47 x 64 pixels; an mp4 needs an even height and width"),
+        ("a.mp4", lambda: [np.zeros((48, 64, 3))], 10, r"frame 0 is float64 \(48, 64, 3\)"),
+        ("a.mp4", lambda: [*frames(2), *frames(1, (48, 60, 3))], 10, r"frame 2 is \(48, 60, 3\), the first one"),
+        ("a.mp4", lambda: frames(1), 0, "fps=0"),
+    ],
+)
+def test_video_errors(tmp_path: Path, name: str, shown: object, fps: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        write_video(tmp_path / name, shown(), fps)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_gif_may_have_odd_sizes(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.gif", frames(2, (47, 63, 3)), fps=5)
+    assert read(tmp_path / "a.gif")[1].shape == (2, 47, 63, 3)
+
+
+# Libraries
+
+
+def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.delitem(sys.modules, "matplotlib.figure", raising=False)
+    with pytest.raises(MissingExtra, match=r'drawing needs matplotlib: pip install "gigaflow-env\[render\]"'):
+        extra.library("matplotlib.figure")
+
+
+def test_importing_is_light_and_silent() -> None:
+    code = (
+        "import sys, gigaflow_env.render as r\n"
+        "heavy = {'matplotlib', 'pygame', 'imageio', 'imageio_ffmpeg', 'torch'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "r.topview._pygame()\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_lights_have_a_colour_for_each_state() -> None:
+    state = pytest.importorskip("gigaflow_env.state")
+    assert len(topview.LIGHTS) == 4 and sorted((state.OFF, state.GREEN, state.YELLOW, state.RED)) == [0, 1, 2, 3]
+    assert (state.OFF, state.GREEN, state.YELLOW, state.RED) == (0, 1, 2, 3)
+    assert set(fields(StopRow)) >= {"x", "y", "cos", "sin", "half_width", "light"}
