@@ -137,12 +137,12 @@ def find_map(name: str) -> RoadMap:
     if name in towns:
         return load(towns[name])
     if not Path(name).is_file():
-        raise FileNotFoundError(f"no map {name!r}: it is no file and none of the shipped towns ({', '.join(towns) or 'none'})")
+        raise FileNotFoundError(f"no map {name!r}: it is neither a file nor a shipped town ({', '.join(towns) or 'none'})")
     return load(name)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command in `argv` (default: the process's arguments). Returns the exit status: 0, or 2 after a user's error."""
+    """Run the command in `argv`, by default the process's arguments. Returns the exit status: 0, or 2 after a user error."""
     command: Any = tyro.cli(
         Command,
         args=argv,

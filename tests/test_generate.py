@@ -74,15 +74,19 @@ def test_same_spec_in_another_shape_gives_the_same_bytes(name: str, tmp_path: Pa
     assert (tmp_path / "again.lanes.json").read_bytes() == (MAPS / f"{name}.lanes.json").read_bytes()
 
 
-def test_positions_survive_other_last_bits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Another machine's sine may differ in its last bit; the file must not."""
+@pytest.mark.parametrize("up", [math.inf, -math.inf])
+def test_files_survive_other_last_bits(up: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Another machine's sine may differ in its last bit. A width of 3.45 m puts edges midway between two centimetres."""
+    spec = tomllib.loads((MAPS / "loop.toml").read_text(encoding="utf-8"))
+    spec["defaults"]["width"] = 3.45
+    save(generate(spec), tmp_path / "here.lanes.json")
     sine, cosine = math.sin, math.cos
-    monkeypatch.setattr("gigaflow_env.roads.curve.math.sin", lambda x: math.nextafter(sine(x), math.inf))
-    monkeypatch.setattr("gigaflow_env.roads.curve.math.cos", lambda x: math.nextafter(cosine(x), -math.inf))
-    made = generate(MAPS / "downtown.toml")
-    monkeypatch.undo()
-    save(made, tmp_path / "downtown.lanes.json")
-    assert (tmp_path / "downtown.lanes.json").read_bytes() == (MAPS / "downtown.lanes.json").read_bytes()
+    with monkeypatch.context() as other_machine:
+        other_machine.setattr(math, "sin", lambda x: math.nextafter(sine(x), up))
+        other_machine.setattr(math, "cos", lambda x: math.nextafter(cosine(x), -up))
+        there = generate(spec)
+    save(there, tmp_path / "there.lanes.json")
+    assert (tmp_path / "there.lanes.json").read_bytes() == (tmp_path / "here.lanes.json").read_bytes()
 
 
 @pytest.mark.parametrize("check", CHECKS)

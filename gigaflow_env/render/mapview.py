@@ -123,7 +123,7 @@ def _draw_surfaces(axes: Any, pieces: list[Piece], level: np.ndarray, scale: flo
                 [outlines[here[i]] for i in order],
                 facecolors=[colours[i] for i in order],
                 edgecolors=[colours[i] for i in order],
-                linewidths=0.4,
+                linewidths=0.9,
                 zorder=10 * height + 1,
             )
         )
@@ -137,7 +137,8 @@ def _draw_surfaces(axes: Any, pieces: list[Piece], level: np.ndarray, scale: flo
             (lines, BORDER, _points(0.15, scale, 0.5), 3),
             (edges, EDGE, wide * _points(0.2, scale, 0.8), 4),
         ):
-            axes.add_collection(collections.LineCollection(drawn, colors=colour, linewidths=width, zorder=10 * height + place))
+            shown = collections.LineCollection(drawn, colors=colour, linewidths=width, zorder=10 * height + place)
+            axes.add_collection(shown)
 
 
 def _borders(piece: Piece) -> list[np.ndarray]:

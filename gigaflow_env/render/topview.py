@@ -19,7 +19,7 @@ from gigaflow_env.roads.tables import Roads
 Colour = tuple[int, int, int]
 
 GROUND: Colour = (23, 26, 32)
-PAVED: Colour = (45, 49, 57)
+PAVED: Colour = (51, 56, 65)
 ASPHALT: Colour = (60, 65, 75)
 MARK: Colour = (118, 125, 138)
 EDGE: Colour = (172, 178, 190)
@@ -186,8 +186,9 @@ def _check(scene: Scene, view: View, size: int) -> None:
         shape = np.shape(getattr(scene, name))
         if shape != np.shape(scene.x) or len(shape) != 1:
             raise ValueError(f"Scene.{name} has shape {shape}, Scene.x {np.shape(scene.x)}: both are (agents,)")
-    if len(scene.roads.stop_lights) and scene.roads.stop_lights.max() >= len(scene.lights):
-        raise ValueError(f"Scene.lights has {len(scene.lights)} lights, a stop line belongs to {scene.roads.stop_lights.max()}")
+    last = int(scene.roads.stop_lights.max(initial=-1))
+    if last >= len(scene.lights):
+        raise ValueError(f"Scene.lights has {len(scene.lights)} lights, a stop line belongs to light {last}")
     for state in np.unique(scene.lights).tolist():
         if state not in range(len(LIGHTS)):
             raise ValueError(f"Scene.lights has the state {state}: 0 off, 1 green, 2 yellow, 3 red")

@@ -114,11 +114,12 @@ def _outline(pieces: np.ndarray) -> np.ndarray:
 
 
 def _lift(lines: np.ndarray, pieces: np.ndarray) -> np.ndarray:
-    """The lines with the heights of the nearest corners of the pieces, and with vertices at most EDGE_CELL apart."""
+    """The lines with the heights of the pieces that they bound, and with vertices at most EDGE_CELL apart."""
     vertices, owner = shapely.get_coordinates(shapely.segmentize(lines, EDGE_CELL), return_index=True)
-    corners = shapely.get_coordinates(pieces, include_z=True)
-    nearest = STRtree(shapely.points(corners[:, :2])).nearest(shapely.points(vertices))
-    return shapely.linestrings(np.column_stack([vertices, corners[nearest, 2]]), indices=owner)
+    points = shapely.points(vertices)
+    rings = shapely.get_exterior_ring(pieces[STRtree(pieces).nearest(points)])
+    heights = shapely.get_z(shapely.line_interpolate_point(rings, shapely.line_locate_point(rings, points)))
+    return shapely.linestrings(np.column_stack([vertices, heights]), indices=owner)
 
 
 def _add_bridges(lines: np.ndarray, pieces: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:

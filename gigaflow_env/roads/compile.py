@@ -1,6 +1,7 @@
 """The compiler: RoadMap -> Roads, the tables which the kernels read."""
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,6 +40,11 @@ START_SHARE = 8.0
 SAME_LINE = 0.5
 """[m] Connectors that start so near to each other share a stop line."""
 
+ABREAST = 10.0
+"""[m] Lanes between which one may change run side by side: places at the same share of both lengths differ by less than this
+along the road, and across it by half to one and a half times the distance of neighbours. Ours: in real maps it's 6 m at
+most, and some 50 m where a lane begins beside the middle of the other one."""
+
 CURVATURE, S = 5, 6
 """Columns that `sample` gives besides those of Lane.line."""
 
@@ -75,7 +81,8 @@ def capacity(roads: Roads, map_index: int) -> int:
     """How many agents can start on a map: one every START_SHARE metres of the lanes where agents may start."""
     row, network = roads.network.maps[map_index], roads.network
     starts = network.starts[row["starts_at"] : row["starts_at"] + row["starts"]]
-    return int(network.lanes["step"][network.sections["lane"][starts]].sum(dtype=np.float64) / START_SHARE)
+    total = network.lanes["step"][network.sections["lane"][starts]].sum(dtype=np.float64)
+    return max(int(total / START_SHARE), 1)  # a map without any start does not compile
 
 
 def _cached(road_map: RoadMap, sizes: Sizes) -> Roads:
@@ -119,7 +126,8 @@ def _compile(road_map: RoadMap, sizes: Sizes) -> Roads:
     grid = _grid(sections, lanes, border.edges, cells)
 
     maps = np.zeros(1, record(MapRow))
-    maps[0] = (0, len(lanes), 0, len(starts), 0, 0, 0, len(lights), *low, columns, rows, 0, 0)
+    maps["lanes"], maps["starts"], maps["lights"] = len(lanes), len(starts), len(lights)
+    maps["x"], maps["y"], maps["columns"], maps["rows"] = cells.x, cells.y, cells.columns, cells.rows
     network = Network(
         maps,
         sections,
@@ -161,8 +169,7 @@ def _lanes(road_map: RoadMap, driving: list[Lane], lines: list[np.ndarray]) -> t
     rows["length"] = [line[-1, S] for line in lines[: len(driving)]]
     rows["step"] = rows["length"] / rows["quads"]
     rows["speed"] = [lane.speed for lane in driving]
-    rows["left"] = [-1 if lane.left is None else number[lane.left] for lane in driving]
-    rows["right"] = [-1 if lane.right is None else number[lane.right] for lane in driving]
+    rows["left"], rows["right"] = _changes(road_map, driving, lines)
     rows["bundle"], rows["order"] = _bundles(road_map, driving, rows["left"], rows["right"])
     rows["successors"] = [len(lane.successors) for lane in driving]
     rows["successors_at"] = np.cumsum(rows["successors"]) - rows["successors"]
@@ -173,9 +180,46 @@ def _lanes(road_map: RoadMap, driving: list[Lane], lines: list[np.ndarray]) -> t
     return rows, np.array([number[other] for lane in driving for other in lane.successors], np.int32)
 
 
-def _bundles(
-    road_map: RoadMap, driving: list[Lane], left: np.ndarray, right: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _changes(road_map: RoadMap, driving: list[Lane], lines: list[np.ndarray]) -> np.ndarray:
+    """Lanes to the left and to the right into which one may change, -1 where there is none: (2, lanes).
+
+    Warns of changes between lanes that are not side by side, and leaves them out: no route could count on them.
+    """
+    number = {lane.id: k for k, lane in enumerate(driving)}
+    changes = np.full((2, len(driving)), -1)
+    apart = []
+    for a, lane in enumerate(driving):
+        for side, (other, sign) in enumerate(((lane.left, 1), (lane.right, -1))):
+            if other is None:
+                continue
+            if _side_by_side(lines[a], lines[number[other]], sign):
+                changes[side, a] = number[other]
+            else:
+                apart.append(f"{lane.id!r} to {other!r}")
+    if apart:
+        warnings.warn(
+            f"map {road_map.name!r}: {len(apart)} lane changes are left out, for their lanes are not side by side: "
+            + ", ".join(apart[:4] + ["..."] * (len(apart) > 4)),
+            stacklevel=2,
+        )
+    return changes
+
+
+def _side_by_side(line: np.ndarray, other: np.ndarray, sign: int) -> bool:
+    """Whether `other` runs along `line` on its left (sign 1) or right (-1), compared at their starts, middles and ends."""
+    for share in (0.0, 0.5, 1.0):
+        here, there = line[round(share * (len(line) - 1))], other[round(share * (len(other) - 1))]
+        dx, dy = there[X] - here[X], there[Y] - here[Y]
+        cos, sin = math.cos(here[HEADING]), math.sin(here[HEADING])
+        ahead, left = dx * cos + dy * sin, dy * cos - dx * sin
+        across = sign * left / ((here[WIDTH] + there[WIDTH]) / 2)
+        turned = math.cos(there[HEADING] - here[HEADING])
+        if not (0.5 < across < 1.5 and abs(ahead) < ABREAST and turned > 0.5):
+            return False
+    return True
+
+
+def _bundles(road_map: RoadMap, driving: list[Lane], left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Bundle of each lane and its place in it, counted from the right."""
     beside: list[list[tuple[int, int]]] = [[] for _ in driving]
     for others, step in ((left, 1), (right, -1)):
@@ -208,7 +252,7 @@ def _starts(sections: np.ndarray, lanes: np.ndarray) -> np.ndarray:
     lane = lanes[sections["lane"][quads]]
     left = (lane["first"] + lane["quads"] - quads) * lane["step"]
     width = 2 * np.minimum(sections["half_width"][quads], sections["half_width"][quads + 1])
-    tolerance = 1e-4
+    tolerance = 1e-4  # float32
     wide, long = width >= START_WIDTH - tolerance, left >= START_LENGTH - tolerance
     return quads[wide & long & (lane["junction"] == 0)].astype(np.int32)
 

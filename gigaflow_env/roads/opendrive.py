@@ -620,7 +620,7 @@ def _with_speeds(lanes: dict[str, Lane], strips: dict[Key, Strip]) -> dict[str, 
 def _with_signals(
     lanes: dict[str, Lane], strips: dict[Key, Strip], roads: dict[str, Road], root: etree._Element
 ) -> tuple[dict[str, Lane], dict[str, Signal]]:
-    """Lanes with what controls their entries, and the signals that control any. A light overrules a stop sign, that a yield."""
+    """Lanes with what controls their entries, and the signals that control any: a light before a stop before a yield."""
     kinds = {_text(e, "id"): SIGNALS.get(e.get("type", "")) for e in root.iterfind("road/signals/signal")}
     rank = ("light", "stop", "yield").index
     chosen: dict[str, str] = {}

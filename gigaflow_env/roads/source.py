@@ -115,6 +115,8 @@ def fit(dense: np.ndarray, tolerance: float = 0.01) -> np.ndarray:
     """
     along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(dense[:, :2], axis=0).T))])
     knots = np.array([0, len(dense) - 1])
+    if np.hypot(*(dense[-1, :2] - dense[0, :2])) < along[-1] / 2:
+        knots = np.unique(np.linspace(0, len(dense) - 1, 4).astype(int))  # a loop: the chord would say nothing
     while len(bad := np.flatnonzero((errors := _misses(dense, along, knots)) > tolerance)):
         added = []
         for piece in bad:
@@ -124,7 +126,8 @@ def fit(dense: np.ndarray, tolerance: float = 0.01) -> np.ndarray:
             targets = along[first] + (along[last] - along[first]) * np.arange(1, parts) / parts
             added.append(np.clip(np.searchsorted(along, targets), first + 1, last - 1))
         knots = np.unique(np.concatenate([knots, *added]))
-    for first in (1, 2):  # drop what turns out not to be needed: every second knot, then every other
+    for first in (1, 2) if len(knots) > 2 else ():
+        # Drop what turns out not to be needed, among every second knot, then among the others.
         tried = knots[first:-1:2]
         rest = np.setdiff1d(knots, tried)
         errors = _misses(dense, along, rest)
@@ -139,10 +142,9 @@ def _misses(dense: np.ndarray, along: np.ndarray, knots: np.ndarray) -> np.ndarr
     k = np.repeat(np.arange(len(knots) - 1), np.diff(knots))
     rows = np.arange(knots[-1])
     u = (along[rows] - along[knots[k]]) / (along[knots[k + 1]] - along[knots[k]])
-    for _ in range(2):  # Newton: the curve's point abreast of the row
-        position, velocity = _curve(line, k, u)
-        ahead = ((dense[rows, :2] - position) * velocity).sum(axis=-1)
-        u = np.clip(u + ahead / (velocity**2).sum(axis=-1), 0.0, 1.0)
+    position, velocity = _curve(line, k, u)
+    ahead = ((dense[rows, :2] - position) * velocity).sum(axis=-1)
+    u = np.clip(u + ahead / (velocity**2).sum(axis=-1), 0.0, 1.0)  # Newton: the curve's point abreast of the row
     position = _curve(line, k, u)[0]
     miss = np.hypot(*(dense[rows, :2] - position).T)
     for column in (Z, WIDTH):
@@ -156,13 +158,13 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(6)
 
 def _curve(line: np.ndarray, k: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Position and its derivative by u of pieces `k` at `u` in 0..1, each (..., 2)."""
-    p0, p1 = line[k, :2], line[k + 1, :2]
-    chord = np.hypot(*np.moveaxis(p1 - p0, -1, 0))
-    h0, h1 = line[k, HEADING], line[k + 1, HEADING]
-    t0 = np.stack([chord * np.cos(h0), chord * np.sin(h0)], axis=-1)
-    t1 = np.stack([chord * np.cos(h1), chord * np.sin(h1)], axis=-1)
-    d, u = p1 - p0, u[..., None]
-    # Horner form of the cubic with p(0) = p0, p(1) = p1, p'(0) = t0, p'(1) = t1
+    p0, h0, h1 = line[k, :2], line[k, HEADING], line[k + 1, HEADING]
+    d = line[k + 1, :2] - p0
+    chord = np.hypot(d[..., 0], d[..., 1])[..., None]
+    t0 = chord * np.stack([np.cos(h0), np.sin(h0)], axis=-1)
+    t1 = chord * np.stack([np.cos(h1), np.sin(h1)], axis=-1)
+    u = u[..., None]
+    # The cubic with p(0) = p0, p(1) = p0 + d, p'(0) = t0, p'(1) = t1, in Horner form
     b, c = 3 * d - 2 * t0 - t1, t0 + t1 - 2 * d
     return p0 + u * (t0 + u * (b + u * c)), t0 + u * (2 * b + u * 3 * c)
 

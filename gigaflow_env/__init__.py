@@ -1,0 +1,26 @@
+"""gigaflow-env: batched multi-agent driving for self-play. `import gigaflow_env` registers `GigaFlow-v0` with Gymnasium."""
+
+import gymnasium
+
+from gigaflow_env.config import CONDITIONING, PRESETS, Config
+from gigaflow_env.env import GigaflowVectorEnv
+from gigaflow_env.layout import ACTIONS, FEATURES, Blocks, Layout
+from gigaflow_env.roads import MapError, RoadMap
+
+__all__ = [
+    "ACTIONS",
+    "CONDITIONING",
+    "FEATURES",
+    "PRESETS",
+    "Blocks",
+    "Config",
+    "GigaflowVectorEnv",
+    "Layout",
+    "MapError",
+    "RoadMap",
+    "__version__",
+]
+
+__version__ = "0.1.0"
+
+gymnasium.register("GigaFlow-v0", vector_entry_point="gigaflow_env.env:GigaflowVectorEnv")

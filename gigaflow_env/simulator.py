@@ -1,0 +1,154 @@
+"""Simulator: worlds of agents on compiled roads, without any RL interface. `env.py` puts the Gymnasium contract around it."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gigaflow_env.backend import cpu
+from gigaflow_env.config import CONDITIONING, Config, params
+from gigaflow_env.layout import ACTIONS, Layout
+from gigaflow_env.roads import RoadMap, load, shipped
+from gigaflow_env.roads.compile import capacity, compile
+from gigaflow_env.state import ABSENT, ENDED, WAITING, make
+
+MapLike = str | os.PathLike[str] | RoadMap
+"""Name of a shipped town, path of a map file, or a RoadMap."""
+
+
+def find_map(given: MapLike) -> RoadMap:
+    """The RoadMap of a shipped name or a path. Raises ValueError with the shipped names, or MapError with place and reason."""
+    if isinstance(given, RoadMap):
+        return given
+    towns = shipped()
+    if str(given) in towns:
+        return load(towns[str(given)])
+    if not Path(given).exists():
+        raise ValueError(f"map={str(given)!r} is neither a shipped town ({', '.join(sorted(towns))}) nor a file")
+    return load(given)
+
+
+class Simulator:
+    """`worlds` worlds of `agents` agents each; rows beyond `rows` stay empty. All arrays are shared, not copied.
+
+    state: every array that changes (state.State), first axes (world, agent).
+    observations, final_observations: float32 (worlds, agents, layout.size). The latter holds, for rows that ended in the last step
+    in mode SAME_STEP, what they saw last; other rows of it are stale.
+    """
+
+    def __init__(
+        self,
+        maps: MapLike | Sequence[MapLike],
+        rows: int,
+        config: Config,
+        *,
+        mode: int = cpu.SAME_STEP,
+        threads: int | None = None,
+    ) -> None:
+        self.config = config
+        self.layout = Layout(config)
+        self.rows = rows
+        self.agents = min(config.agents_per_world, rows)
+        self.worlds = -(-rows // self.agents)
+        self.mode = mode
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads={threads}: must be at least 1, or None for all processors")
+        self.threads = threads or cpu.default_threads()
+
+        several = isinstance(maps, Sequence) and not isinstance(maps, str)
+        self.maps = [find_map(one) for one in maps] if several else [find_map(maps)]  # type: ignore[union-attr,arg-type]
+        if not self.maps:
+            raise ValueError("map=[]: name at least one map")
+        self.roads = compile(
+            self.maps,
+            lane_spacing=config.lane_spacing,
+            lane_count=config.lane_count,
+            boundary_count=config.boundary_count,
+            stop_count=config.stop_count,
+        )
+        for number, name in enumerate(self.roads.names):
+            room = capacity(self.roads, number)
+            if self.agents > room:
+                raise ValueError(f"agents_per_world={self.agents} do not fit map {name!r}: it has room for {room}")
+
+        lights = int(self.roads.network.maps["lights"].max())
+        self.state = make(self.worlds, self.agents, len(CONDITIONING), lights, config.agent_count)
+        self.state.clock.map[:] = np.arange(self.worlds) % len(self.maps)
+        self.observations = np.zeros((self.worlds, self.agents, self.layout.size), np.float32)
+        kept = self.observations.shape if mode == cpu.SAME_STEP else (0, 0, 0)
+        self.final_observations = np.zeros(kept, np.float32)
+        self.actions = np.zeros((self.worlds, self.agents), np.int32)
+        self._params = params(config)
+        self._pool = cpu.Pool(self.threads)
+
+    def reset(self, key: np.ndarray | None, mask: np.ndarray | None = None) -> None:
+        """Start the rows of `mask` anew, or all rows and all worlds where it's None. `key`: two uint32, None keeps the old one."""
+        clock, status, outcome, events = self.state.clock, self.state.rows.status, self.state.outcome, self.state.events
+        if key is not None:
+            clock.seed[:] = key
+        if mask is None:
+            clock.tick[:] = 0
+            clock.step[:] = 0
+            chosen = self._per_row(np.ones(self.rows, np.bool_))
+            status[:] = ABSENT
+            self.state.rows.episode[:] = 0
+        else:
+            clock.tick += 1  # so that the draws differ from those of the step before
+            chosen = self._per_row(mask)
+        status[chosen] = WAITING
+        for array in (*events, outcome.reward, outcome.terminated, outcome.truncated):
+            array[chosen] = 0
+        self._pool.run(
+            cpu.reset, self.worlds, self.observations, self.layout.starts, self.state, self.roads, self._params
+        )
+
+    def step(self, actions: np.ndarray) -> None:
+        """One step; `actions` int (rows,) in 0..11. Raises ValueError for others."""
+        if actions.shape != (self.rows,):
+            raise ValueError(f"actions have shape {actions.shape}: expected one per row, ({self.rows},)")
+        if not np.issubdtype(actions.dtype, np.integer):
+            raise ValueError(f"actions have dtype {actions.dtype}: expected whole numbers 0 to {ACTIONS - 1}")
+        low, high = actions.min(), actions.max()
+        if low < 0 or high >= ACTIONS:
+            row = int(np.flatnonzero((actions < 0) | (actions >= ACTIONS))[0])
+            raise ValueError(f"action {actions[row]} of row {row}: must be 0 to {ACTIONS - 1}")
+        self.actions.reshape(-1)[: self.rows] = actions
+        self._pool.run(
+            cpu.step, self.worlds, self.mode, self.actions, self.observations, self.final_observations, self.layout.starts,
+            self.state, self.roads, self._params,
+        )  # fmt: skip
+
+    @property
+    def ended(self) -> np.ndarray:
+        """Rows whose episode is over and that wait for a reset, bool (rows,)."""
+        return self.per_row(self.state.rows.status) == ENDED
+
+    def per_row(self, array: np.ndarray) -> np.ndarray:
+        """View of a (worlds, agents, ...) array by row: (rows, ...)."""
+        return array.reshape(self.worlds * self.agents, *array.shape[2:])[: self.rows]
+
+    def _per_row(self, mask: np.ndarray) -> np.ndarray:
+        """A mask by row as (worlds, agents); rows that don't exist are False."""
+        full = np.zeros(self.worlds * self.agents, np.bool_)
+        full[: self.rows] = mask
+        return full.reshape(self.worlds, self.agents)
+
+    def nbytes(self) -> dict[str, int]:
+        """Memory [bytes] of state, observations and roads."""
+        return {
+            "state": sum(array.nbytes for group in self.state for array in group),
+            "observations": self.observations.nbytes + self.final_observations.nbytes,
+            "roads": sum(array.nbytes for group in self.roads[:3] for array in group),
+        }
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_pool": None}  # threads can't be copied
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        self.__dict__.update(kept)
+        self._pool = cpu.Pool(self.threads)

@@ -1,0 +1,52 @@
+"""The journal of a run: one JSON line an iteration, and the same for TensorBoard."""
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import TextIO
+
+from torch.utils.tensorboard import SummaryWriter
+
+from gigaflow_train.files import write_text
+
+METRICS = "metrics.jsonl"
+Row = dict[str, float]
+
+
+class Journal:
+    """Opens DIR/metrics.jsonl and DIR/tensorboard; rows after `iteration`, which a crash left behind, are dropped."""
+
+    def __init__(self, directory: Path, iteration: int) -> None:
+        self.path = directory / METRICS
+        rows = [row for row in read(self.path) if row["iteration"] <= iteration] if self.path.exists() and iteration else []
+        write_text(self.path, "".join(json.dumps(row) + "\n" for row in rows))
+        self.tensorboard = directory / "tensorboard"
+        self.purge = int(rows[-1]["step"]) + 1 if rows else None
+
+    def __enter__(self) -> "Journal":
+        self.lines: TextIO = self.path.open("a", encoding="utf-8")
+        self.board = SummaryWriter(str(self.tensorboard), purge_step=self.purge)
+        return self
+
+    def write(self, row: Row) -> None:
+        self.lines.write(json.dumps(row) + "\n")
+        self.lines.flush()
+        for name, number in row.items():
+            self.board.add_scalar(name, number, int(row["step"]))
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.lines.close()
+        self.board.close()
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a metrics.jsonl; the last line of a run that was killed may be torn, and is left out."""
+    rows = []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number < len(lines):
+                raise ValueError(f"{path}, line {number}: not a JSON object ({error})") from None
+    return rows
