@@ -122,6 +122,8 @@ class Config:
         for name in ("max_steps", "world_steps", "agents_per_world", "lane_count", "boundary_count", "spawn_attempts"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
+        if self.agents_per_world > 256:
+            raise ValueError(f"agents_per_world={self.agents_per_world}: a world has room for 256")
         for name in ("stop_count", "agent_count"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)}: must not be negative")

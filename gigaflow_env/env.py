@@ -216,7 +216,6 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def scene(self, world: int = 0, agent: int = 0) -> Any:
         """One world as it is now, following one of its agents: what `render.topview.draw` draws."""
         from gigaflow_env.render.topview import Scene, road_picture
-        from gigaflow_env.sim.observe import NOBODY
 
         simulator, state = self.simulator, self.simulator.state
         if not (0 <= world < self.num_worlds and 0 <= agent < self.agents_per_world):
@@ -227,7 +226,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if number not in self._pictures:
             self._pictures[number] = road_picture(simulator.roads, number)
         first, count = state.goals.next[world, agent], state.goals.count[world, agent]
-        keys = state.near.key[world, agent, ::-1]
+        seen = state.near.agent[world, agent, : self.config.agent_count]
         lights = int(simulator.roads.network.maps[number]["lights"])
         live = state.rows.status[world] == LIVE
         moments = state.clock.step[world] * self.config.dt
@@ -242,7 +241,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             active=live,
             lights=state.lights.colour[world, :lights].copy(),
             followed=agent if live[agent] else -1,
-            neighbours=(keys[keys != NOBODY] & 0xFF).astype(np.int64),
+            neighbours=seen[seen >= 0].astype(np.int64),
             goals=np.stack([state.goals.x[world, agent, first:count], state.goals.y[world, agent, first:count]], axis=1),
             goal_radius=float(state.wishes.coefficients[world, agent, 0]),
             text=(

@@ -149,7 +149,9 @@ class Proposal(NamedTuple):
 class Near(NamedTuple):
     """The agents nearest to each agent."""
 
-    key: np.ndarray = array("world agent seen", "", "farthest first: squared distance in 24 bits, agent in 8 bits", u32)
+    agent: np.ndarray = array("world agent seen", "", "agent, nearest first, -1: none", i32)
+    farthest: np.ndarray = array("world agent", "", "key of the last of them", u32)
+    key: np.ndarray = array("world agent other", "", "scratch: squared distance in 24 bits, agent in 8 bits", u32)
 
 
 class State(NamedTuple):
@@ -175,6 +177,6 @@ def make(worlds: int, agents: int, coefficients: int, lights: int, seen: int) ->
     """A State of zeros."""
     sizes = {
         "two": 2, "world": worlds, "agent": agents, "coefficient": coefficients, "goal": GOALS,
-        "light": max(lights, 1), "seen": max(seen, 1),
+        "light": max(lights, 1), "seen": max(seen, 1), "other": agents,
     }  # fmt: skip
     return State(*(allocate(group, sizes) for group in GROUPS))

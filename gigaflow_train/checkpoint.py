@@ -149,7 +149,7 @@ def load_policy(path: Path, layout: Any) -> Policy:
     try:
         with safetensors.safe_open(weights, "pt") as file:
             step = int(file.metadata()["step"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it isn't a dict)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{weights} is not a checkpoint: {_first_line(error)}") from None
     if step != facts.step:

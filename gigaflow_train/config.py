@@ -24,7 +24,7 @@ class TrainConfig:
     preset: str = value("paper", "", "preset of the environment")
     map: str = value("loop", "", "name of a shipped map, or path of a map file")
     environment: dict[str, Any] = value({}, "", "values of the environment's Config that differ from its preset")
-    num_envs: int = value(2048, "rows", "agents that drive at once; 128 steps of 2048 rows take 1 GB (D: the paper drives 2.6 M)")
+    num_envs: int = value(2048, "rows", "agents that drive at once: 128 steps of 2048 take 1 GB (D; the paper: 2.6 M)")
     agents_per_world: int | None = value(None, "rows", "rows that share a world; none: as the environment's preset has it")
     backend: str = value("cpu", "", "what steps the environment; the learner itself runs on the CPU")
     threads: int = value(2, "threads", "of the simulator and of torch, which take turns")
@@ -41,7 +41,7 @@ class TrainConfig:
     trace: float = value(0.95, "", "lambda of the generalised advantage: looks 20 steps = 6 s ahead (A)")
 
     # Advantage filter
-    filter_share: float = value(0.01, "", "samples below this share of the running largest |advantage| are dropped; 0 keeps all (A)")
+    filter_share: float = value(0.01, "", "samples below this share of the running largest |advantage| are dropped (A)")
     filter_rate: float = value(0.25, "", "weight of the newest largest |advantage| in the running one (A)")
     kept_least: float = value(0.02, "share", "kept at least: one exploded advantage must not starve ten updates (D)")
 
@@ -57,7 +57,7 @@ class TrainConfig:
     gradient_norm: float = value(0.5, "", "longer gradients are shortened to this (A)")
 
     # Network
-    set_widths: tuple[int, ...] = value((128, 128), "units", "layers that every element of a set passes before the maximum (D)")
+    set_widths: tuple[int, ...] = value((128, 128), "units", "layers of every set element, before the maximum (D)")
     vector_width: int = value(256, "units", "layer of ego, conditioning and goals (D)")
     trunk_widths: tuple[int, ...] = value((1024, 1024, 1024), "units", "layers behind the encoders (A)")
     separate: bool = value(True, "", "actor and critic share nothing: 3 M parameters each (A)")

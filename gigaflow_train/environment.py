@@ -5,7 +5,6 @@ from typing import Any
 import gymnasium
 
 
-
 def make(
     *,
     map: str,

@@ -81,7 +81,7 @@ def collect(env: Any, policy: Policy, storage: Storage, generator: torch.Generat
                 last_obs.append(torch.from_numpy(info["final_obs"][cut]))
             tallies.append(count(storage.active[t].numpy(), terminated, info))
             over = info["_episode"]
-            episodes += np.count_nonzero(over)
+            episodes += int(np.count_nonzero(over))
             episode_return += float(info["episode"]["r"][over].sum())
         storage.value[steps] = policy(storage.obs[steps])[1]
         if places:

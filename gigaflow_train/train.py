@@ -36,7 +36,7 @@ def train(
 ) -> Row:
     """Train a policy until a budget is spent or Ctrl-C is pressed, and return the last row of the journal.
 
-    env: GigaFlow vector environment, SameStep. directory: where checkpoint, journal and TensorBoard files go; made if needed.
+    env: GigaFlow vector environment, SameStep. directory: for checkpoint, journal and TensorBoard files; made if needed.
     show gets a row after every iteration, say a line where something is worth telling.
     """
     directory.mkdir(parents=True, exist_ok=True)

@@ -204,11 +204,26 @@ def test_a_bridge_covers_the_road_below_and_keeps_its_edges() -> None:
     assert pixel(image, 20.0, 2.0, VIEW) == topview.EDGE
 
 
-def test_a_hole_in_the_paved_area_is_ground() -> None:
-    edges = box(-50, -20, 50, 20) + box(-10, 8, 10, 16)
-    image = draw(scene_of(road_picture(roads_of(([straight(0.0, 0.0)], edges, [])))), VIEW, 720)
-    assert pixel(image, 0.0, 12.0, VIEW) == topview.GROUND
-    assert pixel(image, 20.0, 12.0, VIEW) == topview.PAVED
+def test_paved_ground_reaches_to_the_next_edge_or_lane() -> None:
+    lanes = [straight(0.0, 0.0), straight(-10.0, 0.0)]
+    edges = box(-50, -30, 50, 8) + box(-10, 4, 10, 6)
+    image = draw(scene_of(road_picture(roads_of((lanes, edges, [])))), VIEW, 720)
+    assert pixel(image, 20.0, 5.0, VIEW) == topview.PAVED
+    assert pixel(image, 0.0, 3.0, VIEW) == topview.PAVED
+    assert pixel(image, 0.0, 5.0, VIEW) == topview.GROUND, "an island"
+    assert pixel(image, 0.0, -5.0, VIEW) == topview.PAVED, "between two lanes"
+    assert pixel(image, 0.0, -14.0, VIEW) == topview.GROUND, "the edge is too far to know"
+
+
+def test_the_shoulder_of_a_bridge_covers_the_road_below() -> None:
+    below, above = straight(0.0, 0.0), straight(0.0, np.pi / 2, z=6.0, along="y")
+    edges = box(-50, -2, 50, 2) + box(-5, -50, 5, 50, z=6.0)
+    image = draw(scene_of(road_picture(roads_of(([above, below], edges, [])))), VIEW, 720)
+    assert pixel(image, 3.5, 0.0, VIEW) == topview.PAVED
+    assert pixel(image, 3.5, 2.0, VIEW) == topview.PAVED, "neither edge"
+    assert pixel(image, 5.0, 0.0, VIEW) == topview.EDGE
+    assert pixel(image, 7.0, 0.0, VIEW) == topview.ASPHALT
+    assert pixel(image, 7.0, 3.5, VIEW) == topview.GROUND
 
 
 def test_permitted_lane_changes_are_dashed() -> None:
@@ -471,6 +486,13 @@ def test_video_errors(tmp_path: Path, name: str, shown: object, fps: float, mess
 def test_a_gif_may_have_odd_sizes(tmp_path: Path) -> None:
     write_video(tmp_path / "a.gif", frames(2, (47, 63, 3)), fps=5)
     assert read(tmp_path / "a.gif")[1].shape == (2, 47, 63, 3)
+
+
+def test_a_video_is_written_silently(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    shades = np.random.default_rng(0).integers(100, 107, (2, 96, 96, 3)).astype(np.uint8)  # more than a palette holds
+    for name in ("drive.mp4", "drive.gif"):
+        write_video(tmp_path / name, shades, fps=10)
+    assert capfd.readouterr() == ("", "")
 
 
 # Libraries

@@ -9,6 +9,8 @@ PIECE = 10
 """Cross-sections are about 1 m apart, pieces so about 10 m long: short enough to have one height."""
 CLEARANCE = 2.5
 """[m] A piece this far above another one crosses it on a bridge."""
+BESIDE = 5.0
+"""[m] What belongs to a bridge reaches so far beside its lanes: shoulders, parapets."""
 
 
 def sides(
@@ -31,12 +33,13 @@ def outline(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def levels(outlines: Sequence[np.ndarray], heights: np.ndarray) -> np.ndarray:
-    """How many pieces lie under each other at most: (pieces,) int, 0 on the ground, 1 on a bridge, 2 on a bridge over it.
+    """How many pieces lie below each piece at most, one under the other: (pieces,) int.
 
+    0 is on the ground, 1 on a bridge, 2 on a bridge over that one.
     `outlines`: polygons (n, 2) [m]; `heights`: (pieces,) [m]. Painted by rising level, bridges cover what they cross.
     """
     polygons = shapely.buffer([shapely.Polygon(points) for points in outlines], 0.0)  # also mends folded inner curves
-    upper, lower = shapely.STRtree(polygons).query(polygons, predicate="intersects")
+    upper, lower = shapely.STRtree(polygons).query(polygons, predicate="dwithin", distance=BESIDE)
     bridge = heights[upper] - heights[lower] > CLEARANCE
     upper, lower = upper[bridge], lower[bridge]
     level = np.zeros(len(outlines), np.int64)

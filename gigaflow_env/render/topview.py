@@ -6,15 +6,12 @@ scaled down for smooth edges. Libraries: pygame surfaces, without a window.
 
 import functools
 import os
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import shapely
 
-from gigaflow_env.render import strips
 from gigaflow_env.render.extra import library
-from gigaflow_env.roads.tables import Roads
+from gigaflow_env.render.picture import RoadPicture
 
 Colour = tuple[int, int, int]
 
@@ -38,25 +35,13 @@ SUPERSAMPLING = 2
 TILE = 512  # pixels of the enlarged frame
 TILES_KEPT = 96  # 1 MB each; one frame of 720 x 720 shows at most 16
 
-# What a shape of the road is painted with: colour, and width [m] of a line or None for a filled polygon.
+# By the names in RoadPicture.paints: colour, and width [m] of a line or None for a filled polygon.
 PAINTS: dict[str, tuple[Colour, float | None]] = {
-    "ground": (GROUND, None),
     "paved": (PAVED, None),
     "asphalt": (ASPHALT, None),
     "mark": (MARK, 0.15),
     "edge": (EDGE, 0.25),
 }
-
-
-@dataclass(frozen=True, eq=False)  # compared by identity: it is the key of its painted tiles
-class RoadPicture:
-    """What does not move in one map: shapes in painting order, and stop lines. Make it once per map: `road_picture`."""
-
-    shapes: tuple[np.ndarray, ...]  # polygons or lines, each (points, 2) [m]
-    paints: tuple[str, ...]  # of each shape, a name in PAINTS
-    boxes: np.ndarray  # (shapes, 4) [m]: smallest x, y, largest x, y of each shape
-    stops: np.ndarray  # (stops, 4) [m]: the two ends of each stop line, x1, y1, x2, y2
-    stop_lights: np.ndarray  # (stops,) int: the light of each stop line, an index into Scene.lights
 
 
 class View(NamedTuple):
@@ -84,81 +69,6 @@ class Scene(NamedTuple):
     goals: np.ndarray = np.zeros((0, 2))  # (any, 2) [m]: its goals still to be reached, next first, the final one last
     goal_radius: float = 2.0  # [m]
     text: tuple[str, ...] = ()  # status lines, upper left
-
-
-def road_picture(roads: Roads, map_index: int = 0) -> RoadPicture:
-    """The picture of one of the compiled maps. Raises ValueError for a map that `roads` does not have."""
-    maps = roads.network.maps
-    if not 0 <= map_index < len(maps):
-        raise ValueError(f"map_index={map_index}: there are {len(maps)} maps, {', '.join(roads.names)}")
-    row = maps[map_index]
-    last_stop = maps[map_index + 1]["stops_at"] if map_index + 1 < len(maps) else len(roads.network.stops)
-    stops = roads.network.stops[row["stops_at"] : last_stop]
-    ends = strips.sides(stops["x"], stops["y"], stops["cos"], stops["sin"], stops["half_width"])
-    painted = _shapes(roads, row)
-    return RoadPicture(
-        shapes=tuple(points for points, _ in painted),
-        paints=tuple(paint for _, paint in painted),
-        boxes=np.array([[*points.min(axis=0), *points.max(axis=0)] for points, _ in painted]).reshape(-1, 4),
-        stops=np.concatenate(ends, axis=1),
-        stop_lights=stops["light"].astype(np.int64),
-    )
-
-
-def _shapes(roads: Roads, row: np.void) -> list[tuple[np.ndarray, str]]:
-    """Everything to paint, in order: paved area, then level by level asphalt, marks and the edges of the road."""
-    network = roads.network
-    outlines: list[np.ndarray] = []
-    heights: list[float] = []
-    marks: list[list[np.ndarray]] = []
-    for lane in network.lanes[row["lanes_at"] : row["lanes_at"] + row["lanes"]]:
-        section = network.sections[lane["first"] : lane["first"] + lane["quads"] + 1]
-        left, right = strips.sides(*(section[name] for name in ("x", "y", "cos", "sin", "half_width")))
-        for part in strips.pieces(len(section)):
-            outlines.append(strips.outline(left[part], right[part]))
-            heights.append(float(section["z"][part].mean()))
-            borders = [] if lane["junction"] else [(left[part], lane["left"]), (right[part], lane["right"])]
-            # Where a lane change is permitted the line is dashed: 4 m of each piece.
-            marks.append([line if beside < 0 else line[:5] for line, beside in borders])
-    level = strips.levels(outlines, np.array(heights))
-    edges = _edges(roads, row)
-    edge_level = _edge_levels(edges, outlines, np.array(heights), level)
-    shapes = _paved(edges)
-    for height in range(int(level.max(initial=0)) + 1):
-        here = np.flatnonzero(level == height)
-        shapes += [(outlines[k], "asphalt") for k in here]
-        shapes += [(line, "mark") for k in here for line in marks[k]]
-        shapes += [(edge[:4].reshape(2, 2), "edge") for edge in edges[edge_level == height]]
-    return shapes
-
-
-def _edges(roads: Roads, row: np.void) -> np.ndarray:
-    """The road edges of one map, each once: (edges, 5) float32 x1, y1, x2, y2, z [m]."""
-    cells = -(-int(row["columns"]) // 2) * -(-int(row["rows"]) // 2)
-    first, last = roads.grid.edges_at[row["edge_cells_at"]], roads.grid.edges_at[row["edge_cells_at"] + cells]
-    table = roads.grid.edges[first:last]
-    return np.unique(np.stack([table[name] for name in ("x1", "y1", "x2", "y2", "z")], axis=-1), axis=0)
-
-
-def _edge_levels(edges: np.ndarray, outlines: list[np.ndarray], heights: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """(edges,) the highest level among the pieces at the edge and of about its height."""
-    found = np.zeros(len(edges), np.int64)
-    middles = shapely.points((edges[:, 0:2] + edges[:, 2:4]).astype(np.float64) / 2)
-    tree = shapely.STRtree([shapely.Polygon(points).buffer(0) for points in outlines])
-    edge, piece = tree.query(middles, predicate="dwithin", distance=0.5)
-    same = abs(heights[piece] - edges[edge, 4]) < strips.CLEARANCE
-    np.maximum.at(found, edge[same], level[piece[same]])
-    return found
-
-
-def _paved(edges: np.ndarray) -> list[tuple[np.ndarray, str]]:
-    """What the road edges enclose, shoulders too: outlines as paved area and their holes as ground, large ones first."""
-    area = shapely.build_area(shapely.multilinestrings(shapely.linestrings(edges[:, :4].reshape(-1, 2, 2).astype(float))))
-    polygons = shapely.get_parts(area)
-    rings = [(ring, "paved") for ring in shapely.get_exterior_ring(polygons)]
-    rings += [(hole, "ground") for polygon in polygons for hole in polygon.interiors]
-    rings.sort(key=lambda ring: -shapely.Polygon(ring[0]).area)
-    return [(shapely.get_coordinates(ring), paint) for ring, paint in rings]
 
 
 def draw(scene: Scene, view: View, size: int = 720) -> np.ndarray:

@@ -39,7 +39,15 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> i
     else:
         options = {"codec": "gif", "pix_fmt_out": "pal8", "output_params": ["-filter_complex", PALETTE]}
     with replacing(path) as temporary:
-        writer = ffmpeg.write_frames(str(temporary), (width, height), fps=fps, quality=None, macro_block_size=1, **options)
+        writer = ffmpeg.write_frames(
+            str(temporary),
+            (width, height),
+            fps=fps,
+            quality=None,  # crf says it
+            macro_block_size=1,  # any even size, as it is
+            ffmpeg_log_level="error",
+            **options,
+        )
         try:
             writer.send(None)
             count = 0

@@ -53,7 +53,8 @@ def _compiler_hash() -> str:
 def fetch(path: Path) -> Roads | None:
     """The tables kept in a file; None where there is none, or none that is whole: then it has to be made anew."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # np.load would leave the file open where it is no archive.
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             groups = [kind(**{table: file[f"{group}.{table}"] for table in kind._fields}) for group, kind in _GROUPS]
             return Roads(*groups, tuple(file["names"].tolist()), file["origins"])
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):

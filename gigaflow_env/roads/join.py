@@ -27,6 +27,7 @@ _POINTERS = {
     ("grid", "quads", None): ("network", "sections"),
     ("grid", "edges_at", None): ("grid", "edges"),
     ("nearby", "samples", "lane"): ("network", "lanes"),
+    ("nearby", "samples", "bundle"): ("network", "lanes"),
     ("nearby", "stops", None): ("network", "stops"),
 }
 """(group, table, field of its rows) -> (group, table) whose rows it counts. -1 means none and stays."""

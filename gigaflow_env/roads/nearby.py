@@ -8,7 +8,7 @@ import numpy as np
 from gigaflow_env.declare import record
 from gigaflow_env.jit import kernel
 from gigaflow_env.roads.cells import Cells, compress
-from gigaflow_env.roads.tables import ROW_QUADS, Nearby, SampleRow
+from gigaflow_env.roads.tables import ROW_QUADS, Nearby, PointRow, SampleRow
 
 VIEW_GAP = 6.0
 """[m] What lies so much higher or lower is not seen: lists on a bridge don't show the road below. Ours."""
@@ -31,9 +31,15 @@ def lists(sections: np.ndarray, lanes: np.ndarray, stops: np.ndarray, boundary: 
     lines = np.column_stack([stops["x"], stops["y"], stops["z"]])
     return Nearby(
         samples[_full_list(places, spots, sizes.lane_count)],
-        boundary[:, :2].astype(np.float32)[_full_list(places, boundary, sizes.boundary_count)],
+        _points(boundary)[_full_list(places, boundary, sizes.boundary_count)],
         nearest(places, lines, sizes.stop_count, VIEW_GAP).astype(np.int32),
     )
+
+
+def _points(boundary: np.ndarray) -> np.ndarray:
+    rows = np.zeros(len(boundary), record(PointRow))
+    rows["x"], rows["y"] = boundary[:, 0], boundary[:, 1]
+    return rows
 
 
 def _places(sections: np.ndarray, lanes: np.ndarray) -> np.ndarray:
@@ -62,7 +68,9 @@ def _samples(sections: np.ndarray, lanes: np.ndarray, spacing: float) -> tuple[n
     rows["cos"] /= norm
     rows["sin"] /= norm
     rows["width"] = 2 * (low["half_width"] + u * (high["half_width"] - low["half_width"]))
-    rows["s"], rows["length"], rows["lane"] = share * length[lane], length[lane], lane
+    rows["s"], rows["share"], rows["lane"] = share * length[lane], share, lane
+    for name in ("local", "bundle", "order"):
+        rows[name] = lanes[name][lane]
     return rows, low["z"] + u * (high["z"] - low["z"])
 
 

@@ -122,11 +122,11 @@ def _text(element: etree._Element, name: str) -> str:
 
 
 def _number(element: etree._Element, name: str, default: float | None = None) -> float:
-    given = element.get(name)
-    if given is None and default is not None:
+    if default is not None and element.get(name) is None:
         return default
+    given = _text(element, name)
     try:
-        number = float(_text(element, name))
+        number = float(given)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
@@ -135,10 +135,11 @@ def _number(element: etree._Element, name: str, default: float | None = None) ->
 
 
 def _integer(element: etree._Element, name: str) -> int:
+    given = _text(element, name)
     try:
-        return int(_text(element, name))
+        return int(given)
     except ValueError as error:
-        raise _wrong(element, f"{name}={element.get(name)!r} is not a whole number") from error
+        raise _wrong(element, f"{name}={given!r} is not a whole number") from error
 
 
 # The reference line
@@ -198,18 +199,22 @@ def _polynomial(
     distance: np.ndarray, u: tuple[float, ...], v: tuple[float, ...], end: float, length: float, rescale: bool
 ) -> np.ndarray:
     """Curve u(p), v(p), p in 0..end, by arc length. rescale: the end of the curve is at `length`, whatever it measures."""
-    polynomial = np.polynomial.polynomial
-    du, dv = polynomial.polyder(u), polynomial.polyder(v)
-    p = np.linspace(0.0, end, max(64, math.ceil(4 * length)) + 1)
-    inner = p[:-1, None] + (p[1] - p[0]) * (_NODES + 1) / 2
-    pieces = np.hypot(polynomial.polyval(inner, du), polynomial.polyval(inner, dv)) @ _WEIGHTS * (p[1] - p[0]) / 2
-    along = np.concatenate([[0.0], np.cumsum(pieces)])
-    p = np.interp(distance * (along[-1] / length if rescale else 1.0), along, p)
-    du_p, dv_p = polynomial.polyval(p, du), polynomial.polyval(p, dv)
-    ddu_p, ddv_p = polynomial.polyval(p, polynomial.polyder(du)), polynomial.polyval(p, polynomial.polyder(dv))
-    speed = np.maximum(np.hypot(du_p, dv_p), 1e-9)
-    curvature = (du_p * ddv_p - dv_p * ddu_p) / speed**3
-    return np.column_stack([polynomial.polyval(p, u), polynomial.polyval(p, v), np.arctan2(dv_p, du_p), curvature])
+    value, derivative = np.polynomial.polynomial.polyval, np.polynomial.polynomial.polyder
+    du, dv = derivative(u), derivative(v)
+
+    def arc(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        p = low[:, None] + (high - low)[:, None] * (_NODES + 1) / 2
+        return np.hypot(value(p, du), value(p, dv)) @ _WEIGHTS * (high - low) / 2
+
+    knots = np.linspace(0.0, end, max(64, math.ceil(4 * length)) + 1)
+    along = np.concatenate([[0.0], np.cumsum(arc(knots[:-1], knots[1:]))])
+    target = distance * (along[-1] / length if rescale else 1.0)
+    k = np.clip(np.searchsorted(along, target, side="right") - 1, 0, len(knots) - 2)
+    p = np.interp(target, along, knots)
+    p += (target - along[k] - arc(knots[k], p)) / np.maximum(np.hypot(value(p, du), value(p, dv)), 1e-9)  # Newton
+    x, y, dx, dy = value(p, u), value(p, v), value(p, du), value(p, dv)
+    curvature = (dx * value(p, derivative(dv)) - dy * value(p, derivative(du))) / np.maximum(np.hypot(dx, dy), 1e-9) ** 3
+    return np.column_stack([x, y, np.arctan2(dy, dx), curvature])
 
 
 def _geometry(element: etree._Element) -> Geometry:

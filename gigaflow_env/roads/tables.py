@@ -107,8 +107,18 @@ class SampleRow(NamedTuple):
     sin: float = number("", "lane direction, y")
     width: float = number("m", "lane width")
     s: float = number("m", "distance from the start of its lane")
-    length: float = number("m", "length of its lane")
+    share: float = number("", "the same as a share of the lane's length")
     lane: int = number("", "its lane", i32)
+    local: int = number("", "LaneRow.local of its lane: repeated here, so that a look at a sample reads one cache line", i32)
+    bundle: int = number("", "LaneRow.bundle of its lane", i32)
+    order: int = number("", "LaneRow.order of its lane", i32)
+
+
+class PointRow(NamedTuple):
+    """A point on the edge of the road."""
+
+    x: float = number("m", "")
+    y: float = number("m", "")
 
 
 class Network(NamedTuple):
@@ -137,7 +147,7 @@ class Nearby(NamedTuple):
     """What lies nearest to each row's place, nearest first: precomputed neighbour lists (arXiv 2502.03349, observation cache)."""
 
     samples: np.ndarray = array("row lane_count", "", "SampleRow")
-    boundaries: np.ndarray = array("row boundary_count 2", "m", "x, y of boundary points, 1 m apart")
+    boundaries: np.ndarray = array("row boundary_count", "", "PointRow: points of the road's edges, 1 m apart")
     stops: np.ndarray = array("row stop_count", "", "stop lines, -1: none", i32)
 
 

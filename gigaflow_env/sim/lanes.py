@@ -54,6 +54,15 @@ def way(network, route_at, count, lane, s, goal_lane, goal_s):
 
 
 @rule
+def sample_way(network, route_row, sample, goal_lane, goal_s):
+    """`way` from a lane sample; `route_row` is the first entry of the goal lane's row in Network.route."""
+    scaled = sample.share * goal_lane.length
+    if sample.bundle == goal_lane.bundle and goal_s >= scaled:
+        return goal_s - scaled + _CHANGE * f32(abs(sample.order - goal_lane.order))
+    return network.route[route_row + sample.local] - sample.s + goal_s
+
+
+@rule
 def place_s(network, section, fraction):
     """Distance [m] of a place from the start of its lane."""
     lane = network.lanes[network.sections[section].lane]

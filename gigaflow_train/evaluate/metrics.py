@@ -13,8 +13,8 @@ NORMAL_975 = 1.959963984540054
 class Tally(NamedTuple):
     """Counts over agent steps; they add up over steps and rows.
 
-    A route ends once: by a crash (the collision or leaving the road ended the episode), else by completion, else by time-out.
-    A world that is rebuilt cuts routes off: those count in no way.
+    A route ends once: by a crash (a collision or leaving the road that ended the episode), else by completion, else by
+    time-out. A world that is rebuilt cuts routes off: those count in no way.
     """
 
     steps: int = 0  # agent steps
@@ -35,20 +35,23 @@ def count(active: np.ndarray, terminated: np.ndarray, info: Mapping[str, Any]) -
     crash = active & terminated & (info["collision"] | info["offroad"])
     completed = active & info["route_done"] & ~crash
     timed_out = active & info["timeout"] & ~crash & ~completed
-    sizes = [np.count_nonzero(part) for part in (crash, completed, timed_out)]
     return Tally(
-        steps=np.count_nonzero(active),
+        steps=_number(active),
         distance=float(info["distance"].sum(where=active, dtype=np.float64)),
-        routes=sum(sizes),
-        completed=sizes[1],
-        collided=np.count_nonzero(crash & info["collision"]),
-        left_road=np.count_nonzero(crash & info["offroad"]),
-        timed_out=sizes[2],
-        collisions=np.count_nonzero(active & info["collision"]),
-        offroads=np.count_nonzero(active & info["offroad"]),
-        red_lights=np.count_nonzero(active & info["red_light"]),
-        goals=np.count_nonzero(active & info["goal"]),
+        routes=_number(crash | completed | timed_out),
+        completed=_number(completed),
+        collided=_number(crash & info["collision"]),
+        left_road=_number(crash & info["offroad"]),
+        timed_out=_number(timed_out),
+        collisions=_number(active & info["collision"]),
+        offroads=_number(active & info["offroad"]),
+        red_lights=_number(active & info["red_light"]),
+        goals=_number(active & info["goal"]),
     )
+
+
+def _number(mask: np.ndarray) -> int:
+    return int(np.count_nonzero(mask))  # a Python int: JSON can't write numpy's
 
 
 def total(tallies: Iterable[Tally]) -> Tally:

@@ -47,8 +47,8 @@ def reverse(env: Any, seed: int) -> Act:
 def frozen(env: Any, seed: int) -> Act:
     """Brakes to a stand, stays, and never reverses.
 
-    Braking is set by jerk: it has to be let go before the car stands, or else the car rolls back. So rows that move try every
-    sequence of LOOK_AHEAD jerks followed by letting go, and take the first jerk of the best.
+    Braking is set by jerk: it has to be let go before the car stands, or else the car rolls back. So rows that move try
+    every sequence of LOOK_AHEAD jerks followed by letting go, and take the first jerk of the best.
     """
     config = env.config
     plans = np.stack(np.meshgrid(*[LONGITUDINAL_JERKS] * LOOK_AHEAD, indexing="ij"), -1).reshape(-1, LOOK_AHEAD)
@@ -87,8 +87,8 @@ def _braking_cost(
 ) -> np.ndarray:
     """Cost (rows, plans): the way until the plan ends, the speed that is left then, and above all any rolling back.
 
-    Where |acceleration| grows until a sign changes, speed and acceleration follow the published dynamics:
-    a' = a + C j dt, v' = v + (a + a') dt / 2, each 0 where it would change its sign. Source: arXiv 2502.03349, App. B.2.
+    speed, acceleration, throttle, top (rows, 1); plans (plans, steps) [m/s^3]. The published dynamics: a' = a + C j dt,
+    v' = v + (a + a') dt / 2, each 0 where it would change its sign. Source: arXiv 2502.03349, App. B.2.
     """
     way = np.zeros(np.broadcast_shapes(speed.shape, plans[:, 0].shape), np.float32)
     back = np.zeros_like(way)

@@ -32,9 +32,9 @@ def drive(env: Any, act: Act, *, steps: int, seed: int) -> Result:
 def figures(result: Result) -> dict[str, Estimate]:
     """The figures of an evaluation, each with its 95 % interval.
 
-    Rates are shares of the routes that ended (by completion, crash or time-out); `..._per_km` are events per driven kilometre
-    of an agent, where a collision counts once for each agent involved, and the red-light rate is one of them. Read them beside
-    the mean speed: who stands still does not crash.
+    `..._rate` are shares of the routes that ended, by completion, crash or time-out; `..._per_km` and `red_light_rate` are
+    events per kilometre that an agent drives, where a collision counts once for each agent involved. Read them beside the
+    mean speed: who stands still does not crash. n: routes, events, rows and agent steps.
     """
     tally, km = result.tally, result.tally.distance / 1000.0
     return {

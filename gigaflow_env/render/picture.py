@@ -1,0 +1,137 @@
+"""What does not move in a top view: the shapes of a compiled map's roads, in painting order."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import shapely
+
+from gigaflow_env.render import strips
+from gigaflow_env.roads.tables import Roads
+
+VERGE = 12.0
+"""[m] Paved ground beside a lane, such as a shoulder, is looked for so far."""
+
+
+@dataclass(frozen=True, eq=False)  # compared by identity: it is the key of its painted tiles
+class RoadPicture:
+    """Shapes in painting order, and stop lines, in the coordinates of the kernel tables. One per map: `road_picture`."""
+
+    shapes: tuple[np.ndarray, ...]  # polygons or lines, each (points, 2) [m]
+    paints: tuple[str, ...]  # of each shape: paved, asphalt (polygons), mark or edge (lines)
+    boxes: np.ndarray  # (shapes, 4) [m]: smallest x, y, largest x, y of each shape
+    stops: np.ndarray  # (stops, 4) [m]: the two ends of each stop line, x1, y1, x2, y2
+    stop_lights: np.ndarray  # (stops,) int: the light of each stop line, an index into Scene.lights
+
+
+class Piece(NamedTuple):
+    """About 10 m of a lane."""
+
+    left: np.ndarray  # (sections, 2) [m]
+    right: np.ndarray
+    z: float
+    marks: list[np.ndarray]  # its painted lines
+
+
+def road_picture(roads: Roads, map_index: int = 0) -> RoadPicture:
+    """The picture of one of the compiled maps. Raises ValueError for a map that `roads` does not have."""
+    maps = roads.network.maps
+    if not 0 <= map_index < len(maps):
+        raise ValueError(f"map_index={map_index}: there are {len(maps)} maps, {', '.join(roads.names)}")
+    row = maps[map_index]
+    last_stop = maps[map_index + 1]["stops_at"] if map_index + 1 < len(maps) else len(roads.network.stops)
+    stops = roads.network.stops[row["stops_at"] : last_stop]
+    ends = strips.sides(*(stops[name] for name in ("x", "y", "cos", "sin", "half_width")))
+    painted = _paint(_pieces(roads, row), _edges(roads, row))
+    return RoadPicture(
+        shapes=tuple(points for points, _ in painted),
+        paints=tuple(paint for _, paint in painted),
+        boxes=np.array([[*points.min(axis=0), *points.max(axis=0)] for points, _ in painted]),
+        stops=np.concatenate(ends, axis=1),
+        stop_lights=stops["light"].astype(np.int64),
+    )
+
+
+def _pieces(roads: Roads, row: np.void) -> list[Piece]:
+    pieces = []
+    for lane in roads.network.lanes[row["lanes_at"] : row["lanes_at"] + row["lanes"]]:
+        section = roads.network.sections[lane["first"] : lane["first"] + lane["quads"] + 1]
+        left, right = strips.sides(*(section[name].astype(float) for name in ("x", "y", "cos", "sin", "half_width")))
+        for part in strips.pieces(len(section)):
+            borders = [] if lane["junction"] else [(left[part], lane["left"]), (right[part], lane["right"])]
+            # Where a lane change is permitted the line is dashed: 4 m of each piece.
+            marks = [line if beside < 0 else line[:5] for line, beside in borders]
+            pieces.append(Piece(left[part], right[part], float(section["z"][part].mean()), marks))
+    return pieces
+
+
+def _edges(roads: Roads, row: np.void) -> np.ndarray:
+    """The road edges of one map, each once: (edges, 5) float64 x1, y1, x2, y2, z [m]."""
+    cells = -(-int(row["columns"]) // 2) * -(-int(row["rows"]) // 2)
+    first, last = roads.grid.edges_at[row["edge_cells_at"]], roads.grid.edges_at[row["edge_cells_at"] + cells]
+    table = roads.grid.edges[first:last]
+    return np.unique(np.stack([table[name] for name in ("x1", "y1", "x2", "y2", "z")], axis=-1), axis=0).astype(float)
+
+
+def _paint(pieces: list[Piece], edges: np.ndarray) -> list[tuple[np.ndarray, str]]:
+    """Everything in order, so that bridges cover what they cross: by level verges, asphalt, marks and road edges."""
+    outlines = [strips.outline(piece.left, piece.right) for piece in pieces]
+    heights = np.array([piece.z for piece in pieces])
+    level = strips.levels(outlines, heights)
+    lanes = shapely.buffer([shapely.Polygon(points) for points in outlines], 0.0)  # mends folded inner curves
+    lines = shapely.linestrings(edges[:, :4].reshape(-1, 2, 2))
+    edge_level = _edge_levels(lines, edges[:, 4], lanes, heights, level)
+    verges = _verges(pieces, lanes, lines, np.concatenate([heights, edges[:, 4]]))
+    painted: list[tuple[np.ndarray, str]] = []
+    for height in range(int(level.max()) + 1):
+        here = np.flatnonzero(level == height)
+        painted += [(verge, "paved") for k in here for verge in verges[k]]
+        painted += [(outlines[k], "asphalt") for k in here]
+        painted += [(line, "mark") for k in here for line in pieces[k].marks]
+        painted += [(edge.reshape(2, 2), "edge") for edge in edges[edge_level == height, :4]]
+    return painted
+
+
+def _edge_levels(lines: np.ndarray, z: np.ndarray, lanes: np.ndarray, heights: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """(edges,) the highest level among the lanes beside each edge and of about its height."""
+    found = np.zeros(len(lines), np.int64)
+    edge, lane = shapely.STRtree(lanes).query(lines, predicate="dwithin", distance=strips.BESIDE)
+    same = abs(heights[lane] - z[edge]) < strips.CLEARANCE
+    np.maximum.at(found, edge[same], level[lane[same]])
+    return found
+
+
+def _verges(pieces: list[Piece], lanes: np.ndarray, edges: np.ndarray, z: np.ndarray) -> list[list[np.ndarray]]:
+    """Paved ground beside each piece, as polygons: from its sides out to the next lane or road edge of its height.
+
+    `z` holds the heights of `lanes` and then of `edges` [m]. The tables have no shoulders: this finds them again.
+    """
+    borders = np.concatenate([side for piece in pieces for side in (piece.left, piece.right)])
+    across = np.concatenate([side for p in pieces for side in (p.left - p.right, p.right - p.left)])
+    across /= np.maximum(np.hypot(*across.T), 1e-6)[:, None]
+    counts = np.repeat([len(piece.left) for piece in pieces], 2)
+    owner = np.repeat(np.arange(len(pieces)).repeat(2), counts)
+
+    # From just outside the lane: inside another one there is nothing to pave.
+    starts = borders + 0.1 * across
+    covered, lane = shapely.STRtree(lanes).query(shapely.points(starts), predicate="intersects")
+    free = np.ones(len(starts), bool)
+    free[covered[abs(z[lane] - z[owner[covered]]) < strips.CLEARANCE]] = False
+    seekers = np.flatnonzero(free)
+    rays = shapely.linestrings(np.stack([starts[seekers], starts[seekers] + VERGE * across[seekers]], axis=1))
+    targets = np.concatenate([lanes, edges])
+    ray, target = shapely.STRtree(targets).query(rays, predicate="intersects")
+    same = abs(z[target] - z[owner[seekers[ray]]]) < strips.CLEARANCE
+    ray, target = ray[same], target[same]
+    reached = shapely.distance(shapely.points(starts[seekers[ray]]), shapely.intersection(rays[ray], targets[target]))
+    reach = np.full(len(starts), np.inf)
+    np.minimum.at(reach, seekers[ray], reached + 0.1)
+    reach[np.isinf(reach)] = 0.0
+
+    outer = borders + reach[:, None] * across
+    found: list[list[np.ndarray]] = [[] for _ in pieces]
+    ends = np.cumsum(counts)
+    for k, (first, last) in enumerate(zip(ends - counts, ends, strict=True)):
+        if reach[first:last].any():
+            found[k // 2].append(strips.outline(borders[first:last], outer[first:last]))
+    return found

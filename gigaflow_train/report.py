@@ -1,0 +1,83 @@
+"""What a run has come to: the checkpoint beside policies that learned nothing, on the same worlds."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from gigaflow_train import checkpoint, curves, environment
+from gigaflow_train.evaluate import policies, video
+from gigaflow_train.evaluate.metrics import Estimate
+from gigaflow_train.evaluate.run import drive, figures
+from gigaflow_train.files import write_text
+
+COMPARED = ("frozen", "random", "reverse")
+VIDEO_SECONDS = 60.0
+
+SHOWN = {
+    "goal_rate": ("goal reached", "{:.1%}"),
+    "collision_rate": ("collided", "{:.1%}"),
+    "offroad_rate": ("left the road", "{:.1%}"),
+    "timeout_rate": ("timed out", "{:.1%}"),
+    "collisions_per_km": ("collisions per km", "{:.2f}"),
+    "offroads_per_km": ("road departures per km", "{:.2f}"),
+    "red_light_rate": ("red lights run per km", "{:.2f}"),
+    "mean_speed_mps": ("mean speed [m/s]", "{:.2f}"),
+    "km": ("driven [km]", "{:.1f}"),
+}
+
+
+def write(directory: Path, *, num_envs: int, steps: int, seed: int, console: Console) -> dict[str, dict[str, Estimate]]:
+    """Evaluate the run in `directory`, print a table, and write report.json, curve.png and video.mp4 beside it.
+
+    Drives `num_envs` rows for `steps` steps on the run's own map, with the training's environment. Raises CheckpointError.
+    """
+    facts = checkpoint.read_facts(directory)
+    settings: dict[str, Any] = {
+        "map": facts.config.map,
+        "preset": facts.config.preset,
+        "config": facts.environment,
+        "num_envs": num_envs,
+        "agents_per_world": facts.config.agents_per_world,
+        "threads": facts.config.threads,
+        "backend": facts.config.backend,
+    }
+    env = environment.make(**settings)
+    acts = {"trained": policies.trained(directory, env, seed)}
+    acts |= {name: policies.BASELINES[name](env, seed) for name in COMPARED}
+    found = {name: figures(drive(env, act, steps=steps, seed=seed)) for name, act in acts.items()}
+    console.print(table(found, title=f"{directory}: {facts.step:,} samples on {facts.config.map}"))
+    write_text(directory / "report.json", as_json(found, {**settings, "steps": steps, "seed": seed, "samples": facts.step}))
+    curves.draw(directory, directory / "curve.png")
+    video.record(env, acts["trained"], directory / "video.mp4", steps=round(VIDEO_SECONDS / env.config.dt), seed=seed)
+    env.close()
+    console.print(f"wrote report.json, curve.png and video.mp4 to {directory}")
+    return found
+
+
+def table(found: Mapping[str, Mapping[str, Estimate]], title: str) -> Table:
+    """One column a policy; every cell has the value and below it the 95 % interval."""
+    columns = Table(title=title, caption="in brackets: 95 % interval")
+    columns.add_column("")
+    for name in found:
+        columns.add_column(name, justify="right")
+    for figure, (label, form) in SHOWN.items():
+        columns.add_row(label, *(cell(estimates[figure], form) for estimates in found.values()))
+    return columns
+
+
+def cell(estimate: Estimate, form: str) -> str:
+    if estimate.value is None:
+        return "-"
+    value = form.format(estimate.value)
+    if estimate.low is None or estimate.high is None or estimate.low == estimate.high:
+        return value
+    return f"{value} [dim]({form.format(estimate.low)} to {form.format(estimate.high)})[/dim]"
+
+
+def as_json(found: Mapping[str, Mapping[str, Estimate]], settings: Mapping[str, Any]) -> str:
+    plain = {name: {figure: e._asdict() for figure, e in estimates.items()} for name, estimates in found.items()}
+    return json.dumps({"policies": plain, "settings": settings}, indent=1, allow_nan=False) + "\n"
