@@ -215,7 +215,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def scene(self, world: int = 0, agent: int = 0) -> Any:
         """One world as it is now, following one of its agents: what `render.topview.draw` draws."""
-        from gigaflow_env.render.topview import Scene, road_picture
+        from gigaflow_env.render import Scene, road_picture
 
         simulator, state = self.simulator, self.simulator.state
         if not (0 <= world < self.num_worlds and 0 <= agent < self.agents_per_world):
@@ -256,7 +256,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def render_world(self, world: int = 0, agent: int = 0, size: int = 720, width: float = 120.0) -> np.ndarray:
         """Top view of one world around one of its agents: uint8 (size, size, 3), `width` metres wide."""
-        from gigaflow_env.render.topview import View, draw
+        from gigaflow_env.render import View, draw
 
         scene = self.scene(world, agent)
         centre = (float(scene.x[agent]), float(scene.y[agent]))

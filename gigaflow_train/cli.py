@@ -204,7 +204,9 @@ class Report:
         report.write(self.directory, num_envs=self.num_envs, steps=self.steps, seed=self.seed, console=Console())
 
 
-Command = Annotated[Run, subcommand("run")] | Annotated[Evaluate, subcommand("evaluate")] | Annotated[Report, subcommand("report")]
+Command = (
+    Annotated[Run, subcommand("run")] | Annotated[Evaluate, subcommand("evaluate")] | Annotated[Report, subcommand("report")]
+)
 
 
 def given(command: Any, *names: str) -> dict[str, Any]:
@@ -227,7 +229,7 @@ def pairs(flag: str, texts: Iterable[str]) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command in `argv` (default: the process's arguments). Returns the exit status: 0, or 2 after a user's error."""
+    """Run the command in `argv` (default: the process's arguments). Exit status: 0, or 2 after a user's error."""
     command: Any = tyro.cli(
         Command,
         args=argv,

@@ -31,6 +31,7 @@ from gigaflow_env.roads.tables import (
     MapRow,
     Nearby,
     Network,
+    PointRow,
     SampleRow,
     Section,
     StopRow,
@@ -152,6 +153,7 @@ def test_tables_have_the_declared_types():
     roads = compile(junction())
     rows = {
         "maps": MapRow, "sections": Section, "lanes": LaneRow, "stops": StopRow, "edges": EdgeRow, "samples": SampleRow,
+        "boundaries": PointRow,
     }  # fmt: skip
     for group, tables in ((Network, roads.network), (Grid, roads.grid), (Nearby, roads.nearby)):
         for name, declared in fields(group).items():
@@ -603,8 +605,9 @@ def test_lists_of_a_junction_against_brute_force():
     assert np.array_equal(nearby.stops, brute_force(places, stops, 2, VIEW_GAP))
 
     outline = shapely.union_all(edge_lines(unique_edges(roads)))
-    assert shapely.distance(shapely.points(nearby.boundaries), outline).max() < 1e-3
-    away = np.hypot(*(nearby.boundaries - places[:, None, :2]).transpose(2, 0, 1))
+    x, y = nearby.boundaries["x"], nearby.boundaries["y"]
+    assert shapely.distance(shapely.points(x, y), outline).max() < 1e-3
+    away = np.hypot(x - places[:, [0]], y - places[:, [1]])
     assert np.all(np.diff(away, axis=1) >= -1e-4)
     closest = shapely.distance(shapely.points(places[:, :2]), outline)
     assert np.all(away[:, 0] < np.hypot(closest, 0.6)) and np.all(away[:, 0] > closest - 1e-3)
@@ -615,7 +618,7 @@ def test_lists_do_not_show_another_level():
     # Lane 0 is the ground, lane 2 the deck, 8 m higher at y = -30 .. 30; the ramps come within 6 m beyond |y| = 60.
     lane = roads.network.lanes[0]
     rows = slice(int(lane["nearby_at"]), int(lane["nearby_at"]) + 50)
-    assert np.abs(roads.nearby.boundaries[rows, :, 1]).max() < 1.8
+    assert np.abs(roads.nearby.boundaries["y"][rows]).max() < 1.8
     shown = roads.nearby.samples["lane"][rows]
     assert 2 not in shown and {0, 1, 3} == {*shown.ravel().tolist()}
 

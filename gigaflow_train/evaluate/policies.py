@@ -1,5 +1,6 @@
 """Policies to evaluate: four baselines that learn nothing, and a checkpoint. Each is a function of the observation."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,7 @@ def frozen(env: Any, seed: int) -> Act:
     """
     config = env.config
     plans = np.stack(np.meshgrid(*[LONGITUDINAL_JERKS] * LOOK_AHEAD, indexing="ij"), -1).reshape(-1, LOOK_AHEAD)
-    release = np.full((len(plans), _steps_to_release(config)), max(LONGITUDINAL_JERKS))
-    plans = np.concatenate([plans, release], axis=1).astype(np.float32)  # (plans, steps)
+    plans = plans.astype(np.float32)  # (plans, LOOK_AHEAD)
 
     def act(obs: np.ndarray) -> np.ndarray:
         ego = env.layout.split(obs).ego
@@ -76,26 +76,22 @@ def frozen(env: Any, seed: int) -> Act:
     return act
 
 
-def _steps_to_release(config: Any) -> int:
-    """From the strongest braking to none, for the slowest throttle."""
-    slowest = max(LONGITUDINAL_JERKS) * config.dt / config.throttle_spread
-    return int(np.ceil(config.brake_max / slowest))
-
-
 def _braking_cost(
     plans: np.ndarray, speed: np.ndarray, acceleration: np.ndarray, throttle: np.ndarray, top: np.ndarray, config: Any
 ) -> np.ndarray:
-    """Cost (rows, plans): the way until the plan ends, the speed that is left then, and above all any rolling back.
+    """Cost (rows, plans): the way until the brake is let go, the speed that is left then, and above all any rolling back.
 
-    speed, acceleration, throttle, top (rows, 1); plans (plans, steps) [m/s^3]. The published dynamics: a' = a + C j dt,
+    speed, acceleration, throttle, top (rows, 1); plans (plans, LOOK_AHEAD) [m/s^3]. The published dynamics: a' = a + C j dt,
     v' = v + (a + a') dt / 2, each 0 where it would change its sign. Source: arXiv 2502.03349, App. B.2.
     """
-    way = np.zeros(np.broadcast_shapes(speed.shape, plans[:, 0].shape), np.float32)
-    back = np.zeros_like(way)
-    for jerk in plans.T:
-        changed = acceleration + throttle * jerk * config.dt
+    gentle = np.float32(max(LONGITUDINAL_JERKS))
+    release = math.ceil(config.brake_max * config.throttle_spread / (gentle * config.dt))  # steps, for the slowest throttle
+    way = back = np.float32(0.0)
+    for step in range(LOOK_AHEAD + release):
+        jerk = plans[:, step] if step < LOOK_AHEAD else -gentle * np.sign(acceleration)
+        changed = acceleration + throttle * jerk * np.float32(config.dt)
         changed = np.where(changed * acceleration < 0.0, 0.0, np.clip(changed, -config.brake_max, top))
-        moved = speed + 0.5 * (acceleration + changed) * config.dt
+        moved = speed + 0.5 * (acceleration + changed) * np.float32(config.dt)
         speed, acceleration = np.where(moved * speed < 0.0, 0.0, moved), changed
         way = way + np.abs(speed)
         back = np.maximum(back, -speed)

@@ -1,0 +1,34 @@
+# Both front doors work from a fresh clone: they make a virtual environment, install into it, and run.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+TRAIN_MAP ?= loop
+TRAIN_OUT ?= runs/laptop
+
+.PHONY: train test bench lint soak clean
+
+train: $(READY)  ## teach agents to drive by self-play, about ten minutes; then table, curve and video
+	$(BIN)/gigaflow-train run --preset laptop --map $(TRAIN_MAP) --out $(TRAIN_OUT) --report
+
+test: $(READY)  ## all tests
+	$(BIN)/python -m pytest
+
+bench: $(READY)  ## throughput of this machine, as one JSON object
+	$(BIN)/gigaflow-env bench --json
+
+soak: $(READY)  ## ten million agent-steps on the towns: no NaN, no escape, no overlap (minutes)
+	$(BIN)/python benchmarks/soak.py
+
+lint: $(READY)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy gigaflow_env gigaflow_train
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) build *.egg-info
