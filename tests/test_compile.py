@@ -109,6 +109,14 @@ def bridge():
     )
 
 
+def curve():
+    return road_map(arc("curve", 30.0, math.pi / 2))
+
+
+def slanting():
+    return road_map(straight("a", 0, 0, 70, 40))
+
+
 def edge_lines(edges):
     ends = [[edges["x1"], edges["y1"]], [edges["x2"], edges["y2"]]]
     return shapely.linestrings(np.transpose(np.array(ends, float), (2, 0, 1)))
@@ -205,7 +213,7 @@ def test_two_way_road_has_an_edge_all_around():
 
 
 def test_curve():
-    roads = compile(road_map(arc("curve", 30.0, math.pi / 2)))
+    roads = compile(curve())
     sections, lane = roads.network.sections, roads.network.lanes[0]
     assert lane["quads"] == 47 and lane["length"] == pytest.approx(15 * math.pi, abs=1e-3)
     assert lane["step"] * lane["quads"] == pytest.approx(lane["length"], rel=1e-6)
@@ -261,6 +269,12 @@ def test_only_lights_make_stop_lines():
     assert network.stops["light"].tolist() == [3]
     groups = network.light_group  # p and q share one, r and s are alone
     assert groups[0] == groups[1] and len({*groups.tolist()}) == 3
+
+
+def test_a_shared_stop_line_is_as_wide_as_the_widest_lane():
+    lanes = [straight(name, 0, 0, 50, 0, width=width, signal="s") for name, width in (("a", 3), ("b", 4), ("c", 3.5))]
+    stops = compile(road_map(*lanes, signals=[Signal("s")])).network.stops
+    assert stops["half_width"].tolist() == [2]
 
 
 def test_two_lights_at_one_place_are_two_stop_lines():
@@ -352,7 +366,7 @@ def test_samples_lie_evenly_on_each_lane():
 
 
 def test_samples_on_a_curve_lie_on_it():
-    roads = compile(road_map(arc("curve", 30.0, math.pi / 2)), lane_spacing=7.0, lane_count=7)
+    roads = compile(curve(), lane_spacing=7.0, lane_count=7)
     samples = roads.nearby.samples[0]
     x, y = samples["x"] + roads.origins[0, 0], samples["y"] + roads.origins[0, 1]
     assert np.hypot(x, y) == pytest.approx(30, abs=0.01)
@@ -406,6 +420,12 @@ def test_all_kinds_of_lanes_are_drivable_but_only_driving_lanes_are_in_the_table
     area = shapely.union_all(shapely.polygonize(edge_lines(unique_edges(roads))))
     assert area.area == pytest.approx(600, abs=1)
     assert area.bounds[1] + roads.origins[0, 1] == pytest.approx(-4.25, abs=0.02)
+
+
+@pytest.mark.parametrize(("gap", "length"), [(0.08, 214.2), (0.15, 414.0)])
+def test_gaps_of_less_than_ten_centimetres_between_lanes_are_closed(gap, length):
+    lanes = [straight("a", 0, 0, 100, 0), straight("b", 0, 3.5 + gap, 100, 3.5 + gap)]
+    assert shapely.length(edge_lines(unique_edges(compile(road_map(*lanes))))).sum() == pytest.approx(length, abs=0.3)
 
 
 def test_small_holes_are_filled_and_large_ones_bound_the_road():
@@ -528,7 +548,7 @@ def test_quad_look_up_against_shapely(source):
     assert all(np.all(np.diff(grid.quads[a:b]) > 0) for a, b in zip(grid.quads_at[:-1], grid.quads_at[1:], strict=True))
 
 
-@pytest.mark.parametrize("source", [two_way, junction, bridge])
+@pytest.mark.parametrize("source", [two_way, junction, bridge, curve, slanting])
 def test_edge_look_up_against_shapely(source):
     roads = compile(source())
     row, grid = roads.network.maps[0], roads.grid
@@ -570,6 +590,7 @@ def test_nearest_against_brute_force(points, count):
     spots = np.column_stack([rng.normal(0, 50, points), rng.normal(0, 200, points), rng.choice([0.0, 10.0, 6.0], points)])
     spots[: points // 2] = np.round(spots[: points // 2], -1)  # ties
     places = np.column_stack([rng.uniform(-200, 200, (100, 2)), rng.choice([0.0, 8.0], 100)])
+    places[:50] = np.round(places[:50], -1)
     assert np.array_equal(nearest(places, spots, count, VIEW_GAP), brute_force(places, spots, count, VIEW_GAP))
 
 
@@ -624,9 +645,10 @@ def test_lists_do_not_show_another_level():
 
 
 def test_where_nothing_is_on_the_level_the_lists_show_what_there_is():
-    steep = road_map(straight("hill", 0, 0, 200, 0, z=(0, 60)))
-    samples = compile(steep, lane_spacing=200.0, lane_count=2).nearby.samples
-    assert np.all(samples["s"] == 100)
+    steep = road_map(straight("hill", 0, 0, 200, 0, z=(0, 60)))  # samples at 50 and 150 m are 15 and 45 m high
+    samples = compile(steep, lane_spacing=100.0, lane_count=2).nearby.samples["s"]
+    assert samples[12].tolist() == [50, 50]  # at 50 m only this one is on the level
+    assert samples[24].tolist() == [50, 150]  # at 98 m none is
 
 
 # Several maps
@@ -648,8 +670,7 @@ def test_join_equals_each_map_alone():
         nearby_at, successor_at = lanes["nearby_at"][0], lanes["successors_at"][0]
 
         def same(joined, table, shift=0):
-            shifted = joined - np.where(joined >= 0, shift, 0) if shift else joined
-            assert np.array_equal(shifted, table)
+            assert np.array_equal(joined, np.where(table >= 0, table + shift, table) if shift else table)
 
         for name, shift in {
             "first": section_at, "left": lane_at, "right": lane_at, "successors_at": successor_at, "nearby_at": nearby_at,

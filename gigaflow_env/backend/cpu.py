@@ -32,7 +32,7 @@ RESET_ATTEMPTS = 64
 @kernel
 def drive(
     begin, end, mode, actions,
-    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, network, grid, nearby, p,
+    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, network, grid, nearby, p,
 ):  # fmt: skip
     """Worlds begin .. end-1 live one step, from the action to the reward."""
     agents = rows.status.shape[1]
@@ -47,7 +47,7 @@ def drive(
         for a in range(agents):
             locate(w, a, clock, rows, pose, goals, network, grid, place)
         for a in range(agents):
-            collide(w, a, rows, pose, motion, body, events)
+            collide(w, a, rows, pose, motion, body, near, events)
         for a in range(agents):
             leave_road(w, a, clock, rows, pose, body, network, grid, events)
         for a in range(agents):
@@ -121,7 +121,7 @@ def step(begin, end, mode, actions, obs, final_obs, starts, state, roads, p):
     network, grid, nearby = roads.network, roads.grid, roads.nearby
     drive(
         begin, end, mode, actions,
-        clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, network, grid, nearby, p,
+        clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, network, grid, nearby, p,
     )  # fmt: skip
     if mode == SAME_STEP:
         # Before renew: the last observation of an episode shows the world in which it ended.

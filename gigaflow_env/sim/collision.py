@@ -1,6 +1,6 @@
 """Collision with other agents, with the edge of the road, and with red lights."""
 
-from gigaflow_env.jit import f32, i32, rule, stage
+from gigaflow_env.jit import f32, i32, rule, stage, u32
 from gigaflow_env.roads.tables import EDGE_CELL, ROW_QUADS
 from gigaflow_env.sim.geometry import (
     HALF,
@@ -63,24 +63,27 @@ def boxes_met(w, a, b, pose, body):
 
 
 @stage
-def collide(w, a, rows, pose, motion, body, events):
-    """Collision with any other agent of the world. Writes: events.collision."""
+def collide(w, a, rows, pose, motion, body, near, events):
+    """Collision with any other agent of the world. Writes: events.collision, near.key."""
     events.collision[w, a] = False
     if rows.status[w, a] != LIVE:
         return
-    x, y, z = pose.x[w, a], pose.y[w, a], pose.z[w, a]
-    # Circles around the boxes, as wide as the step was long: nothing outside of them can meet.
-    reach = HALF * (body.length[w, a] + body.width[w, a]) + motion.distance[w, a]
-    for b in range(rows.status.shape[1]):
-        dx, dy = pose.x[w, b] - x, pose.y[w, b] - y
-        far = reach + HALF * (body.length[w, b] + body.width[w, b]) + motion.distance[w, b]
-        if (
-            dx * dx + dy * dy < far * far
-            and b != a
-            and rows.status[w, b] == LIVE
-            and abs(pose.z[w, b] - z) < LEVEL_GAP
-            and boxes_met(w, a, b, pose, body)
-        ):
+    xs, ys, zs, status, moved = pose.x[w], pose.y[w], pose.z[w], rows.status[w], motion.distance[w]
+    lengths, widths, close = body.length[w], body.width[w], near.key[w, a]
+    x, y, z = xs[a], ys[a], zs[a]
+    # Circles around the boxes, as wide as the step was long: nothing outside of them can meet. Two loops, as the first vectorises.
+    reach = HALF * (lengths[a] + widths[a]) + moved[a]
+    any_close = u32(0)
+    for b in range(len(xs)):
+        dx, dy = xs[b] - x, ys[b] - y
+        far = reach + HALF * (lengths[b] + widths[b]) + moved[b]
+        meets = (dx * dx + dy * dy < far * far) & (status[b] == LIVE) & (abs(zs[b] - z) < LEVEL_GAP) & (b != a)
+        close[b] = u32(meets)
+        any_close |= close[b]
+    if any_close == 0:
+        return
+    for b in range(len(xs)):
+        if close[b] != 0 and boxes_met(w, a, b, pose, body):
             events.collision[w, a] = True
             return
 

@@ -1,0 +1,190 @@
+"""The command line on the real environment, and the policies it compares with."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gigaflow_env
+import gigaflow_env.render
+import gigaflow_train
+from gigaflow_train import checkpoint, environment, journal
+from gigaflow_train.cli import main
+from gigaflow_train.evaluate import policies
+from gigaflow_train.evaluate.run import drive, figures
+
+TINY = ["--num-envs", "64", "--threads", "1", "--set", "rollout=8", "minibatch=256", "set_widths=[8]", "trunk_widths=[16]"]
+
+
+def make(num_envs=64, **config):
+    return environment.make(
+        map="loop", preset="laptop", config=config, num_envs=num_envs, agents_per_world=None, threads=1
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("run") / "a"
+    assert main(["run", "--steps", "3000", "--out", str(directory), *TINY]) == 0
+    return directory
+
+
+def test_a_run_leaves_a_checkpoint_a_journal_and_tensorboard_files(run):
+    facts = checkpoint.read_facts(run)
+    assert facts.config.steps == 3000 and facts.config.minutes is None and facts.config.set_widths == (8,)
+    rows = journal.read(run / "metrics.jsonl")
+    assert rows[-1]["step"] >= 3000 > rows[-2]["step"]
+    assert list((run / "tensorboard").iterdir())
+
+
+def test_a_run_goes_on(run, tmp_path):
+    again = tmp_path / "again"
+    assert main(["run", "--steps", "2000", "--out", str(again), *TINY]) == 0
+    before = journal.read(again / "metrics.jsonl")
+    assert main(["run", "--resume", "--out", str(again), "--steps", "4000"]) == 0
+    rows = journal.read(again / "metrics.jsonl")
+    assert rows[: len(before)] == before and rows[-1]["step"] >= 4000
+
+
+FIGURES = {
+    "goal_rate", "collision_rate", "offroad_rate", "timeout_rate", "red_light_rate", "collisions_per_km", "offroads_per_km",
+    "mean_speed_mps", "km",
+}  # fmt: skip
+
+
+def evaluated(capsys, *arguments):
+    assert main(["evaluate", *map(str, arguments), "--num-envs", "48", "--steps", "60", "--threads", "1", "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_evaluate_prints_one_json_object(run, capsys):
+    found = evaluated(capsys, run)
+    assert set(found) == FIGURES | {"settings"}
+    assert all(set(found[name]) == {"value", "low", "high", "n"} for name in FIGURES)
+    assert found["settings"]["steps"] == 60 and found["settings"]["map"] == "loop"
+    assert found["settings"]["config"]["lane_count"] == 16
+    assert found["km"]["n"] <= 48 * 60
+    assert evaluated(capsys, run / "checkpoint.safetensors")["goal_rate"] == found["goal_rate"]
+    assert evaluated(capsys, run, "--seed", "2")["km"] != found["km"]
+
+
+def test_seconds_are_simulated_time(capsys):
+    assert main(["evaluate", "constant", "--num-envs", "16", "--seconds", "6", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["settings"]["steps"] == 20
+
+
+def test_the_table_is_for_people(capsys):
+    assert main(["evaluate", "random", "--num-envs", "16", "--steps", "30"]) == 0
+    assert "goal reached" in capsys.readouterr().out
+
+
+def test_a_video_is_written(run, tmp_path):
+    assert main(["evaluate", str(run), "--steps", "3", "--num-envs", "16", "--video", str(tmp_path / "out.gif")]) == 0
+    assert (tmp_path / "out.gif").read_bytes()[:4] == b"GIF8"
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["evaluate", "nonsense"], "'nonsense' is no run directory"),
+        (["evaluate", "random", "--map", "no.xodr"], "no.xodr"),
+        (["evaluate", "random", "--preset", "desktop"], "preset='desktop'"),
+        (["evaluate", "random", "--steps", "0"], "too short"),
+        (["evaluate", "random", "--steps", "9", "--seconds", "9"], "give one of them"),
+        (["evaluate", "random", "--greedy"], "--greedy is for checkpoints"),
+        (["evaluate", "RUN", "--preset", "paper"], "the environment shows"),
+        (["run", "--preset", "desktop"], "preset='desktop': choose one of 'laptop', 'paper'"),
+        (["run", "--map", "no.xodr", "--out", "NEW"], "no.xodr"),
+        (["run", "--set", "learning_rte=1"], "did you mean learning_rate"),
+        (["run", "--set", "learning_rate"], "write name=value"),
+        (["run", "--environment", "goal_distanc=[1,2]", "--out", "NEW"], "did you mean goal_distance"),
+        (["run", "--minutes", "-1"], "minutes=-1.0: a budget must be above 0"),
+        (["run", "--out", "RUN"], "holds a run already"),
+        (["run", "--resume"], "--resume needs --out"),
+        (["run", "--resume", "--out", "NEW"], "is neither a run directory"),
+        (["run", "--resume", "--out", "RUN", "--num-envs", "32"], "--num-envs can't change"),
+        (["report", "NEW"], "is neither a run directory"),
+    ],
+)
+def test_user_errors_are_one_line(run, tmp_path, capsys, arguments, message):
+    arguments = [{"RUN": str(run), "NEW": str(tmp_path / "new")}.get(text, text) for text in arguments]
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in captured.err and captured.err.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_command_itself_exits_with_2():
+    done = subprocess.run([sys.executable, "-m", "gigaflow_train", "evaluate", "nonsense"], capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_frozen_comes_to_a_stand_and_never_reverses():
+    env = make(128)
+    act = policies.frozen(env, 0)
+    obs, _ = env.reset(seed=0)
+    speed = policies._metric(env.layout.split(obs).ego, "speed").copy()
+    assert speed.max() > 5.0
+    lived = np.ones(128, bool)
+    for _ in range(25):
+        obs, _, terminated, truncated, _ = env.step(act(obs))
+        lived &= ~(terminated | truncated)
+        speed = policies._metric(env.layout.split(obs).ego, "speed")
+        assert speed[lived].min() > -1e-6  # rounding
+    assert lived.sum() > 60
+    assert speed[lived].max() < 0.2  # m/s: steps of jerk don't always hit zero
+    assert np.median(speed[lived]) < policies.AT_REST
+
+
+def test_reverse_reverses_and_constant_keeps_going():
+    for name, low, high in (("reverse", -2.01, -1.9), ("constant", 0.0, 10.0)):
+        env = make(64)
+        act = policies.BASELINES[name](env, 0)
+        obs, _ = env.reset(seed=0)
+        first = policies._metric(env.layout.split(obs).ego, "speed").copy()
+        lived = np.ones(64, bool)
+        for _ in range(10):
+            obs, _, terminated, truncated, _ = env.step(act(obs))
+            lived &= ~(terminated | truncated)
+        speed = policies._metric(env.layout.split(obs).ego, "speed")
+        assert lived.sum() >= 5
+        assert low <= speed[lived].min() and speed[lived].max() <= high
+        if name == "constant":
+            np.testing.assert_allclose(speed[lived], first[lived], atol=1e-4)
+
+
+def test_features_come_back_in_their_units():
+    env = make(16)
+    obs, _ = env.reset(seed=0)
+    ego = env.layout.split(obs).ego
+    assert 3.6 <= policies._metric(ego, "length").min() <= policies._metric(ego, "length").max() <= 5.4
+
+
+def test_driving_is_reproducible_and_counts_every_row():
+    env = make(32)
+    one, two = (drive(env, policies.random(env, 5), steps=40, seed=7) for _ in range(2))
+    assert one.tally == two.tally
+    assert one.tally.steps <= 32 * 40
+    assert one.tally.collided + one.tally.left_road >= one.tally.routes - one.tally.completed - one.tally.timed_out > 0
+    found = figures(one)
+    assert found["km"].value == pytest.approx(one.tally.distance / 1000)
+    assert found["mean_speed_mps"].n == 32
+
+
+def test_only_public_names_of_the_environment_are_used():
+    public = {module.__name__: set(module.__all__) for module in (gigaflow_env, gigaflow_env.render)}
+    seen = 0
+    for file in Path(gigaflow_train.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                assert not any(name.name.startswith("gigaflow_env.") for name in node.names), file
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "gigaflow_env":
+                assert node.module in public, f"{file}: {node.module}"
+                assert {name.name for name in node.names} <= public[node.module], f"{file}: {node.module}"
+                seen += 1
+    assert seen >= 3
