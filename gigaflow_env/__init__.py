@@ -4,13 +4,15 @@ import gymnasium
 
 from gigaflow_env.config import CONDITIONING, PRESETS, Config
 from gigaflow_env.env import GigaflowVectorEnv
-from gigaflow_env.layout import ACTIONS, FEATURES, Blocks, Layout
+from gigaflow_env.layout import ACTIONS, FEATURES, LATERAL_JERKS, LONGITUDINAL_JERKS, Blocks, Layout
 from gigaflow_env.roads import MapError, RoadMap
 
 __all__ = [
     "ACTIONS",
     "CONDITIONING",
     "FEATURES",
+    "LATERAL_JERKS",
+    "LONGITUDINAL_JERKS",
     "PRESETS",
     "Blocks",
     "Config",

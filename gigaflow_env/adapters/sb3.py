@@ -1,0 +1,85 @@
+"""Stable-Baselines3: its trainers take a VecEnv of their own, with one info dict a row."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode
+
+from gigaflow_env.env import GigaflowVectorEnv
+
+try:
+    from stable_baselines3.common.vec_env import VecEnv
+except ModuleNotFoundError as error:
+    if error.name != "stable_baselines3":
+        raise  # it is there, but broken: that is another story
+    raise ImportError('the adaptor needs stable-baselines3: pip install "gigaflow-env[sb3]"') from None
+
+
+class SB3VecEnv(VecEnv):
+    """`PPO("MlpPolicy", SB3VecEnv(env))`: every row is one of Stable-Baselines3's environments.
+
+    The infos are empty but for rows whose episode ended: `terminal_observation`, `TimeLimit.truncated`, `episode` (r, l and
+    t [s]) and `is_success` (the final goal was reached). Comfortable up to some 4,096 rows, as they are Python objects.
+    Raises ValueError for an environment with another autoreset mode than SameStep, or with copy=False.
+    """
+
+    def __init__(self, env: GigaflowVectorEnv) -> None:
+        if env.autoreset_mode != AutoresetMode.SAME_STEP:
+            raise ValueError(f'autoreset_mode is "{env.autoreset_mode.value}": Stable-Baselines3 needs "SameStep"')
+        if not env.copy:
+            # Its buffers take an observation after the next step: they would learn from the wrong ones, without an error.
+            raise ValueError("copy is False: Stable-Baselines3 keeps observations and needs copy=True")
+        self.env = env
+        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+        self._began = time.time()
+
+    def reset(self) -> np.ndarray:
+        obs, info = self.env.reset(seed=self._seeds[0], options=self._options[0] or None)
+        self._reset_seeds()
+        self._reset_options()
+        self._active = info["active"]
+        self._returns = np.zeros(self.num_envs)
+        self._lengths = np.zeros(self.num_envs, np.int64)
+        return obs
+
+    def step_async(self, actions: np.ndarray) -> None:
+        self._actions = actions
+
+    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+        obs, reward, terminated, truncated, info = self.env.step(self._actions)
+        done = terminated | truncated
+        self._returns += reward
+        self._lengths += self._active  # a row that still waits for a place has no episode
+        self._active = info["active"]
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        elapsed = round(time.time() - self._began, 6)
+        for row in np.flatnonzero(done):
+            infos[row] = {
+                "terminal_observation": info["final_obs"][row],
+                "TimeLimit.truncated": bool(truncated[row] and not terminated[row]),
+                "episode": {"r": float(self._returns[row]), "l": int(self._lengths[row]), "t": elapsed},
+                "is_success": bool(info["route_done"][row]),
+            }
+        self._returns[done], self._lengths[done] = 0, 0
+        return obs, reward, done, infos
+
+    def close(self) -> None:
+        self.env.close()
+
+    def get_images(self) -> Sequence[np.ndarray]:
+        return list(self.env.render() or ())
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        return [getattr(self.env, attr_name) for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        setattr(self.env, attr_name, value)
+
+    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+        result = getattr(self.env, method_name)(*args, **kwargs)  # once: there is one environment behind all rows
+        return [result for _ in self._get_indices(indices)]
+
+    def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
+        return [False for _ in self._get_indices(indices)]

@@ -1,0 +1,324 @@
+"""Small maps made by hand, simulators on them, and every stage as a kernel of its own, so that tests can call it alone."""
+
+import inspect
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gigaflow_env.config import Config, laptop
+from gigaflow_env.jit import kernel
+from gigaflow_env.roads.source import Lane, RoadMap, Signal
+from gigaflow_env.sim.collision import collide, leave_road, run_light
+from gigaflow_env.sim.dynamics import move
+from gigaflow_env.sim.goals import arrive, plan
+from gigaflow_env.sim.lanes import locate
+from gigaflow_env.sim.lights import schedule, switch
+from gigaflow_env.sim.observe import blank, look, watch
+from gigaflow_env.sim.reset import condition, enter, propose, settle
+from gigaflow_env.sim.rewards import score
+from gigaflow_env.simulator import Simulator
+from gigaflow_env.state import ABSENT, LIVE
+
+# Maps. Lanes are 3.5 m wide.
+
+
+def straight(name: str, x1: float, y1: float, x2: float, y2: float, *, z: tuple = (0.0, 0.0), **links: Any) -> Lane:
+    heading = math.atan2(y2 - y1, x2 - x1)
+    return Lane(name, np.array([[x1, y1, z[0], heading, 3.5], [x2, y2, z[1], heading, 3.5]], float), **links)
+
+
+def bend(name: str, x: float, y: float, radius: float, begin: float, end: float, **links: Any) -> Lane:
+    """Left turn around (x, y), from angle `begin` to `end` [rad]."""
+    at = np.linspace(begin, end, 9)
+    columns = [x + radius * np.cos(at), y + radius * np.sin(at), 0 * at, at + math.pi / 2, 0 * at + 3.5]
+    return Lane(name, np.column_stack(columns), **links)
+
+
+def road_map(name: str, *lanes: Lane, signals: Iterable[Signal] = ()) -> RoadMap:
+    return RoadMap(name, {lane.id: lane for lane in lanes}, {signal.id: signal for signal in signals})
+
+
+def ring() -> RoadMap:
+    """Two carriageways of 200 m, 20 m apart, and half circles around their ends: 462.8 m of one lane, driven to the left."""
+    half = math.pi / 2
+    return road_map(
+        "ring",
+        straight("east", 0, -10, 200, -10, successors=("east end",)),
+        bend("east end", 200, 0, 10, -half, half, successors=("west",)),
+        straight("west", 200, 10, 0, 10, successors=("west end",)),
+        bend("west end", 0, 0, 10, half, 3 * half, successors=("east",)),
+    )
+
+
+def motorway() -> RoadMap:
+    """A ring of two lanes of the same direction with lane changes between them; `inner` is on the left."""
+    half, lanes = math.pi / 2, []
+    for name, y, beside in (("inner", 20.0, {"right": "outer"}), ("outer", 23.5, {"left": "inner"})):
+        side, other = next(iter(beside.items()))
+        lanes += [
+            straight(f"{name} 0", 0, -y, 150, -y, successors=(f"{name} 1",), **{side: f"{other} 0"}),
+            bend(f"{name} 1", 150, 0, y, -half, half, successors=(f"{name} 2",), **{side: f"{other} 1"}),
+            straight(f"{name} 2", 150, y, 0, y, successors=(f"{name} 3",), **{side: f"{other} 2"}),
+            bend(f"{name} 3", 0, 0, y, half, 3 * half, successors=(f"{name} 0",), **{side: f"{other} 3"}),
+        ]
+    return road_map("motorway", *lanes)
+
+
+def crossing(*, lights: bool = False) -> RoadMap:
+    """T crossing at (0, 0): arms west, east and south of 60 m, which begin 12 m from the middle and have a lane each way.
+
+    With lights there is one for each arm, on the stop line 12 m from the middle; west and east share a group.
+    """
+    arms = {"west": (-1, 0), "east": (1, 0), "south": (0, -1)}
+    lanes, ends = [], {}
+    for arm, (x, y) in arms.items():
+        for way, side in (("in", 1), ("out", -1)):
+            near = np.array([12 * x - side * 1.75 * y, 12 * y + side * 1.75 * x])  # traffic keeps to the right
+            far = near + 60 * np.array([x, y])
+            ends[arm, way] = near
+            first, last = (far, near) if way == "in" else (near, far)
+            others = tuple(f"{arm}-{other}" for other in arms if other != arm) if way == "in" else ()
+            lanes.append(straight(f"{arm} {way}", *first, *last, successors=others))
+    for arm, (x, y) in arms.items():
+        for other, (ox, oy) in arms.items():
+            if other != arm:
+                start = [*ends[arm, "in"], 0, math.atan2(-y, -x), 3.5]
+                line = np.array([start, [*ends[other, "out"], 0, math.atan2(oy, ox), 3.5]])
+                signal = f"light {arm}" if lights else None
+                lanes.append(Lane(f"{arm}-{other}", line, successors=(f"{other} out",), junction="j", signal=signal))
+    groups = {"west": "main", "east": "main", "south": "side"}
+    signals = [Signal(f"light {arm}", group=groups[arm]) for arm in arms] if lights else []
+    return road_map("lights" if lights else "crossing", *lanes, signals=signals)
+
+
+def bridge() -> RoadMap:
+    """A lane along x on the ground; one along y that climbs to 8 m over it in three linked lanes."""
+    return road_map(
+        "bridge",
+        straight("ground", -100, 0, 100, 0),
+        straight("up", 0, -150, 0, -30, z=(0, 8), successors=("deck",)),
+        straight("deck", 0, -30, 0, 30, z=(8, 8), successors=("down",)),
+        straight("down", 0, 30, 0, 150, z=(8, 0)),
+    )
+
+
+# Simulators
+
+
+def key(number: int) -> np.ndarray:
+    return np.array([number, 0], np.uint32)
+
+
+def simulator(maps: Any, rows: int = 4, config: Config | None = None, *, seed: int = 1, **arguments: Any) -> Simulator:
+    """A simulator after its reset, on one thread."""
+    made = Simulator(maps, rows, config or laptop(), threads=1, **arguments)
+    made.reset(key(seed))
+    return made
+
+
+def clear(sim: Simulator) -> None:
+    """Take all agents off the road, so that a scene can be set by hand."""
+    sim.state.rows.status[:] = ABSENT
+
+
+def place(
+    sim: Simulator, a: int, x: float, y: float, heading: float = 0.0, *,
+    speed: float = 0.0, length: float = 4.5, width: float = 2.0, z: float = 0.0, coming_from: tuple | None = None, w: int = 0,
+) -> None:  # fmt: skip
+    """Put agent `a` at (x, y, heading) of the map's own coordinates; it came from (x, y, heading) `coming_from`, or rested."""
+    state, origin = sim.state, sim.roads.origins[sim.state.clock.map[w]]
+    old_x, old_y, old_heading = coming_from or (x, y, heading)
+    pose = state.pose
+    pose.x[w, a], pose.y[w, a], pose.z[w, a] = np.array([x, y, z]) - origin
+    pose.heading[w, a], pose.cos[w, a], pose.sin[w, a] = heading, math.cos(heading), math.sin(heading)
+    pose.old_x[w, a], pose.old_y[w, a] = np.array([old_x, old_y]) - origin[:2]
+    pose.old_cos[w, a], pose.old_sin[w, a] = math.cos(old_heading), math.sin(old_heading)
+    for array in state.motion:
+        array[w, a] = 0
+    state.motion.speed[w, a] = speed
+    state.motion.distance[w, a] = math.hypot(x - old_x, y - old_y)
+    state.body.length[w, a], state.body.width[w, a] = length, width
+    for array in (state.body.c_throttle, state.body.c_steer, state.body.c_acc, state.body.c_vel):
+        array[w, a] = 1
+    state.rows.status[w, a] = LIVE
+
+
+def lane_number(road_map: RoadMap, name: str) -> int:
+    """Number of a driving lane in the tables."""
+    return [lane.id for lane in road_map.lanes.values() if lane.kind == "driving"].index(name)
+
+
+def section_at(sim: Simulator, name: str, s: float, number: int = 0) -> int:
+    """First section of the quad `s` metres down a lane, named, of a map of the simulator."""
+    row = sim.roads.network.maps[number]
+    lane = sim.roads.network.lanes[row["lanes_at"] + lane_number(sim.maps[number], name)]
+    return int(lane["first"] + min(int(s / lane["step"]), lane["quads"] - 1))
+
+
+def aim_at(sim: Simulator, a: int, *goals: tuple[str, float], w: int = 0) -> None:
+    """Give agent `a` goals by hand: each a lane and the metres down that lane."""
+    state, sections = sim.state, sim.roads.network.sections
+    for k, (lane, s) in enumerate(goals):
+        section = section_at(sim, lane, s)
+        state.goals.section[w, a, k] = section
+        state.goals.x[w, a, k] = (sections["x"][section] + sections["x"][section + 1]) / 2
+        state.goals.y[w, a, k] = (sections["y"][section] + sections["y"][section + 1]) / 2
+    state.goals.count[w, a], state.goals.next[w, a] = len(goals), 0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def map_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Compiled maps of the tests don't go to the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GIGAFLOW_CACHE_DIR", str(tmp_path_factory.mktemp("maps")))
+        yield
+
+
+# Stages, each over the agents or lights of world w that are given, in that order
+
+
+@kernel
+def run_move(agents, w, actions, rows, pose, motion, body, p):
+    for a in agents:
+        move(w, a, actions, rows, pose, motion, body, p)
+
+
+@kernel
+def run_locate(agents, w, clock, rows, pose, goals, network, grid, place):
+    for a in agents:
+        locate(w, a, clock, rows, pose, goals, network, grid, place)
+
+
+@kernel
+def run_collide(agents, w, rows, pose, motion, body, near, events):
+    for a in agents:
+        collide(w, a, rows, pose, motion, body, near, events)
+
+
+@kernel
+def run_leave_road(agents, w, clock, rows, pose, body, network, grid, events):
+    for a in agents:
+        leave_road(w, a, clock, rows, pose, body, network, grid, events)
+
+
+@kernel
+def run_run_light(agents, w, rows, pose, body, place, lights, network, nearby, events):
+    for a in agents:
+        run_light(w, a, rows, pose, body, place, lights, network, nearby, events)
+
+
+@kernel
+def run_arrive(agents, w, clock, rows, pose, motion, wishes, network, events, goals, place, p):
+    for a in agents:
+        arrive(w, a, clock, rows, pose, motion, wishes, network, events, goals, place, p)
+
+
+@kernel
+def run_plan(agents, w, clock, goals, place, network, p):
+    for a in agents:
+        plan(w, a, clock, goals, place, network, p)
+
+
+@kernel
+def run_score(agents, w, clock, rows, motion, place, wishes, events, outcome, goals, p):
+    for a in agents:
+        score(w, a, clock, rows, motion, place, wishes, events, outcome, goals, p)
+
+
+@kernel
+def run_schedule(agents, w, clock, network, lights, p):
+    for k in agents:
+        schedule(w, k, clock, network, lights, p)
+
+
+@kernel
+def run_switch(agents, w, clock, lights, p):
+    for k in agents:
+        switch(w, k, clock, lights, p)
+
+
+@kernel
+def run_propose(agents, w, attempt, clock, rows, network, proposal, p):
+    for a in agents:
+        propose(w, a, attempt, clock, rows, network, proposal, p)
+
+
+@kernel
+def run_settle(agents, w, rows, pose, motion, body, proposal, p):
+    for a in agents:
+        settle(w, a, rows, pose, motion, body, proposal, p)
+
+
+@kernel
+def run_condition(agents, w, clock, wishes, p):
+    for a in agents:
+        condition(w, a, clock, wishes, p)
+
+
+@kernel
+def run_enter(agents, w, clock, rows, pose, motion, body, place, goals, wishes, proposal, network, p):
+    for a in agents:
+        enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal, network, p)
+
+
+@kernel
+def run_watch(agents, w, rows, pose, near, p):
+    for a in agents:
+        watch(w, a, rows, pose, near, p)
+
+
+@kernel
+def run_look(agents, w, obs, starts, clock, pose, motion, body, place, goals, wishes, lights, near, network, nearby, p):
+    for a in agents:
+        look(w, a, obs, starts, clock, pose, motion, body, place, goals, wishes, lights, near, network, nearby, p)
+
+
+@kernel
+def run_blank(agents, w, obs):
+    for a in agents:
+        blank(w, a, obs)
+
+
+STAGES: dict[str, tuple[Callable, Callable]] = {
+    "move": (move, run_move),
+    "locate": (locate, run_locate),
+    "collide": (collide, run_collide),
+    "leave_road": (leave_road, run_leave_road),
+    "run_light": (run_light, run_run_light),
+    "arrive": (arrive, run_arrive),
+    "plan": (plan, run_plan),
+    "score": (score, run_score),
+    "schedule": (schedule, run_schedule),
+    "switch": (switch, run_switch),
+    "propose": (propose, run_propose),
+    "settle": (settle, run_settle),
+    "condition": (condition, run_condition),
+    "enter": (enter, run_enter),
+    "watch": (watch, run_watch),
+    "look": (look, run_look),
+    "blank": (blank, run_blank),
+}
+"""Every stage by name, and the kernel that runs it."""
+
+
+def plain(function: Callable) -> Callable:
+    """The Python function behind a compiled one."""
+    return getattr(function, "py_func", function)
+
+
+def run(name: str, sim: Simulator, order: Iterable[int] | None = None, *, w: int = 0, **given: Any) -> None:
+    """Run one stage in world `w`, for all agents (or lights) or in the `order` given."""
+    state, roads = sim.state, sim.roads
+    known = {
+        **state._asdict(), **roads._asdict(), "p": sim._params, "actions": sim.actions, "obs": sim.observations,
+        "starts": sim.layout.starts, "attempt": 0, "w": w, **given,
+    }  # fmt: skip
+    if order is None:
+        lights = int(roads.network.maps["lights"][state.clock.map[w]])
+        order = range(lights if name in ("schedule", "switch") else sim.agents)
+    known["agents"] = np.array(list(order), np.int64)
+    launch = STAGES[name][1]
+    launch(*(known[parameter] for parameter in inspect.signature(plain(launch)).parameters))
