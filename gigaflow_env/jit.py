@@ -58,10 +58,12 @@ def stage(function: Callable) -> Callable:
     return numba.njit(function, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)
 
 
-def kernel(function: Callable) -> Callable:
+def kernel(function: Callable, *, cache: bool = True) -> Callable:
     """A loop over worlds, compiled once and cached on disk; releases the GIL so that threads may share the worlds."""
     if SIMULATED:
         return function
+    if not cache:
+        return numba.njit(function, nogil=True, **_OPTIONS)
     function.__qualname__ = f"{function.__qualname__}_{SOURCE_HASH}"
     try:
         return numba.njit(function, nogil=True, cache=True, **_OPTIONS)

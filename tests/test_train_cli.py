@@ -2,6 +2,7 @@
 
 import ast
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -188,3 +189,9 @@ def test_only_public_names_of_the_environment_are_used():
                 assert {name.name for name in node.names} <= public[node.module], f"{file}: {node.module}"
                 seen += 1
     assert seen >= 3
+
+
+def test_the_minimal_example_runs():
+    file = Path(__file__).resolve().parents[1] / "examples" / "train_minimal.py"
+    earned = runpy.run_path(str(file))["main"](updates=3, rows=32, steps=8)
+    assert len(earned) == 3 and np.isfinite(earned).all() and np.any(earned)

@@ -25,7 +25,7 @@ from gigaflow_env.state import ENDED, LIVE, WAITING
 SAME_STEP, NEXT_STEP, DISABLED = range(3)
 """When a row whose episode ended starts anew: in the same step, in the next one, or when `reset` is called for it."""
 
-RESET_ATTEMPTS = 64
+RESET_ATTEMPTS = i32(64)
 """Rounds in which a reset looks for places: with every agent waiting at once there are more conflicts than in a step."""
 
 

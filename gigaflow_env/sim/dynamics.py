@@ -2,14 +2,13 @@
 
 from gigaflow_env.jit import f32, i32, rule, stage
 from gigaflow_env.layout import LATERAL_JERKS, LONGITUDINAL_JERKS
-from gigaflow_env.sim.geometry import HALF, ONE, ZERO, atan, clip, sincos, wrap
+from gigaflow_env.sim.geometry import HALF, ONE, TWO, ZERO, atan, clip, sincos, wrap
 from gigaflow_env.state import LIVE
 
 _LONGITUDINAL = tuple(f32(jerk) for jerk in LONGITUDINAL_JERKS)
 _LATERAL = tuple(f32(jerk) for jerk in LATERAL_JERKS)
 _CURVATURE_SPEED = f32(1e-5)
 _STRAIGHT = f32(1e-4)
-_SIXTH = f32(1.0 / 6.0)
 
 
 @rule
@@ -52,13 +51,13 @@ def turn(speed, lateral, steer, jerk, c_steer, wheelbase, p):
 
 @rule
 def advance(x, y, cos, sin, heading, distance, curvature):
-    """Pose after `distance` [m] on an arc: (x, y, heading). Exact arc; a series where it's nearly straight."""
+    """Pose after `distance` [m] on an arc: (x, y, heading). Exact: the chord lies at half the angle that is turned."""
     angle = distance * curvature
-    turn_sin, turn_cos = sincos(angle)
+    half_sin, half_cos = sincos(HALF * angle)
+    # Not (1 - cos(angle)) / curvature for the way to the side: in float32 that misses by up to a millimetre a step.
     straight = abs(angle) < _STRAIGHT
-    safe = ONE if straight else curvature
-    ahead = distance * (ONE - angle * angle * _SIXTH) if straight else turn_sin / safe
-    left = HALF * distance * angle if straight else (ONE - turn_cos) / safe
+    chord = distance if straight else TWO * half_sin / (ONE if straight else curvature)
+    ahead, left = chord * half_cos, chord * half_sin
     return x + ahead * cos - left * sin, y + ahead * sin + left * cos, wrap(heading + angle)
 
 

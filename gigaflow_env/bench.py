@@ -1,0 +1,244 @@
+"""Throughput of this machine: `gigaflow-env bench`. One flat dict, ready for a JSON line in benchmarks/results.
+
+What is measured, and how it may be compared: an agent-step is one agent advanced by one step, with reward and observation, random
+actions, arrays not copied. Machines differ: the rate of Gymnasium's own CartPole vector env, taken in the same run, calibrates.
+"""
+
+import datetime
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+import gymnasium
+import numba
+import numpy as np
+
+from gigaflow_env.backend import cpu
+from gigaflow_env.env import GigaflowVectorEnv
+from gigaflow_env.jit import kernel
+from gigaflow_env.sim import collision, dynamics, goals, lanes, observe, rewards
+from gigaflow_env.simulator import Simulator
+
+BLOCKS = 5
+"""The steps are timed in this many blocks; the median block counts, as a shared machine has bad moments."""
+
+CARTPOLE_ROWS = 4096
+
+_FIRST_STEP = """
+import time
+start = time.perf_counter()
+import gymnasium, gigaflow_env
+imported = time.perf_counter()
+env = gymnasium.make_vec("GigaFlow-v0", num_envs={rows}, map={map!r}, preset={preset!r})
+env.reset(seed=0)
+env.step(env.action_space.sample())
+print(imported - start, time.perf_counter() - imported)
+"""
+
+
+def run(
+    *,
+    map: str = "loop",
+    preset: str = "paper",
+    agents_per_world: int | None = None,
+    num_envs: int = 4096,
+    threads: int | None = None,
+    steps: int = 200,
+) -> dict[str, Any]:
+    """Measure, about a minute. Rates are per second, `stages_ns` nanoseconds per agent-step on one thread."""
+    env = GigaflowVectorEnv(
+        num_envs, map=map, preset=preset, agents_per_world=agents_per_world, threads=threads, copy=False
+    )
+    all_threads = steps_per_s(env, steps)
+    if env.simulator.threads == 1:
+        one_thread = all_threads
+    else:
+        single = GigaflowVectorEnv(
+            num_envs, map=map, preset=preset, agents_per_world=agents_per_world, threads=1, copy=False
+        )
+        one_thread = steps_per_s(single, steps)
+        single.close()
+    cartpole = cartpole_steps_per_s()
+    cold, cached = first_steps(map, preset)
+    result = {
+        "agent_steps_per_s": round(all_threads),
+        "agent_steps_per_s_one_thread": round(one_thread),
+        "calibration_cartpole_steps_per_s": round(cartpole),
+        "share_of_cartpole_one_thread": round(one_thread / cartpole, 5),
+        "stages_ns": {name: round(ns, 1) for name, ns in stage_times(env.simulator).items()},
+        "observation_bytes": env.layout.size * 4,
+        "memory_bytes": env.simulator.nbytes(),
+        "peak_process_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "import_s": round(cached[0], 2),
+        "first_step_cold_s": round(cold[1], 2),
+        "first_step_cached_s": round(cached[1], 2),
+        "settings": {
+            "map": map,
+            "preset": preset,
+            "agents_per_world": env.agents_per_world,
+            "num_envs": num_envs,
+            "threads": env.simulator.threads,
+            "steps": steps,
+            "dt": env.config.dt,
+        },
+        **machine(),
+    }
+    env.close()
+    return result
+
+
+def steps_per_s(env: GigaflowVectorEnv, steps: int) -> float:
+    """Agent-steps per second with random actions: the median of some blocks."""
+    actions = np.random.default_rng(0).integers(0, env.single_action_space.n, (16, env.num_envs))
+    env.reset(seed=0)
+    for k in range(len(actions)):  # compile, and leave the moment in which everybody has just started
+        env.step(actions[k])
+    block = max(1, steps // BLOCKS)
+    seconds = []
+    for _ in range(BLOCKS):
+        start = time.perf_counter()
+        for k in range(block):
+            env.step(actions[k % len(actions)])
+        seconds.append(time.perf_counter() - start)
+    return block * env.num_envs / float(np.median(seconds))
+
+
+def cartpole_steps_per_s() -> float:
+    """Gymnasium's vectorised CartPole, for comparison between machines."""
+    env = gymnasium.make_vec("CartPole-v1", num_envs=CARTPOLE_ROWS, vectorization_mode="vector_entry_point")
+    env.reset(seed=0)
+    actions = np.random.default_rng(0).integers(0, 2, CARTPOLE_ROWS)
+    seconds = []
+    for _ in range(BLOCKS):
+        start = time.perf_counter()
+        for _ in range(200):
+            env.step(actions)
+        seconds.append(time.perf_counter() - start)
+    env.close()
+    return 200 * CARTPOLE_ROWS / float(np.median(seconds))
+
+
+def first_steps(map: str, preset: str) -> tuple[tuple[float, float], tuple[float, float]]:
+    """(import, make to first step) [s] of a fresh process without and with compiled kernels and map on disk."""
+    program = _FIRST_STEP.format(rows=1024, map=map, preset=preset)
+    times = []
+    with tempfile.TemporaryDirectory() as empty:
+        for _ in range(2):
+            caches = {**os.environ, "NUMBA_CACHE_DIR": empty, "GIGAFLOW_CACHE_DIR": empty}
+            done = subprocess.run([sys.executable, "-c", program], env=caches, capture_output=True, text=True, check=True)
+            imported, stepped = done.stdout.split()
+            times.append((float(imported), float(stepped)))
+    return times[0], times[1]
+
+
+def stage_times(simulator: Simulator) -> dict[str, float]:
+    """Time of each stage alone [ns per agent], from the simulator's present state: the fastest of some passes, one thread."""
+    clock, rows, pose, motion, body, place, goal, wishes, events, outcome, lights, proposal, near = simulator.state
+    network, grid, nearby = simulator.roads.network, simulator.roads.grid, simulator.roads.nearby
+    p, starts, obs = simulator._params, simulator.layout.starts, simulator.observations
+    plain = {
+        "move": (dynamics.move, simulator.actions, rows, pose, motion, body, p),
+        "locate": (lanes.locate, clock, rows, pose, goal, network, grid, place),
+        "collide": (collision.collide, rows, pose, motion, body, near, events),
+        "leave_road": (collision.leave_road, clock, rows, pose, body, network, grid, events),
+        "run_light": (collision.run_light, rows, pose, body, place, lights, network, nearby, events),
+        "arrive": (goals.arrive, clock, rows, pose, motion, wishes, network, events, goal, place, p),
+        "score": (rewards.score, clock, rows, motion, place, wishes, events, outcome, goal, p),
+        "watch": (observe.watch, rows, pose, near, p),
+    }
+    times = {name: _fastest(_each_agent(stage), simulator, *args) for name, (stage, *args) in plain.items()}
+    blocks = {
+        "look_ego": (observe.look_ego, starts.ego, motion, body, place, network, p),
+        "look_goals": (observe.look_goals, starts.goals, pose, goal, p),
+        "look_agents": (observe.look_agents, starts.agents, pose, motion, body, near, p),
+    }
+    for name, (stage, start, *args) in blocks.items():
+        times[name] = _fastest(_each_row(stage), simulator, obs, start, *args)
+    listed = {
+        "look_lanes": (observe.look_lanes, starts.lanes, clock, pose, place, goal, network, nearby, p),
+        "look_boundaries": (observe.look_boundaries, starts.boundaries, pose, nearby, p),
+        "look_stops": (observe.look_stops, starts.stops, pose, lights, network, nearby, p),
+    }
+    for name, (stage, start, *args) in listed.items():
+        times[name] = _fastest(_each_listed_row(stage), simulator, obs, start, place, network, *args)
+    return times
+
+
+def _each_agent(stage: Any) -> Any:
+    def loop(worlds, agents, *args):  # type: ignore[no-untyped-def]
+        for w in range(worlds):
+            for a in range(agents):
+                stage(w, a, *args)
+
+    return kernel(loop, cache=False)
+
+
+def _each_row(stage: Any) -> Any:
+    def loop(worlds, agents, obs, start, *args):  # type: ignore[no-untyped-def]
+        for w in range(worlds):
+            for a in range(agents):
+                stage(w, a, obs[w, a, start:], *args)
+
+    return kernel(loop, cache=False)
+
+
+def _each_listed_row(stage: Any) -> Any:
+    nearby_row = collision.nearby_row
+
+    def loop(worlds, agents, obs, start, place, network, *args):  # type: ignore[no-untyped-def]
+        for w in range(worlds):
+            for a in range(agents):
+                stage(w, a, nearby_row(network, place.section[w, a]), obs[w, a, start:], *args)
+
+    return kernel(loop, cache=False)
+
+
+def _fastest(loop: Any, simulator: Simulator, *args: Any) -> float:
+    sizes = simulator.worlds, simulator.agents
+    loop(*sizes, *args)
+    seconds = []
+    for _ in range(10):
+        start = time.perf_counter()
+        loop(*sizes, *args)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds) / (simulator.worlds * simulator.agents) * 1e9
+
+
+def machine() -> dict[str, Any]:
+    """Where and what was measured."""
+    return {
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "commit": _commit(),
+        "processor": _processor(),
+        "processors": cpu.default_threads(),
+        "python": platform.python_version(),
+        "numba": numba.__version__,
+        "numpy": np.__version__,
+        "command": " ".join(["gigaflow-env", *sys.argv[1:]]),
+    }
+
+
+def _commit() -> str:
+    """The checkout's commit, with a + where files differ from it; empty outside a checkout."""
+    here = os.path.dirname(__file__)
+    try:
+        git = ["git", "-C", here]
+        commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return commit.strip() + ("+" if changed.strip() else "")
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            lines = [line for line in file if line.startswith(("model name", "model\t"))]
+        return " model ".join(sorted({line.split(":")[1].strip() for line in lines}, key=len, reverse=True))
+    except OSError:
+        return platform.processor()
