@@ -32,38 +32,104 @@ def make_config(preset: str, config: Config | Mapping[str, Any] | None) -> Confi
 
 
 class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
-    """Self-play driving: `num_envs` agents in worlds of `agents_per_world`, each a row with episodes of its own.
+    """Self-play driving: many agents share each world, every agent is a row, and one policy drives all rows.
 
-    ## Action space
-    `Discrete(12)`: 3 * longitudinal + lateral, with jerks [m/s^3] longitudinal (-15, -4, 0, 4) and lateral (-4, 0, 4), left positive.
+    ## Description
+    `num_envs` agents in worlds of `agents_per_world`; the last world may hold fewer. An agent follows a route of goals
+    through a town with lanes, junctions and traffic lights, among agents which do the same. Bodies, routes and reward
+    coefficients are drawn anew for every episode; the coefficients are part of the observation, so that one policy learns
+    many ways to drive.
 
-    ## Observation space
-    `Box(-1, 1, (layout.size,), float32)`; `env.layout.split(obs)` gives the blocks ego, conditioning, goals, lanes, boundaries, stops,
-    agents by name. Features: `gigaflow_env.FEATURES`.
+    ## Action Space
+    `Discrete(12)`: 3 * longitudinal index + lateral index.
+
+    | index | longitudinal jerk [m/s^3] | lateral jerk [m/s^3], left positive |
+    |---|---|---|
+    | 0 | -15 | -4 |
+    | 1 | -4 | 0 |
+    | 2 | 0 | 4 |
+    | 3 | 4 | |
+
+    ## Observation Space
+    `Box(-1, 1, (layout.size,), float32)`. Positions are in the agent's own frame, x ahead and y left, and scaled to the
+    box. `env.layout.split(obs)` gives the blocks by name; `gigaflow_env.FEATURES` declares every feature with its scale.
+
+    | block | elements | features each | what |
+    |---|---|---|---|
+    | ego | 1 | 13 | place on the lane, motion, body |
+    | conditioning | 1 | 13 | the agent's own reward coefficients |
+    | goals | 4 | 3 | goals still to be reached, next first |
+    | lanes | lane_count | 7 | nearest lane samples, with the way from there to the goal |
+    | boundaries | boundary_count | 2 | nearest points of the road's edges |
+    | stops | stop_count | 7 | nearest stop lines with the colour of their light |
+    | agents | agent_count | 10 | nearest agents |
+
+    The row of an agent that waits for a place is all 0.
 
     ## Rewards
-    The ten terms of arXiv 2502.03349, Table A2, with coefficients drawn per agent and episode (`config`), and progress along the route.
+    The ten terms of arXiv 2502.03349, Table A2: goals, collision, off-road, comfort, lane alignment, lane centre, velocity,
+    reverse, stop line and time, with coefficients drawn per agent and episode (`config`); and progress along the route, 0
+    in "paper".
 
-    ## Episode end
-    A row terminates by a crash (collision or off-road) and, with `on_route_done="respawn"`, at its final goal. It is truncated after
-    `max_steps`, and when its world is over (`world_steps`). The freed row starts elsewhere in its world.
+    ## Starting State
+    A free place on a lane outside of junctions, heading along it, at up to `spawn_speed`. An agent that finds no free place
+    waits: its row is not `active`, earns 0, ends no episode and ignores its action. Worlds begin at different ages
+    (`world_stagger`).
+
+    ## Episode End
+    Terminated: collision or off-road (unless `on_crash="continue"`), or the final goal with `on_route_done="respawn"`.
+    Truncated: after `max_steps`, and when the world is over (`world_steps`). An episode can thus be shorter than
+    `max_episode_steps`, not longer.
+
+    The row starts anew elsewhere in its running world. "SameStep": at once, and the observation returned is already the new
+    one. "NextStep": in the next step, which ignores its action and earns 0. "Disabled": by `reset(options={"reset_mask":
+    ended})`, a bool array (num_envs,), before the next step. Others see an agent come and go: the rows of its world that
+    are not in the mask keep their episodes, but their `agents` block may change.
 
     ## Information
-    Arrays of length num_envs, the same keys at every step: `active` (the row's observation is a live agent's: the weight of the next
-    transition), the events `collision`, `offroad`, `red_light`, `goal`, `route_done`, `timeout` (bool), `distance` [m] moved in the step.
-    SameStep: `final_obs` (num_envs, size) with mask `_final_obs`: the last observation of rows that ended; other rows of it are 0
-    with `copy=True` and stale with `copy=False`. `record_stats=True`: `episode` {r, l} with mask `_episode`.
+    Arrays of length num_envs, the same keys at every step:
+
+    | key | dtype | meaning |
+    |---|---|---|
+    | active | bool | the observation is a live agent's: the weight of the transition that begins with it |
+    | collision, offroad, red_light | bool | what happened in the step |
+    | goal, route_done | bool | reached a goal; the final one |
+    | timeout | bool | the episode was `max_steps` old |
+    | distance | float32 | way moved in the step [m] |
+    | final_obs, _final_obs | float32 (num_envs, size); bool | "SameStep": last observation of the rows that ended; which |
+    | episode, _episode | {r: float32, l: int32}; bool | `record_stats`: return and length of the rows that ended, else 0 |
+
+    `reset` returns the first seven, without events. Other rows of `final_obs` are 0 with `copy=True`, and stale with
+    `copy=False`.
 
     ## Arguments
-    map: shipped name, path in any supported format, RoadMap, or a list of these (world i has map i modulo their number).
-    preset: "paper" or "laptop". config: changes to the preset by name, or a complete Config.
-    agents_per_world, max_episode_steps: short for config entries. autoreset_mode: "SameStep", "NextStep" or "Disabled".
-    threads: CPU threads, None for all; results don't depend on it.
-    copy: False returns arrays that the next step overwrites: faster, and wrong for trainers that keep them.
-    record_stats: return and length of ended episodes in info. render_mode: None or "rgb_array".
+    `gymnasium.make_vec("gigaflow_env:GigaFlow-v0", num_envs=4096, map="downtown", preset="laptop")`
+
+    | argument | default | meaning |
+    |---|---|---|
+    | num_envs | 1 | rows: agents of all worlds together |
+    | map | "loop" | shipped town, path of a map, RoadMap, or a list of these: world i has map i modulo their number |
+    | preset | "paper" | "paper", or "laptop" for two CPU cores |
+    | config | None | changes to the preset by name, or a complete Config, which makes `preset` irrelevant |
+    | agents_per_world, max_episode_steps | None | short for the config's `agents_per_world` and `max_steps` |
+    | autoreset_mode | "SameStep" | "SameStep", "NextStep" or "Disabled" |
+    | threads | None | CPU threads, None for all; the results don't depend on it |
+    | copy | True | False returns arrays that the next step overwrites: faster, and wrong for trainers that keep them |
+    | record_stats | False | `episode` in the info; Gymnasium's RecordEpisodeStatistics wants it off |
+    | render_mode | None | "rgb_array": `render()` gives a picture a row, drawn when it is looked at |
+    | backend | "cpu" | where the kernels run |
+
+    With strings, numbers and dicts as arguments `env.spec.to_json()` works. An environment can be pickled and copied; a
+    copy goes on as the original does. The same seed gives the same episodes, bit for bit.
+
+    ## References
+    Cusumano-Towner et al. 2025, "Robust Autonomy Emerges from Self-Play", arXiv 2502.03349.
+
+    ## Version History
+    v0: first version.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10, "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 3, "autoreset_mode": AutoresetMode.SAME_STEP}
 
     def __init__(
         self,
@@ -81,8 +147,8 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         render_mode: str | None = None,
         backend: str = "cpu",
     ) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs={num_envs}: must be at least 1")
+        if isinstance(num_envs, bool) or not isinstance(num_envs, (int, np.integer)) or num_envs < 1:
+            raise ValueError(f"num_envs={num_envs!r}: must be a whole number of at least 1")
         if backend != "cpu":
             raise ValueError(f"backend={backend!r}: this version has 'cpu'")
         if render_mode not in (None, *self.metadata["render_modes"]):
@@ -96,16 +162,16 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         changes = {"agents_per_world": agents_per_world, "max_steps": max_episode_steps}
         self.config = made.replace(**{name: value for name, value in changes.items() if value is not None})
 
-        self.num_envs = num_envs
+        self.num_envs = int(num_envs)
         self.render_mode = render_mode
         self.copy = copy
         self.record_stats = record_stats
         self.metadata = {
             **self.metadata,
             "autoreset_mode": self.autoreset_mode,
-            "render_fps": round(1 / self.config.dt),
+            "render_fps": max(round(1 / self.config.dt), 1),  # a video needs a frame a second
         }
-        self.simulator = Simulator(map, num_envs, self.config, mode=_MODES[self.autoreset_mode], threads=threads)
+        self.simulator = Simulator(map, self.num_envs, self.config, mode=_MODES[self.autoreset_mode], threads=threads)
         self.layout: Layout = self.simulator.layout
         self.single_observation_space = spaces.Box(-1.0, 1.0, (self.layout.size,), np.float32)
         self.single_action_space = spaces.Discrete(ACTIONS)
@@ -141,7 +207,9 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         A seed that comes with a mask becomes the key of all chance from now on.
         """
         self._check_open()
-        super().reset(seed=seed)
+        unknown = sorted(set(options or {}) - {"reset_mask"})
+        if unknown:
+            raise ValueError(f"unknown reset option {unknown[0]!r}: there is only 'reset_mask'")
         mask = None
         if options is not None and "reset_mask" in options:
             mask = np.asarray(options["reset_mask"])
@@ -151,6 +219,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                 raise ValueError("reset_mask names no row: at least one must be True")
             if not self._begun:
                 raise RuntimeError("reset_mask before the first reset: call reset() for all rows first")
+        super().reset(seed=seed)
         key = None
         if mask is None or seed is not None:
             key = self.np_random.integers(0, 2**32, 2, dtype=np.uint32)
@@ -178,7 +247,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             info["final_obs"], info["_final_obs"] = self._final(done), done
         if self.record_stats:
             returns, lengths = simulator.per_row(outcome.episode_return), simulator.per_row(outcome.episode_length)
-            info["episode"] = {"r": self._own(returns), "l": self._own(lengths)}
+            info["episode"] = {"r": np.where(done, returns, 0), "l": np.where(done, lengths, 0)}
             info["_episode"] = done
         return (
             self._own(simulator.per_row(simulator.observations)),
@@ -264,13 +333,14 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def render(self) -> Sequence[np.ndarray] | None:
         """With render_mode="rgb_array": one frame a row, each drawn when it's looked at."""
+        self._check_open()
         if self.render_mode is None:
             raise RuntimeError('render() needs render_mode="rgb_array" at make_vec')
         return _Frames(self)
 
 
 class _Frames(Sequence[np.ndarray]):
-    """Frames of all rows, drawn on access: Gymnasium's RecordVideo wants a sequence of num_envs frames and looks at a few."""
+    """Frames of all rows, drawn on access: Gymnasium's RecordVideo wants a sequence of num_envs and looks at a few."""
 
     def __init__(self, env: GigaflowVectorEnv) -> None:
         self._env = env

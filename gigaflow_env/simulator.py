@@ -1,4 +1,4 @@
-"""Simulator: worlds of agents on compiled roads, without any RL interface. `env.py` puts the Gymnasium contract around it."""
+"""Simulator: worlds of agents on compiled roads without RL interface. `env.py` puts the Gymnasium contract around it."""
 
 import os
 from collections.abc import Sequence
@@ -19,9 +19,12 @@ MapLike = str | os.PathLike[str] | RoadMap
 
 
 def find_map(given: MapLike) -> RoadMap:
-    """The RoadMap of a shipped name or a path. Raises ValueError with the shipped names, or MapError with place and reason."""
+    """The RoadMap of a shipped name or a path. Raises ValueError with the shipped names, MapError with place and reason,
+    TypeError for anything else."""
     if isinstance(given, RoadMap):
         return given
+    if not isinstance(given, (str, os.PathLike)):
+        raise TypeError(f"map={given!r}: expected the name of a shipped town, the path of a map file, or a RoadMap")
     towns = shipped()
     if str(given) in towns:
         return load(towns[str(given)])
@@ -34,8 +37,8 @@ class Simulator:
     """`worlds` worlds of `agents` agents each; rows beyond `rows` stay empty. All arrays are shared, not copied.
 
     state: every array that changes (state.State), first axes (world, agent).
-    observations, final_observations: float32 (worlds, agents, layout.size). The latter holds, for rows that ended in the last step
-    in mode SAME_STEP, what they saw last; other rows of it are stale.
+    observations, final_observations: float32 (worlds, agents, layout.size). The latter holds, for rows that ended in the
+    last step in mode SAME_STEP, what they saw last; other rows of it are stale.
     """
 
     def __init__(
@@ -84,7 +87,10 @@ class Simulator:
         self._pool = cpu.Pool(self.threads)
 
     def reset(self, key: np.ndarray | None, mask: np.ndarray | None = None) -> None:
-        """Start the rows of `mask` anew, or all rows and all worlds where it's None. `key`: two uint32, None keeps the old one."""
+        """Start the rows of `mask`, bool (rows,), anew, or all rows and all worlds where it's None.
+
+        key: two uint32 from which all chance follows; None keeps the old one.
+        """
         clock, status, outcome, events = self.state.clock, self.state.rows.status, self.state.outcome, self.state.events
         if key is not None:
             clock.seed[:] = key
@@ -95,10 +101,14 @@ class Simulator:
             status[:] = ABSENT
             self.state.rows.episode[:] = 0
         else:
-            clock.tick += 1  # so that the draws differ from those of the step before
             chosen = self._per_row(mask)
+            # The draws must differ from those of the step before. Other worlds don't notice: a light that began with this
+            # tick would be drawn anew.
+            clock.tick[chosen.any(axis=1)] += 1
         status[chosen] = WAITING
-        for array in (*events, outcome.reward, outcome.terminated, outcome.truncated):
+        for array in (*events, self.state.motion.distance):
+            array[:] = 0  # a reset is no step: nothing happened in it
+        for array in (outcome.reward, outcome.terminated, outcome.truncated):
             array[chosen] = 0
         self._pool.run(
             cpu.reset, self.worlds, self.observations, self.layout.starts, self.state, self.roads, self._params

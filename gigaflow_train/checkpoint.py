@@ -177,7 +177,7 @@ def _load_resume(path: Path) -> dict[str, Any]:
 def _packed(arrays: dict[str, np.ndarray]) -> torch.Tensor:
     """Arrays of any dtype as one uint8 tensor: torch lacks some of numpy's types."""
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
     return torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8)
 
 

@@ -95,8 +95,9 @@ class Run:
         if self.out is None:
             raise ValueError("--resume needs --out: the directory of the run to go on with")
         fixed = given(self, "map", "num_envs", "agents_per_world", "seed", "backend", "set", "environment")
-        if fixed := [name for name, value in fixed.items() if value != ()]:
-            raise ValueError(f"--{fixed[0].replace('_', '-')} can't change in a run that is resumed")
+        for name, value in fixed.items():
+            if value != ():
+                raise ValueError(f"--{name.replace('_', '-')} can't change in a run that is resumed")
         config = checkpoint.read_facts(self.out).config
         return config.replace(**given(self, "threads") | self.budget()), self.out
 

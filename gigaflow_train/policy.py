@@ -5,6 +5,8 @@ initialisation. Ours: the widths, and a per-feature normaliser.
 """
 
 import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -24,6 +26,9 @@ measurement (the conditioning, where a preset fixes it) must not drown the other
 
 class NormalisedLinear(nn.Linear):
     """Linear layer on (x - mean) / spread, folded into the weights: it costs nothing per sample."""
+
+    mean: Tensor  # (features,)
+    spread: Tensor  # (features,)
 
     def __init__(self, features: int, width: int) -> None:
         super().__init__(features, width)
@@ -46,17 +51,16 @@ class SetEncoder(nn.Module):
 
     def __init__(self, features: int, widths: tuple[int, ...]) -> None:
         super().__init__()
-        self.layers = nn.ModuleList()
-        for index, width in enumerate(widths):
-            self.layers.append(NormalisedLinear(features, width) if index == 0 else nn.Linear(features, width))
-            features = width
+        self.first = NormalisedLinear(features, widths[0])
+        self.rest = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         rows, elements, _ = x.shape
-        x = x.reshape(rows * elements, -1)  # a matrix: on a strided stack of them, linear falls back to slow ways
-        for layer in self.layers[:-1]:
-            x = layer(x).relu_()  # (rows * elements, width)
-        x = self.layers[-1](x).view(rows, elements, -1)
+        # As one matrix: on a strided stack of them, linear falls back to slow ways.
+        x = self.first(x.reshape(rows * elements, -1))  # (rows * elements, width)
+        for layer in self.rest:
+            x = layer(x.relu_())
+        x = x.view(rows, elements, -1)
         # max keeps the index, which makes its backward pass cheap; amax does without, and is three times faster forwards.
         x = x.max(dim=1).values if torch.is_grad_enabled() else x.amax(dim=1)
         return x.relu_()  # after the maximum: both are monotone, and there is less to do
@@ -68,13 +72,9 @@ class Body(nn.Module):
     def __init__(self, layout: Any, config: TrainConfig) -> None:
         super().__init__()
         self.split = layout.split
-        self.sets = nn.ModuleDict(
-            {
-                name: SetEncoder(len(getattr(FEATURES, name)._fields), config.set_widths)
-                for name in SETS
-                if getattr(layout.counts, name) > 0
-            }
-        )
+        seen = [name for name in SETS if getattr(layout.counts, name) > 0]
+        encoders = {name: SetEncoder(len(getattr(FEATURES, name)._fields), config.set_widths) for name in seen}
+        self.sets: Mapping[str, SetEncoder] = nn.ModuleDict(encoders)  # type: ignore[assignment]
         vector = sum(getattr(layout.counts, name) * len(getattr(FEATURES, name)._fields) for name in VECTORS)
         self.vector = NormalisedLinear(vector, config.vector_width)
         width = config.vector_width + len(self.sets) * config.set_widths[-1]
@@ -99,7 +99,7 @@ class Body(nn.Module):
         blocks = self.split(obs)
         self.vector.measure(self.vectors(blocks))
         for name, encoder in self.sets.items():
-            encoder.layers[0].measure(getattr(blocks, name))
+            encoder.first.measure(getattr(blocks, name))
 
 
 class Policy(nn.Module):
@@ -110,7 +110,8 @@ class Policy(nn.Module):
 
     def __init__(self, layout: Any, config: TrainConfig) -> None:
         super().__init__()
-        self.bodies = nn.ModuleList(Body(layout, config) for _ in range(1 + config.separate))
+        bodies = [Body(layout, config) for _ in range(1 + config.separate)]
+        self.bodies: Sequence[Body] = nn.ModuleList(bodies)  # type: ignore[assignment]
         self.actor = nn.Linear(config.trunk_widths[-1], ACTIONS)
         self.critic = nn.Linear(config.trunk_widths[-1], 1)
         self._start(config.brake_bias)

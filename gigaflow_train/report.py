@@ -60,10 +60,10 @@ def write(directory: Path, *, num_envs: int, steps: int, seed: int, console: Con
 
 def table(found: Mapping[str, Mapping[str, Estimate]], title: str) -> Table:
     """One column a policy; every cell has the value and below it the 95 % interval."""
-    columns = Table(title=title, caption="in brackets: 95 % interval")
+    columns = Table(title=title, caption="below each value: its 95 % interval")
     columns.add_column("")
     for name in found:
-        columns.add_column(name, justify="right")
+        columns.add_column(name, justify="right", no_wrap=True)
     for figure, (label, form) in SHOWN.items():
         columns.add_row(label, *(cell(estimates[figure], form) for estimates in found.values()))
     return columns
@@ -75,7 +75,7 @@ def cell(estimate: Estimate, form: str) -> str:
     value = form.format(estimate.value)
     if estimate.low is None or estimate.high is None or estimate.low == estimate.high:
         return value
-    return f"{value} [dim]({form.format(estimate.low)} to {form.format(estimate.high)})[/dim]"
+    return f"{value}\n[dim]{form.format(estimate.low)} to {form.format(estimate.high)}[/dim]"
 
 
 def as_json(found: Mapping[str, Mapping[str, Estimate]], settings: Mapping[str, Any]) -> str:

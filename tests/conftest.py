@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import shapely
 
 from gigaflow_env.config import Config, laptop
 from gigaflow_env.jit import kernel
@@ -125,10 +126,10 @@ def clear(sim: Simulator) -> None:
 
 
 def place(
-    sim: Simulator, a: int, x: float, y: float, heading: float = 0.0, *,
-    speed: float = 0.0, length: float = 4.5, width: float = 2.0, z: float = 0.0, coming_from: tuple | None = None, w: int = 0,
+    sim: Simulator, a: int, x: float, y: float, heading: float = 0.0, *, z: float = 0.0, speed: float = 0.0,
+    length: float = 4.5, width: float = 2.0, coming_from: tuple[float, float, float] | None = None, w: int = 0,
 ) -> None:  # fmt: skip
-    """Put agent `a` at (x, y, heading) of the map's own coordinates; it came from (x, y, heading) `coming_from`, or rested."""
+    """Put agent `a` at (x, y, heading) in the map's own coordinates, where it came from `coming_from`, or rested."""
     state, origin = sim.state, sim.roads.origins[sim.state.clock.map[w]]
     old_x, old_y, old_heading = coming_from or (x, y, heading)
     pose = state.pose
@@ -167,6 +168,26 @@ def aim_at(sim: Simulator, a: int, *goals: tuple[str, float], w: int = 0) -> Non
         state.goals.x[w, a, k] = (sections["x"][section] + sections["x"][section + 1]) / 2
         state.goals.y[w, a, k] = (sections["y"][section] + sections["y"][section + 1]) / 2
     state.goals.count[w, a], state.goals.next[w, a] = len(goals), 0
+
+
+# Shapely as the judge of shapes
+
+
+def box(x: Any, y: Any, angle: Any, half_length: Any, half_width: Any) -> np.ndarray:
+    """Shapely boxes of float64 arrays."""
+    ahead = np.array([1, -1, -1, 1])[:, None] * half_length
+    left = np.array([1, 1, -1, -1])[:, None] * half_width
+    corners = [x + ahead * np.cos(angle) - left * np.sin(angle), y + ahead * np.sin(angle) + left * np.cos(angle)]
+    return shapely.polygons(np.moveaxis(np.array(corners), (0, 1, 2), (2, 1, 0)))
+
+
+def agrees(found: np.ndarray, one: np.ndarray, other: np.ndarray, margin: float = 1e-3) -> bool:
+    """Whether `found` is True where polygon `one` and shape `other` overlap by more than the margin [m], False where they
+    are further apart than that."""
+    apart = shapely.distance(one, other) > margin
+    met = shapely.intersects(shapely.buffer(one, -margin), other)
+    assert apart.sum() > len(found) / 20 and met.sum() > len(found) / 20, "the sample has too few of one kind"
+    return not (found & apart).any() and not (~found & met).any()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import shapely
+from conftest import agrees, box
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -116,10 +117,6 @@ def test_into_frame_is_a_turn():
 
 # Shapes
 
-MARGIN = 1e-3
-"""[m] Within which float32 and shapely may decide differently."""
-
-
 @kernel
 def _boxes(dx, dy, cos, sin, size, out):
     for i in range(len(dx)):
@@ -136,22 +133,6 @@ def _segments(ends, half_length, half_width, hits, crosses):
 
 def f32(*arrays):
     return [np.ascontiguousarray(array, np.float32) for array in arrays]
-
-
-def box(x, y, angle, half_length, half_width):
-    """Shapely boxes of float64 arrays."""
-    ahead = np.array([1, -1, -1, 1])[:, None] * half_length
-    left = np.array([1, 1, -1, -1])[:, None] * half_width
-    corners = [x + ahead * np.cos(angle) - left * np.sin(angle), y + ahead * np.sin(angle) + left * np.cos(angle)]
-    return shapely.polygons(np.moveaxis(np.array(corners), (0, 1, 2), (2, 1, 0)))
-
-
-def agrees(found, one, other):
-    """Whether `found` is True where both shapes overlap by more than the margin and False where they are further apart."""
-    apart = shapely.distance(one, other) > MARGIN
-    met = shapely.intersects(shapely.buffer(one, -MARGIN), other)
-    assert apart.sum() > len(found) / 10 and met.sum() > len(found) / 10, "the sample has too few of one kind"
-    return not (found & apart).any() and not (~found & met).any()
 
 
 def test_boxes_overlap_like_shapely():
@@ -191,7 +172,7 @@ def test_segments_cross_like_shapely():
     diagonals = shapely.linestrings(np.moveaxis(np.array([[-length, -width], [length, width]]), (0, 1, 2), (1, 2, 0)))
     tips = np.concatenate([shapely.get_point(one, end) for one in (lines, diagonals) for end in (0, -1)])
     others = np.concatenate([diagonals, diagonals, lines, lines])
-    clear = (shapely.distance(tips, others) > MARGIN).reshape(4, n).all(axis=0)
+    clear = (shapely.distance(tips, others) > 1e-3).reshape(4, n).all(axis=0)
     assert clear.mean() > 0.99
     assert np.array_equal(found[clear], shapely.crosses(lines, diagonals)[clear])
 
@@ -231,6 +212,6 @@ def test_overlap_is_symmetric(x, y, angle, length, width, other_length, other_wi
         _boxes(*f32([dx], [dy], [cos], [s], np.reshape(size, (4, 1)) + grown), found)
         return bool(found[0])
 
-    there = [overlap(x, y, sin, length, width, other_length, other_width, grown=g) for g in (-MARGIN, MARGIN)]
+    there = [overlap(x, y, sin, length, width, other_length, other_width, grown=g) for g in (-1e-3, 1e-3)]
     back = overlap(back_x, back_y, -sin, other_length, other_width, length, width)
     assert there[0] != there[1] or back == there[0]

@@ -22,9 +22,7 @@ TINY = ["--num-envs", "64", "--threads", "1", "--set", "rollout=8", "minibatch=2
 
 
 def make(num_envs=64, **config):
-    return environment.make(
-        map="loop", preset="laptop", config=config, num_envs=num_envs, agents_per_world=None, threads=1
-    )
+    return environment.make(map="loop", preset="laptop", config=config, num_envs=num_envs, agents_per_world=None, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +134,7 @@ def test_frozen_comes_to_a_stand_and_never_reverses():
         obs, _, terminated, truncated, _ = env.step(act(obs))
         lived &= ~(terminated | truncated)
         speed = policies._metric(env.layout.split(obs).ego, "speed")
-        assert speed[lived].min() > -1e-6  # rounding
+        assert speed[lived].min() > -1e-6  # m/s: rounding
     assert lived.sum() > 60
     assert speed[lived].max() < 0.2  # m/s: steps of jerk don't always hit zero
     assert np.median(speed[lived]) < policies.AT_REST

@@ -71,7 +71,7 @@ def test_measuring_looks_at_every_encoder():
     made.measure(obs)
     for name, encoder in made.bodies[0].sets.items():
         block = getattr(LAYOUT.split(obs), name)
-        torch.testing.assert_close(encoder.layers[0].mean, block.mean((0, 1)), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(encoder.first.mean, block.mean((0, 1)), atol=1e-5, rtol=1e-4)
 
 
 def test_sizes():

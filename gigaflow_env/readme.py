@@ -1,0 +1,143 @@
+"""The README's tables, made from the declarations and from the committed results: `python -m gigaflow_env.readme`.
+
+A part of the README between `<!-- begin NAME -->` and `<!-- end NAME -->` belongs to the function of that name; a test compares.
+"""
+
+import dataclasses
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from gigaflow_env.config import CONDITIONING, Config, laptop, paper
+from gigaflow_env.declare import fields
+from gigaflow_env.layout import ACTIONS, FEATURES, LATERAL_JERKS, LONGITUDINAL_JERKS, Blocks, Layout
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def actions() -> str:
+    rows = []
+    for action in range(ACTIONS):
+        forward, sideways = divmod(action, len(LATERAL_JERKS))
+        rows.append([str(action), f"{LONGITUDINAL_JERKS[forward]:+g}", f"{LATERAL_JERKS[sideways]:+g}"])
+    return table(["action", "longitudinal jerk [m/s^3]", "lateral jerk [m/s^3], left positive"], rows)
+
+
+def observation() -> str:
+    big, small = Layout(paper()), Layout(laptop())
+    rows = []
+    for name, group, many, few in zip(Blocks._fields, FEATURES, big.counts, small.counts, strict=True):
+        features = ", ".join(f"`{feature}` {field.unit}".strip() for feature, field in fields(group).items())
+        rows.append([f"`{name}`", f"{many} x {len(fields(group))}", f"{few} x {len(fields(group))}", features])
+    rows.append(["all", str(big.size), str(small.size), "float32 in [-1, 1]"])
+    return table(["block", "paper", "laptop", "features, divided by"], rows)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        low, high = value
+        return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _config_rows(names: list[str]) -> list[list[str]]:
+    declared = {field.name: field.metadata for field in dataclasses.fields(Config)}
+    big, small = paper(), laptop()
+    return [
+        [f"`{name}`", _shown(getattr(big, name)), _shown(getattr(small, name)), declared[name]["unit"], declared[name]["meaning"]]
+        for name in names
+    ]
+
+
+def conditioning() -> str:
+    return table(["coefficient", "paper", "laptop", "unit", "meaning"], _config_rows(list(CONDITIONING)))
+
+
+def config() -> str:
+    names = [field.name for field in dataclasses.fields(Config) if field.name not in CONDITIONING]
+    return table(["name", "paper", "laptop", "unit", "meaning"], _config_rows(names))
+
+
+def _results(file: str) -> list[dict[str, Any]]:
+    path = RESULTS / file
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def throughput() -> str:
+    rows = []
+    for result in _results("throughput.jsonl"):
+        settings = result["settings"]
+        rows.append(
+            [
+                Path(settings["map"]).stem,
+                settings["preset"],
+                str(settings["agents_per_world"]),
+                str(result["observation_bytes"] // 4),
+                f"{result['agent_steps_per_s_one_thread'] / 1e6:.2f} M",
+                f"{result['agent_steps_per_s'] / 1e6:.2f} M ({settings['threads']} threads)",
+                f"{result['share_of_cartpole_one_thread']:.4f}",
+                f"{result['first_step_cold_s']:.1f} / {result['first_step_cached_s']:.2f}",
+            ]
+        )
+    head = ["map", "preset", "agents a world", "floats", "one core", "all", "of CartPole", "first step cold / cached [s]"]
+    return table(head, rows)
+
+
+def stages() -> str:
+    results = _results("throughput.jsonl")
+    names = list(results[-1]["stages_ns"]) if results else []
+    columns = [f"{Path(r['settings']['map']).stem}, {r['settings']['preset']}" for r in results]
+    rows = [[f"`{name}`", *(f"{r['stages_ns'][name]:.0f}" for r in results)] for name in names]
+    return table(["stage [ns an agent-step]", *columns], rows)
+
+
+def learning() -> str:
+    rows = []
+    for result in _results("learning.jsonl"):
+
+        def shown(name: str, factor: float = 100.0, unit: str = " %", result: dict[str, Any] = result) -> str:
+            rate = result[name]
+            low, high = (f"{factor * rate[end]:.1f}" for end in ("low", "high"))
+            return f"{factor * rate['value']:.1f}{unit} ({low} to {high})"
+
+        rows.append(
+            [
+                result["policy"], result["trained_on"], result["map"], shown("goal_rate"), shown("collision_rate"),
+                shown("offroad_rate"), shown("red_light_rate", 1.0, ""), f"{result['km']['value']:.0f}",
+            ]
+        )  # fmt: skip
+    head = ["policy", "trained on", "driven on", "goal reached", "collided", "left the road", "red lights run per km", "km"]
+    return table(head, rows)
+
+
+PARTS = {part.__name__: part for part in (actions, observation, conditioning, config, throughput, stages, learning)}
+
+
+def filled(text: str) -> str:
+    """The README with every part made anew. Raises ValueError for a marker without a function."""
+
+    def fill(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name not in PARTS:
+            raise ValueError(f"README.md has a part {name!r}: there is {', '.join(PARTS)}")
+        return f"<!-- begin {name} -->\n{PARTS[name]()}\n<!-- end {name} -->"
+
+    return re.sub(r"<!-- begin (?P<name>\w+) -->.*?<!-- end (?P=name) -->", fill, text, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    readme = ROOT / "README.md"
+    made = filled(readme.read_text())
+    draft = readme.with_suffix(".tmp")
+    draft.write_text(made)
+    os.replace(draft, readme)
+    sys.stdout.write(f"{readme}: {', '.join(PARTS)}\n")

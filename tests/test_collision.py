@@ -1,0 +1,318 @@
+"""Collisions, leaving the road, and crossing red lights: hand-made scenes, and shapely on many random ones."""
+
+import math
+
+import numpy as np
+import pytest
+import shapely
+from conftest import agrees, aim_at, box, bridge, clear, crossing, place, ring, run, simulator
+
+from gigaflow_env.config import laptop, paper
+from gigaflow_env.declare import allocate
+from gigaflow_env.jit import kernel
+from gigaflow_env.roads import load, shipped
+from gigaflow_env.sim.collision import boxes_met
+from gigaflow_env.state import ENDED, GREEN, LIVE, OFF, RED, WAITING, YELLOW, Body, Pose
+
+
+@pytest.fixture
+def sim():
+    made = simulator(ring(), 4)
+    clear(made)
+    return made
+
+
+def collisions(sim):
+    run("collide", sim)
+    return sim.state.events.collision[0].tolist()
+
+
+# Two agents
+
+FAST = 20.0 * 0.3  # m in a step
+
+
+def test_head_on_without_overlap_at_either_end(sim):
+    """From 5.5 m apart, 1 m between the bumpers, to 6.5 m behind each other."""
+    place(sim, 0, FAST, -10, 0, coming_from=(0, -10, 0))
+    place(sim, 1, 5.5 - FAST, -10, math.pi, coming_from=(5.5, -10, math.pi))
+    assert collisions(sim) == [True, True, False, False]
+
+
+def test_a_fast_agent_hits_one_that_stands(sim):
+    place(sim, 0, 8.0, -10, 0, coming_from=(2.0, -10, 0))
+    place(sim, 1, 5.0, -10, math.pi / 2, length=0.8, width=0.8)
+    assert collisions(sim)[:2] == [True, True]
+
+
+def test_crossing_paths(sim):
+    """Both reach the middle together, and both are past it, clear of each other, at the end of the step."""
+    place(sim, 0, 3.2, -10, 0, length=1.5, width=0.8, coming_from=(-2.8, -10, 0))
+    place(sim, 1, 0, -6.8, math.pi / 2, length=1.5, width=0.8, coming_from=(0, -12.8, math.pi / 2))
+    assert collisions(sim)[:2] == [True, True]
+
+
+def test_crossing_one_behind_the_other(sim):
+    place(sim, 0, 3.0, -10, 0, coming_from=(-3.0, -10, 0))
+    place(sim, 1, 0, -16.0, math.pi / 2, coming_from=(0, -22.0, math.pi / 2))
+    assert collisions(sim) == [False] * 4
+
+
+@pytest.mark.parametrize(("gap", "met"), [(0.01, False), (-0.01, True)])
+def test_passing_side_by_side(sim, gap, met):
+    place(sim, 0, 6, -10, 0, coming_from=(0, -10, 0))
+    place(sim, 1, 0, -8 + gap, math.pi, coming_from=(6, -8 + gap, math.pi))
+    assert collisions(sim)[:2] == [met, met]
+
+
+@pytest.mark.parametrize(("gap", "met"), [(0.01, False), (-0.01, True)])
+def test_following(sim, gap, met):
+    for a, x in ((0, 0.0), (1, 4.5 + gap)):
+        place(sim, a, x + 6, -10, 0, coming_from=(x, -10, 0))
+    assert collisions(sim)[:2] == [met, met]
+
+
+@pytest.mark.parametrize(("height", "met"), [(0.0, True), (2.4, True), (2.6, False), (8.0, False)])
+def test_levels(sim, height, met):
+    place(sim, 0, 0, -10)
+    place(sim, 1, 1, -10, z=height)
+    assert collisions(sim)[:2] == [met, met]
+
+
+@pytest.mark.parametrize("status", [ENDED, WAITING])
+def test_only_live_agents_collide(sim, status):
+    place(sim, 0, 0, -10)
+    place(sim, 1, 1, -10)
+    sim.state.rows.status[0, 1] = status
+    sim.state.events.collision[:] = True
+    assert collisions(sim)[:2] == [False, False]
+
+
+@kernel
+def _met(pose, body, out):
+    for w in range(len(out)):
+        out[w, 0] = boxes_met(w, 0, 1, pose, body)
+        out[w, 1] = boxes_met(w, 1, 0, pose, body)
+
+
+def pairs(rng, n, reach, turn):
+    """Random pairs of agents: old and new (x, y, heading) and sizes, each (n, 2), with a step of up to `reach` [m]."""
+    old = rng.uniform(-6, 6, (2, n, 2))
+    heading = rng.uniform(-3, 3, (n, 2))
+    new = old + rng.uniform(-reach, reach, (2, n, 2))
+    turned = heading + rng.uniform(-turn, turn, (n, 2))
+    length = rng.uniform(0.8, 7, (n, 2))
+    width = np.minimum(rng.uniform(0.8, 3, (n, 2)), length)
+    pose, body = allocate(Pose, {"world": n, "agent": 2}), allocate(Body, {"world": n, "agent": 2})
+    pose.old_x[:], pose.old_y[:], pose.x[:], pose.y[:] = *old, *new
+    pose.old_cos[:], pose.old_sin[:] = np.cos(heading), np.sin(heading)
+    pose.cos[:], pose.sin[:] = np.cos(turned), np.sin(turned)
+    body.length[:], body.width[:] = length, width
+    found = np.zeros((n, 2), bool)
+    _met(pose, body, found)
+    return found, old, heading, new, turned, length, width
+
+
+def test_sweep_without_turning_equals_shapely():
+    """One box rests in its own frame, the other sweeps the hull of its two places."""
+    found, old, heading, new, _, length, width = pairs(np.random.default_rng(0), 20_000, 6.0, 0.0)
+    assert np.array_equal(found[:, 0], found[:, 1])
+    still = box(*old[:, :, 0], heading[:, 0], length[:, 0] / 2, width[:, 0] / 2)
+    begin = box(*old[:, :, 1], heading[:, 1], length[:, 1] / 2, width[:, 1] / 2)
+    step = (new - old)[:, :, 1] - (new - old)[:, :, 0]
+    corners = shapely.get_coordinates(begin).reshape(-1, 5, 2)
+    swept = shapely.convex_hull(shapely.multipoints(np.concatenate([corners, corners + step.T[:, None]], axis=1)))
+    apart = ~shapely.intersects(still, begin)  # who overlaps at the start has collided before
+    assert agrees(found[apart, 0], still[apart], swept[apart])
+
+
+def test_sweep_with_turning():
+    """Poses in between, by shapely: whoever overlaps clearly is hit, whoever stays clear is not."""
+    n, parts, clearly = 1500, 60, 0.4
+    found, old, heading, new, turned, length, width = pairs(np.random.default_rng(1), n, 4.0, 0.3)
+    assert np.array_equal(found[:, 0], found[:, 1])
+    least, deep = np.full(n, np.inf), np.zeros(n, bool)
+    for share in np.arange(parts + 1) / parts:
+        x, y = old + share * (new - old)
+        at = heading + share * (turned - heading)
+        one, other = (box(x[:, k], y[:, k], at[:, k], length[:, k] / 2, width[:, k] / 2) for k in (0, 1))
+        if share == 0:
+            apart = ~shapely.intersects(one, other)
+        least = np.minimum(least, shapely.distance(one, other))
+        deep |= shapely.intersects(shapely.buffer(one, -clearly), other)
+    assert (apart & deep).sum() > 100 and (least > clearly).sum() > 100
+    assert found[apart & deep, 0].all()
+    assert not found[least > clearly, 0].any()
+
+
+def test_the_broad_phase_loses_nobody():
+    made = simulator(ring(), 12)
+    clear(made)
+    rng = np.random.default_rng(2)
+    hits = 0
+    for _ in range(40):
+        for a in range(12):
+            x, y, heading = rng.uniform(-25, 25, 2).tolist() + [rng.uniform(-3, 3)]
+            place(made, a, x, y, heading, coming_from=(x - rng.uniform(-6, 6), y - rng.uniform(-6, 6), heading))
+        expected = np.zeros(12, bool)
+        pose, body = made.state.pose, made.state.body
+        for a in range(12):
+            for b in range(a):
+                pair = [type(group)(*(array[:, [a, b]].copy() for array in group)) for group in (pose, body)]
+                met = np.zeros((1, 2), bool)
+                _met(*pair, met)
+                expected[[a, b]] |= met[0]
+        hits += expected.sum()
+        assert collisions(made) == expected.tolist()
+    assert 50 < hits < 40 * 12 - 50
+
+
+# The edge of the road: the ring is a band of 3.5 m around its centre line
+
+
+def leaves(sim):
+    run("leave_road", sim)
+    return sim.state.events.offroad[0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("y", "heading", "off"),
+    [
+        (-10.0, 0.0, False),
+        (-10.65, 0.0, False),  # right side at -11.65, the edge at -11.75
+        (-10.85, 0.0, True),
+        (-9.15, 0.0, True),
+        (-10.0, math.pi, False),  # the wrong way, but on the road
+        (-10.0, 0.25, False),  # corners 1.53 m to the side: 2.25 sin + cos
+        (-10.0, 0.4, True),  # 1.80 m
+    ],
+)
+def test_box_and_edge(sim, y, heading, off):
+    place(sim, 0, 50, y, heading)
+    assert leaves(sim)[0] == off
+
+
+def test_nobody_jumps_over_an_edge(sim):
+    """The box is clear of the edges at both ends of the step, but the way leads over one."""
+    place(sim, 0, 50, 0, 0, coming_from=(50, -10, 0), length=2.0, width=1.0)
+    place(sim, 1, 50, -10, 0, coming_from=(44, -10, 0), length=2.0, width=1.0)
+    place(sim, 2, 50, 0, 0, coming_from=(44, 0, 0), length=2.0, width=1.0)  # on the grass all the time
+    assert leaves(sim) == [True, False, False, False]
+
+
+@pytest.mark.parametrize("status", [ENDED, WAITING])
+def test_only_live_agents_leave_the_road(sim, status):
+    place(sim, 0, 50, -12)
+    sim.state.rows.status[0, 0] = status
+    sim.state.events.offroad[:] = True
+    assert leaves(sim) == [False] * 4
+
+
+def test_boxes_on_the_band_like_shapely(sim):
+    centre = [(0, -10), (200, -10), *((200 + 10 * math.sin(t), -10 * math.cos(t)) for t in np.linspace(0, math.pi, 200))]
+    centre += [(0, 10), *((-10 * math.sin(t), 10 * math.cos(t)) for t in np.linspace(0, math.pi, 200))]
+    line = shapely.linestrings(centre)
+    band = line.buffer(1.75)
+    rng = np.random.default_rng(3)
+    seen = {True: 0, False: 0}
+    for _ in range(400):
+        at = line.interpolate(rng.uniform(0, line.length))
+        ahead = line.interpolate((line.project(at) + 0.1) % line.length)
+        heading = math.atan2(ahead.y - at.y, ahead.x - at.x)
+        for a in range(4):
+            side, turned = rng.normal(0, 0.5), heading + rng.normal(0, 0.2)
+            x, y = at.x - side * math.sin(heading), at.y + side * math.cos(heading)
+            length, width = rng.uniform(3.6, 5.4), rng.uniform(1.6, 2.1)
+            place(sim, a, x, y, turned, length=length, width=width)
+            shape = box(*np.array([[x], [y], [turned], [length / 2], [width / 2]]))[0]
+            off = leaves(sim)[a]
+            if band.contains(shape.buffer(0.06)):
+                assert not off
+                seen[False] += 1
+            elif not band.contains(shape.buffer(-0.06)):
+                assert off
+                seen[True] += 1
+    assert min(seen.values()) > 200
+
+
+def test_edges_of_another_level_do_not_count():
+    made = simulator(bridge(), 2)
+    clear(made)
+    place(made, 0, 2.0, 0, 0, z=0.0)  # under the deck, whose edges are 1.75 m left and right of x = 0
+    place(made, 1, 0, 2.0, math.pi / 2, z=8.0)  # over the edges of the ground lane
+    assert leaves(made) == [False, False]
+    place(made, 0, 2.0, 0, 0, z=8.0)
+    place(made, 1, 0, 2.0, math.pi / 2, z=0.0)
+    assert leaves(made) == [True, True]
+
+
+# Red lights: the stop line of the west arm lies at x = -12 across y = -3.5 .. 0, traffic goes to the east
+
+
+@pytest.fixture(scope="module")
+def lights():
+    return simulator(crossing(lights=True), 1)
+
+
+def crossed(sim, x, old_x, *, y=-1.75, z=0.0, heading=0.0, colour=RED):
+    """Whether a car of 4.5 m whose front went from old_x to x runs the light."""
+    clear(sim)
+    back = 2.25 * math.cos(heading)
+    place(sim, 0, x - back, y, heading, z=z, coming_from=(old_x - back, y, heading))
+    aim_at(sim, 0, ("east out", 30))
+    run("locate", sim)
+    sim.state.pose.z[0, 0] = z
+    sim.state.lights.colour[:] = colour
+    run("run_light", sim)
+    return bool(sim.state.events.red_light[0, 0])
+
+
+def test_crossing_at_red_counts(lights):
+    assert crossed(lights, -11.9, -12.1)
+    assert crossed(lights, -9.0, -15.0)
+    assert [crossed(lights, -11.9, -12.1, colour=colour) for colour in (OFF, GREEN, YELLOW)] == [False] * 3
+
+
+def test_only_the_front_counts_and_only_once(lights):
+    assert not crossed(lights, -12.1, -13.0)  # stops before the line
+    assert not crossed(lights, -11.0, -11.9)  # had crossed it before
+    assert crossed(lights, -11.0, -12.0)  # stood on the line
+
+
+def test_the_other_way_does_not_count(lights):
+    assert not crossed(lights, -12.1, -11.9)  # backwards
+    assert not crossed(lights, -12.1, -11.9, y=1.75, heading=math.pi)  # leaves the junction beside the line
+    assert not crossed(lights, -11.9, -12.1, y=1.9)  # on the wrong side of the road
+    assert not crossed(lights, -11.9, -12.1, z=6.0)  # on a bridge
+
+
+def test_only_its_own_light_counts(lights):
+    colour = lights.state.lights.colour
+    names = sorted(lights.maps[0].signals)
+    for name in names:
+        crossed(lights, -11.9, -12.1, colour=GREEN)
+        colour[0, names.index(name)] = RED
+        run("run_light", lights)
+        assert lights.state.events.red_light[0, 0] == (name == "light west")
+
+
+@pytest.mark.parametrize("config", [laptop(), paper()])
+def test_every_stop_line_of_a_town_is_noticed(config):
+    """However few stop lines an agent sees: the one that it crosses is among them."""
+    town = load(shipped()["downtown"])
+    made = simulator(town, 1, config.replace(agents_per_world=1))
+    origin, sections = made.roads.origins[0], made.roads.network.sections
+    assert len(made.roads.network.stops) > 20
+    for stop in made.roads.network.stops:
+        clear(made)
+        heading = math.atan2(stop["sin"], stop["cos"])
+        for past in (0.5, 5.9):  # just over the line, and as far as a fast car gets
+            x, y = (stop[n] + (past - 2.25) * stop[c] + o for n, c, o in zip("xy", ("cos", "sin"), origin, strict=False))
+            back = (x - 6 * stop["cos"], y - 6 * stop["sin"], heading)
+            place(made, 0, x, y, heading, coming_from=back)
+            made.state.place.section[0, 0] = np.hypot(sections["x"] - stop["x"], sections["y"] - stop["y"]).argmin()
+            run("locate", made)
+            made.state.lights.colour[:] = RED
+            run("run_light", made)
+            assert made.state.events.red_light[0, 0], stop
+    assert made.state.rows.status[0, 0] == LIVE
