@@ -150,8 +150,8 @@ class Near(NamedTuple):
     """The agents nearest to each agent."""
 
     agent: np.ndarray = array("world agent seen", "", "agent, nearest first, -1: none", i32)
-    farthest: np.ndarray = array("world agent", "", "key of the last of them", u32)
-    key: np.ndarray = array("world agent other", "", "scratch: squared distance in 24 bits, agent in 8 bits", u32)
+    key: np.ndarray = array("world agent seen", "", "their keys: squared distance in 24 bits, agent in 8 bits", u32)
+    scratch: np.ndarray = array("world agent other", "", "one entry for every agent of the world", u32)
 
 
 class State(NamedTuple):

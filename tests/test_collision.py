@@ -301,16 +301,18 @@ def test_every_stop_line_of_a_town_is_noticed(config):
     """However few stop lines an agent sees: the one that it crosses is among them."""
     town = load(shipped()["downtown"])
     made = simulator(town, 1, config.replace(agents_per_world=1))
-    origin, sections = made.roads.origins[0], made.roads.network.sections
+    origin, first = made.roads.origins[0], made.roads.network.lanes["first"]
+    begins = made.roads.network.sections[first]
     assert len(made.roads.network.stops) > 20
     for stop in made.roads.network.stops:
         clear(made)
         heading = math.atan2(stop["sin"], stop["cos"])
         for past in (0.5, 5.9):  # just over the line, and as far as a fast car gets
-            x, y = (stop[n] + (past - 2.25) * stop[c] + o for n, c, o in zip("xy", ("cos", "sin"), origin, strict=False))
+            x = stop["x"] + (past - 2.25) * stop["cos"] + origin[0]
+            y = stop["y"] + (past - 2.25) * stop["sin"] + origin[1]
             back = (x - 6 * stop["cos"], y - 6 * stop["sin"], heading)
             place(made, 0, x, y, heading, coming_from=back)
-            made.state.place.section[0, 0] = np.hypot(sections["x"] - stop["x"], sections["y"] - stop["y"]).argmin()
+            made.state.place.section[0, 0] = first[np.hypot(begins["x"] - stop["x"], begins["y"] - stop["y"]).argmin()]
             run("locate", made)
             made.state.lights.colour[:] = RED
             run("run_light", made)

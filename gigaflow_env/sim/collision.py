@@ -64,12 +64,12 @@ def boxes_met(w, a, b, pose, body):
 
 @stage
 def collide(w, a, rows, pose, motion, body, near, events):
-    """Collision with any other agent of the world. Writes: events.collision, near.key."""
+    """Collision with any other agent of the world. Writes: events.collision, near.scratch."""
     events.collision[w, a] = False
     if rows.status[w, a] != LIVE:
         return
     xs, ys, zs, status, moved = pose.x[w], pose.y[w], pose.z[w], rows.status[w], motion.distance[w]
-    lengths, widths, close = body.length[w], body.width[w], near.key[w, a]
+    lengths, widths, close = body.length[w], body.width[w], near.scratch[w, a]
     x, y, z = xs[a], ys[a], zs[a]
     # Circles around the boxes, as wide as the step was long: nothing outside of them can meet. Two loops, as the first vectorises.
     reach = HALF * (lengths[a] + widths[a]) + moved[a]

@@ -25,7 +25,7 @@ from gigaflow_env.layout import (
     StopLine,
 )
 from gigaflow_env.sim.collision import nearby_row
-from gigaflow_env.sim.geometry import HALF, ONE, TWO, ZERO, atan2, clip, into_frame
+from gigaflow_env.sim.geometry import HALF, ONE, ZERO, atan2, clip, into_frame
 from gigaflow_env.sim.lanes import FAR, place_s, sample_way
 from gigaflow_env.state import ENDED, GREEN, LIVE, OFF, RED, YELLOW
 
@@ -35,7 +35,6 @@ _LENGTH, _WIDTH, _LANE_WIDTH, _HEIGHT = f32(1 / LENGTH_SCALE), f32(1 / WIDTH_SCA
 _LOW = tuple(f32(low) for low, _ in CONDITIONING_BOUNDS)
 _GAIN = tuple(f32(2 / (high - low)) for low, high in CONDITIONING_BOUNDS)
 NOBODY = u32(0xFFFFFFFF)
-_NEARLY_ONE = f32(0.999)
 _KEY_STEPS, _KEY_SHIFT, _KEY_AGENT = f32(2.0**24), u32(8), u32(0xFF)
 _COEFFICIENTS = len(CONDITIONING)
 _GOAL_SIZE, _LANE_SIZE, _BOUNDARY_SIZE, _STOP_SIZE, _AGENT_SIZE = (len(group._fields) for group in FEATURES[2:])
@@ -49,56 +48,47 @@ def put(out, at, features):
 
 
 @rule
-def likely_key(farthest, p):
-    """A key beyond that of the agents seen last time, wherever they may have moved since; no limit where fewer were seen."""
-    if farthest == NOBODY:
-        return NOBODY
-    steps = f32(u32(farthest >> _KEY_SHIFT)) / _KEY_STEPS
-    reach = f32(math.sqrt(steps)) + TWO * p.speed_max * p.dt / p.view_range
-    return u32(u32(min(reach * reach, _NEARLY_ONE) * _KEY_STEPS) << _KEY_SHIFT)
+def insert(keys, last, key):
+    """Put `key` into ascending keys[: last + 1], whose last entry drops out."""
+    i = last
+    while i > 0 and keys[i - 1] > key:
+        keys[i] = keys[i - 1]
+        i -= 1
+    keys[i] = key
 
 
 @stage
 def watch(w, a, rows, pose, near, p):
     """The agents nearest to this one, nearest first. Writes: near.
 
-    Agents are ordered by a key: squared distance in units of 2^-24 of the squared range, then number. Those that are likely among
-    the nearest are collected, then each finds its rank by counting how many are nearer: loops without branches, which LLVM
-    vectorises, and no order of agents. The limit is a guess from the last time: if too few lie within it, it's dropped.
+    Agents are ordered by a key: squared distance in units of 2^-24 of the squared range, then number. The order is unique, so
+    where the search starts doesn't matter; it starts with those who were nearest last time, in their old order, which is nearly
+    right. Few others are nearer than the last of them.
     """
-    xs, ys, status, keys, found = pose.x[w], pose.y[w], rows.status[w], near.key[w, a], near.agent[w, a]
+    xs, ys, status = pose.x[w], pose.y[w], rows.status[w]
+    keys, found, best = near.scratch[w, a], near.agent[w, a], near.key[w, a]
     seen = len(found)
     x, y, scale = xs[a], ys[a], _KEY_STEPS / (p.view_range * p.view_range)
-    limit = likely_key(near.farthest[w, a], p)
-    near.farthest[w, a] = NOBODY
+    for b in range(len(keys)):
+        dx, dy = xs[b] - x, ys[b] - y
+        distance = (dx * dx + dy * dy) * scale
+        hidden = (status[b] != LIVE) & (status[b] != ENDED) | (b == a) | (distance >= _KEY_STEPS)
+        key = u32(u32(u32(i32(distance)) << _KEY_SHIFT) | u32(b))
+        keys[b] = NOBODY if hidden else key
+    count = 0
     for k in range(seen):
-        found[k] = -1
-    count = u32(0)
-    for _ in range(2):
-        for b in range(len(keys)):
-            dx, dy = xs[b] - x, ys[b] - y
-            distance = (dx * dx + dy * dy) * scale
-            hidden = (status[b] != LIVE) & (status[b] != ENDED) | (b == a) | (distance >= _KEY_STEPS)
-            key = u32(u32(u32(i32(distance)) << _KEY_SHIFT) | u32(b))
-            keys[b] = NOBODY if hidden else key
-        count = u32(0)
-        for b in range(len(keys)):
-            key = keys[b]
-            keys[count] = key
-            count = u32(count + (u32(1) if key < limit else u32(0)))
-        if count >= u32(seen) or limit == NOBODY:
-            break
-        limit = NOBODY
-    likely = keys[:count]
-    for i in range(len(likely)):
-        key = likely[i]
-        rank = i32(0)
-        for k in range(len(likely)):
-            rank += i32(likely[k] < key)
-        if rank < seen:
-            found[rank] = i32(key & _KEY_AGENT)
-        if rank == seen - 1:
-            near.farthest[w, a] = key
+        b = found[k]
+        if b >= 0 and keys[b] != NOBODY:
+            insert(best, count, keys[b])
+            keys[b] = NOBODY
+            count += 1
+    for k in range(count, seen):
+        best[k] = NOBODY
+    for b in range(len(keys)):
+        if keys[b] < best[seen - 1]:
+            insert(best, seen - 1, keys[b])
+    for k in range(seen):
+        found[k] = i32(best[k] & _KEY_AGENT) if best[k] != NOBODY else i32(-1)
 
 
 @stage
