@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TRAIN_MAP ?= loop
-TRAIN_OUT ?= runs/laptop
+TRAIN_OUT ?= runs/$(shell date +%Y%m%d-%H%M%S)
 
 .PHONY: train test bench lint soak clean
 

@@ -132,7 +132,7 @@ def laptop() -> TrainConfig:
         discount=0.99,  # horizon of 30 s: goals lie 30-90 m apart
         epochs=2,
         minibatch=4096,  # fits the cache: 8192 costs half as much again per sample
-        learning_rate=1.5e-3,
+        learning_rate=3e-3,  # 2 M samples: 85 % of the routes completed, 77 % with 1.5e-3 (one seed each)
         entropy_end=0.001,  # sampled actions are evaluated, so the last minutes sharpen them
         set_widths=(32, 32),
         vector_width=64,
