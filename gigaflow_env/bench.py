@@ -24,6 +24,12 @@ from gigaflow_env.jit import kernel
 from gigaflow_env.sim import collision, dynamics, goals, lanes, observe, rewards
 from gigaflow_env.simulator import Simulator
 
+SCENES: dict[str, dict[str, Any]] = {
+    "loop": {"map": "loop", "preset": "laptop", "agents_per_world": 16},
+    "downtown": {"map": "downtown", "preset": "paper", "agents_per_world": 64},
+}
+"""What is measured and, in the tests, held to its golden hash."""
+
 BLOCKS = 5
 """The steps are timed in this many blocks; the median block counts, as a shared machine has bad moments."""
 

@@ -199,9 +199,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """World of each row, int (num_envs,)."""
         return np.arange(self.num_envs) // self.simulator.agents
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """Start all rows anew, or those of `options["reset_mask"]`, bool (num_envs,). The same seed gives the same episodes.
 
         A seed that comes with a mask becomes the key of all chance from now on.
@@ -227,9 +225,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._begun = True
         return self._own(self.simulator.per_row(self.simulator.observations)), self._info()
 
-    def step(
-        self, actions: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Drive every row one time step. Rows that are not active ignore their action."""
         self._check_open()
         if not self._begun:

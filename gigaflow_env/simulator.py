@@ -110,9 +110,7 @@ class Simulator:
             array[:] = 0  # a reset is no step: nothing happened in it
         for array in (outcome.reward, outcome.terminated, outcome.truncated):
             array[chosen] = 0
-        self._pool.run(
-            cpu.reset, self.worlds, self.observations, self.layout.starts, self.state, self.roads, self._params
-        )
+        self._pool.run(cpu.reset, self.worlds, self.observations, self.layout.starts, self.state, self.roads, self._params)
 
     def step(self, actions: np.ndarray) -> None:
         """One step; `actions` int (rows,) in 0..11. Raises ValueError for others."""

@@ -29,8 +29,8 @@ def check_vector_env(env: VectorEnv, *, steps: int = 500, options_kept: bool = T
     """
     mode = _check_attributes(env)
     _check_spaces(env)
-    _check_seeds(env, mode)
     _check_steps(env, mode, steps, options_kept)
+    _check_seeds(env, mode)
     _check_close(env)
 
 
@@ -57,7 +57,7 @@ def _check_seeds(env: VectorEnv, mode: AutoresetMode) -> None:
     first, again, other = _run(env, mode, _SEED), _run(env, mode, _SEED), _run(env, mode, None)
     for step, (one, two) in enumerate(zip(first, again, strict=True)):
         for name, a, b in zip(("observation", "reward", "terminated", "truncated"), one, two, strict=True):
-            _expect(_same(a, b), f"{name} of step {step}", f"the same in two runs after reset(seed={_SEED})", "different ones")
+            _expect(_same(a, b), f"{name} of step {step}", f"the same in two runs of seed {_SEED}", "different ones")
     moved = not all(map(_same, again, other))
     _expect(moved, "reset() without a seed", f"another run than the one before, of seed {_SEED}", "the same")
 

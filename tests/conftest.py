@@ -11,7 +11,7 @@ import shapely
 
 from gigaflow_env.config import Config, laptop
 from gigaflow_env.jit import kernel
-from gigaflow_env.roads.source import Lane, RoadMap, Signal
+from gigaflow_env.roads import Lane, RoadMap, Signal
 from gigaflow_env.sim.collision import collide, leave_road, run_light
 from gigaflow_env.sim.dynamics import move
 from gigaflow_env.sim.goals import arrive, plan

@@ -10,10 +10,12 @@ import shapely
 from shapely.geometry import Polygon
 from shapely.ops import unary_union
 
-from gigaflow_env.roads.source import Lane, RoadMap, sample, summary
+from gigaflow_env.roads import Lane, RoadMap, summary
+from gigaflow_env.roads.centreline import sample
 
 LEVEL = 2.5  # m: lanes further apart in height lie on different levels
 GRACE = 0.05  # m: gaps and spikes narrower than twice this are rounding
+SLIT = 0.9  # m: what lies between two pieces of road and is narrower than this can hardly be seen
 
 
 class Sections(NamedTuple):
@@ -125,7 +127,8 @@ def check_shapes(road_map: RoadMap, overlap: float = 0.5) -> None:
 
 
 def check_surface(road_map: RoadMap, island: float = 20.0) -> None:
-    """The drivable area of a map on one level is one piece, without slivers; islands are larger than `island` [m^2]."""
+    """The drivable area of a map on one level is one piece, without slivers; islands are larger than `island` [m^2], and
+    neither they nor bays end in slits: what is not paved is at least SLIT wide, but for the tips of sharp corners."""
     union = unary_union([outline(lane) for lane in road_map.lanes.values()])
     closed = union.buffer(GRACE).buffer(-GRACE)
     assert closed.area < 1.01 * union.area, "gaps between lanes that should touch"
@@ -136,6 +139,9 @@ def check_surface(road_map: RoadMap, island: float = 20.0) -> None:
     for ring in pieces[0].interiors:
         hole = Polygon(ring)
         assert hole.area > island, f"an island of {hole.area:.2f} m^2 at {hole.centroid.wkt}"
+    narrow = pieces[0].buffer(SLIT / 2).buffer(-SLIT / 2).difference(pieces[0])
+    for slit in getattr(narrow, "geoms", [narrow]):
+        assert slit.area < 0.5, f"a slit of {slit.area:.2f} m^2 at {slit.centroid.wkt}"
 
 
 def check_signals(road_map: RoadMap) -> None:

@@ -15,10 +15,11 @@ from shapely import STRtree
 from gigaflow_env.declare import fields, record
 from gigaflow_env.roads.border import Strips, trace
 from gigaflow_env.roads.cells import Cells, compress, touched
+from gigaflow_env.roads.centreline import sample
 from gigaflow_env.roads.compile import capacity, compile
 from gigaflow_env.roads.nearby import VIEW_GAP, nearest
 from gigaflow_env.roads.routes import routes
-from gigaflow_env.roads.source import Lane, MapError, RoadMap, Signal, sample
+from gigaflow_env.roads.source import Lane, MapError, RoadMap, Signal
 from gigaflow_env.roads.tables import (
     CELL,
     EDGE_CELL,

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import shapely
 from plausibility import (
     CHECKS,
     check_connected,
@@ -27,10 +28,12 @@ from plausibility import (
     sections,
 )
 from shapely.geometry import Polygon
+from shapely.ops import unary_union
 
+from gigaflow_env.roads import Lane, MapError, RoadMap, load, save, summary
+from gigaflow_env.roads.centreline import sample
 from gigaflow_env.roads.curve import Pose, connect, end, knots, length, min_radius, offset, reverse, rounded, start
 from gigaflow_env.roads.generate import generate
-from gigaflow_env.roads.source import Lane, MapError, RoadMap, load, sample, save, summary
 
 MAPS = Path(__file__).resolve().parents[1] / "maps"
 TOWNS = ("loop", "downtown")
@@ -107,9 +110,9 @@ def test_towns_are_what_they_are_for(towns: dict[str, RoadMap]) -> None:
 
 
 @pytest.mark.parametrize("name", TOWNS)
-def test_only_the_mouths_of_junctions_are_paved_without_being_driven(name: str, towns: dict[str, RoadMap]) -> None:
+def test_only_mouths_and_noses_are_paved_without_being_driven(name: str, towns: dict[str, RoadMap]) -> None:
     for lane in towns[name].lanes.values():
-        assert (lane.kind == "shoulder") == lane.id.endswith(".mouth")
+        assert (lane.kind == "shoulder") == lane.id.endswith((".mouth", ".nose"))
         assert lane.kind == "driving" or (not lane.successors and lane.left is None and lane.right is None)
 
 
@@ -169,6 +172,27 @@ def test_pocket_takes_the_left_turn_and_nothing_else() -> None:
     assert town.lanes[connector].signal == "centre:w.left"
     for check in (check_connected, check_links, check_neighbours, check_quads, check_shapes, check_surface, check_signals):
         check(town)
+
+
+@pytest.mark.parametrize("bends", [[], [[80, 12, 120]]])
+def test_medians_end_bluntly_at_pockets(bends: list[list[float]]) -> None:
+    """On a straight road and in curves: the nose is a metre wide, as two equal arcs leave 3.2 m * 2 (d / 25 m)^2."""
+    spec = square()
+    spec["nodes"]["e"]["at"] = [160, 0]
+    spec["roads"][0] |= {"lanes": [1, 1], "median": 3.2, "pockets": [30, 30], "bends": bends}
+    spec["roads"][4]["bends"], spec["roads"][7]["bends"] = [[160, 100, 50]], [[160, -100, 50]]
+    town = generate(spec)
+    check_surface(town)
+    paved = unary_union([outline(lane) for lane in town.lanes.values()]).buffer(0.05).buffer(-0.05)
+    (median,) = [hole for hole in map(Polygon, paved.interiors) if hole.area < 300]
+    for way in ("centre>e", "e>centre"):
+        nose = town.lanes[f"{way}.taper.nose"]
+        assert np.hypot(*(nose.line[-1, :2] - nose.line[0, :2])) == pytest.approx(25 * math.sqrt(1 / 6.4), abs=0.1)
+        cut = sections(nose)
+        blunt = shapely.LineString([cut.left[0], cut.right[0]]).intersection(median.buffer(0.02))
+        assert blunt.length == pytest.approx(1.0, abs=0.1)
+    with pytest.raises(AssertionError, match="a slit of"):
+        check_surface(dataclasses.replace(town, lanes={key: one for key, one in town.lanes.items() if "nose" not in key}))
 
 
 @pytest.mark.parametrize("control", ["light", "stop", "none"])
@@ -332,6 +356,7 @@ def test_errors_name_the_place_and_the_remedy(tmp_path: Path) -> None:
     fails("the road centre to e: lanes=.* whole numbers", **with_road(lanes=[1.5, 1]))
     fails("the road centre to e: speed='fast' is not a number", **with_road(speed="fast"))
     fails("the road centre to e: pockets need", **with_road(pockets=[20, 0]))
+    fails("the road centre to e: median=0.5 m is too narrow: it must be 0 or at least 1", **with_road(median=0.5))
     fails("the road centre to e: a one-way road has no median", **with_road(lanes=[1, 0], median=2.0))
     fails("the road centre to e has .* too little for a pocket of 90", **with_road(median=3.0, pockets=[90, 0]))
     fails("the road centre to e: the bend .* radius", **with_road(bends=[[50, 10, 2]]))

@@ -117,6 +117,7 @@ def test_into_frame_is_a_turn():
 
 # Shapes
 
+
 @kernel
 def _boxes(dx, dy, cos, sin, size, out):
     for i in range(len(dx)):

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gigaflow_env.roads import Crosswalk, Lane, MapError, RoadMap, Signal, load, save, shipped, source, summary, validate
+from gigaflow_env.roads import Crosswalk, Lane, MapError, RoadMap, Signal, load, mapfiles, save, shipped, summary, validate
+from gigaflow_env.roads.centreline import fit, length, sample
 
 
 def straight(x1: float, y1: float, x2: float, y2: float, width: float = 3.5) -> np.ndarray:
@@ -47,7 +48,7 @@ def same(a: RoadMap, b: RoadMap) -> bool:
 
 
 def test_a_straight_line_is_sampled_at_equal_distances():
-    points = source.sample(straight(1, 2, 4, 6), 1.0)  # length 5
+    points = sample(straight(1, 2, 4, 6), 1.0)  # length 5
     assert points.shape == (6, 7)
     np.testing.assert_allclose(points[:, 0], [1, 1.6, 2.2, 2.8, 3.4, 4], atol=1e-12)
     np.testing.assert_allclose(points[:, 3], math.atan2(4, 3), atol=1e-12)
@@ -57,22 +58,22 @@ def test_a_straight_line_is_sampled_at_equal_distances():
 
 @pytest.mark.parametrize(("spacing", "pieces"), [(1.0, 5), (2.0, 2), (2.1, 2), (100.0, 1), (0.25, 20)])
 def test_the_number_of_pieces_is_the_rounded_ratio(spacing, pieces):
-    assert len(source.sample(straight(0, 0, 5, 0), spacing)) == pieces + 1
+    assert len(sample(straight(0, 0, 5, 0), spacing)) == pieces + 1
 
 
 def test_height_and_width_are_linear_between_knots():
     line = straight(0, 0, 10, 0)
     line[1, 2], line[1, 4] = 5.0, 4.5
-    points = source.sample(line, 1.0)
+    points = sample(line, 1.0)
     np.testing.assert_allclose(points[:, 2], np.linspace(0, 5, 11), atol=1e-12)
     np.testing.assert_allclose(points[:, 4], np.linspace(3.5, 4.5, 11), atol=1e-12)
 
 
 def test_an_arc_keeps_its_radius_length_and_curvature():
-    line = source.fit(arc(20.0, 1.5 * math.pi, 100))
+    line = fit(arc(20.0, 1.5 * math.pi, 100))
     assert len(line) < 16
-    assert source.length(line) == pytest.approx(30 * math.pi, rel=2e-4)
-    points = source.sample(line, 1.0)
+    assert length(line) == pytest.approx(30 * math.pi, rel=2e-4)
+    points = sample(line, 1.0)
     np.testing.assert_allclose(np.hypot(points[:, 0], points[:, 1] - 20), 20, atol=0.01)
     np.testing.assert_allclose(points[1:-1, 5], 0.05, rtol=0.03)
     np.testing.assert_allclose(points[:, 3], points[:, 6] / 20, atol=3e-3)  # continuous beyond pi
@@ -82,8 +83,8 @@ def test_an_arc_keeps_its_radius_length_and_curvature():
 
 def test_length_agrees_with_a_fine_polyline():
     line = arc(8.0, 1.2, 3)
-    fine = source.sample(line, 0.001)
-    assert source.length(line) == pytest.approx(np.hypot(*np.diff(fine[:, :2], axis=0).T).sum(), abs=1e-6)
+    fine = sample(line, 0.001)
+    assert length(line) == pytest.approx(np.hypot(*np.diff(fine[:, :2], axis=0).T).sum(), abs=1e-6)
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
@@ -100,8 +101,8 @@ def test_fit_stays_within_the_tolerance(curvatures, narrowing, turn):
     step = s[1] * np.sinc(np.diff(heading) / 2 / np.pi)  # the chord of an arc
     x, y = (np.concatenate([[0], np.cumsum(f(middle) * step)]) for f in (np.cos, np.sin))
     dense = np.column_stack([x, y, np.sin(s / 10), heading, 3.5 + narrowing * (s / s[-1]) ** 2])
-    line = source.fit(dense, 0.02)
-    fine = source.sample(line, 0.02)
+    line = fit(dense, 0.02)
+    fine = sample(line, 0.02)
     gaps = np.linalg.norm(dense[:, None, [0, 1, 2]] - fine[None, :, :3], axis=2).min(axis=1)
     assert gaps.max() < 0.04  # 2 cm in the plane, 2 cm in height, and what the samples leave out
     assert np.array_equal(line[[0, -1]], dense[[0, -1]])
@@ -109,19 +110,19 @@ def test_fit_stays_within_the_tolerance(curvatures, narrowing, turn):
 
 
 def test_fit_finds_the_shape_of_a_closed_circle():
-    points = source.sample(source.fit(arc(10.0, 2 * math.pi, 64)), 0.5)
+    points = sample(fit(arc(10.0, 2 * math.pi, 64)), 0.5)
     np.testing.assert_allclose(np.hypot(points[:, 0], points[:, 1] - 10), 10, atol=0.011)
     assert points[-1, 6] == pytest.approx(20 * math.pi, rel=1e-3)
 
 
 def test_fit_keeps_only_the_ends_of_a_straight_line():
     x = np.linspace(0, 300, 301)
-    assert len(source.fit(np.column_stack([x, 0 * x, 0.01 * x, 0 * x, 3.5 + 0 * x]))) == 2
+    assert len(fit(np.column_stack([x, 0 * x, 0.01 * x, 0 * x, 3.5 + 0 * x]))) == 2
 
 
 def test_spacing_must_be_positive():
     with pytest.raises(ValueError, match=r"spacing=0\.0"):
-        source.sample(straight(0, 0, 1, 0), 0.0)
+        sample(straight(0, 0, 1, 0), 0.0)
 
 
 # The file
@@ -261,7 +262,7 @@ def test_other_formats_are_refused_with_those_that_are_known(tmp_path):
 def test_shipped_towns_are_found_in_a_wheel_and_in_a_checkout(tmp_path, monkeypatch, installed):
     folder = tmp_path / "gigaflow_env" / "maps" if installed else tmp_path / "maps"
     (tmp_path / "gigaflow_env" / "roads").mkdir(parents=True)
-    monkeypatch.setattr(source, "__file__", str(tmp_path / "gigaflow_env" / "roads" / "source.py"))
+    monkeypatch.setattr(mapfiles, "__file__", str(tmp_path / "gigaflow_env" / "roads" / "mapfiles.py"))
     assert shipped() == {}
     folder.mkdir()
     (folder / "README.md").write_text("no map")

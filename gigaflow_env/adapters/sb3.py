@@ -21,8 +21,8 @@ class SB3VecEnv(VecEnv):
     """`PPO("MlpPolicy", SB3VecEnv(env))`: every row is one of Stable-Baselines3's environments.
 
     The infos are empty but for rows whose episode ended: `terminal_observation`, `TimeLimit.truncated`, `episode` (r, l and
-    t [s]) and `is_success` (the final goal was reached). Comfortable up to some 4,096 rows, as they are Python objects.
-    Raises ValueError for an environment with another autoreset mode than SameStep, or with copy=False.
+    t [s]) and `is_success` (the final goal was reached). Switches the environment's `record_stats` on. Comfortable up to
+    some 4,096 rows. Raises ValueError for another autoreset mode than SameStep, and for copy=False.
     """
 
     def __init__(self, env: GigaflowVectorEnv) -> None:
@@ -32,16 +32,14 @@ class SB3VecEnv(VecEnv):
             # Its buffers take an observation after the next step: they would learn from the wrong ones, without an error.
             raise ValueError("copy is False: Stable-Baselines3 keeps observations and needs copy=True")
         self.env = env
+        env.record_stats = True
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self._began = time.time()
 
     def reset(self) -> np.ndarray:
-        obs, info = self.env.reset(seed=self._seeds[0], options=self._options[0] or None)
+        obs, _ = self.env.reset(seed=self._seeds[0], options=self._options[0] or None)
         self._reset_seeds()
         self._reset_options()
-        self._active = info["active"]
-        self._returns = np.zeros(self.num_envs)
-        self._lengths = np.zeros(self.num_envs, np.int64)
         return obs
 
     def step_async(self, actions: np.ndarray) -> None:
@@ -50,19 +48,15 @@ class SB3VecEnv(VecEnv):
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         obs, reward, terminated, truncated, info = self.env.step(self._actions)
         done = terminated | truncated
-        self._returns += reward
-        self._lengths += self._active  # a row that still waits for a place has no episode
-        self._active = info["active"]
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        elapsed = round(time.time() - self._began, 6)
+        returns, lengths, elapsed = info["episode"]["r"], info["episode"]["l"], round(time.time() - self._began, 6)
         for row in np.flatnonzero(done):
             infos[row] = {
                 "terminal_observation": info["final_obs"][row],
                 "TimeLimit.truncated": bool(truncated[row] and not terminated[row]),
-                "episode": {"r": float(self._returns[row]), "l": int(self._lengths[row]), "t": elapsed},
+                "episode": {"r": float(returns[row]), "l": int(lengths[row]), "t": elapsed},
                 "is_success": bool(info["route_done"][row]),
             }
-        self._returns[done], self._lengths[done] = 0, 0
         return obs, reward, done, infos
 
     def close(self) -> None:

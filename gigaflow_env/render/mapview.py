@@ -9,7 +9,8 @@ import shapely
 from gigaflow_env.render import strips
 from gigaflow_env.render.extra import library
 from gigaflow_env.render.files import replacing
-from gigaflow_env.roads.source import Lane, MapError, RoadMap, length, sample
+from gigaflow_env.roads.centreline import length, sample
+from gigaflow_env.roads.source import Lane, MapError, RoadMap
 
 PAPER = "#f4f2ec"
 INK = "#22262c"

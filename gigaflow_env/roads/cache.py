@@ -19,7 +19,7 @@ from gigaflow_env.roads.tables import Grid, Nearby, Network, Roads
 VERSION = 1
 """Of the file's layout. The compiler needs none: its source is part of the key."""
 
-_COMPILER = ("border.py", "cells.py", "compile.py", "nearby.py", "routes.py", "source.py", "tables.py")
+_COMPILER = ("border.py", "cells.py", "centreline.py", "compile.py", "nearby.py", "routes.py", "source.py", "tables.py")
 _GROUPS = (("network", Network), ("grid", Grid), ("nearby", Nearby))
 
 

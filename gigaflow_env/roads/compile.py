@@ -10,10 +10,11 @@ from gigaflow_env.declare import record
 from gigaflow_env.roads.border import Strips, trace
 from gigaflow_env.roads.cache import fetch, keep, path_for
 from gigaflow_env.roads.cells import Cells, compress, touched
+from gigaflow_env.roads.centreline import sample
 from gigaflow_env.roads.join import join
 from gigaflow_env.roads.nearby import Sizes, lists
 from gigaflow_env.roads.routes import routes
-from gigaflow_env.roads.source import HEADING, WIDTH, Lane, MapError, RoadMap, X, Y, Z, sample, validate
+from gigaflow_env.roads.source import HEADING, WIDTH, Lane, MapError, RoadMap, X, Y, Z, validate
 from gigaflow_env.roads.tables import (
     CELL,
     EDGE_CELL,

@@ -16,7 +16,7 @@ import numpy as np
 from gigaflow_env.roads import curve as curves
 from gigaflow_env.roads.curve import Curve, Pose
 from gigaflow_env.roads.source import Crosswalk, Lane, MapError, RoadMap, Signal, validate
-from gigaflow_env.roads.spec import MIN_RADIUS, Node, Road, read
+from gigaflow_env.roads.spec import MIN_MEDIAN, MIN_RADIUS, Node, Road, read
 
 MIN_ANGLE = math.radians(50)
 """Least angle between neighbouring roads of a junction: the right turn between them would be sharper than 130 degrees."""
@@ -101,7 +101,9 @@ def _town(spec: dict[str, Any]) -> RoadMap:
     for lane, following in links:
         successors[lane].append(following)
     signals = {
-        lane.signal: Signal(lane.signal, nodes[lane.junction].control, lane.junction) for lane in lanes if lane.signal
+        lane.signal: Signal(lane.signal, nodes[lane.junction].control, lane.junction)
+        for lane in lanes
+        if lane.signal is not None and lane.junction is not None
     }
     town = RoadMap(
         name=spec["name"],
@@ -219,7 +221,8 @@ def _lanes(
     """The lanes of one direction, their links, and where they leave the first junction and meet the second, from the right.
 
     edge: left edge of the leftmost lane. A road with a pocket has three sections: `a>b` before it, `a>b.taper` where an
-    S-curve leads from the left lane into it, and `a>b.pocket` beside it.
+    S-curve leads from the left lane into it, and `a>b.pocket` beside it. The S-curve leaves less and less of the median:
+    where it would be narrower than MIN_MEDIAN it is paved, as `a>b.taper.nose`.
     """
     name, total = f"{way[0]}>{way[1]}", curves.length(edge)
     if not pocket:
@@ -242,7 +245,13 @@ def _lanes(
     # It overlaps the lane that it leaves, as connectors do, so it is one.
     entry = Lane(f"{name}.taper.{count}", knots, speed=_speed(bend, road.speed), junction=f"{name}.taper")
     links += [(leave.lane, entry.id), (entry.id, arrive.lane)]
-    return [*lanes, *taper, entry, *last], links, starts, ends
+
+    # Two equal arcs leave 2 (d / TAPER)^2 of the median at distance d before the pocket.
+    end = total - pocket
+    strip = _parallel(road, curves.cut(edge, end - TAPER * math.sqrt(MIN_MEDIAN / (2 * road.median)), end), road.median / 2)
+    knots = _line(strip, road.median, road.median)
+    nose = Lane(f"{name}.taper.nose", knots, kind="shoulder", junction=f"{name}.taper")
+    return [*lanes, *taper, entry, nose, *last], links, starts, ends
 
 
 def _section(road: Road, name: str, edge: Curve, count: int, pocket: bool) -> tuple[list[Lane], list[End], list[End]]:

@@ -22,6 +22,9 @@ from gigaflow_env.roads.source import MapError
 MIN_RADIUS = 5.5
 """[m] Tightest lane centre: what a car can drive with margin (wheelbase 2.7 m at 0.45 rad)."""
 
+MIN_MEDIAN = 1.0
+"""[m] Narrowest strip between two directions: less would be a slit that an agent can hardly see but leaves the road in."""
+
 CONTROLS = ("none", "light", "stop")
 
 
@@ -42,7 +45,7 @@ class Road(NamedTuple):
     width: float = 3.5  # of a lane [m]
     speed: float = 11.0  # limit [m/s]
     bends: tuple[tuple[float, float, float], ...] = ()  # x, y, radius of the road's axis [m]
-    median: float = 0.0  # strip between the directions [m]
+    median: float = 0.0  # strip between the directions [m]; 0: none, else at least MIN_MEDIAN
     pockets: tuple[float, float] = (0.0, 0.0)  # length of a left-turn lane in the median, forward and backward [m]; 0: none
 
 
@@ -113,6 +116,8 @@ def _road(table: dict[str, Any], defaults: dict[str, Any], where: str, nodes: It
             raise MapError(f"{where}: the bend {bend} has a radius of less than {MIN_RADIUS} m")
     if not (2.5 <= road.width <= 5.0 and road.speed > 0 and road.median >= 0 and min(road.pockets) >= 0):
         raise MapError(f"{where}: width must be 2.5 to 5 m, speed above 0, median and pockets not negative: {given}")
+    if 0 < road.median < MIN_MEDIAN:
+        raise MapError(f"{where}: median={road.median} m is too narrow: it must be 0 or at least {MIN_MEDIAN} m")
     if road.median and 0 in road.lanes:
         raise MapError(f"{where}: a one-way road has no median, median={road.median} m")
     if any(road.pockets) and (0 in road.lanes or road.median < 2.5):

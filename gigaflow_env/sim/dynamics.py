@@ -65,6 +65,7 @@ def advance(x, y, cos, sin, heading, distance, curvature):
 def move(w, a, actions, rows, pose, motion, body, p):
     """One step of the bicycle. Writes: pose, motion."""
     if rows.status[w, a] != LIVE:
+        motion.distance[w, a] = ZERO
         return
     jerk, side_jerk = jerks(actions[w, a])
     old_speed = motion.speed[w, a]

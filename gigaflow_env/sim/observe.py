@@ -184,11 +184,13 @@ def look_stops(w, a, row, out, pose, lights, network, nearby, p):
     for k in range(nearby.stops.shape[1]):
         number = nearby.stops[row, k]
         at = k * _STOP_SIZE
-        stop = network.stops[max(number, 0)]
-        colour = lights.colour[w, stop.light] if number >= 0 else OFF
+        put(out, at, StopLine(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO))
+        if number < 0:
+            continue
+        stop = network.stops[number]
+        colour = lights.colour[w, stop.light]
         ahead, left = into_frame(stop.x - x, stop.y - y, cos, sin)
         if colour == OFF or ahead * ahead + left * left > p.view_range * p.view_range:
-            put(out, at, StopLine(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO))
             continue
         stop_cos, stop_sin = into_frame(stop.cos, stop.sin, cos, sin)
         line = StopLine(

@@ -133,8 +133,9 @@ def enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal,
     pose.cos[w, a], pose.sin[w, a], pose.heading[w, a] = cos, sin, atan2(sin, cos)
     pose.old_x[w, a], pose.old_y[w, a], pose.old_cos[w, a], pose.old_sin[w, a] = x, y, cos, sin
 
+    # All but the distance: that's what the step returns of the episode that ended in it.
     motion.speed[w, a], motion.acceleration[w, a], motion.lateral[w, a] = proposal.speed[w, a], ZERO, ZERO
-    motion.steer[w, a], motion.jerk[w, a], motion.side_jerk[w, a], motion.distance[w, a] = ZERO, ZERO, ZERO, ZERO
+    motion.steer[w, a], motion.jerk[w, a], motion.side_jerk[w, a] = ZERO, ZERO, ZERO
 
     body.length[w, a], body.width[w, a] = proposal.length[w, a], proposal.width[w, a]
     throttle, steer, acc, vel = draws(clock.seed, w, a, clock.tick[w], BODY, 1)

@@ -1,0 +1,156 @@
+"""Soak test: millions of agent-steps over many maps, and not one anomaly: `python benchmarks/soak.py`.
+
+Agents of three behaviours drive through two passes of the "paper" preset. With `on_crash="continue"` they crash, leave the
+road and the map, and live on; with `on_crash="respawn"` they start anew all the time. `anomalies.py` says what counts.
+Exit status 1 if anything is found.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from anomalies import ANOMALIES, COUNTS, Tally, ground, inspect, remember, tally
+
+from gigaflow_env.backend import cpu
+from gigaflow_env.bench import machine
+from gigaflow_env.config import paper
+from gigaflow_env.layout import ACTIONS, LATERAL_JERKS, LONGITUDINAL_JERKS, SPEED_SCALE, Ego
+from gigaflow_env.roads import shipped
+from gigaflow_env.simulator import MapLike, Simulator
+
+PASSES = {"continue": cpu.SAME_STEP, "respawn": cpu.NEXT_STEP}
+"""`on_crash` and autoreset mode. NEXT_STEP leaves the boxes of a crash where they are, so that it can be judged."""
+
+THOROUGH_EVERY = 5
+"""[steps] between the checks that take long."""
+
+STRAIGHT = np.outer((0.02, 0.08, 0.6, 0.3), (0.1, 0.8, 0.1)).ravel()
+"""Probability of each action of the behaviour that goes straight on."""
+
+
+@dataclass(frozen=True)
+class Soak:
+    """Drive random, straight and lane-keeping agents for a long time and look for what must never be."""
+
+    agent_steps: float = 1e7
+    """Of both passes together."""
+    maps: tuple[Path, ...] = ()
+    """Map files, in addition to all shipped towns."""
+    agents: int = 64
+    """Agents in a world."""
+    worlds: int = 9
+    """Worlds of each map; of every three one is random, one goes straight, one keeps its lane."""
+    seed: int = 0
+    json: Path | None = None
+    """Write the result into this file."""
+
+
+def run(soak: Soak, maps: Sequence[MapLike]) -> dict[str, Any]:
+    """Both passes over all maps at once; the result is ready for JSON."""
+    start = time.perf_counter()
+    found, seconds = {}, {}
+    for on_crash in PASSES:
+        began = time.perf_counter()
+        found[on_crash] = drive(soak, maps, on_crash)
+        seconds[on_crash] = round(time.perf_counter() - began, 1)
+    return {
+        "anomalies": sum(one.counts[kind] for one in found.values() for kind in ANOMALIES),
+        "passes": {name: {"seconds": seconds[name], **one.counts, "first": one.first} for name, one in found.items()},
+        "seconds": round(time.perf_counter() - start, 1),
+        "settings": {**asdict(soak), "maps": [str(one) for one in maps], "json": None},
+        **machine(),
+        "command": " ".join(["benchmarks/soak.py", *sys.argv[1:]]),
+    }
+
+
+def drive(soak: Soak, maps: Sequence[MapLike], on_crash: str) -> Tally:
+    """One pass: half of the agent-steps."""
+    config = paper().replace(on_crash=on_crash, agents_per_world=soak.agents)
+    rows = soak.agents * soak.worlds * len(maps)
+    simulator = Simulator(maps, rows, config, mode=PASSES[on_crash])
+    grounds = [ground(one, origin) for one, origin in zip(simulator.maps, simulator.roads.origins, strict=True)]
+    rng, found = np.random.default_rng(soak.seed), tally()
+    simulator.reset(np.array([soak.seed, 0], np.uint32))
+    before = remember(simulator, np.zeros((simulator.worlds, simulator.agents), np.int32))
+    steps = max(1, round(soak.agent_steps / 2 / rows))
+    for step in range(steps):
+        simulator.step(choose(simulator, len(maps), rng))
+        before = inspect(simulator, grounds, before, found, thorough=step % THOROUGH_EVERY == 0)
+        _progress(on_crash, step + 1, steps, found)
+    simulator.close()
+    return found
+
+
+def choose(simulator: Simulator, maps: int, rng: np.random.Generator) -> np.ndarray:
+    """Actions of all rows, (rows,). World i has map i modulo the number of maps: behaviours change after a round of maps."""
+    behaviour = np.repeat(np.arange(simulator.worlds) // maps % 3, simulator.agents)
+    wild = rng.integers(0, ACTIONS, simulator.rows)
+    straight = rng.choice(ACTIONS, simulator.rows, p=STRAIGHT)
+    keep = np.where(rng.random(simulator.rows) < 0.05, wild, keep_lane(simulator))
+    return np.choose(behaviour, (wild, straight, keep))
+
+
+def keep_lane(simulator: Simulator) -> np.ndarray:
+    """Actions (rows,) which follow the lane at a speed that its curvature allows."""
+    ego = Ego(*simulator.layout.split(simulator.per_row(simulator.observations)).ego.T)
+    speed = ego.speed * SPEED_SCALE
+    curvature = ego.curvature * 0.2
+    side = speed * np.sin(ego.angle * np.pi)  # m/s, away from the lane to the left
+    wanted = speed**2 * curvature - 0.3 * ego.offset * 5 - side
+    lateral = _nearest(LATERAL_JERKS, (wanted - ego.lateral * 5) / 0.6)
+    target = np.minimum(ego.speed_limit * SPEED_SCALE, np.sqrt(1.5 / np.maximum(np.abs(curvature), 1e-3)))
+    longitudinal = _nearest(LONGITUDINAL_JERKS, ((target - speed) / 2 - ego.acceleration * 5) / 0.6)
+    return longitudinal * len(LATERAL_JERKS) + lateral
+
+
+def _nearest(jerks: Sequence[float], wanted: np.ndarray) -> np.ndarray:
+    return np.abs(wanted[:, None] - np.array(jerks)).argmin(axis=1)
+
+
+def _progress(name: str, step: int, steps: int, found: Tally) -> None:
+    if sys.stderr.isatty() and (step % 10 == 0 or step == steps):
+        seen = sum(found.counts[kind] for kind in ANOMALIES)
+        end = "\n" if step == steps else ""
+        print(f"\r{name}: step {step} of {steps}, {seen} anomalies", end=end, file=sys.stderr, flush=True)
+
+
+def report(result: dict[str, Any]) -> str:
+    """Plain table of the counts, anomalies last, with the first place of each that was seen."""
+    lines = [f"{'':28}" + "".join(f"{name:>12}" for name in result["passes"])]
+    for kind in (*COUNTS, *ANOMALIES):
+        lines.append(f"{kind:28}" + "".join(f"{one[kind]:12,}" for one in result["passes"].values()))
+    for name, one in result["passes"].items():
+        lines += [f"{name}: {kind} ({ANOMALIES[kind]}) first at {where}" for kind, where in one["first"].items()]
+    lines.append(f"{result['anomalies']} anomalies in {result['seconds']} s")
+    return "\n".join(lines)
+
+
+def write(result: dict[str, Any], path: Path) -> None:
+    """The file appears complete or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 0, or 1 if there was an anomaly."""
+    soak = tyro.cli(Soak, args=argv)
+    result = run(soak, [*sorted(shipped()), *soak.maps])
+    print(report(result))
+    if soak.json is not None:
+        write(result, soak.json)
+    return 1 if result["anomalies"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""Reading OpenDRIVE's XML: elements and attributes, with errors that name the line."""
+
+import math
+from pathlib import Path
+
+from lxml import etree
+
+from gigaflow_env.roads.source import MapError
+
+
+def parse(path: Path) -> etree._Element:
+    """The root element, all tags without their namespace. Raises MapError for anything but an OpenDRIVE file."""
+    data = path.read_bytes()
+    if b"<!ENTITY" in data:
+        raise MapError("the file declares XML entities; a map has none")
+    parser = etree.XMLParser(resolve_entities=False, load_dtd=False, no_network=True, huge_tree=True, remove_comments=True)
+    try:
+        root = etree.fromstring(data, parser)
+    except etree.XMLSyntaxError as error:
+        raise MapError(f"not well-formed XML: {error.msg}") from error
+    for element in root.iter(etree.Element):
+        if element.tag.startswith("{"):
+            element.tag = etree.QName(element).localname
+    if root.tag != "OpenDRIVE":
+        raise wrong(root, "the root element of an OpenDRIVE file is <OpenDRIVE>")
+    return root
+
+
+def wrong(element: etree._Element, what: str) -> MapError:
+    """The error to raise for an element."""
+    return MapError(f"line {element.sourceline}: <{element.tag}>: {what}")
+
+
+def text(element: etree._Element, name: str) -> str:
+    """An attribute that must be there."""
+    given = element.get(name)
+    if given is None:
+        raise wrong(element, f"attribute {name!r} is missing")
+    return given
+
+
+def number(element: etree._Element, name: str, default: float | None = None) -> float:
+    """An attribute that is a finite number; a missing one is `default` or an error."""
+    if default is not None and element.get(name) is None:
+        return default
+    given = text(element, name)
+    try:
+        read = float(given)
+    except ValueError:
+        read = math.nan
+    if not math.isfinite(read):
+        raise wrong(element, f"{name}={given!r} is not a finite number")
+    return read
+
+
+def integer(element: etree._Element, name: str) -> int:
+    """An attribute that must be a whole number."""
+    given = text(element, name)
+    try:
+        return int(given)
+    except ValueError as error:
+        raise wrong(element, f"{name}={given!r} is not a whole number") from error

@@ -1,0 +1,156 @@
+"""Imports run downwards, importing is cheap, and kernels compute in float32."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import crossing, plain
+
+import gigaflow_env
+from gigaflow_env import jit
+from gigaflow_env.backend import cpu
+from gigaflow_env.config import laptop
+from gigaflow_env.simulator import Simulator
+
+PACKAGE = Path(gigaflow_env.__file__).parent
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if "__pycache__" not in path.parts
+}
+
+LAYERS = (
+    ("declare", "jit"),
+    ("config",),
+    ("layout",),
+    ("state", "roads"),
+    ("sim",),
+    ("backend",),
+    ("simulator",),
+    ("env",),
+)
+"""From the bottom up; a module may import what lies below it, and its siblings."""
+
+
+def imports(path, *, lazy):
+    """Modules that a file imports, with dots; `lazy`: also those inside of functions."""
+    found = set()
+    body = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = list(ast.walk(body)) if lazy else [node for top in body.body if not is_function(top) for node in ast.walk(top)]
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: imports are absolute"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return found
+
+
+def is_function(node):
+    return isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+
+
+def own(path):
+    """Modules of this package that a file needs at import, without the package's name."""
+    names = {name.removeprefix("gigaflow_env.") for name in imports(path, lazy=False) if name.startswith("gigaflow_env.")}
+    return {name for name in names if name in MODULES}
+
+
+def layer(name):
+    top = name.split(".")[0]
+    return next((k for k, names in enumerate(LAYERS) if top in names), None)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if layer(name) is not None])
+def test_imports_run_downwards(name):
+    for other in own(MODULES[name]):
+        assert layer(other) is not None, f"{name} imports {other}, which is not in a lower layer"
+        siblings = name.split(".")[0] == other.split(".")[0]
+        # The compiler of a map sits beside the state: it compiles kernels, and they read its tables.
+        assert layer(other) < layer(name) or siblings, f"{name} imports {other}, which is not below it"
+
+
+def test_no_cycles():
+    graph = {name: own(path) - {name} for name, path in MODULES.items()}
+    done: set[str] = set()
+
+    def visit(name, path):
+        assert name not in path, f"cycle of imports: {' -> '.join([*path, name])}"
+        if name not in done:
+            for other in graph[name]:
+                visit(other, [*path, name])
+            done.add(name)
+
+    for name in graph:
+        visit(name, [])
+    assert len(done) == len(MODULES) > 20
+
+
+SIM_MAY = re.compile(r"(math|enum|numpy|gigaflow_env\.(jit|config|layout|state|roads\.tables|sim))\b.*")
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("sim.")])
+def test_rules_and_stages_know_nothing_but_numbers(name):
+    for other in imports(MODULES[name], lazy=True):
+        assert SIM_MAY.fullmatch(other), f"{name} imports {other}"
+
+
+def test_the_simulator_does_not_know_torch():
+    for name, path in MODULES.items():
+        for other in imports(path, lazy=True):
+            assert other.split(".")[0] not in ("torch", "gigaflow_train") or name.startswith("adapters."), f"{name}: {other}"
+
+
+def test_only_the_jit_module_knows_numba():
+    users = {name for name, path in MODULES.items() if any(o.split(".")[0] == "numba" for o in imports(path, lazy=True))}
+    assert "jit" in users and not any(name.split(".")[0] in ("sim", "roads", "backend", "env") for name in users)
+
+
+def test_import_is_cheap():
+    heavy = ("torch", "matplotlib", "pygame", "imageio", "numba.cuda", "stable_baselines3", "gigaflow_train")
+    code = f"import gigaflow_env, sys; print([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+# float32
+
+DOUBLE = re.compile(
+    r"= (?:call )?(?:fast )?(?:fadd|fsub|fmul|fdiv|frem|fneg|fcmp \w+|fpext|sitofp|uitofp|call)\b[^\n]*\bdouble\b[^\n]*"
+)
+
+
+def doubles(function):
+    """Lines of a kernel's LLVM code that compute with float64; unpacking its arguments doesn't count."""
+    code = "\n".join(function.inspect_llvm().values())
+    assert "fmul float" in code or "x float>" in code
+    return [line for line in DOUBLE.findall(code) if "@PyFloat_AsDouble" not in line]
+
+
+@pytest.mark.skipif(jit.SIMULATED, reason="nothing is compiled under the CUDA simulator")
+def test_kernels_compute_in_float32(monkeypatch):
+    fresh = {name: jit.kernel(plain(getattr(cpu, name)), cache=False) for name in ("drive", "renew", "show")}
+    for name, function in fresh.items():
+        monkeypatch.setattr(cpu, name, function)
+    sim = Simulator(crossing(lights=True), 2, laptop().replace(agents_per_world=2), threads=1)
+    sim.reset(np.array([1, 2], np.uint32))
+    sim.step(np.array([7, 7]))
+    for name, function in fresh.items():
+        assert len(function.signatures) == 1, f"{name} is compiled {len(function.signatures)} times"
+        assert doubles(function) == [], name
+
+
+@pytest.mark.skipif(jit.SIMULATED, reason="nothing is compiled under the CUDA simulator")
+@pytest.mark.parametrize("leak", ["x[i] * 0.1", "x[i] + i", "x[i] * x[i] * i"])
+def test_a_leak_would_be_found(leak):
+    space: dict = {}
+    exec(f"def leaky(x):\n    for i in range(len(x)):\n        x[i] = x[i] * x[i] + x[i]\n        x[i] = {leak}", space)
+    leaky = jit.kernel(space["leaky"], cache=False)
+    leaky(np.ones(8, np.float32))
+    assert doubles(leaky)

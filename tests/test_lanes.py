@@ -1,0 +1,333 @@
+"""Look-up of lanes against shapely, tracking against look-up, levels of a bridge, and the way against Dijkstra."""
+
+import heapq
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+from conftest import aim_at, bridge, clear, crossing, lane_number, motorway, place, ring, run, section_at, simulator
+
+from gigaflow_env.config import laptop
+from gigaflow_env.jit import kernel
+from gigaflow_env.roads import load, shipped
+from gigaflow_env.roads.compile import compile
+from gigaflow_env.roads.tables import LANE_CHANGE_COST, UNREACHABLE
+from gigaflow_env.sim.geometry import LEVEL_GAP
+from gigaflow_env.sim.lanes import search, way
+from gigaflow_env.state import LIVE
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "maps" / "carla"
+NOWHERE = np.int32(-7)
+
+
+@kernel
+def _search(network, grid, fallback, x, y, z, cos, sin, goal, out):
+    for i in range(len(out)):
+        out[i] = search(network, grid, network.maps[0], fallback, x[i], y[i], z[i], cos[i], sin[i], goal)
+
+
+@kernel
+def _way(network, lane, s, goal_lane, goal_s, out):
+    row = network.maps[0]
+    for i in range(len(out)):
+        out[i] = way(network, row.route_at, row.lanes, lane[i], s[i], goal_lane[i], goal_s[i])
+
+
+def ways(roads, lane, s, goal_lane, goal_s):
+    lane, s, goal_lane, goal_s = np.broadcast_arrays(lane, s, goal_lane, goal_s)
+    out = np.zeros(lane.size, np.float32)
+    places = [np.ascontiguousarray(lane, np.int32), np.ascontiguousarray(s, np.float32)]
+    places += [np.ascontiguousarray(goal_lane, np.int32), np.ascontiguousarray(goal_s, np.float32)]
+    _way(roads.network, *places, out)
+    return out
+
+
+def quads(roads):
+    """First sections of all quads, and their polygons."""
+    sections = roads.network.sections
+    first = np.flatnonzero(sections["lane"][1:] == sections["lane"][:-1])
+    middle = np.column_stack([sections["x"], sections["y"]]).astype(float)
+    across = np.column_stack([-sections["sin"], sections["cos"]]) * sections["half_width"][:, None]
+    left, right = middle + across, middle - across
+    return first, shapely.polygons(np.stack([left[first], left[first + 1], right[first + 1], right[first]], axis=1))
+
+
+def towns():
+    yield "loop", lambda: load(shipped()["loop"])
+    yield "downtown", lambda: load(shipped()["downtown"])
+    for name in ("Town02", "Town04"):
+        yield name, lambda name=name: load(SHARED / f"{name}.xodr")
+
+
+@pytest.fixture(params=list(towns()), ids=lambda town: town[0], scope="module")
+def roads(request):
+    name, town = request.param
+    if name.startswith("Town") and not (SHARED / f"{name}.xodr").exists():
+        pytest.skip(f"{name}.xodr is not in the shared maps")
+    return compile(town())
+
+
+# Look-up
+
+
+def test_look_up_finds_a_quad_around_the_point(roads):
+    """Random points within 3 m of random lanes, in random directions: the best of the quads that hold the point."""
+    rng = np.random.default_rng(0)
+    n = 10_000
+    sections = roads.network.sections
+    first, polygons = quads(roads)
+    start = sections[rng.choice(first, n)]
+    x = (start["x"] + rng.uniform(-3, 3, n)).astype(np.float32)
+    y = (start["y"] + rng.uniform(-3, 3, n)).astype(np.float32)
+    z = start["z"].copy()
+    heading = rng.uniform(-math.pi, math.pi, n)
+    cos, sin = np.cos(heading).astype(np.float32), np.sin(heading).astype(np.float32)
+    goal = np.int32(first[len(first) // 2])
+    found = np.zeros(n, np.int32)
+    _search(roads.network, roads.grid, NOWHERE, x, y, z, cos, sin, goal, found)
+
+    points = shapely.points(x.astype(float), y.astype(float))
+    point, quad = shapely.STRtree(polygons).query(points, predicate="intersects")
+    level = abs(sections["z"][first[quad]] - z[point]) <= LEVEL_GAP - 0.01
+    point, quad = point[level], first[quad[level]]
+    inside = np.zeros(n, bool)
+    inside[point] = True
+    assert 0.3 < inside.mean() < 1.0
+    assert (found[inside] != NOWHERE).all()
+    rank = np.searchsorted(first, found[inside])
+    assert shapely.distance(polygons[rank], points[inside]).max() < 0.01
+    assert (abs(sections["z"][found[inside]] - z[inside]) <= LEVEL_GAP).all()
+
+    # What the quads that hold a point cost, by the formula: direction, offset, way to the goal.
+    def cost(point, quad):
+        a, b = sections[quad], sections[quad + 1]
+        lane = roads.network.lanes[a["lane"]]
+        past = (x[point] - a["x"]) * a["cos"] + (y[point] - a["y"]) * a["sin"]
+        before = (b["x"] - x[point]) * b["cos"] + (b["y"] - y[point]) * b["sin"]
+        share = np.clip(past / (past + before), 0, 1)
+        at = {name: a[name] + share * (b[name] - a[name]) for name in ("x", "y", "cos", "sin", "half_width")}
+        norm = np.hypot(at["cos"], at["sin"])
+        along = (cos[point] * at["cos"] + sin[point] * at["sin"]) / norm
+        offset = ((y[point] - at["y"]) * at["cos"] - (x[point] - at["x"]) * at["sin"]) / norm
+        goal_lane = sections["lane"][goal]
+        goal_s = (goal - roads.network.lanes["first"][goal_lane] + 0.5) * roads.network.lanes["step"][goal_lane]
+        s = (quad - lane["first"] + share) * lane["step"]
+        return (
+            1
+            - along
+            + 0.1 * abs(offset) / at["half_width"]
+            + 1e-3 * np.minimum(ways(roads, a["lane"], s, goal_lane, goal_s), 1000.0)
+        )
+
+    least = np.full(n, np.inf)
+    np.minimum.at(least, point, cost(point, quad))
+    chosen = cost(np.flatnonzero(inside), found[inside])
+    assert (chosen - least[inside]).max() < 2e-3
+
+
+def test_far_from_all_roads():
+    """In the middle of the ring the old quad stays; outside of the grid its outermost cell counts."""
+    roads = compile(ring())
+    x = np.array([0.0, 50.0, -3e4, 1e8], np.float32)
+    found = np.zeros(4, np.int32)
+    one, zero = np.ones(4, np.float32), np.zeros(4, np.float32)
+    _search(roads.network, roads.grid, NOWHERE, x, zero, zero, one, zero, np.int32(0), found)
+    assert found[:2].tolist() == [NOWHERE] * 2
+    first, _ = quads(roads)
+    sections = roads.network.sections[found[2:]]
+    assert np.isin(found[2:], first).all() and sections["x"].tolist() == pytest.approx([-110, 110], abs=1)
+
+
+@pytest.mark.parametrize(("goal", "lane"), [("east out", "west-east"), ("south out", "west-south")])
+def test_where_lanes_part_the_route_decides(goal, lane):
+    source = crossing()
+    sim = simulator(source, 1)
+    clear(sim)
+    place(sim, 0, -11.9, -1.75)
+    aim_at(sim, 0, (goal, 30))
+    sim.state.place.section[0, 0] = section_at(sim, "west in", 59)
+    run("locate", sim)
+    found = sim.roads.network.sections["lane"][sim.state.place.section[0, 0]]
+    assert found == lane_number(source, lane)
+
+
+# Tracking
+
+
+@pytest.mark.parametrize("name", ["loop", "downtown"])
+def test_driven_agents_are_where_their_place_says(name):
+    """Random driving, off the road, too: Frenet coordinates hold, and inside of lanes the agent is inside of its quad."""
+    town = load(shipped()[name])
+    sim = simulator(town, 32, laptop().replace(on_crash="continue", agents_per_world=32))
+    first, polygons = quads(sim.roads)
+    tree = shapely.STRtree(polygons)
+    sections = sim.roads.network.sections
+    rng = np.random.default_rng(1)
+    inside = outside = 0
+    for _ in range(80):
+        sim.step(rng.choice([4, 6, 7, 8, 10], 32, p=[0.15, 0.1, 0.4, 0.1, 0.25]))
+        pose, place_ = sim.state.pose, sim.state.place
+        live = sim.state.rows.status[0] == LIVE
+        x, y = pose.x[0, live].astype(float), pose.y[0, live].astype(float)
+        section, share, offset = place_.section[0, live], place_.fraction[0, live], place_.offset[0, live]
+        a, b = sections[section], sections[section + 1]
+        assert (a["lane"] == b["lane"]).all()
+        points = shapely.points(x, y)
+        held = np.zeros(len(x), bool)
+        held[tree.query(points, predicate="intersects")[0]] = True
+        own = polygons[np.searchsorted(first, section)]
+        assert shapely.distance(own, points)[held].max(initial=0) < 0.02
+        inside, outside = inside + held.sum(), outside + (~held).sum()
+        # x, y is the place on the centre line and the offset to its left.
+        cos, sin = (a[n] + share * (b[n] - a[n]) for n in ("cos", "sin"))
+        norm = np.hypot(cos, sin)
+        centre_x, centre_y = (a[n] + share * (b[n] - a[n]) for n in ("x", "y"))
+        miss = np.hypot(centre_x - offset * sin / norm - x, centre_y + offset * cos / norm - y)
+        assert miss[held].max(initial=0) < 0.02
+        angle = pose.heading[0, live] - np.arctan2(sin, cos)
+        assert np.abs(place_.cos[0, live] - np.cos(angle)).max() < 1e-5
+        assert np.abs(place_.sin[0, live] - np.sin(angle)).max() < 1e-5
+    assert inside > 400 and outside > 100
+
+
+def test_driving_down_a_lane_looks_up_nothing_else():
+    """On the ring the lane never changes but at its end, and s grows by what was driven."""
+    sim = simulator(ring(), 1, laptop().replace(agents_per_world=1))
+    clear(sim)
+    place(sim, 0, 1, -9.6, speed=5)
+    aim_at(sim, 0, ("west", 100))
+    for x in np.arange(1, 199, 3.3):
+        sim.state.pose.x[0, 0] = x - sim.roads.origins[0, 0]
+        run("locate", sim)
+        place_ = sim.state.place
+        assert place_.section[0, 0] + place_.fraction[0, 0] == pytest.approx(x, abs=1e-3)
+        assert place_.offset[0, 0] == pytest.approx(0.4, abs=1e-5)
+
+
+def test_a_bridge_keeps_its_level():
+    """One agent drives under the deck, one over it: each keeps its lane and its height."""
+    source = bridge()
+    sim = simulator(source, 2)
+    clear(sim)
+    sections = sim.roads.network.sections
+    place(sim, 0, -60, 0, 0)
+    place(sim, 1, 0, -148, math.pi / 2)
+    aim_at(sim, 0, ("ground", 190))
+    aim_at(sim, 1, ("down", 110))
+    sim.state.place.section[0] = [section_at(sim, "ground", 40), section_at(sim, "up", 2)]
+    for step in range(70):
+        sim.state.pose.x[0, 0] = -60 + 1.7 * step - sim.roads.origins[0, 0]
+        sim.state.pose.y[0, 1] = -148 + 4.2 * step - sim.roads.origins[0, 1]
+        run("locate", sim)
+        y = -148 + 4.2 * step
+        height = np.interp(y, [-150, -30, 30, 150], [0, 8, 8, 0])
+        assert sim.state.pose.z[0] + sim.roads.origins[0, 2] == pytest.approx([0, height], abs=0.01)
+        lanes = sections["lane"][sim.state.place.section[0]]
+        assert lanes[0] == lane_number(source, "ground")
+        assert lanes[1] == lane_number(source, "up" if y < -30 else "deck" if y < 30 else "down")
+
+
+@pytest.mark.parametrize(("z", "lane"), [(0.0, "ground"), (8.0, "deck")])
+def test_who_stands_across_a_bridge_stays_on_the_level(z, lane):
+    source = bridge()
+    sim = simulator(source, 1)
+    clear(sim)
+    place(sim, 0, 0.5, 0.5, math.pi / 4, z=z)
+    aim_at(sim, 0, ("down", 110))
+    for heading in np.linspace(-3, 3, 13):
+        sim.state.pose.cos[:], sim.state.pose.sin[:] = math.cos(heading), math.sin(heading)
+        run("locate", sim)
+        assert sim.roads.network.sections["lane"][sim.state.place.section[0, 0]] == lane_number(source, lane)
+
+
+# The way
+
+
+def shortest(network, start):
+    """Way from a section to all sections, over the graph of all sections: Dijkstra."""
+    lanes, sections = network.lanes, network.sections
+    best, heap = np.full(len(sections), np.inf), [(0.0, start)]
+    while heap:
+        here, k = heapq.heappop(heap)
+        if best[k] <= here:
+            continue
+        best[k] = here
+        row = lanes[sections["lane"][k]]
+        if k < row["first"] + row["quads"]:
+            heapq.heappush(heap, (here + float(row["step"]), k + 1))
+        else:
+            others = network.successors[row["successors_at"] : row["successors_at"] + row["successors"]]
+            for other in others:
+                heapq.heappush(heap, (here, int(lanes["first"][other])))
+    return best
+
+
+@pytest.mark.parametrize("town", [ring, crossing, lambda: load(shipped()["loop"])], ids=["ring", "crossing", "loop"])
+def test_way_equals_dijkstra(town):
+    roads = compile(town())
+    network = roads.network
+    assert (network.lanes["left"] < 0).all(), "this graph has no lane changes"
+    every = np.arange(len(network.sections))
+    lane = network.sections["lane"]
+    s = (every - network.lanes["first"][lane]) * network.lanes["step"][lane]
+    reached = 0
+    for start in np.random.default_rng(2).choice(every, 12):
+        expected = shortest(network, int(start))
+        found = ways(roads, lane[start], s[start], lane, s)
+        there = np.isfinite(expected) & (every != start)  # at the goal itself rounding decides if it's still ahead
+        reached += (there & (expected > 50)).sum()
+        assert found[there] == pytest.approx(expected[there], abs=0.02)
+        assert (found[np.isinf(expected)] > UNREACHABLE / 2).all()
+    assert reached > 100
+
+
+def test_way_with_lane_changes_on_paper():
+    source = motorway()
+    roads = compile(source)
+    number = {name: lane_number(source, name) for name in source.lanes}
+    inner, outer = number["inner 0"], number["outer 0"]
+    assert ways(roads, inner, 20, inner, 120)[0] == pytest.approx(100)
+    assert ways(roads, inner, 20, outer, 120)[0] == pytest.approx(100 + LANE_CHANGE_COST)
+    # Behind: once around on the inner lane, which is shorter, with a change there where the outer one is asked for.
+    around = 2 * 150 + 2 * math.pi * 20
+    assert ways(roads, inner, 120, inner, 20)[0] == pytest.approx(around - 100, abs=0.1)
+    assert ways(roads, inner, 120, outer, 20)[0] == pytest.approx(around - 100 + LANE_CHANGE_COST, abs=0.1)
+    # In the bend, places side by side have the same share of their lanes' lengths.
+    bend = math.pi * 20, math.pi * 23.5
+    found = ways(roads, number["inner 1"], bend[0] / 2, number["outer 1"], bend[1] * 0.75)
+    assert found[0] == pytest.approx(bend[1] / 4 + LANE_CHANGE_COST, abs=0.1)
+
+
+def test_the_way_shrinks_as_one_drives(roads):
+    """Every metre driven is a metre less, and at the end of a lane the way goes on without a jump in the best of the next
+    ones; or it has become as short, at the start of the lane, by a change to the lane at the side."""
+    lanes = roads.network.lanes
+    every = np.arange(len(lanes))
+    for goal in np.random.default_rng(3).choice(every, min(len(every), 12), replace=False):
+        goal_s = float(lanes["length"][goal]) / 2
+        begins, ends = (ways(roads, every, s, goal, goal_s).astype(float) for s in (0.0, lanes["length"]))
+        reached = begins < UNREACHABLE / 2
+        other = lanes["bundle"] != lanes["bundle"][goal]
+        assert (begins - ends)[reached & other] == pytest.approx(lanes["length"][reached & other], abs=1e-3)
+        assert ways(roads, goal, [0.0, goal_s / 2], goal, goal_s) == pytest.approx([goal_s, goal_s / 2])
+        for lane in every[reached & other]:
+            row = lanes[lane]
+            follow = roads.network.successors[row["successors_at"] : row["successors_at"] + row["successors"]]
+            beside = [other for other in (row["left"], row["right"]) if other >= 0]
+            choices = [*(row["length"] + begins[follow]), *(LANE_CHANGE_COST + begins[beside])]
+            assert begins[lane] == pytest.approx(min(choices), abs=0.02)
+        assert reached.sum() > 2
+
+
+def test_ring_way_is_periodic():
+    """All the way around: from behind the goal it's the whole ring, less what was driven."""
+    roads = compile(ring())
+    around = float(roads.network.lanes["length"].sum())
+    s = np.linspace(0, 199, 50)
+    found = ways(roads, 0, s, 0, 100.0)
+    assert found == pytest.approx(np.where(s <= 100, 100 - s, around + 100 - s), abs=0.02)
+    assert around == pytest.approx(400 + 20 * math.pi, abs=0.1)
+    assert list(itertools.pairwise(found[s > 100])) == [(a, b) for a, b in itertools.pairwise(found[s > 100]) if a > b]

@@ -1,0 +1,153 @@
+"""Every stage writes what its docstring says and nothing else, only its own row, and in any order of agents."""
+
+import copy
+import inspect
+import re
+
+import numpy as np
+import pytest
+from conftest import STAGES, crossing, plain, run, simulator
+
+from gigaflow_env.config import laptop
+from gigaflow_env.roads import load, shipped
+from gigaflow_env.state import ENDED, GROUPS, LIVE, WAITING
+
+AGENTS = 12
+STARTING = ("propose", "settle", "enter", "condition")
+
+
+@pytest.fixture(scope="module")
+def driven():
+    """Two worlds on two maps after random driving, with rows of every status."""
+    config = laptop().replace(agents_per_world=AGENTS, on_route_done="new_route", lights_off=0.0)
+    sim = simulator([load(shipped()["loop"]), crossing(lights=True)], 2 * AGENTS, config)
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        sim.step(rng.choice([1, 4, 6, 7, 8, 10], 2 * AGENTS))
+    return sim
+
+
+def ready(driven, name):
+    """A copy of the simulator before the stage, where everything that it has to write is still to be written."""
+    sim = copy.copy(driven)
+    sim.state, sim.observations, sim.actions = copy.deepcopy((driven.state, driven.observations, driven.actions))
+    state = sim.state
+    state.rows.status[:, 2], state.rows.status[:, 5] = ENDED, WAITING
+    for event in state.events:
+        event[:] = True
+    state.lights.colour[:] = -1
+    state.near.agent[:], state.near.key[:], state.near.scratch[:] = -1, 7, 7
+    state.outcome.reward[:] = np.nan
+    state.clock.tick[:] += 1
+    sim.observations[:] = np.nan
+    sim.actions[:] = np.arange(AGENTS)
+    if name in STARTING:
+        state.rows.status[:, ::2] = WAITING
+        state.proposal.section[:] = 0
+        for array in (state.proposal.x, state.proposal.length, state.wishes.coefficients):
+            array[:] = np.nan
+        state.proposal.free[:] = True
+    if name == "locate":
+        state.pose.z[:] += 0.1
+        for array in (state.place.fraction, state.place.offset, state.place.way):
+            array[:] = np.nan
+    if name in ("settle", "enter"):
+        for w in range(2):
+            run("propose", sim, w=w)
+    if name == "enter":
+        for w in range(2):
+            run("settle", sim, w=w)
+        assert state.proposal.free.any() and not state.proposal.free.all()
+    if name == "arrive":
+        # One of the agents has reached its final goal.
+        a = int(np.flatnonzero(state.rows.status[0] == LIVE)[0])
+        state.goals.next[0, a] = state.goals.count[0, a] - 1
+        last = (0, a, state.goals.next[0, a])
+        state.goals.x[last], state.goals.y[last] = state.pose.x[0, a], state.pose.y[0, a]
+        state.motion.speed[0, a] = 0
+    return sim
+
+
+def arrays(sim):
+    """Everything that a stage could write, by name."""
+    named = {f"{group}.{name}": array for group, g in sim.state._asdict().items() for name, array in g._asdict().items()}
+    return {**named, "obs": sim.observations, "actions": sim.actions}
+
+
+def changes(before, after):
+    """Where the arrays differ, by name, for those that do. NaN equals NaN."""
+    old, new = arrays(before), arrays(after)
+    different = {name: (old[name] != new[name]) & ~((old[name] != old[name]) & (new[name] != new[name])) for name in old}
+    return {name: where for name, where in different.items() if where.any()}
+
+
+def declared(stage):
+    """What a docstring says after `Writes:`, one set of arrays for each entry.
+
+    An entry is a group, an array (`group.name`, or `name` after another one of its group), or `except` one that is left out.
+    """
+    text = re.search(r"Writes: ([^\n]+)", plain(stage).__doc__)[1].rstrip(". ")
+    kinds = {name: group._fields for name, group in GROUPS._asdict().items()} | {"obs": ()}
+    entries, group = [], ""
+    for word in text.split(", "):
+        if word.startswith("except "):
+            entries[-1].remove(f"{group}.{word.removeprefix('except ')}")
+        elif word in kinds:
+            group = word
+            entries.append({f"{word}.{name}" for name in kinds[word]} or {word})
+        else:
+            group, name = word.split(".") if "." in word else (group, word)
+            assert name in kinds[group], f"{plain(stage).__name__}: {word!r} is no array of {group!r}"
+            entries.append({f"{group}.{name}"})
+    return entries
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_writes_is_true(driven, name):
+    """Nothing but what is declared is written; and each entry of the declaration is."""
+    found = set()
+    for w in range(2):
+        before = ready(driven, name)
+        after = copy.copy(before)
+        after.state, after.observations = copy.deepcopy((before.state, before.observations))
+        run(name, after, w=w)
+        found |= set(changes(before, after))
+    entries = declared(STAGES[name][0])
+    assert found <= set().union(*entries), "the stage writes more than it declares"
+    if name in ("schedule", "switch"):
+        assert found, "there are lights on one of the maps"
+    for entry in entries:
+        assert entry & found, f"the stage does not write {sorted(entry)}"
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_only_its_own_row_is_written(driven, name):
+    before, w = ready(driven, name), 1
+    every = range(3 if name in ("schedule", "switch") else AGENTS)
+    for a in every:
+        after = copy.copy(before)
+        after.state, after.observations = copy.deepcopy((before.state, before.observations))
+        run(name, after, [a], w=w)
+        for key, where in changes(before, after).items():
+            assert np.argwhere(where.reshape(*where.shape[:2], -1).any(axis=2)).tolist() == [[w, a]], key
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_the_order_of_agents_does_not_matter(driven, name):
+    forwards, backwards, mixed = (ready(driven, name) for _ in range(3))
+    order = np.arange(3 if name in ("schedule", "switch") else AGENTS)
+    run(name, forwards, order, w=1)
+    run(name, backwards, order[::-1], w=1)
+    run(name, mixed, np.random.default_rng(1).permutation(order), w=1)
+    assert not changes(forwards, backwards) and not changes(forwards, mixed)
+
+
+def test_every_stage_is_tested():
+    """What the CPU backend calls for an agent or a light is in the table of stages."""
+    from gigaflow_env.backend import cpu
+
+    called = set()
+    for loop in (cpu.drive, cpu.renew, cpu.show):
+        called |= set(re.findall(r"\b(\w+)\(\s*w, [ak],", inspect.getsource(plain(loop))))
+    assert called and called <= set(STAGES)
+    assert set(STAGES) - called == {"plan", "condition"}  # which `arrive` and `enter` call
