@@ -1,6 +1,7 @@
 """Drives a trained policy and the baselines and writes benchmarks/results/learning.jsonl, one JSON line a policy and map.
 
-    python benchmarks/learning.py RUN MAP [MAP ...]     # RUN: a directory of gigaflow-train run; baselines drive on the first map
+    # RUN: a directory of gigaflow-train run; baselines drive on the first map
+    python benchmarks/learning.py RUN MAP [MAP ...]
 
 Lines about other runs or maps stay; a line about the same is replaced.
 """

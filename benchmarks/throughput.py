@@ -1,8 +1,10 @@
-"""Measures the scenes of the README's throughput table and writes benchmarks/results/throughput.jsonl, one JSON line a scene.
+"""Measures the scenes of the README's throughput table and writes benchmarks/results/throughput.jsonl, one JSON line a
+scene.
 
     python benchmarks/throughput.py [MAP ...]
 
-Every MAP (for example a CARLA town) is measured too, with the full observation and 64 agents a world. Each scene runs in a process of its own.
+Every MAP (for example a CARLA town) is measured too, with the full observation and 64 agents a world. Each scene runs
+in a process of its own.
 """
 
 import json

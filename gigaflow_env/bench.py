@@ -1,7 +1,9 @@
 """Throughput of this machine: `gigaflow-env bench`. One flat dict, ready for a JSON line in benchmarks/results.
 
-What is measured, and how it may be compared: an agent-step is one agent advanced by one step, with reward and observation, random
-actions, arrays not copied. Machines differ: the rate of Gymnasium's own CartPole vector env, taken in the same run, calibrates.
+What is measured, and how it may be compared: an agent-step is one agent advanced by one step, with reward and
+observation, random
+actions, arrays not copied. Machines differ: the rate of Gymnasium's own CartPole vector env, taken in the same run,
+calibrates.
 """
 
 import datetime
@@ -57,9 +59,7 @@ def run(
     steps: int = 200,
 ) -> dict[str, Any]:
     """Measure, about a minute. Rates are per second, `stages_ns` nanoseconds per agent-step on one thread."""
-    env = GigaflowVectorEnv(
-        num_envs, map=map, preset=preset, agents_per_world=agents_per_world, threads=threads, copy=False
-    )
+    env = GigaflowVectorEnv(num_envs, map=map, preset=preset, agents_per_world=agents_per_world, threads=threads, copy=False)
     all_threads = steps_per_s(env, steps)
     if env.simulator.threads == 1:
         one_thread = all_threads
@@ -143,8 +143,9 @@ def first_steps(map: str, preset: str) -> tuple[tuple[float, float], tuple[float
 
 
 def stage_times(simulator: Simulator) -> dict[str, float]:
-    """Time of each stage alone [ns per agent], from the simulator's present state: the fastest of some passes, one thread."""
-    clock, rows, pose, motion, body, place, goal, wishes, events, outcome, lights, proposal, near = simulator.state
+    """Time of each stage alone [ns per agent], from the simulator's present state: the fastest of some passes, one
+    thread."""
+    clock, rows, pose, motion, body, place, goal, wishes, events, outcome, lights, proposal, near, ways = simulator.state
     network, grid, nearby = simulator.roads.network, simulator.roads.grid, simulator.roads.nearby
     p, starts, obs = simulator._params, simulator.layout.starts, simulator.observations
     plain = {
@@ -166,7 +167,7 @@ def stage_times(simulator: Simulator) -> dict[str, float]:
     for name, (stage, start, *args) in blocks.items():
         times[name] = _fastest(_each_row(stage), simulator, obs, start, *args)
     listed = {
-        "look_lanes": (observe.look_lanes, starts.lanes, clock, pose, place, goal, network, nearby, p),
+        "look_lanes": (observe.look_lanes, starts.lanes, pose, ways, nearby, p),
         "look_boundaries": (observe.look_boundaries, starts.boundaries, pose, nearby, p),
         "look_stops": (observe.look_stops, starts.stops, pose, lights, network, nearby, p),
     }

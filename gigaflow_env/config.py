@@ -23,17 +23,23 @@ class Config:
     # Time and population
     dt: float = value(0.3, "s", "time step (A)")
     max_steps: int = value(1200, "steps", "an agent's episode is truncated after this many (A)")
-    world_steps: int = value(1200, "steps", "a world ends after this many: its agents are truncated, its lights drawn anew (A)")
+    world_steps: int = value(
+        1200, "steps", "a world ends after this many: its agents are truncated, its lights drawn anew (A)"
+    )
     world_stagger: float = value(1.0, "share", "first ends of the worlds are spread over this share of world_steps (D)")
     agents_per_world: int = value(64, "agents", "rows of one world (D: the paper draws 1-150)")
-    on_crash: str = value("respawn", "", "collision or off-road: `respawn` ends the episode, `continue` only costs reward (C)")
+    on_crash: str = value(
+        "respawn", "", "collision or off-road: `respawn` ends the episode, `continue` only costs reward (C)"
+    )
     on_route_done: str = value("new_route", "", "final goal reached: `new_route` goes on, `respawn` ends the episode (D)")
 
     # Observation: how many elements of each set, and how far they are seen
     lane_count: int = value(80, "", "nearest lane samples (A)")
     lane_spacing: float = value(40.0, "m", "distance of lane samples (A)")
     boundary_count: int = value(80, "", "nearest boundary points (A)")
-    stop_count: int = value(5, "", "nearest stop lines (C)")
+    stop_count: int = value(
+        5, "", "nearest stop lines; agents are judged by the same, so 0 means that nobody minds red lights (C)"
+    )
     agent_count: int = value(20, "", "nearest agents (A)")
     view_range: float = value(200.0, "m", "positions are divided by it, agents beyond it are not seen (A)")
     route_range: float = value(400.0, "m", "route distances are divided by it and clipped (D)")
@@ -99,7 +105,11 @@ class Config:
     center_gate: float = value(0.5, "", "lane centre counts where cos(angle to the lane) is above this (A)")
 
     def __post_init__(self) -> None:
-        choices = {"on_crash": ("respawn", "continue"), "on_route_done": ("new_route", "respawn"), "first_goal": ("map", "near")}
+        choices = {
+            "on_crash": ("respawn", "continue"),
+            "on_route_done": ("new_route", "respawn"),
+            "first_goal": ("map", "near"),
+        }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(map(repr, allowed))}")
@@ -119,7 +129,14 @@ class Config:
         for name in ("dt", "lane_spacing", "view_range", "route_range"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)}: must be above 0")
-        for name in ("max_steps", "world_steps", "agents_per_world", "lane_count", "boundary_count", "spawn_attempts"):
+        for name in (
+            "max_steps",
+            "world_steps",
+            "agents_per_world",
+            "lane_count",
+            "boundary_count",
+            "spawn_attempts",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
         if self.agents_per_world > 256:

@@ -20,7 +20,16 @@ u32 = np.uint32
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") == "1"
 
 _PACKAGE = Path(__file__).parent
-_KERNEL_SOURCES = ("config.py", "declare.py", "jit.py", "layout.py", "state.py", "roads/tables.py", "sim/*.py", "backend/*.py")
+_KERNEL_SOURCES = (
+    "config.py",
+    "declare.py",
+    "jit.py",
+    "layout.py",
+    "state.py",
+    "roads/tables.py",
+    "sim/*.py",
+    "backend/*.py",
+)
 
 
 def source_hash() -> str:
@@ -39,7 +48,8 @@ def source_hash() -> str:
 SOURCE_HASH = source_hash()
 
 
-# Numba counts references of an array at every access through a tuple, with atomic instructions in the innermost loops. Kernels
+# Numba counts references of an array at every access through a tuple, with atomic instructions in the innermost loops.
+# Kernels
 # allocate nothing, so that is waste: switching it off (`_nrt=False`) made `locate` 18 times and `move` 3 times faster.
 _OPTIONS = {"error_model": "numpy", "_nrt": False}
 

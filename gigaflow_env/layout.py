@@ -1,4 +1,5 @@
-"""Actions, the blocks of an observation, and where each lies: the one declaration for spaces, kernels, policies and tables."""
+"""Actions, the blocks of an observation, and where each lies: the one declaration for spaces, kernels, policies and
+tables."""
 
 from typing import Any, NamedTuple
 
@@ -150,16 +151,15 @@ class Layout:
     """
 
     def __init__(self, config: Config) -> None:
-        self.counts = Blocks(
-            1, 1, GOALS, config.lane_count, config.boundary_count, config.stop_count, config.agent_count
-        )
+        self.counts = Blocks(1, 1, GOALS, config.lane_count, config.boundary_count, config.stop_count, config.agent_count)
         widths = [count * len(fields(group)) for count, group in zip(self.counts, FEATURES, strict=True)]
         ends = np.cumsum(widths)
         self.starts = Starts(*(np.int32(end - width) for end, width in zip(ends, widths, strict=True)))
         self.size = int(ends[-1])
 
     def split(self, obs: Any) -> Blocks:
-        """Views of an observation, numpy or torch, shape (..., size): ego and conditioning (..., features), sets (..., count, features)."""
+        """Views of an observation, numpy or torch, shape (..., size): ego and conditioning (..., features), sets (...,
+        count, features)."""
         if obs.shape[-1] != self.size:
             raise ValueError(f"the observation has {obs.shape[-1]} columns, this layout {self.size}")
         views = []

@@ -1,6 +1,7 @@
 """The README's tables, made from the declarations and from the committed results: `python -m gigaflow_env.readme`.
 
-A part of the README between `<!-- begin NAME -->` and `<!-- end NAME -->` belongs to the function of that name; a test compares.
+A part of the README between `<!-- begin NAME -->` and `<!-- end NAME -->` belongs to the function of that name; a test
+compares.
 """
 
 import dataclasses
@@ -53,7 +54,13 @@ def _config_rows(names: list[str]) -> list[list[str]]:
     declared = {field.name: field.metadata for field in dataclasses.fields(Config)}
     big, small = paper(), laptop()
     return [
-        [f"`{name}`", _shown(getattr(big, name)), _shown(getattr(small, name)), declared[name]["unit"], declared[name]["meaning"]]
+        [
+            f"`{name}`",
+            _shown(getattr(big, name)),
+            _shown(getattr(small, name)),
+            declared[name]["unit"],
+            declared[name]["meaning"],
+        ]
         for name in names
     ]
 

@@ -77,7 +77,7 @@ class Simulator:
                 raise ValueError(f"agents_per_world={self.agents} do not fit map {name!r}: it has room for {room}")
 
         lights = int(self.roads.network.maps["lights"].max())
-        self.state = make(self.worlds, self.agents, len(CONDITIONING), lights, config.agent_count)
+        self.state = make(self.worlds, self.agents, len(CONDITIONING), lights, config.agent_count, config.lane_count)
         self.state.clock.map[:] = np.arange(self.worlds) % len(self.maps)
         self.observations = np.zeros((self.worlds, self.agents, self.layout.size), np.float32)
         kept = self.observations.shape if mode == cpu.SAME_STEP else (0, 0, 0)

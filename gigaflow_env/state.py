@@ -1,4 +1,5 @@
-"""Every array that changes, declared once, grouped by concept. `allocate(State...)` makes them; kernels get the groups they touch."""
+"""Every array that changes, declared once, grouped by concept. `allocate(State...)` makes them; kernels get the groups
+they touch."""
 
 from typing import NamedTuple
 
@@ -154,6 +155,15 @@ class Near(NamedTuple):
     scratch: np.ndarray = array("world agent other", "", "one entry for every agent of the world", u32)
 
 
+class Ways(NamedTuple):
+    """Ways from the lane samples of the agent's Nearby row to its next goal."""
+
+    way: np.ndarray = array("world agent sample", "m", "way from each sample")
+    smallest: np.ndarray = array("world agent", "m", "the smallest of them")
+    row: np.ndarray = array("world agent", "", "the Nearby row they belong to", i32)
+    goal: np.ndarray = array("world agent", "", "the goal's quad they lead to, -1: not yet measured", i32)
+
+
 class State(NamedTuple):
     clock: Clock
     rows: Rows
@@ -168,15 +178,18 @@ class State(NamedTuple):
     lights: Lights
     proposal: Proposal
     near: Near
+    ways: Ways
 
 
-GROUPS = State(Clock, Rows, Pose, Motion, Body, Place, Goals, Wishes, Events, Outcome, Lights, Proposal, Near)  # type: ignore[arg-type]
+GROUPS = State(Clock, Rows, Pose, Motion, Body, Place, Goals, Wishes, Events, Outcome, Lights, Proposal, Near, Ways)  # type: ignore[arg-type]
 
 
-def make(worlds: int, agents: int, coefficients: int, lights: int, seen: int) -> State:
-    """A State of zeros."""
+def make(worlds: int, agents: int, coefficients: int, lights: int, seen: int, samples: int) -> State:
+    """A State in which nothing has happened yet."""
     sizes = {
         "two": 2, "world": worlds, "agent": agents, "coefficient": coefficients, "goal": GOALS,
-        "light": max(lights, 1), "seen": max(seen, 1), "other": agents,
+        "light": max(lights, 1), "seen": max(seen, 1), "other": agents, "sample": samples,
     }  # fmt: skip
-    return State(*(allocate(group, sizes) for group in GROUPS))
+    state = State(*(allocate(group, sizes) for group in GROUPS))
+    state.ways.goal[:] = -1
+    return state

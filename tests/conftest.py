@@ -17,7 +17,7 @@ from gigaflow_env.sim.dynamics import move
 from gigaflow_env.sim.goals import arrive, plan
 from gigaflow_env.sim.lanes import locate
 from gigaflow_env.sim.lights import schedule, switch
-from gigaflow_env.sim.observe import blank, look, watch
+from gigaflow_env.sim.observe import blank, look, survey, watch
 from gigaflow_env.sim.reset import condition, enter, propose, settle
 from gigaflow_env.sim.rewards import score
 from gigaflow_env.simulator import Simulator
@@ -292,9 +292,17 @@ def run_watch(agents, w, rows, pose, near, p):
 
 
 @kernel
-def run_look(agents, w, obs, starts, clock, pose, motion, body, place, goals, wishes, lights, near, network, nearby, p):
+def run_survey(agents, w, clock, place, goals, ways, network, nearby):
     for a in agents:
-        look(w, a, obs, starts, clock, pose, motion, body, place, goals, wishes, lights, near, network, nearby, p)
+        survey(w, a, clock, place, goals, ways, network, nearby)
+
+
+@kernel
+def run_look(
+    agents, w, obs, starts, pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p
+):  # fmt: skip
+    for a in agents:
+        look(w, a, obs, starts, pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p)
 
 
 @kernel
@@ -319,6 +327,7 @@ STAGES: dict[str, tuple[Callable, Callable]] = {
     "condition": (condition, run_condition),
     "enter": (enter, run_enter),
     "watch": (watch, run_watch),
+    "survey": (survey, run_survey),
     "look": (look, run_look),
     "blank": (blank, run_blank),
 }

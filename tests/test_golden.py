@@ -13,24 +13,24 @@ import pytest
 import shapely
 from conftest import crossing, key, motorway
 
-from gigaflow_env.config import laptop, paper
-from gigaflow_env.roads import load, shipped
+from gigaflow_env.bench import SCENES
+from gigaflow_env.config import PRESETS, laptop
 from gigaflow_env.simulator import Simulator
 
 STEPS = 60
 GEOS = "3.14.1"
 GOLDEN = {
-    "loop": "b30f68012fe0d90f",
-    "downtown": "06573b78c75a76f1",
-    "two maps": "eb317f4801168ba7",
+    "loop": "5bcb48849db00690",
+    "downtown": "d42cf04635ab6d2a",
+    "two maps": "3fbbf18c5f446e77",
 }
 
 
 def scene(name, threads):
-    if name == "loop":
-        return Simulator(load(shipped()["loop"]), 80, laptop(), threads=threads)
-    if name == "downtown":
-        return Simulator(load(shipped()["downtown"]), 96, paper().replace(agents_per_world=16), threads=threads)
+    if name in SCENES:
+        measured = SCENES[name]
+        config = PRESETS[measured["preset"]]().replace(agents_per_world=measured["agents_per_world"])
+        return Simulator(measured["map"], 6 * measured["agents_per_world"] - 16, config, threads=threads)
     maps = [motorway(), crossing(lights=True)]
     return Simulator(maps, 48, laptop().replace(agents_per_world=6, world_steps=40), threads=threads)
 

@@ -18,6 +18,7 @@ def seen(sim, a=0, w=0):
     """Blocks of agent a's observation, made anew."""
     sim.observations[:] = np.nan
     run("watch", sim, w=w)
+    run("survey", sim, w=w)
     run("look", sim, [a], w=w)
     assert np.isfinite(sim.observations[w, a]).all()
     return sim.layout.split(sim.observations[w, a])

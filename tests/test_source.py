@@ -178,9 +178,7 @@ def test_the_file_has_a_head_and_one_lane_a_line(tmp_path):
     text = (tmp_path / "ring.lanes.json").read_text(encoding="utf-8")
     lines = text.splitlines()
     assert lines[1:4] == ['"format": "gigaflow-lanes",', '"version": 1,', '"name": "ring",']
-    assert (
-        '"a": {"kind":"driving","line":[[0,0,0,0,350],[5000,0,0,0,350]],"speed":13.9,"successors":["b"]},' in lines
-    )
+    assert '"a": {"kind":"driving","line":[[0,0,0,0,350],[5000,0,0,0,350]],"speed":13.9,"successors":["b"]},' in lines
     assert sum(line.startswith(('"a"', '"b"')) for line in lines) == 2
     assert json.loads(text)["signals"] == {"light": {"group": "J", "kind": "light"}}
 

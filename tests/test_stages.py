@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import STAGES, crossing, plain, run, simulator
 
+from gigaflow_env.backend import cpu
 from gigaflow_env.config import laptop
 from gigaflow_env.roads import load, shipped
 from gigaflow_env.state import ENDED, GROUPS, LIVE, WAITING
@@ -38,6 +39,9 @@ def ready(driven, name):
     state.lights.colour[:] = -1
     state.near.agent[:], state.near.key[:], state.near.scratch[:] = -1, 7, 7
     state.outcome.reward[:] = np.nan
+    for a in range(AGENTS):
+        state.ways.way[:, a], state.ways.smallest[:, a] = 100.0 + a, 50.0
+    state.ways.row[:], state.ways.goal[:] = -1, -1
     state.clock.tick[:] += 1
     sim.observations[:] = np.nan
     sim.actions[:] = np.arange(AGENTS)
@@ -144,8 +148,6 @@ def test_the_order_of_agents_does_not_matter(driven, name):
 
 def test_every_stage_is_tested():
     """What the CPU backend calls for an agent or a light is in the table of stages."""
-    from gigaflow_env.backend import cpu
-
     called = set()
     for loop in (cpu.drive, cpu.renew, cpu.show):
         called |= set(re.findall(r"\b(\w+)\(\s*w, [ak],", inspect.getsource(plain(loop))))

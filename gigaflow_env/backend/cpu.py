@@ -1,6 +1,7 @@
 """The CPU backend: the stages in their order, a range of worlds per thread.
 
-No OpenMP: its barrier spins on shared cores (seven times slower than serial) and kills forked workers. A kernel over a range of worlds
+No OpenMP: its barrier spins on shared cores (seven times slower than serial) and kills forked workers. A kernel over a
+range of worlds
 releases the GIL, and a small pool of our own threads takes the ranges. Worlds don't touch each other: results are
 bit-equal for any number of threads.
 """
@@ -17,7 +18,7 @@ from gigaflow_env.sim.dynamics import move
 from gigaflow_env.sim.goals import arrive
 from gigaflow_env.sim.lanes import locate
 from gigaflow_env.sim.lights import schedule, switch
-from gigaflow_env.sim.observe import blank, look, watch
+from gigaflow_env.sim.observe import blank, look, survey, watch
 from gigaflow_env.sim.reset import enter, propose, settle
 from gigaflow_env.sim.rewards import score
 from gigaflow_env.state import ENDED, LIVE, WAITING
@@ -56,7 +57,10 @@ def drive(
             arrive(w, a, clock, rows, pose, motion, wishes, network, events, goals, place, p)
         for a in range(agents):
             score(w, a, clock, rows, motion, place, wishes, events, outcome, goals, p)
+        # After the judgement of red lights, which is by the colours that the agents saw.
         clock.step[w] += i32(1)
+        for k in range(network.maps[clock.map[w]].lights):
+            switch(w, k, clock, lights, p)
 
 
 @kernel
@@ -64,24 +68,25 @@ def renew(
     begin, end, mode, attempts,
     clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, network, p,
 ):  # fmt: skip
-    """Worlds and agents whose time is over start anew; lights switch. An agent that finds no place in `attempts` rounds waits."""
+    """Worlds and agents whose time is over start anew. An agent that finds no place in `attempts` rounds waits."""
     agents = rows.status.shape[1]
     for w in range(begin, end):
-        if clock.step[w] >= p.world_steps:
+        last_looks = False
+        for a in range(agents):
+            if mode == SAME_STEP and rows.status[w, a] == ENDED:
+                rows.status[w, a] = WAITING
+            last_looks = last_looks or rows.status[w, a] == ENDED
+        # Not while an agent still has its last look at the old world: in modes other than SAME_STEP that is the next to
+        # come.
+        if clock.tick[w] == 0 or (clock.step[w] >= p.world_steps and not last_looks):
             clock.step[w] = 0
-        if clock.step[w] == 0:
+            if clock.tick[w] == 0:
+                # The first worlds begin at different ages, so that they do not all end, and start anew, in one step.
+                age, _, _, _ = draws(clock.seed, w, 0, 0, STAGGER, 0)
+                clock.step[w] = i32(age * p.world_stagger * f32(p.world_steps))
             for k in range(network.maps[clock.map[w]].lights):
                 schedule(w, k, clock, network, lights, p)
-        if clock.tick[w] == 0:
-            # Worlds begin at different ages, so that they do not all end, and start anew, in one step.
-            age, _, _, _ = draws(clock.seed, w, 0, 0, STAGGER, 0)
-            clock.step[w] = i32(age * p.world_stagger * f32(p.world_steps))
-        for k in range(network.maps[clock.map[w]].lights):
-            switch(w, k, clock, lights, p)
-        if mode == SAME_STEP:
-            for a in range(agents):
-                if rows.status[w, a] == ENDED:
-                    rows.status[w, a] = WAITING
+                switch(w, k, clock, lights, p)
         for attempt in range(attempts):
             waiting = False
             for a in range(agents):
@@ -99,7 +104,7 @@ def renew(
 @kernel
 def show(
     begin, end, only_ended, obs, starts,
-    clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, network, nearby, p,
+    clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, network, nearby, p,
 ):  # fmt: skip
     """Observations of all rows, zeros where there is no agent; or only of the rows whose episode has just ended."""
     for w in range(begin, end):
@@ -110,14 +115,15 @@ def show(
             outcome.active[w, a] = status == LIVE
             if status == LIVE or status == ENDED:
                 watch(w, a, rows, pose, near, p)
-                look(w, a, obs, starts, clock, pose, motion, body, place, goals, wishes, lights, near, network, nearby, p)
+                survey(w, a, clock, place, goals, ways, network, nearby)
+                look(w, a, obs, starts, pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p)
             else:
                 blank(w, a, obs)
 
 
 def step(begin, end, mode, actions, obs, final_obs, starts, state, roads, p):
     """One step of worlds begin .. end-1."""
-    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, proposal, near = state
+    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, proposal, near, ways = state
     network, grid, nearby = roads.network, roads.grid, roads.nearby
     drive(
         begin, end, mode, actions,
@@ -127,7 +133,7 @@ def step(begin, end, mode, actions, obs, final_obs, starts, state, roads, p):
         # Before renew: the last observation of an episode shows the world in which it ended.
         show(
             begin, end, True, final_obs, starts,
-            clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, network, nearby, p,
+            clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, network, nearby, p,
         )  # fmt: skip
     # Before the last show: an agent that starts anew must not be seen at its old place.
     renew(
@@ -136,20 +142,20 @@ def step(begin, end, mode, actions, obs, final_obs, starts, state, roads, p):
     )  # fmt: skip
     show(
         begin, end, False, obs, starts,
-        clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, network, nearby, p,
+        clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, network, nearby, p,
     )  # fmt: skip
 
 
 def reset(begin, end, obs, starts, state, roads, p):
     """Find places for the waiting rows of worlds begin .. end-1, and show all."""
-    clock, rows, pose, motion, body, place, goals, wishes, _, outcome, lights, proposal, near = state
+    clock, rows, pose, motion, body, place, goals, wishes, _, outcome, lights, proposal, near, ways = state
     renew(
         begin, end, DISABLED, RESET_ATTEMPTS,
         clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, roads.network, p,
     )  # fmt: skip
     show(
         begin, end, False, obs, starts,
-        clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, roads.network, roads.nearby, p,
+        clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, roads.network, roads.nearby, p,
     )  # fmt: skip
 
 

@@ -144,7 +144,8 @@ class Grid(NamedTuple):
 
 
 class Nearby(NamedTuple):
-    """What lies nearest to each row's place, nearest first: precomputed neighbour lists (arXiv 2502.03349, observation cache)."""
+    """What lies nearest to each row's place, nearest first: precomputed neighbour lists (arXiv 2502.03349, observation
+    cache)."""
 
     samples: np.ndarray = array("row lane_count", "", "SampleRow")
     boundaries: np.ndarray = array("row boundary_count", "", "PointRow: points of the road's edges, 1 m apart")

@@ -1,6 +1,7 @@
 """Chance: random numbers as a pure function of (seed, world, agent, moment, purpose).
 
-Counter-based Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"). There is no generator state: the
+Counter-based Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"). There is no generator
+state: the
 stream is the same for any number of threads, any order of agents, on every backend and after a restore.
 """
 

@@ -19,7 +19,8 @@ _EDGE_CELL = f32(EDGE_CELL)
 
 @rule
 def corners_hit(x, y, cos, sin, old_x, old_y, old_cos, old_sin, length, width, half_length, half_width):
-    """Whether a corner of a moving box crosses the box around the origin. Pose and old pose are in that box's moving frame."""
+    """Whether a corner of a moving box crosses the box around the origin. Pose and old pose are in that box's moving
+    frame."""
     hit = False
     for corner in range(4):
         ahead = length if corner < 2 else -length
@@ -44,7 +45,8 @@ def boxes_met(w, a, b, pose, body):
     """Whether the boxes of agents a and b met on their way through the step.
 
     Source: arXiv 2502.03349, App. A.5: in the moving frame of one box the corners of the other draw straight segments, which
-    are tested against the resting box; then the other way round. Differs: boxes that overlap at the end of the step are hit too,
+    are tested against the resting box; then the other way round. Differs: boxes that overlap at the end of the step are
+    hit too,
     so that a cross without a corner inside isn't missed.
     """
     ax, ay, ac, as_ = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a]
@@ -71,7 +73,8 @@ def collide(w, a, rows, pose, motion, body, near, events):
     xs, ys, zs, status, moved = pose.x[w], pose.y[w], pose.z[w], rows.status[w], motion.distance[w]
     lengths, widths, close = body.length[w], body.width[w], near.scratch[w, a]
     x, y, z = xs[a], ys[a], zs[a]
-    # Circles around the boxes, as wide as the step was long: nothing outside of them can meet. Two loops, as the first vectorises.
+    # Circles around the boxes, as wide as the step was long: nothing outside of them can meet. Two loops, as the first
+    # vectorises.
     reach = HALF * (lengths[a] + widths[a]) + moved[a]
     any_close = u32(0)
     for b in range(len(xs)):
@@ -92,7 +95,8 @@ def collide(w, a, rows, pose, motion, body, near, events):
 def leave_road(w, a, clock, rows, pose, body, network, grid, events):
     """Whether the box touches an edge of the road, or its centre crossed one. Writes: events.offroad.
 
-    Source: spec 1.2. Differs: the box is tested against the edges of the drivable area, not corners against quads; and the centre's
+    The paper takes points of the road's outside. Differs: the box is tested against the edges of the drivable area, not
+    corners against quads; and the centre's
     path is tested too, so that a fast car cannot jump over an edge.
     """
     events.offroad[w, a] = False
@@ -137,7 +141,8 @@ def nearby_row(network, section):
 def run_light(w, a, rows, pose, body, place, lights, network, nearby, events):
     """Whether the middle of the front crossed a stop line while its light was red. Writes: events.red_light.
 
-    Source: spec 1.3 (C: sources differ). Ours: the colour is the one which the agent saw when it chose its action.
+    Source: arXiv 2502.03349, App. B.4; what counts as a violation isn't published. Ours: the colour is the one which
+    the agent saw when it chose its action.
     """
     events.red_light[w, a] = False
     if rows.status[w, a] != LIVE:

@@ -38,7 +38,7 @@ def accelerate(speed, acceleration, jerk, c_throttle, c_acc, c_vel, p):
 def turn(speed, lateral, steer, jerk, c_steer, wheelbase, p):
     """Steering over one step at the new speed: (steering angle [rad], curvature [1/m], lateral acceleration [m/s^2]).
 
-    Source: step 5-7. The lateral acceleration is recomputed from the angle that the steering could reach (B).
+    The lateral acceleration is recomputed from the angle that the steering could reach (B).
     """
     wanted = clip(hold_zero(lateral + c_steer * jerk * p.dt, lateral), -p.lateral_max, p.lateral_max)
     curvature = wanted / max(speed * speed, _CURVATURE_SPEED)

@@ -14,7 +14,8 @@ _PER_TWO_PI = f32(0.5 / math.pi)
 EPSILON = f32(1e-6)
 
 LEVEL_GAP = f32(2.5)
-"""[m] Things further apart in height are on different levels. CARLA's bridges cross 10-11 m above; nothing lies in between."""
+"""[m] Things further apart in height are on different levels. CARLA's bridges cross 10-11 m above; nothing lies in
+between."""
 
 _PER_TURN = f32(2 / math.pi)
 # Half a pi in three parts, so that x - n * pi / 2 loses nothing for |n| < 1000 (Cody and Waite).
@@ -38,7 +39,8 @@ def clip(x, low, high):
 
 @rule
 def floor(x):
-    """Largest whole number not above x, for |x| < 2^31. Unlike math.floor it's no call of libm, so loops around it vectorise."""
+    """Largest whole number not above x, for |x| < 2^31. Unlike math.floor it's no call of libm, so loops around it
+    vectorise."""
     whole = f32(i32(x))
     return whole - ONE if whole > x else whole
 
@@ -142,7 +144,8 @@ def segments_cross(ax, ay, bx, by, cx, cy, dx, dy):
 
 @rule
 def boxes_overlap(dx, dy, cos, sin, half_length, half_width, other_length, other_width):
-    """Whether two boxes overlap: one around the origin, one at (dx, dy), turned by (cos, sin). Half extents; separating axes."""
+    """Whether two boxes overlap: one around the origin, one at (dx, dy), turned by (cos, sin). Half extents; separating
+    axes."""
     c, s = abs(cos), abs(sin)
     ahead, left = into_frame(dx, dy, cos, sin)
     return (

@@ -13,7 +13,9 @@ _SIDE_STEP = f32(0.3)  # chance per lane of a walk to change into a neighbour la
 _SAME_WAY = f32(0.5)  # cos of 60 degrees: consecutive goals point into similar directions (A)
 _TRIES = 8
 _HOPS = 64
-_NOISE_GAIN = f32(1.5)  # way gained in a step is at most this times the way moved: a jump of the lane's number is no progress
+_NOISE_GAIN = f32(
+    1.5
+)  # way gained in a step is at most this times the way moved: a jump of the lane's number is no progress
 
 
 @rule
@@ -66,12 +68,13 @@ def aim(w, a, clock, goals, place, network):
 def plan(w, a, clock, goals, place, network, p):
     """Draw a new route from the agent's present place. Writes: goals, place.way.
 
-    Source: spec 2: 0-3 way-points and a final goal, consecutive goals 20-200 m apart, headings within 60 degrees, relaxed if
+    Source: arXiv 2502.03349: 0-3 way-points and a final goal, consecutive goals 20-200 m apart, headings within 60
+    degrees, relaxed if
     there is none. Ours: the way between them is measured and drawn along the road, so that each can be reached.
     """
     seed, moment, map_row = clock.seed, clock.tick[w], network.maps[clock.map[w]]
     start = place.section[w, a]
-    many, anywhere, _, _ = draws(seed, w, a, moment, GOALS, 60_000)
+    many, _, _, _ = draws(seed, w, a, moment, GOALS, 60_000)
     count = i32(pick(many, i32(p.waypoints_max + i32(1))) + i32(1))
     section = start
     for k in range(count):

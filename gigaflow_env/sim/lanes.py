@@ -17,6 +17,7 @@ _WAY_WEIGHT = f32(1e-3)
 _OFFSET_WEIGHT = f32(0.1)
 _OUTSIDE = f32(10.0)
 _WAY_LIMIT = f32(1000.0)
+_NEAR_LANE = f32(2.0)  # m, the grid's margin: within it the lane was found, beyond it the old one is only kept
 _TRACK_LIMIT = i32(64)
 
 
@@ -30,7 +31,8 @@ def along_quad(x, y, a, b):
 
 @rule
 def in_quad(x, y, past, before, a, b):
-    """Frenet coordinates: (fraction 0..1, offset [m] left positive, half width [m], direction cos, sin). Inside between the two section lines."""
+    """Frenet coordinates: (fraction 0..1, offset [m] left positive, half width [m], direction cos, sin). Inside between
+    the two section lines."""
     total = past + before
     fraction = clip(past / total if total > EPSILON else ZERO, ZERO, ONE)
     cos, sin = a.cos + fraction * (b.cos - a.cos), a.sin + fraction * (b.sin - a.sin)
@@ -44,7 +46,7 @@ def in_quad(x, y, past, before, a, b):
 
 @rule
 def way(network, route_at, count, lane, s, goal_lane, goal_s):
-    """Way [m] along the road from `s` on `lane` to `goal_s` on `goal_lane`; UNREACHABLE or more where there is none."""
+    """Way [m] along the road from `s` on `lane` to `goal_s` on `goal_lane`; about UNREACHABLE where there is none."""
     here, there = network.lanes[lane], network.lanes[goal_lane]
     same = here.bundle == there.bundle
     scaled = s * there.length / here.length  # lanes side by side differ in length where the road curves
@@ -71,7 +73,8 @@ def place_s(network, section, fraction):
 
 @rule
 def track(network, section, x, y):
-    """The quad of the same lane in whose range of the lane the point lies, starting from a quad near by; the lane's ends hold it."""
+    """The quad of the same lane in whose range of the lane the point lies, starting from a quad near by; the lane's
+    ends hold it."""
     lane = network.lanes[network.sections[section].lane]
     last = lane.first + lane.quads - i32(1)
     for _ in range(_TRACK_LIMIT):
@@ -141,4 +144,6 @@ def locate(w, a, clock, rows, pose, goals, network, grid, place):
         network, map_row.route_at, map_row.lanes, first.lane, place_s(network, section, fraction),
         network.sections[goal_section].lane, place_s(network, goal_section, HALF),
     )  # fmt: skip
-    pose.z[w, a] = first.z + fraction * (second.z - first.z)
+    # Far from its lane an agent keeps its height: the lane's may belong to another level by now.
+    outside = max(abs(offset) - half_width, max(-past, -before))
+    pose.z[w, a] = first.z + fraction * (second.z - first.z) if outside < _NEAR_LANE else z

@@ -31,7 +31,12 @@ from gigaflow_env.state import ENDED, GREEN, LIVE, OFF, RED, YELLOW
 
 _OFFSET, _ANGLE, _CURVATURE = f32(1 / OFFSET_SCALE), f32(1 / math.pi), f32(1 / CURVATURE_SCALE)
 _SPEED, _ACCELERATION, _COEFFICIENT = f32(1 / SPEED_SCALE), f32(1 / ACCELERATION_SCALE), f32(1 / COEFFICIENT_SCALE)
-_LENGTH, _WIDTH, _LANE_WIDTH, _HEIGHT = f32(1 / LENGTH_SCALE), f32(1 / WIDTH_SCALE), f32(1 / LANE_WIDTH_SCALE), f32(1 / HEIGHT_SCALE)
+_LENGTH, _WIDTH, _LANE_WIDTH, _HEIGHT = (
+    f32(1 / LENGTH_SCALE),
+    f32(1 / WIDTH_SCALE),
+    f32(1 / LANE_WIDTH_SCALE),
+    f32(1 / HEIGHT_SCALE),
+)
 _LOW = tuple(f32(low) for low, _ in CONDITIONING_BOUNDS)
 _GAIN = tuple(f32(2 / (high - low)) for low, high in CONDITIONING_BOUNDS)
 NOBODY = u32(0xFFFFFFFF)
@@ -61,8 +66,10 @@ def insert(keys, last, key):
 def watch(w, a, rows, pose, near, p):
     """The agents nearest to this one, nearest first. Writes: near.
 
-    Agents are ordered by a key: squared distance in units of 2^-24 of the squared range, then number. The order is unique, so
-    where the search starts doesn't matter; it starts with those who were nearest last time, in their old order, which is nearly
+    Agents are ordered by a key: squared distance in units of 2^-24 of the squared range, then number. The order is
+    unique, so
+    where the search starts doesn't matter; it starts with those who were nearest last time, in their old order, which
+    is nearly
     right. Few others are nearer than the last of them.
     """
     xs, ys, status = pose.x[w], pose.y[w], rows.status[w]
@@ -136,23 +143,34 @@ def look_goals(w, a, out, pose, goals, p):
 
 
 @stage
-def look_lanes(w, a, row, out, clock, pose, place, goals, network, nearby, p):
-    """Writes: obs."""
-    map_row = network.maps[clock.map[w]]
-    x, y, cos, sin = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a]
-    scale, route_scale = ONE / p.view_range, ONE / p.route_range
+def survey(w, a, clock, place, goals, ways, network, nearby):
+    """Ways from the lane samples near to agent a to its next goal. Writes: ways.
+
+    They change when the agent comes to another row of the lists, every 4 m, or gets another goal; else those at hand stay right.
+    """
+    row = nearby_row(network, place.section[w, a])
     goal = goals.section[w, a, goals.next[w, a]]
-    goal_lane, goal_s = network.lanes[network.sections[goal].lane], place_s(network, goal, HALF)
+    if ways.row[w, a] == row and ways.goal[w, a] == goal:
+        return
+    map_row, goal_lane = network.maps[clock.map[w]], network.lanes[network.sections[goal].lane]
+    goal_s = place_s(network, goal, HALF)
     route_row = map_row.route_at + goal_lane.local * map_row.lanes
-    samples = nearby.samples[row]
+    samples, way = nearby.samples[row], ways.way[w, a]
     smallest = FAR
     for k in range(len(samples)):
-        distance = sample_way(network, route_row, samples[k], goal_lane, goal_s)
-        smallest = min(smallest, distance)
-        out[k * _LANE_SIZE] = distance  # kept here until the smallest is known
+        way[k] = sample_way(network, route_row, samples[k], goal_lane, goal_s)
+        smallest = min(smallest, way[k])
+    ways.row[w, a], ways.goal[w, a], ways.smallest[w, a] = row, goal, smallest
+
+
+@stage
+def look_lanes(w, a, row, out, pose, ways, nearby, p):
+    """Writes: obs."""
+    x, y, cos, sin = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a]
+    scale, route_scale, smallest = ONE / p.view_range, ONE / p.route_range, ways.smallest[w, a]
+    samples, way = nearby.samples[row], ways.way[w, a]
     for k in range(len(samples)):
         sample = samples[k]
-        distance = out[k * _LANE_SIZE]
         ahead, left = into_frame(sample.x - x, sample.y - y, cos, sin)
         lane_cos, lane_sin = into_frame(sample.cos, sample.sin, cos, sin)
         lane = LaneSample(
@@ -161,8 +179,8 @@ def look_lanes(w, a, row, out, clock, pose, place, goals, network, nearby, p):
             cos=lane_cos,
             sin=lane_sin,
             width=sample.width * _LANE_WIDTH,
-            distance=distance * route_scale,
-            relative=(distance - smallest) * route_scale,
+            distance=way[k] * route_scale,
+            relative=(way[k] - smallest) * route_scale,
         )
         put(out, k * _LANE_SIZE, lane)
 
@@ -233,14 +251,14 @@ def look_agents(w, a, out, pose, motion, body, near, p):
 
 
 @stage
-def look(w, a, obs, starts, clock, pose, motion, body, place, goals, wishes, lights, near, network, nearby, p):
+def look(w, a, obs, starts, pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p):
     """The whole observation of agent a. Writes: obs."""
     row, out = nearby_row(network, place.section[w, a]), obs[w, a]
     # Every block gets its own view: LLVM then knows that columns are not negative, and leaves out Numba's wrap-around.
     look_ego(w, a, out[starts.ego : starts.conditioning], motion, body, place, network, p)
     look_conditioning(w, a, out[starts.conditioning : starts.goals], wishes)
     look_goals(w, a, out[starts.goals : starts.lanes], pose, goals, p)
-    look_lanes(w, a, row, out[starts.lanes : starts.boundaries], clock, pose, place, goals, network, nearby, p)
+    look_lanes(w, a, row, out[starts.lanes : starts.boundaries], pose, ways, nearby, p)
     look_boundaries(w, a, row, out[starts.boundaries : starts.stops], pose, nearby, p)
     look_stops(w, a, row, out[starts.stops : starts.agents], pose, lights, network, nearby, p)
     look_agents(w, a, out[starts.agents :], pose, motion, body, near, p)

@@ -31,7 +31,8 @@ _BESIDE = f32(0.5)  # m, free distance to the side of a starting agent
 
 @rule
 def start_speed(u, speed_limit, curvature, p):
-    """Start speed [m/s] of a unit draw: what the lane allows and a curve can bear at half the largest lateral acceleration."""
+    """Start speed [m/s] of a unit draw: what the lane allows and a curve can bear at half the largest lateral
+    acceleration."""
     curve = f32(math.sqrt(HALF * p.lateral_max / max(abs(curvature), EPSILON)))
     return u * min(p.spawn_speed, min(speed_limit, curve))
 
