@@ -149,7 +149,6 @@ def stage_times(simulator: Simulator) -> dict[str, float]:
     network, grid, nearby = simulator.roads.network, simulator.roads.grid, simulator.roads.nearby
     p, starts, obs = simulator._params, simulator.layout.starts, simulator.observations
     plain = {
-        "move": (dynamics.move, simulator.actions, rows, pose, motion, body, p),
         "locate": (lanes.locate, clock, rows, pose, goal, network, grid, place),
         "collide": (collision.collide, rows, pose, motion, body, near, events),
         "leave_road": (collision.leave_road, clock, rows, pose, body, network, grid, events),
@@ -157,6 +156,7 @@ def stage_times(simulator: Simulator) -> dict[str, float]:
         "arrive": (goals.arrive, clock, rows, pose, motion, wishes, network, events, goal, place, p),
         "score": (rewards.score, clock, rows, motion, place, wishes, events, outcome, goal, p),
         "watch": (observe.watch, rows, pose, near, p),
+        "survey": (observe.survey, clock, place, goal, ways, network, nearby),
     }
     times = {name: _fastest(_each_agent(stage), simulator, *args) for name, (stage, *args) in plain.items()}
     blocks = {
@@ -173,6 +173,8 @@ def stage_times(simulator: Simulator) -> dict[str, float]:
     }
     for name, (stage, start, *args) in listed.items():
         times[name] = _fastest(_each_listed_row(stage), simulator, obs, start, place, network, *args)
+    # Last, as it moves the agents away from the places that the others know.
+    times["move"] = _fastest(_each_agent(dynamics.move), simulator, simulator.actions, rows, pose, motion, body, p)
     return times
 
 

@@ -139,6 +139,8 @@ class Config:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
+        if not 0 < self.steer_max <= 0.78:
+            raise ValueError(f"steer_max={self.steer_max}: must be above 0 and at most 0.78 rad (45 degrees)")
         if self.agents_per_world > 256:
             raise ValueError(f"agents_per_world={self.agents_per_world}: a world has room for 256")
         for name in ("stop_count", "agent_count"):

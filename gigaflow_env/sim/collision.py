@@ -110,24 +110,24 @@ def leave_road(w, a, clock, rows, pose, body, network, grid, events):
     reach_y = half_length * abs(sin) + half_width * abs(cos)
     columns = (map_row.columns + i32(1)) // i32(2)
     rows_ = (map_row.rows + i32(1)) // i32(2)
-    low_column = clip(i32((min(x - reach_x, old_x) - map_row.x) / _EDGE_CELL), i32(0), i32(columns - i32(1)))
-    high_column = clip(i32((max(x + reach_x, old_x) - map_row.x) / _EDGE_CELL), i32(0), i32(columns - i32(1)))
-    low_row = clip(i32((min(y - reach_y, old_y) - map_row.y) / _EDGE_CELL), i32(0), i32(rows_ - i32(1)))
-    high_row = clip(i32((max(y + reach_y, old_y) - map_row.y) / _EDGE_CELL), i32(0), i32(rows_ - i32(1)))
+    low_x, high_x = min(x - reach_x, old_x), max(x + reach_x, old_x)
+    low_y, high_y = min(y - reach_y, old_y), max(y + reach_y, old_y)
+    low_column = clip(i32((low_x - map_row.x) / _EDGE_CELL), i32(0), i32(columns - i32(1)))
+    high_column = clip(i32((high_x - map_row.x) / _EDGE_CELL), i32(0), i32(columns - i32(1)))
+    low_row = clip(i32((low_y - map_row.y) / _EDGE_CELL), i32(0), i32(rows_ - i32(1)))
+    high_row = clip(i32((high_y - map_row.y) / _EDGE_CELL), i32(0), i32(rows_ - i32(1)))
+    left_road = False
     for row in range(low_row, high_row + 1):
-        for column in range(low_column, high_column + 1):
-            cell = map_row.edge_cells_at + row * columns + column
-            for entry in range(grid.edges_at[cell], grid.edges_at[cell + 1]):
-                edge = grid.edges[entry]
-                if abs(edge.z - z) > LEVEL_GAP:
-                    continue
-                x1, y1 = into_frame(edge.x1 - x, edge.y1 - y, cos, sin)
-                x2, y2 = into_frame(edge.x2 - x, edge.y2 - y, cos, sin)
-                if segment_hits_box(x1, y1, x2, y2, half_length, half_width) or segments_cross(
-                    old_x, old_y, x, y, edge.x1, edge.y1, edge.x2, edge.y2
-                ):
-                    events.offroad[w, a] = True
-                    return
+        # Cells of a row lie one after the other, and so do their edges.
+        first_cell = map_row.edge_cells_at + row * columns
+        for entry in range(grid.edges_at[first_cell + low_column], grid.edges_at[first_cell + high_column + 1]):
+            edge = grid.edges[entry]
+            x1, y1 = into_frame(edge.x1 - x, edge.y1 - y, cos, sin)
+            x2, y2 = into_frame(edge.x2 - x, edge.y2 - y, cos, sin)
+            touched = segment_hits_box(x1, y1, x2, y2, half_length, half_width)
+            crossed = segments_cross(old_x, old_y, x, y, edge.x1, edge.y1, edge.x2, edge.y2)
+            left_road |= (touched | crossed) & (abs(edge.z - z) <= LEVEL_GAP)
+    events.offroad[w, a] = left_road
 
 
 @rule

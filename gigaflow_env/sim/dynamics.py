@@ -2,7 +2,7 @@
 
 from gigaflow_env.jit import f32, i32, rule, stage
 from gigaflow_env.layout import LATERAL_JERKS, LONGITUDINAL_JERKS
-from gigaflow_env.sim.geometry import HALF, ONE, TWO, ZERO, atan, clip, sincos, wrap
+from gigaflow_env.sim.geometry import HALF, ONE, TWO, ZERO, atan_small, clip, sincos, sincos_small, wrap
 from gigaflow_env.state import LIVE
 
 _LONGITUDINAL = tuple(f32(jerk) for jerk in LONGITUDINAL_JERKS)
@@ -16,7 +16,12 @@ def jerks(action):
     """Longitudinal and lateral jerk [m/s^3] of an action 0..11."""
     forward = action // i32(3)
     sideways = action - forward * i32(3)
-    return _LONGITUDINAL[forward], _LATERAL[sideways]
+    # Selects: an index into a tuple becomes a jump, which nobody can predict for the actions of a policy.
+    gentle = _LONGITUDINAL[1] if forward == 1 else _LONGITUDINAL[2]
+    jerk = _LONGITUDINAL[0] if forward == 0 else gentle
+    jerk = _LONGITUDINAL[3] if forward == 3 else jerk
+    side_jerk = _LATERAL[0] if sideways == 0 else _LATERAL[1]
+    return jerk, _LATERAL[2] if sideways == 2 else side_jerk
 
 
 @rule
@@ -42,9 +47,12 @@ def turn(speed, lateral, steer, jerk, c_steer, wheelbase, p):
     """
     wanted = clip(hold_zero(lateral + c_steer * jerk * p.dt, lateral), -p.lateral_max, p.lateral_max)
     curvature = wanted / max(speed * speed, _CURVATURE_SPEED)
-    change = clip(atan(curvature * wheelbase) - steer, -p.steer_rate * p.dt, p.steer_rate * p.dt)
+    # The steering angle is limited anyway: limiting its tangent first keeps the arc tangent short.
+    most_sine, most_cosine = sincos_small(p.steer_max)
+    most = most_sine / most_cosine
+    change = clip(atan_small(clip(curvature * wheelbase, -most, most)) - steer, -p.steer_rate * p.dt, p.steer_rate * p.dt)
     steer = clip(steer + change, -p.steer_max, p.steer_max)
-    sine, cosine = sincos(steer)
+    sine, cosine = sincos_small(steer)
     curvature = sine / (cosine * wheelbase)
     return steer, curvature, speed * speed * curvature
 

@@ -46,13 +46,18 @@ def floor(x):
 
 
 @rule
+def sincos_small(x):
+    """Sine and cosine for |x| <= pi / 4, error below 1e-7."""
+    x2 = x * x
+    sine = x + x * x2 * (_S3 + x2 * (_S5 + x2 * _S7))
+    return sine, ONE - HALF * x2 + x2 * x2 * (_C4 + x2 * (_C6 + x2 * _C8))
+
+
+@rule
 def sincos(x):
     """Sine and cosine, error below 2e-7 for |x| < 1000."""
     n = floor(x * _PER_TURN + HALF)
-    r = ((x - n * _PIO2_HIGH) - n * _PIO2_MIDDLE) - n * _PIO2_LOW
-    r2 = r * r
-    s = r + r * r2 * (_S3 + r2 * (_S5 + r2 * _S7))
-    c = ONE - HALF * r2 + r2 * r2 * (_C4 + r2 * (_C6 + r2 * _C8))
+    s, c = sincos_small(((x - n * _PIO2_HIGH) - n * _PIO2_MIDDLE) - n * _PIO2_LOW)
     quadrant = i32(n) & i32(3)
     swap = (quadrant & i32(1)) != 0
     sine = c if swap else s
@@ -63,18 +68,23 @@ def sincos(x):
 
 
 @rule
-def atan(x):
-    """Arc tangent, error below 2e-7."""
+def atan_small(x):
+    """Arc tangent for |x| <= 1, error below 2e-7."""
     t = abs(x)
-    steep = t > ONE
-    t = ONE / t if steep else t
     middle = t > _TAN_PI_8
     t = (t - ONE) / (t + ONE) if middle else t
     t2 = t * t
     y = t + t * t2 * (_A3 + t2 * (_A5 + t2 * (_A7 + t2 * _A9)))
     y = y + _QUARTER_PI if middle else y
-    y = HALF_PI - y if steep else y
     return y if x >= ZERO else -y
+
+
+@rule
+def atan(x):
+    """Arc tangent, error below 2e-7."""
+    steep = abs(x) > ONE
+    y = atan_small(ONE / x if steep else x)
+    return (HALF_PI if x > ZERO else -HALF_PI) - y if steep else y
 
 
 @rule
@@ -115,21 +125,17 @@ def into_frame(dx, dy, cos, sin):
 
 @rule
 def segment_hits_box(x1, y1, x2, y2, half_length, half_width):
-    """Whether a segment touches the box around the origin. Slab test; touching counts."""
-    dx, dy = x2 - x1, y2 - y1
-    enter, leave = ZERO, ONE
-    # A segment along an axis has no entry into that axis's slab: it lies inside of it or misses.
-    if abs(dx) > EPSILON:
-        a, b = (-half_length - x1) / dx, (half_length - x1) / dx
-        enter, leave = max(enter, min(a, b)), min(leave, max(a, b))
-    elif abs(x1) > half_length:
-        return False
-    if abs(dy) > EPSILON:
-        a, b = (-half_width - y1) / dy, (half_width - y1) / dy
-        enter, leave = max(enter, min(a, b)), min(leave, max(a, b))
-    elif abs(y1) > half_width:
-        return False
-    return enter <= leave
+    """Whether a segment touches the box around the origin: separating axes of the box and of the segment. Touching
+    counts."""
+    x, y = HALF * (x1 + x2), HALF * (y1 + y2)
+    along_x, along_y = HALF * (x2 - x1), HALF * (y2 - y1)
+    reach_x, reach_y = abs(along_x), abs(along_y)
+    # All three without a branch: which of them separates is hard to foresee, also for a processor.
+    return (
+        (abs(x) <= half_length + reach_x)
+        & (abs(y) <= half_width + reach_y)
+        & (abs(x * along_y - y * along_x) <= half_length * reach_y + half_width * reach_x)
+    )
 
 
 @rule
@@ -139,7 +145,7 @@ def segments_cross(ax, ay, bx, by, cx, cy, dx, dy):
     side_d = (bx - ax) * (dy - ay) - (by - ay) * (dx - ax)
     side_a = (dx - cx) * (ay - cy) - (dy - cy) * (ax - cx)
     side_b = (dx - cx) * (by - cy) - (dy - cy) * (bx - cx)
-    return side_c * side_d < ZERO and side_a * side_b < ZERO
+    return (side_c * side_d < ZERO) & (side_a * side_b < ZERO)
 
 
 @rule

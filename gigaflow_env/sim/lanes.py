@@ -100,9 +100,10 @@ def search(network, grid, map_row, section, x, y, z, cos, sin, goal_section):
     for entry in range(grid.quads_at[cell], grid.quads_at[cell + 1]):
         quad = grid.quads[entry]
         a, b = network.sections[quad], network.sections[quad + i32(1)]
-        if abs(a.z - z) > LEVEL_GAP:
-            continue
         past, before = along_quad(x, y, a, b)
+        # Most quads of the cell lie before or behind: they leave here, before the costly part.
+        if (past < -_NEAR_LANE) | (before < -_NEAR_LANE) | (abs(a.z - z) > LEVEL_GAP):
+            continue
         fraction, offset, half_width, lane_cos, lane_sin = in_quad(x, y, past, before, a, b)
         outside = max(abs(offset) - half_width, ZERO) + max(-past, ZERO) + max(-before, ZERO)
         cost = ONE - (cos * lane_cos + sin * lane_sin) + _OFFSET_WEIGHT * abs(offset) / half_width

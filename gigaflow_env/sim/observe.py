@@ -146,7 +146,8 @@ def look_goals(w, a, out, pose, goals, p):
 def survey(w, a, clock, place, goals, ways, network, nearby):
     """Ways from the lane samples near to agent a to its next goal. Writes: ways.
 
-    They change when the agent comes to another row of the lists, every 4 m, or gets another goal; else those at hand stay right.
+    They change when the agent comes to another row of the lists, every 4 m, or gets another goal; else those at hand
+    stay right.
     """
     row = nearby_row(network, place.section[w, a])
     goal = goals.section[w, a, goals.next[w, a]]
