@@ -23,6 +23,7 @@ import numpy as np
 from gigaflow_env.backend import cpu
 from gigaflow_env.env import GigaflowVectorEnv
 from gigaflow_env.jit import kernel
+from gigaflow_env.layout import ACTIONS
 from gigaflow_env.sim import collision, dynamics, goals, lanes, observe, rewards
 from gigaflow_env.simulator import Simulator
 
@@ -100,7 +101,7 @@ def run(
 
 def steps_per_s(env: GigaflowVectorEnv, steps: int) -> float:
     """Agent-steps per second with random actions: the median of some blocks."""
-    actions = np.random.default_rng(0).integers(0, env.single_action_space.n, (16, env.num_envs))
+    actions = np.random.default_rng(0).integers(0, ACTIONS, (16, env.num_envs))
     env.reset(seed=0)
     for k in range(len(actions)):  # compile, and leave the moment in which everybody has just started
         env.step(actions[k])
@@ -148,7 +149,7 @@ def stage_times(simulator: Simulator) -> dict[str, float]:
     clock, rows, pose, motion, body, place, goal, wishes, events, outcome, lights, proposal, near, ways = simulator.state
     network, grid, nearby = simulator.roads.network, simulator.roads.grid, simulator.roads.nearby
     p, starts, obs = simulator._params, simulator.layout.starts, simulator.observations
-    plain = {
+    plain: dict[str, Any] = {
         "locate": (lanes.locate, clock, rows, pose, goal, network, grid, place),
         "collide": (collision.collide, rows, pose, motion, body, near, events),
         "leave_road": (collision.leave_road, clock, rows, pose, body, network, grid, events),
@@ -159,14 +160,14 @@ def stage_times(simulator: Simulator) -> dict[str, float]:
         "survey": (observe.survey, clock, place, goal, ways, network, nearby),
     }
     times = {name: _fastest(_each_agent(stage), simulator, *args) for name, (stage, *args) in plain.items()}
-    blocks = {
+    blocks: dict[str, Any] = {
         "look_ego": (observe.look_ego, starts.ego, motion, body, place, network, p),
         "look_goals": (observe.look_goals, starts.goals, pose, goal, p),
         "look_agents": (observe.look_agents, starts.agents, pose, motion, body, near, p),
     }
     for name, (stage, start, *args) in blocks.items():
         times[name] = _fastest(_each_row(stage), simulator, obs, start, *args)
-    listed = {
+    listed: dict[str, Any] = {
         "look_lanes": (observe.look_lanes, starts.lanes, pose, ways, nearby, p),
         "look_boundaries": (observe.look_boundaries, starts.boundaries, pose, nearby, p),
         "look_stops": (observe.look_stops, starts.stops, pose, lights, network, nearby, p),

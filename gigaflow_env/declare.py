@@ -39,7 +39,7 @@ def fields(group: type) -> dict[str, Declared]:
 
 def allocate(group: type, sizes: dict[str, int]) -> Any:
     """Zero-filled instance of `group`; `sizes` gives the length of every axis by name."""
-    made = {}
+    made: dict[str, np.ndarray] = {}
     for name, field in fields(group).items():
         missing = [axis for axis in field.axes if axis not in sizes]
         if missing:

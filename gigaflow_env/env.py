@@ -327,7 +327,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         centre = (float(scene.x[agent]), float(scene.y[agent]))
         return draw(scene, View(*centre, width), size)
 
-    def render(self) -> Sequence[np.ndarray] | None:
+    def render(self) -> Sequence[np.ndarray] | None:  # type: ignore[override]
         """With render_mode="rgb_array": one frame a row, each drawn when it's looked at."""
         self._check_open()
         if self.render_mode is None:

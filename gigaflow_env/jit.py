@@ -9,6 +9,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
@@ -51,21 +52,26 @@ SOURCE_HASH = source_hash()
 # Numba counts references of an array at every access through a tuple, with atomic instructions in the innermost loops.
 # Kernels
 # allocate nothing, so that is waste: switching it off (`_nrt=False`) made `locate` 18 times and `move` 3 times faster.
-_OPTIONS = {"error_model": "numpy", "_nrt": False}
+_OPTIONS: Any = {"error_model": "numpy", "_nrt": False}  # Any: Numba's stubs do not know all of its options
+
+
+# Nobody calls rules and stages from Python: wrappers for that took two thirds of the compile time.
+_INLINED: Any = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, **_OPTIONS}
+_KERNEL: Any = {"nogil": True, **_OPTIONS}
 
 
 def rule(function: Callable) -> Callable:
     """Numbers in, numbers out. Always inlined: what lets LLVM vectorise the loops of the stages that call it."""
     if SIMULATED:
         return function
-    return numba.njit(function, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)
+    return numba.njit(function, **_INLINED)
 
 
 def stage(function: Callable) -> Callable:
     """One concept for agent `a` of world `w`: loads, calls rules, stores. Writes only row (w, a)."""
     if SIMULATED:
         return function
-    return numba.njit(function, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)
+    return numba.njit(function, **_INLINED)
 
 
 def kernel(function: Callable, *, cache: bool = True) -> Callable:
@@ -73,9 +79,9 @@ def kernel(function: Callable, *, cache: bool = True) -> Callable:
     if SIMULATED:
         return function
     if not cache:
-        return numba.njit(function, nogil=True, **_OPTIONS)
+        return numba.njit(function, **_KERNEL)
     function.__qualname__ = f"{function.__qualname__}_{SOURCE_HASH}"
     try:
-        return numba.njit(function, nogil=True, cache=True, **_OPTIONS)
+        return numba.njit(function, cache=True, **_KERNEL)
     except RuntimeError:  # Numba found no directory it may write its cache to: compile in every process instead.
-        return numba.njit(function, nogil=True, **_OPTIONS)
+        return numba.njit(function, **_KERNEL)

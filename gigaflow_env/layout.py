@@ -50,7 +50,7 @@ class Ego(NamedTuple):
 CONDITIONING_BOUNDS = tuple(
     (0.0, 0.1) if name == "progress" else (0.0, 2 * high) if low == high else (low, high)
     for name in CONDITIONING
-    for low, high in [Config.__dataclass_fields__[name].default]
+    for low, high in [getattr(Config(), name)]
 )
 """What -1 and 1 mean for each coefficient: the published range; twice the value where the paper fixes one."""
 
@@ -154,7 +154,8 @@ class Layout:
         self.counts = Blocks(1, 1, GOALS, config.lane_count, config.boundary_count, config.stop_count, config.agent_count)
         widths = [count * len(fields(group)) for count, group in zip(self.counts, FEATURES, strict=True)]
         ends = np.cumsum(widths)
-        self.starts = Starts(*(np.int32(end - width) for end, width in zip(ends, widths, strict=True)))
+        columns = [np.int32(end - width) for end, width in zip(ends, widths, strict=True)]
+        self.starts = Starts(*columns)  # type: ignore[arg-type]
         self.size = int(ends[-1])
 
     def split(self, obs: Any) -> Blocks:

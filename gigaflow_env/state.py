@@ -1,7 +1,7 @@
 """Every array that changes, declared once, grouped by concept. `allocate(State...)` makes them; kernels get the groups
 they touch."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -87,7 +87,7 @@ class Goals(NamedTuple):
     x: np.ndarray = array("world agent goal", "m", "")
     y: np.ndarray = array("world agent goal", "m", "")
     section: np.ndarray = array("world agent goal", "", "its quad", i32)
-    count: np.ndarray = array("world agent", "", "goals of this route", i32)
+    count: np.ndarray = array("world agent", "", "goals of this route", i32)  # type: ignore[assignment]
     next: np.ndarray = array("world agent", "", "the one to be reached next", i32)
     routes: np.ndarray = array("world agent", "", "routes begun in this episode", i32)
     best: np.ndarray = array("world agent", "m", "shortest way to the next goal so far: progress counts once")
@@ -190,6 +190,7 @@ def make(worlds: int, agents: int, coefficients: int, lights: int, seen: int, sa
         "two": 2, "world": worlds, "agent": agents, "coefficient": coefficients, "goal": GOALS,
         "light": max(lights, 1), "seen": max(seen, 1), "other": agents, "sample": samples,
     }  # fmt: skip
-    state = State(*(allocate(group, sizes) for group in GROUPS))
+    groups: Any = GROUPS
+    state = State(*(allocate(group, sizes) for group in groups))
     state.ways.goal[:] = -1
     return state

@@ -38,7 +38,7 @@ def _check_attributes(env: VectorEnv) -> AutoresetMode:
     rows = getattr(env, "num_envs", None)
     _expect(isinstance(rows, int) and rows >= 1, "num_envs", "an int of at least 1", rows)
     _expect(isinstance(env.metadata, dict), "metadata", "a dict", env.metadata)
-    mode = env.metadata.get("autoreset_mode")
+    mode: Any = env.metadata.get("autoreset_mode")
     _expect(isinstance(mode, AutoresetMode), 'metadata["autoreset_mode"]', "an AutoresetMode", mode)
     choices = [None, *env.metadata.get("render_modes", [])]
     _expect(env.render_mode in choices, "render_mode", f"one of {choices}", env.render_mode)
@@ -90,9 +90,9 @@ def _check_steps(env: VectorEnv, mode: AutoresetMode, steps: int, options_kept: 
     done = np.zeros(env.num_envs, np.bool_)
     for _ in range(steps):
         before = _copy(obs)
-        returned = env.step(env.action_space.sample())
-        _expect(isinstance(returned, tuple) and len(returned) == 5, "step()", "a tuple of 5", type(returned))
-        obs, reward, terminated, truncated, info = returned
+        stepped: Any = env.step(env.action_space.sample())
+        _expect(isinstance(stepped, tuple) and len(stepped) == 5, "step()", "a tuple of 5", type(stepped))
+        obs, reward, terminated, truncated, info = stepped
         _check_observation(env, "observation of step", obs)
         _check_rows(env, "reward", reward, np.floating)
         _check_rows(env, "terminated", terminated, np.bool_)
@@ -166,7 +166,7 @@ def _check_final(env: VectorEnv, obs: Any, info: dict[str, Any], done: np.ndarra
     mask = info.get("_final_obs")
     _expect(mask is not None and _same(mask, done), "_final_obs", f"terminated | truncated, {done}", mask)
     space, anew = env.single_observation_space, False
-    for row in np.flatnonzero(done):
+    for row in np.flatnonzero(done).tolist():
         last = _row(info["final_obs"], row)
         _expect(space.contains(last), f"final_obs of row {row}", f"inside of {space}", last)
         anew |= not _same(last, _row(obs, row))

@@ -165,7 +165,7 @@ class Pool:
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self._process = 0
-        self._workers: ThreadPoolExecutor | None = None
+        self._workers: Any = None  # ThreadPoolExecutor, made at first use
 
     def run(self, function: Callable, worlds: int, *args: Any) -> None:
         """Call `function(begin, end, *args)` for ranges that cover all worlds; the caller's thread takes the first."""

@@ -9,6 +9,7 @@ import warnings
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import shapely
@@ -35,7 +36,7 @@ def path_for(road_map: RoadMap, sizes: tuple) -> Path:
     digest = hashlib.sha256(f"{_compiler_hash()} {sizes!r} {road_map.name!r}".encode())
     for lane in road_map.lanes.values():  # in order: it numbers the lanes
         line = np.ascontiguousarray(lane.line, "<f8")
-        digest.update(repr(dataclasses.replace(lane, line=line.shape)).encode())
+        digest.update(repr(dataclasses.replace(lane, line=line.shape)).encode())  # type: ignore[arg-type]
         digest.update(line.tobytes())
     digest.update(repr(sorted(road_map.signals.items())).encode())
     return directory() / f"{digest.hexdigest()[:32]}.npz"
@@ -55,8 +56,9 @@ def fetch(path: Path) -> Roads | None:
     try:
         # np.load would leave the file open where it is no archive.
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            groups = [kind(**{table: file[f"{group}.{table}"] for table in kind._fields}) for group, kind in _GROUPS]
-            return Roads(*groups, tuple(file["names"].tolist()), file["origins"])
+            groups: Any = [kind(**{table: file[f"{group}.{table}"] for table in kind._fields}) for group, kind in _GROUPS]
+            network, grid, nearby = groups
+            return Roads(network, grid, nearby, tuple(file["names"].tolist()), file["origins"])
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
         return None
 

@@ -227,12 +227,13 @@ def _bundles(road_map: RoadMap, driving: list[Lane], left: np.ndarray, right: np
         for a in np.flatnonzero(others >= 0):
             beside[a].append((others[a], step))
             beside[others[a]].append((a, -step))
-    bundle, order = np.full(len(driving), -1), np.zeros(len(driving), int)
+    bundle: np.ndarray = np.full(len(driving), -1)
+    order = np.zeros(len(driving), int)
     for first in range(len(driving)):
         if bundle[first] >= 0:
             continue
         members = [first]
-        bundle[first] = bundle.max() + 1
+        bundle[first] = int(bundle.max()) + 1
         for a in members:  # grows while we go
             for b, step in beside[a]:
                 if bundle[b] < 0:
