@@ -33,6 +33,7 @@ from gigaflow_env.roads.tables import (
     Nearby,
     Network,
     PointRow,
+    SampleLane,
     SampleRow,
     Section,
     StopRow,
@@ -162,6 +163,7 @@ def test_tables_have_the_declared_types():
     roads = compile(junction())
     rows = {
         "maps": MapRow, "sections": Section, "lanes": LaneRow, "stops": StopRow, "edges": EdgeRow, "samples": SampleRow,
+        "sample_lanes": SampleLane,
         "boundaries": PointRow,
     }  # fmt: skip
     for group, tables in ((Network, roads.network), (Grid, roads.grid), (Nearby, roads.nearby)):
@@ -357,12 +359,16 @@ def test_samples_lie_evenly_on_each_lane():
     # 100 / 40 rounds to 2: at 25 and 75 m. 30 m have one, in the middle. Nearest to the start of a: 25 m, then b's.
     x, y, _ = roads.origins[0]
     first = roads.nearby.samples[0]
-    #                                          x, y, cos, sin, width, s, share, lane, local, bundle, order
-    assert first[0].tolist() == pytest.approx((25 - x, 0 - y, 1, 0, 3.5, 25, 0.25, 0, 0, 0, 0), abs=1e-5)
-    assert first[1].tolist() == pytest.approx((15 - x, 50 - y, 1, 0, 3.0, 15, 0.50, 1, 1, 1, 0), abs=1e-5)
-    assert first[2].tolist() == pytest.approx((75 - x, 0 - y, 1, 0, 3.5, 75, 0.75, 0, 0, 0, 0), abs=1e-5)
+    assert first[0].tolist() == pytest.approx((25 - x, 0 - y, 1, 0, 3.5), abs=1e-5)
+    assert first[1].tolist() == pytest.approx((15 - x, 50 - y, 1, 0, 3.0), abs=1e-5)
+    assert first[2].tolist() == pytest.approx((75 - x, 0 - y, 1, 0, 3.5), abs=1e-5)
     assert np.all(first[3:] == first[2])
-    fine = compile(road_map(straight("a", 0, 0, 100, 0)), lane_spacing=10.0, lane_count=20).nearby.samples
+    #                                                                s, share, lane, local, bundle, order
+    lanes = roads.nearby.sample_lanes[0]
+    assert lanes[0].tolist() == pytest.approx((25, 0.25, 0, 0, 0, 0), abs=1e-5)
+    assert lanes[1].tolist() == pytest.approx((15, 0.50, 1, 1, 1, 0), abs=1e-5)
+    assert lanes[2].tolist() == pytest.approx((75, 0.75, 0, 0, 0, 0), abs=1e-5)
+    fine = compile(road_map(straight("a", 0, 0, 100, 0)), lane_spacing=10.0, lane_count=20).nearby.sample_lanes
     assert sorted(set(fine["s"][0].tolist())) == pytest.approx(np.arange(5, 100, 10), abs=1e-4)
 
 
@@ -372,7 +378,7 @@ def test_samples_on_a_curve_lie_on_it():
     x, y = samples["x"] + roads.origins[0, 0], samples["y"] + roads.origins[0, 1]
     assert np.hypot(x, y) == pytest.approx(30, abs=0.01)
     assert np.hypot(samples["cos"], samples["sin"]) == pytest.approx(1, abs=1e-6)
-    assert samples["s"] == pytest.approx(30 * np.arctan2(y, x), abs=0.01)
+    assert roads.nearby.sample_lanes[0]["s"] == pytest.approx(30 * np.arctan2(y, x), abs=0.01)
 
 
 # Edges
@@ -641,13 +647,13 @@ def test_lists_do_not_show_another_level():
     lane = roads.network.lanes[0]
     rows = slice(int(lane["nearby_at"]), int(lane["nearby_at"]) + 50)
     assert np.abs(roads.nearby.boundaries["y"][rows]).max() < 1.8
-    shown = roads.nearby.samples["lane"][rows]
+    shown = roads.nearby.sample_lanes["lane"][rows]
     assert 2 not in shown and {0, 1, 3} == {*shown.ravel().tolist()}
 
 
 def test_where_nothing_is_on_the_level_the_lists_show_what_there_is():
     steep = road_map(straight("hill", 0, 0, 200, 0, z=(0, 60)))  # samples at 50 and 150 m are 15 and 45 m high
-    samples = compile(steep, lane_spacing=100.0, lane_count=2).nearby.samples["s"]
+    samples = compile(steep, lane_spacing=100.0, lane_count=2).nearby.sample_lanes["s"]
     assert samples[12].tolist() == [50, 50]  # at 50 m only this one is on the level
     assert samples[24].tolist() == [50, 150]  # at 98 m none is
 
@@ -699,10 +705,10 @@ def test_join_equals_each_map_alone():
         lists = slice(nearby_at, nearby_at + len(one.nearby.samples))
         same(both.nearby.boundaries[lists], one.nearby.boundaries)
         same(both.nearby.stops[lists], one.nearby.stops, row["stops_at"])
-        same(both.nearby.samples["lane"][lists], one.nearby.samples["lane"], lane_at)
-        same(both.nearby.samples["s"][lists], one.nearby.samples["s"])
+        same(both.nearby.sample_lanes["lane"][lists], one.nearby.sample_lanes["lane"], lane_at)
+        same(both.nearby.sample_lanes["s"][lists], one.nearby.sample_lanes["s"])
         for name in ("local", "bundle", "order"):  # repeat what is in the lane's own row
-            same(both.nearby.samples[name][lists], both.network.lanes[name][both.nearby.samples["lane"][lists]])
+            same(both.nearby.sample_lanes[name][lists], both.network.lanes[name][both.nearby.sample_lanes["lane"][lists]])
     rows = both.network.maps
     bundles = [set(both.network.lanes["bundle"][row["lanes_at"] : row["lanes_at"] + row["lanes"]]) for row in rows]
     assert len(set.union(*bundles)) == sum(map(len, bundles))

@@ -236,7 +236,7 @@ def test_sample_distances_equal_the_way(town):
         for a in np.flatnonzero(state.rows.status[w] == LIVE):
             section = state.place.section[w, a]
             lane = network.lanes[network.sections["lane"][section]]
-            samples = sim.roads.nearby.samples[lane["nearby_at"] + (section - lane["first"]) // 4]
+            samples = sim.roads.nearby.sample_lanes[lane["nearby_at"] + (section - lane["first"]) // 4]
             goal = state.goals.section[w, a, state.goals.next[w, a]]
             goal_lane = network.sections["lane"][goal]
             goal_s = (float(goal - network.lanes["first"][goal_lane]) + 0.5) * float(network.lanes["step"][goal_lane])

@@ -26,8 +26,8 @@ _POINTERS = {
     ("grid", "quads_at", None): ("grid", "quads"),
     ("grid", "quads", None): ("network", "sections"),
     ("grid", "edges_at", None): ("grid", "edges"),
-    ("nearby", "samples", "lane"): ("network", "lanes"),
-    ("nearby", "samples", "bundle"): ("network", "lanes"),
+    ("nearby", "sample_lanes", "lane"): ("network", "lanes"),
+    ("nearby", "sample_lanes", "bundle"): ("network", "lanes"),
     ("nearby", "stops", None): ("network", "stops"),
 }
 """(group, table, field of its rows) -> (group, table) whose rows it counts. -1 means none and stays."""

@@ -106,10 +106,16 @@ class SampleRow(NamedTuple):
     cos: float = number("", "lane direction, x")
     sin: float = number("", "lane direction, y")
     width: float = number("m", "lane width")
+
+
+class SampleLane(NamedTuple):
+    """Where on its lane a lane sample lies: what its way to a goal needs. A table of its own, as it is read less often
+    than the place."""
+
     s: float = number("m", "distance from the start of its lane")
     share: float = number("", "the same as a share of the lane's length")
     lane: int = number("", "its lane", i32)
-    local: int = number("", "LaneRow.local of its lane: repeated here, so that a look at a sample reads one cache line", i32)
+    local: int = number("", "LaneRow.local of its lane: repeated here, so that a look reads one cache line", i32)
     bundle: int = number("", "LaneRow.bundle of its lane", i32)
     order: int = number("", "LaneRow.order of its lane", i32)
 
@@ -147,7 +153,8 @@ class Nearby(NamedTuple):
     """What lies nearest to each row's place, nearest first: precomputed neighbour lists (arXiv 2502.03349, observation
     cache)."""
 
-    samples: np.ndarray = array("row lane_count", "", "SampleRow")
+    samples: np.ndarray = array("row lane_count", "", "SampleRow: nearest lane samples")
+    sample_lanes: np.ndarray = array("row lane_count", "", "SampleLane of each of them")
     boundaries: np.ndarray = array("row boundary_count", "", "PointRow: points of the road's edges, 1 m apart")
     stops: np.ndarray = array("row stop_count", "", "stop lines, -1: none", i32)
 

@@ -156,10 +156,10 @@ def survey(w, a, clock, place, goals, ways, network, nearby):
     map_row, goal_lane = network.maps[clock.map[w]], network.lanes[network.sections[goal].lane]
     goal_s = place_s(network, goal, HALF)
     route_row = map_row.route_at + goal_lane.local * map_row.lanes
-    samples, way = nearby.samples[row], ways.way[w, a]
+    places, way = nearby.sample_lanes[row], ways.way[w, a]
     smallest = FAR
-    for k in range(len(samples)):
-        way[k] = sample_way(network, route_row, samples[k], goal_lane, goal_s)
+    for k in range(len(places)):
+        way[k] = sample_way(network, route_row, places[k], goal_lane, goal_s)
         smallest = min(smallest, way[k])
     ways.row[w, a], ways.goal[w, a], ways.smallest[w, a] = row, goal, smallest
 
