@@ -224,16 +224,15 @@ def _bundles(road_map: RoadMap, driving: list[Lane], left: np.ndarray, right: np
     """Bundle of each lane and its place in it, counted from the right."""
     beside: list[list[tuple[int, int]]] = [[] for _ in driving]
     for others, step in ((left, 1), (right, -1)):
-        for a in np.flatnonzero(others >= 0):
-            beside[a].append((others[a], step))
+        for a in np.flatnonzero(others >= 0).tolist():
+            beside[a].append((int(others[a]), step))
             beside[others[a]].append((a, -step))
-    bundle: np.ndarray = np.full(len(driving), -1)
-    order = np.zeros(len(driving), int)
+    bundle, order = np.full(len(driving), -1), np.zeros(len(driving), int)
     for first in range(len(driving)):
         if bundle[first] >= 0:
             continue
         members = [first]
-        bundle[first] = int(bundle.max()) + 1
+        bundle[first] = bundle.max() + 1
         for a in members:  # grows while we go
             for b, step in beside[a]:
                 if bundle[b] < 0:
