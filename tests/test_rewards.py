@@ -30,7 +30,7 @@ def reward(sim, coefficients, *, angle=0.0, offset=0.0, gained=0.0, events=(), *
         getattr(state.events, name)[:] = True
     for name, value in motion.items():
         getattr(state.motion, name)[:] = value
-    state.place.cos[:], state.place.sin[:], state.place.offset[:] = math.cos(angle), math.sin(angle), offset
+    state.place.cos[:], state.place.angle[:], state.place.offset[:] = math.cos(angle), angle, offset
     state.goals.gained[:] = gained
     state.wishes.coefficients[:] = [coefficients.get(name, 0.0) for name in CONDITIONING]
     state.rows.steps[:], state.clock.step[:], state.rows.status[:] = 0, 0, LIVE

@@ -4,7 +4,7 @@ import math
 
 from gigaflow_env.jit import f32, i32, rule, stage
 from gigaflow_env.roads.tables import CELL, LANE_CHANGE_COST, UNREACHABLE
-from gigaflow_env.sim.geometry import EPSILON, HALF, LEVEL_GAP, ONE, ZERO, clip, into_frame
+from gigaflow_env.sim.geometry import EPSILON, HALF, LEVEL_GAP, ONE, ZERO, atan2, clip, into_frame
 from gigaflow_env.state import LIVE
 
 _CELL = f32(CELL)
@@ -140,7 +140,8 @@ def locate(w, a, clock, rows, pose, goals, network, grid, place):
         fraction, offset, half_width, lane_cos, lane_sin = in_quad(x, y, past, before, first, second)
 
     place.section[w, a], place.fraction[w, a], place.offset[w, a] = section, fraction, offset
-    place.cos[w, a], place.sin[w, a] = into_frame(cos, sin, lane_cos, lane_sin)
+    along, across = into_frame(cos, sin, lane_cos, lane_sin)
+    place.cos[w, a], place.angle[w, a] = along, atan2(across, along)
     place.way[w, a] = way(
         network, map_row.route_at, map_row.lanes, first.lane, place_s(network, section, fraction),
         network.sections[goal_section].lane, place_s(network, goal_section, HALF),

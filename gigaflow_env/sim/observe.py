@@ -25,7 +25,7 @@ from gigaflow_env.layout import (
     StopLine,
 )
 from gigaflow_env.sim.collision import nearby_row
-from gigaflow_env.sim.geometry import HALF, ONE, ZERO, atan2, clip, into_frame
+from gigaflow_env.sim.geometry import HALF, ONE, ZERO, clip, into_frame
 from gigaflow_env.sim.lanes import FAR, place_s, sample_way
 from gigaflow_env.state import ENDED, GREEN, LIVE, OFF, RED, YELLOW
 
@@ -106,7 +106,7 @@ def look_ego(w, a, out, motion, body, place, network, p):
     limit = min(network.lanes[first.lane].speed, p.speed_max * body.c_vel[w, a])
     ego = Ego(
         offset=place.offset[w, a] * _OFFSET,
-        angle=atan2(place.sin[w, a], place.cos[w, a]) * _ANGLE,
+        angle=place.angle[w, a] * _ANGLE,
         curvature=curvature * _CURVATURE,
         speed=motion.speed[w, a] * _SPEED,
         speed_limit=limit * _SPEED,

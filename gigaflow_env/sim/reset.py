@@ -144,7 +144,7 @@ def enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal,
     body.c_acc[w, a], body.c_vel[w, a] = spread(acc, p.acc_spread), spread(vel, p.vel_spread)
 
     place.section[w, a], place.fraction[w, a], place.offset[w, a] = proposal.section[w, a], HALF, ZERO
-    place.cos[w, a], place.sin[w, a] = ONE, ZERO
+    place.cos[w, a], place.angle[w, a] = ONE, ZERO
     rows.status[w, a] = LIVE
     rows.steps[w, a], rows.score[w, a] = 0, ZERO
     rows.episode[w, a] += 1

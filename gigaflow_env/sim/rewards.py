@@ -2,7 +2,7 @@
 
 from gigaflow_env.config import CONDITIONING
 from gigaflow_env.jit import f32, i32, rule, stage
-from gigaflow_env.sim.geometry import HALF_PI, ONE, ZERO, atan2, exp
+from gigaflow_env.sim.geometry import HALF_PI, ONE, ZERO, exp
 from gigaflow_env.state import ENDED, LIVE
 
 (
@@ -56,7 +56,7 @@ def score(w, a, clock, rows, motion, place, wishes, events, outcome, goals, p):
         return
     c = wishes.coefficients[w, a]
     speed, acceleration = motion.speed[w, a], motion.acceleration[w, a]
-    cos, angle = place.cos[w, a], atan2(place.sin[w, a], place.cos[w, a])
+    cos, angle = place.cos[w, a], place.angle[w, a]
     moving = abs(speed) > ZERO or abs(acceleration) > ZERO
     crashed = events.collision[w, a] or events.offroad[w, a]
 
