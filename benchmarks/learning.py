@@ -25,8 +25,8 @@ def drive(what: str, map: str) -> dict:
     done = subprocess.run([sys.executable, "-m", "gigaflow_train", *words], stdout=subprocess.PIPE, text=True, check=True)
     result = json.loads(done.stdout)
     print(f"  goal rate {result['goal_rate']['value']:.3f}", flush=True)
-    command = " ".join(["gigaflow-train", *words]).replace(map, Path(map).name)
-    result["settings"]["map"] = Path(map).name
+    command = " ".join(["gigaflow-train", *words]).replace(map, Path(map).name).replace(what, Path(what).name)
+    result["settings"] = {**result["settings"], "map": Path(map).name, "what": Path(what).name}
     return {**result, "map": Path(map).name, **machine(), "command": command}
 
 
