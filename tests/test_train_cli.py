@@ -14,6 +14,7 @@ import gigaflow_env
 import gigaflow_env.render
 import gigaflow_train
 from gigaflow_train import checkpoint, environment, journal
+from gigaflow_train.__main__ import start
 from gigaflow_train.cli import main
 from gigaflow_train.evaluate import policies
 from gigaflow_train.evaluate.run import drive, figures
@@ -193,3 +194,10 @@ def test_the_minimal_example_runs():
     file = Path(__file__).resolve().parents[1] / "examples" / "train_minimal.py"
     earned = runpy.run_path(str(file))["main"](updates=3, rows=32, steps=8)
     assert len(earned) == 3 and np.isfinite(earned).all() and np.any(earned)
+
+
+def test_without_the_extra_it_says_how_to_install_it(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    monkeypatch.delitem(sys.modules, "gigaflow_train.cli", raising=False)
+    assert start() == 2
+    assert 'pip install "gigaflow-env[train]"' in capsys.readouterr().err
