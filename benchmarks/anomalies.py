@@ -257,7 +257,7 @@ def overlap(simulator: Simulator, w: np.ndarray, a: np.ndarray, b: np.ndarray) -
     """How deep [m] the boxes of agents a and b of worlds w overlap, by separating axes: 0 or less where they don't."""
     pose, body = simulator.state.pose, simulator.state.body
     d = np.stack([pose.x[w, b].astype(np.float64) - pose.x[w, a], pose.y[w, b].astype(np.float64) - pose.y[w, a]], axis=-1)
-    turns = [pose.heading[w, k].astype(np.float64) for k in (a, b)]
+    turns = [np.arctan2(pose.sin[w, k].astype(np.float64), pose.cos[w, k]) for k in (a, b)]
     axes = [[np.stack([np.cos(t), np.sin(t)], axis=-1), np.stack([-np.sin(t), np.cos(t)], axis=-1)] for t in turns]
     sizes = [[body.length[w, k] / 2, body.width[w, k] / 2] for k in (a, b)]
     depth = np.full(len(w), np.inf)

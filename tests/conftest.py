@@ -134,7 +134,7 @@ def place(
     old_x, old_y, old_heading = coming_from or (x, y, heading)
     pose = state.pose
     pose.x[w, a], pose.y[w, a], pose.z[w, a] = np.array([x, y, z]) - origin
-    pose.heading[w, a], pose.cos[w, a], pose.sin[w, a] = heading, math.cos(heading), math.sin(heading)
+    pose.cos[w, a], pose.sin[w, a] = math.cos(heading), math.sin(heading)
     pose.old_x[w, a], pose.old_y[w, a] = np.array([old_x, old_y]) - origin[:2]
     pose.old_cos[w, a], pose.old_sin[w, a] = math.cos(old_heading), math.sin(old_heading)
     for array in state.motion:

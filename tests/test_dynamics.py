@@ -25,8 +25,9 @@ def cars(count, **values):
     sizes = {"world": 1, "agent": count}
     made = SimpleNamespace(**{g.__name__.lower(): allocate(g, sizes) for g in (Rows, Pose, Motion, Body)})
     made.rows.status[:] = LIVE
-    given = {"length": 4.5, "width": 2.0, "c_throttle": 1, "c_steer": 1, "c_acc": 1, "c_vel": 1, "heading": 0.0, **values}
-    given |= {"cos": np.cos(given["heading"]), "sin": np.sin(given["heading"])}
+    given = {"length": 4.5, "width": 2.0, "c_throttle": 1, "c_steer": 1, "c_acc": 1, "c_vel": 1, **values}
+    heading = given.pop("heading", 0.0)
+    given |= {"cos": np.cos(heading), "sin": np.sin(heading)}
     for name, value in given.items():
         group = next(g for g in (made.rows, made.pose, made.motion, made.body) if name in g._fields)
         getattr(group, name)[0] = value
@@ -59,7 +60,7 @@ def test_actions_on_paper():
         assert motion.distance[0, action] == pytest.approx(way, rel=1e-6)
         assert motion.lateral[0, action] == pytest.approx(lateral, rel=1e-5)
         assert motion.steer[0, action] == pytest.approx(math.atan(2.7 * lateral / speed**2), abs=1e-6)
-        assert pose.heading[0, action] == pytest.approx(turned, abs=1e-6)
+        assert np.arctan2(pose.sin[0, action], pose.cos[0, action]) == pytest.approx(turned, abs=1e-6)
         assert pose.x[0, action] == pytest.approx(way, abs=1e-3)
         assert pose.y[0, action] == pytest.approx(way * turned / 2, abs=1e-4)
 
@@ -129,18 +130,19 @@ def test_smallest_turning_circle():
 
 
 @kernel
-def _advance(heading, distance, curvature, out):
+def _advance(distance, curvature, out):
     for i in range(len(distance)):
-        out[0, i], out[1, i], out[2, i] = advance(
-            np.float32(0.0), np.float32(0.0), np.float32(1.0), np.float32(0.0), heading[i], distance[i], curvature[i]
+        out[0, i], out[1, i], out[2, i], out[3, i] = advance(
+            np.float32(0.0), np.float32(0.0), np.float32(1.0), np.float32(0.0), distance[i], curvature[i]
         )
 
 
 def arcs(distance, curvature):
     distance, curvature = np.broadcast_arrays(np.float32(distance), np.float32(curvature))
-    out = np.zeros((3, distance.size), np.float32)
-    _advance(np.zeros_like(distance), np.ascontiguousarray(distance), np.ascontiguousarray(curvature), out)
-    return out, distance.astype(float), curvature.astype(float)
+    out = np.zeros((4, distance.size), np.float32)
+    _advance(np.ascontiguousarray(distance), np.ascontiguousarray(curvature), out)
+    x, y, cos, sin = out
+    return (x, y, np.arctan2(sin, cos)), distance.astype(float), curvature.astype(float)
 
 
 def test_arc_equals_integration():
@@ -167,7 +169,8 @@ def test_arc_of_any_curvature_down_to_straight():
 def model(made, actions):
     """One step in float64, from the source: speed, acceleration, lateral acceleration, steering angle, x, y, heading."""
     pose, motion, body = ([array[0].astype(float) for array in g] for g in (made.pose, made.motion, made.body))
-    x, y, _, heading, *_ = pose
+    x, y, _, cos, sin, *_ = pose
+    heading = np.arctan2(sin, cos)
     v, a_x, a_y, steer, *_ = motion
     length, _, c_throttle, c_steer, c_acc, c_vel = body
     keep = lambda new, old: np.where(new * old < 0, 0.0, new)  # noqa: E731
@@ -203,7 +206,7 @@ def test_random_steps_equal_the_float64_model():
     assert abs(made.motion.steer[0] - steer).max() < 1e-5
     assert abs(made.motion.lateral[0] - lateral).max() < 1e-3  # v^2 = 900 times the error of the curvature
     assert np.hypot(made.pose.x[0] - x, made.pose.y[0] - y).max() < 1e-4  # an ulp at 300 m is 3e-5
-    turned = made.pose.heading[0] - heading
+    turned = np.arctan2(made.pose.sin[0], made.pose.cos[0]) - heading
     assert abs(np.remainder(turned + 1, 2 * np.pi) - 1).max() < 1e-5
     assert abs(made.pose.cos[0] - np.cos(heading)).max() < 1e-5 and abs(made.pose.sin[0] - np.sin(heading)).max() < 1e-5
 
@@ -230,7 +233,7 @@ def path(heading, x, y, speed, actions):
     points = []
     for action in actions:
         drive(made, action)
-        points.append((made.pose.x[0, 0], made.pose.y[0, 0], made.pose.heading[0, 0]))
+        points.append((made.pose.x[0, 0], made.pose.y[0, 0], np.arctan2(made.pose.sin[0, 0], made.pose.cos[0, 0])))
     return np.array(points, float)
 
 

@@ -13,6 +13,7 @@ from gigaflow_env.jit import kernel
 from gigaflow_env.sim.geometry import (
     atan,
     atan2,
+    atan_small,
     boxes_overlap,
     clip,
     exp,
@@ -21,7 +22,6 @@ from gigaflow_env.sim.geometry import (
     segment_hits_box,
     segments_cross,
     sincos,
-    wrap,
 )
 
 
@@ -31,7 +31,7 @@ def _elementary(x, y, out):
         out[0, i], out[1, i] = sincos(x[i])
         out[2, i] = atan(x[i])
         out[3, i] = atan2(y[i], x[i])
-        out[4, i] = wrap(x[i])
+        out[4, i] = atan_small(clip(x[i], np.float32(-1.0), np.float32(1.0)))
         out[5, i] = floor(x[i])
         out[6, i] = exp(x[i])
         out[7, i], out[8, i] = into_frame(x[i], y[i], out[1, i], out[0, i])
@@ -44,7 +44,7 @@ def elementary(x, y=None):
     y = np.zeros_like(x) if y is None else np.asarray(y, np.float32)
     out = np.full((10, len(x)), np.nan, np.float32)
     _elementary(x, y, out)
-    names = ("sin", "cos", "atan", "atan2", "wrap", "floor", "exp", "ahead", "left", "clip")
+    names = ("sin", "cos", "atan", "atan2", "atan_small", "floor", "exp", "ahead", "left", "clip")
     return dict(zip(names, out, strict=True)), x.astype(np.float64), y.astype(np.float64)
 
 
@@ -86,13 +86,9 @@ def test_exp():
     assert found["exp"] == pytest.approx(np.exp([-16.0, 16.0]), rel=2e-5)
 
 
-def test_wrap():
-    found, x, _ = elementary(spaced(30.0))
-    assert abs(found["wrap"]).max() <= math.pi + 2e-6
-    turns = (x - found["wrap"]) / (2 * math.pi)
-    assert abs(turns - np.round(turns)).max() < 1e-6
-    found, _, _ = elementary([math.pi - 0.1, math.pi + 0.1, -math.pi - 0.1])
-    assert found["wrap"] == pytest.approx([math.pi - 0.1, -math.pi + 0.1, math.pi - 0.1], abs=1e-6)
+def test_atan_of_small_numbers():
+    found, x, _ = elementary(spaced(1.0))
+    assert abs(found["atan_small"] - np.arctan(x)).max() < 2e-7
 
 
 def test_floor():

@@ -20,9 +20,9 @@ from gigaflow_env.simulator import Simulator
 STEPS = 60
 GEOS = "3.14.1"
 GOLDEN = {
-    "loop": "b2fdfd4bb4c2a4a7",
-    "downtown": "b5be6b35cc83d472",
-    "two maps": "4b38a9023c2babe3",
+    "loop": "d55e7418fc681ab4",
+    "downtown": "f567a2f20456c466",
+    "two maps": "42413828cd9c77f8",
 }
 
 

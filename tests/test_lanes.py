@@ -187,7 +187,7 @@ def test_driven_agents_are_where_their_place_says(name):
         centre_x, centre_y = (a[n] + share * (b[n] - a[n]) for n in ("x", "y"))
         miss = np.hypot(centre_x - offset * sin / norm - x, centre_y + offset * cos / norm - y)
         assert miss[held].max(initial=0) < 0.02
-        angle = pose.heading[0, live] - np.arctan2(sin, cos)
+        angle = np.arctan2(pose.sin[0, live], pose.cos[0, live]) - np.arctan2(sin, cos)
         assert np.abs(place_.cos[0, live] - np.cos(angle)).max() < 1e-5
         assert np.abs(np.sin(place_.angle[0, live] - angle)).max() < 1e-5
     assert inside > 400 and outside > 100

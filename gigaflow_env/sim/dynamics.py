@@ -2,13 +2,14 @@
 
 from gigaflow_env.jit import f32, i32, rule, stage
 from gigaflow_env.layout import LATERAL_JERKS, LONGITUDINAL_JERKS
-from gigaflow_env.sim.geometry import HALF, ONE, TWO, ZERO, atan_small, clip, sincos, sincos_small, wrap
+from gigaflow_env.sim.geometry import HALF, ONE, TWO, ZERO, atan_small, clip, sincos, sincos_small
 from gigaflow_env.state import LIVE
 
 _LONGITUDINAL = tuple(f32(jerk) for jerk in LONGITUDINAL_JERKS)
 _LATERAL = tuple(f32(jerk) for jerk in LATERAL_JERKS)
 _CURVATURE_SPEED = f32(1e-5)
-_STRAIGHT = f32(1e-4)
+_STRAIGHT = f32(5e-5)
+_NEWTON = f32(1.5)
 
 
 @rule
@@ -58,15 +59,18 @@ def turn(speed, lateral, steer, jerk, c_steer, wheelbase, p):
 
 
 @rule
-def advance(x, y, cos, sin, heading, distance, curvature):
-    """Pose after `distance` [m] on an arc: (x, y, heading). Exact: the chord lies at half the angle that is turned."""
-    angle = distance * curvature
-    half_sin, half_cos = sincos(HALF * angle)
+def advance(x, y, cos, sin, distance, curvature):
+    """Pose after `distance` [m] on an arc: (x, y, cos, sin). Exact: the chord lies at half the angle that is turned."""
+    half_sin, half_cos = sincos(HALF * distance * curvature)
     # Not (1 - cos(angle)) / curvature for the way to the side: in float32 that misses by up to a millimetre a step.
-    straight = abs(angle) < _STRAIGHT
+    straight = abs(half_sin) < _STRAIGHT
     chord = distance if straight else TWO * half_sin / (ONE if straight else curvature)
     ahead, left = chord * half_cos, chord * half_sin
-    return x + ahead * cos - left * sin, y + ahead * sin + left * cos, wrap(heading + angle)
+    turn_cos, turn_sin = ONE - TWO * half_sin * half_sin, TWO * half_sin * half_cos
+    new_cos, new_sin = cos * turn_cos - sin * turn_sin, sin * turn_cos + cos * turn_sin
+    # Back to length 1, from which rounding leads away by 1e-7 a step: one step of Newton's method for 1 / sqrt.
+    scale = _NEWTON - HALF * (new_cos * new_cos + new_sin * new_sin)
+    return x + ahead * cos - left * sin, y + ahead * sin + left * cos, new_cos * scale, new_sin * scale
 
 
 @stage
@@ -86,12 +90,10 @@ def move(w, a, actions, rows, pose, motion, body, p):
     )
     x, y, cos, sin = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a]
     distance = HALF * (speed + old_speed) * p.dt
-    new_x, new_y, heading = advance(x, y, cos, sin, pose.heading[w, a], distance, curvature)
-    new_sin, new_cos = sincos(heading)
+    new_x, new_y, new_cos, new_sin = advance(x, y, cos, sin, distance, curvature)
 
     pose.old_x[w, a], pose.old_y[w, a], pose.old_cos[w, a], pose.old_sin[w, a] = x, y, cos, sin
-    pose.x[w, a], pose.y[w, a], pose.heading[w, a] = new_x, new_y, heading
-    pose.cos[w, a], pose.sin[w, a] = new_cos, new_sin
+    pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a] = new_x, new_y, new_cos, new_sin
     motion.speed[w, a], motion.acceleration[w, a] = speed, acceleration
     motion.steer[w, a], motion.lateral[w, a] = steer, lateral
     motion.jerk[w, a], motion.side_jerk[w, a] = jerk, side_jerk

@@ -9,8 +9,7 @@ import math
 from gigaflow_env.jit import f32, i32, rule
 
 ZERO, HALF, ONE, TWO = f32(0.0), f32(0.5), f32(1.0), f32(2.0)
-PI, TWO_PI, HALF_PI = f32(math.pi), f32(2 * math.pi), f32(math.pi / 2)
-_PER_TWO_PI = f32(0.5 / math.pi)
+PI, HALF_PI = f32(math.pi), f32(math.pi / 2)
 EPSILON = f32(1e-6)
 
 LEVEL_GAP = f32(2.5)
@@ -111,12 +110,6 @@ def exp(x):
     for _ in range(6):
         y = y * y
     return y
-
-
-@rule
-def wrap(angle):
-    """The same angle in [-pi, pi)."""
-    return angle - TWO_PI * floor((angle + PI) * _PER_TWO_PI)
 
 
 @rule

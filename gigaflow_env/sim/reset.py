@@ -7,7 +7,7 @@ import math
 
 from gigaflow_env.jit import f32, rule, stage
 from gigaflow_env.sim.chance import BODY, CONDITIONING, PLACE, between, draws, pick, spread
-from gigaflow_env.sim.geometry import EPSILON, HALF, LEVEL_GAP, ONE, TWO, ZERO, atan2, into_frame
+from gigaflow_env.sim.geometry import EPSILON, HALF, LEVEL_GAP, ONE, TWO, ZERO, into_frame
 from gigaflow_env.sim.goals import plan
 from gigaflow_env.sim.rewards import (
     CENTER_BIAS,
@@ -131,7 +131,7 @@ def enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal,
         return
     x, y, cos, sin = proposal.x[w, a], proposal.y[w, a], proposal.cos[w, a], proposal.sin[w, a]
     pose.x[w, a], pose.y[w, a], pose.z[w, a] = x, y, proposal.z[w, a]
-    pose.cos[w, a], pose.sin[w, a], pose.heading[w, a] = cos, sin, atan2(sin, cos)
+    pose.cos[w, a], pose.sin[w, a] = cos, sin
     pose.old_x[w, a], pose.old_y[w, a], pose.old_cos[w, a], pose.old_sin[w, a] = x, y, cos, sin
 
     # All but the distance: that's what the step returns of the episode that ended in it.
