@@ -551,3 +551,20 @@ def test_rows_that_are_live_are_those_that_are_active():
     for action in actions_of(env, 30):
         *_, info = env.step(action)
         np.testing.assert_array_equal(info["active"], env.simulator.per_row(env.simulator.state.rows.status) == LIVE)
+
+
+@pytest.mark.parametrize("mode", ["SameStep", "NextStep", "Disabled"])
+def test_worlds_end_and_begin_anew_on_time(mode):
+    """Worlds of 6 steps, all begun at once: every row is truncated at each sixth step and drives in the ones between."""
+    config = {"world_steps": 6, "world_stagger": 0.0, "on_crash": "continue", "on_route_done": "new_route"}
+    env = gymnasium.make_vec("GigaFlow-v0", num_envs=24, map="downtown", agents_per_world=8, config=config, autoreset_mode=mode)
+    env.reset(seed=0)
+    straight = np.full(24, 7)
+    for step in range(1, 25):
+        _, _, terminated, truncated, info = env.step(straight)
+        assert not terminated.any() and truncated.tolist() == [step % 6 == 0] * 24, step
+        if mode == "Disabled" and step % 6 == 0:
+            _, info = env.reset(options={"reset_mask": truncated})
+        assert info["active"].all() or (mode == "NextStep" and step % 6 == 0)
+        assert (info["distance"] > 0).mean() > 0.5 or step % 6 in ((0, 1) if mode == "NextStep" else (0,))
+    env.close()

@@ -149,7 +149,7 @@ def test_the_order_of_agents_does_not_matter(driven, name):
 def test_every_stage_is_tested():
     """What the CPU backend calls for an agent or a light is in the table of stages."""
     called = set()
-    for loop in (cpu.drive, cpu.renew, cpu.show):
+    for loop in (cpu.begin_world, cpu.drive, cpu.renew, cpu.show):
         called |= set(re.findall(r"\b(\w+)\(\s*w, [ak],", inspect.getsource(plain(loop))))
     assert called and called <= set(STAGES)
     assert set(STAGES) - called == {"plan", "condition"}  # which `arrive` and `enter` call

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from gigaflow_env.jit import f32, i32, kernel
+from gigaflow_env.jit import f32, i32, kernel, stage
 from gigaflow_env.sim.chance import STAGGER, draws
 from gigaflow_env.sim.collision import collide, leave_road, run_light
 from gigaflow_env.sim.dynamics import move
@@ -30,6 +30,19 @@ RESET_ATTEMPTS = i32(64)
 """Rounds in which a reset looks for places: with every agent waiting at once there are more conflicts than in a step."""
 
 
+@stage
+def begin_world(w, clock, lights, network, p):
+    """A new world: its lights are drawn anew. Writes: clock.step, lights."""
+    clock.step[w] = 0
+    if clock.tick[w] == 0:
+        # The first worlds begin at different ages, so that they do not all end, and start anew, in one step.
+        age, _, _, _ = draws(clock.seed, w, 0, 0, STAGGER, 0)
+        clock.step[w] = i32(age * p.world_stagger * f32(p.world_steps))
+    for k in range(network.maps[clock.map[w]].lights):
+        schedule(w, k, clock, network, lights, p)
+        switch(w, k, clock, lights, p)
+
+
 @kernel
 def drive(
     begin, end, mode, actions,
@@ -39,6 +52,9 @@ def drive(
     agents = rows.status.shape[1]
     for w in range(begin, end):
         clock.tick[w] += i32(1)
+        # In these modes a world outlives its end by the look at it which its agents are still to have.
+        if mode != SAME_STEP and clock.step[w] >= p.world_steps:
+            begin_world(w, clock, lights, network, p)
         if mode == NEXT_STEP:
             for a in range(agents):
                 if rows.status[w, a] == ENDED:
@@ -65,28 +81,21 @@ def drive(
 
 @kernel
 def renew(
-    begin, end, mode, attempts,
+    begin, end, mode, anew, attempts,
     clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, network, p,
 ):  # fmt: skip
-    """Worlds and agents whose time is over start anew. An agent that finds no place in `attempts` rounds waits."""
+    """Agents that wait start anew; if `anew`, so do worlds that are over. Who finds no place in `attempts` rounds waits on."""
     agents = rows.status.shape[1]
     for w in range(begin, end):
-        last_looks = False
-        for a in range(agents):
-            if mode == SAME_STEP and rows.status[w, a] == ENDED:
-                rows.status[w, a] = WAITING
-            last_looks = last_looks or rows.status[w, a] == ENDED
-        # Not while an agent still has its last look at the old world: in modes other than SAME_STEP that is the next to
-        # come.
-        if clock.tick[w] == 0 or (clock.step[w] >= p.world_steps and not last_looks):
-            clock.step[w] = 0
-            if clock.tick[w] == 0:
-                # The first worlds begin at different ages, so that they do not all end, and start anew, in one step.
-                age, _, _, _ = draws(clock.seed, w, 0, 0, STAGGER, 0)
-                clock.step[w] = i32(age * p.world_stagger * f32(p.world_steps))
-            for k in range(network.maps[clock.map[w]].lights):
-                schedule(w, k, clock, network, lights, p)
-                switch(w, k, clock, lights, p)
+        over = clock.step[w] >= p.world_steps
+        if over and not anew:
+            continue
+        if over or clock.tick[w] == 0:
+            begin_world(w, clock, lights, network, p)
+        if mode == SAME_STEP:
+            for a in range(agents):
+                if rows.status[w, a] == ENDED:
+                    rows.status[w, a] = WAITING
         for attempt in range(attempts):
             waiting = False
             for a in range(agents):
@@ -137,7 +146,7 @@ def step(begin, end, mode, actions, obs, final_obs, starts, state, roads, p):
         )  # fmt: skip
     # Before the last show: an agent that starts anew must not be seen at its old place.
     renew(
-        begin, end, mode, p.spawn_attempts,
+        begin, end, mode, mode == SAME_STEP, p.spawn_attempts,
         clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, network, p,
     )  # fmt: skip
     show(
@@ -150,7 +159,7 @@ def reset(begin, end, obs, starts, state, roads, p):
     """Find places for the waiting rows of worlds begin .. end-1, and show all."""
     clock, rows, pose, motion, body, place, goals, wishes, _, outcome, lights, proposal, near, ways = state
     renew(
-        begin, end, DISABLED, RESET_ATTEMPTS,
+        begin, end, DISABLED, True, RESET_ATTEMPTS,
         clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, roads.network, p,
     )  # fmt: skip
     show(
