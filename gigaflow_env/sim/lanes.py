@@ -17,7 +17,8 @@ _WAY_WEIGHT = f32(1e-3)
 _OFFSET_WEIGHT = f32(0.1)
 _OUTSIDE = f32(10.0)
 _WAY_LIMIT = f32(1000.0)
-_NEAR_LANE = f32(2.0)  # m, the grid's margin: within it the lane was found, beyond it the old one is only kept
+_NEAR_LANE = f32(2.0)  # m, the grid's margin: which quads further away are listed is chance
+_OFF_ROAD = f32(10.0)  # m, wider than any shoulder
 _TRACK_LIMIT = i32(64)
 
 
@@ -146,6 +147,6 @@ def locate(w, a, clock, rows, pose, goals, network, grid, place):
         network, map_row.route_at, map_row.lanes, first.lane, place_s(network, section, fraction),
         network.sections[goal_section].lane, place_s(network, goal_section, HALF),
     )  # fmt: skip
-    # Far from its lane an agent keeps its height: the lane's may belong to another level by now.
+    # Far from any lane an agent keeps its height: that of the lane which it left may belong to another level by now.
     outside = max(abs(offset) - half_width, max(-past, -before))
-    pose.z[w, a] = first.z + fraction * (second.z - first.z) if outside < _NEAR_LANE else z
+    pose.z[w, a] = first.z + fraction * (second.z - first.z) if outside < _OFF_ROAD else z
