@@ -1,4 +1,4 @@
-"""Reading OpenDRIVE's XML: elements and attributes, with errors that name the line."""
+"""Reading maps in XML: elements and attributes, with errors that name the line."""
 
 import math
 from pathlib import Path
@@ -8,10 +8,14 @@ from lxml import etree
 from gigaflow_env.roads.source import MapError
 
 
-def parse(path: Path) -> etree._Element:
-    """The root element, all tags without their namespace. Raises MapError for anything but an OpenDRIVE file."""
+def parse(path: Path, tag: str, kind: str) -> etree._Element:
+    """The root element, all tags without their namespace.
+
+    Raises MapError for anything but XML whose root element is `tag`, as it is in files of this `kind`, for example
+    "an OpenDRIVE file".
+    """
     data = path.read_bytes()
-    if b"<!ENTITY" in data:
+    if b"<!ENTITY" in data.replace(b"\0", b""):  # in UTF-16 and UTF-32, too
         raise MapError("the file declares XML entities; a map has none")
     parser = etree.XMLParser(resolve_entities=False, load_dtd=False, no_network=True, huge_tree=True, remove_comments=True)
     try:
@@ -21,8 +25,8 @@ def parse(path: Path) -> etree._Element:
     for element in root.iter(etree.Element):
         if element.tag.startswith("{"):
             element.tag = etree.QName(element).localname
-    if root.tag != "OpenDRIVE":
-        raise wrong(root, "the root element of an OpenDRIVE file is <OpenDRIVE>")
+    if root.tag != tag:
+        raise wrong(root, f"the root element of {kind} is <{tag}>")
     return root
 
 
