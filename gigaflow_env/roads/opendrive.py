@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lxml import etree
 
-from gigaflow_env.roads import xml
+from gigaflow_env.roads import xml_file as xml
 from gigaflow_env.roads.opendrive_crosswalks import read_crosswalks
 from gigaflow_env.roads.opendrive_joints import read_joints
 from gigaflow_env.roads.opendrive_lanes import directed_lanes

@@ -1,21 +1,24 @@
-"""Reading maps in XML: elements and attributes, with errors that name the line."""
+"""Reading XML: elements and attributes, with errors that name the line."""
 
 import math
+import re
 from pathlib import Path
 
 from lxml import etree
 
 from gigaflow_env.roads.source import MapError
 
+_LIKE_ASCII = re.compile(rb"(utf-?8|(us-)?ascii|iso-8859-\d+|windows-125\d)$", re.IGNORECASE)
 
-def parse(path: Path, tag: str, kind: str) -> etree._Element:
-    """The root element, all tags without their namespace.
 
-    Raises MapError for anything but XML whose root element is `tag`, as it is in files of this `kind`, for example
-    "an OpenDRIVE file".
-    """
+def parse(path: Path, root_tag: str, what: str) -> etree._Element:
+    """The root element, all tags without their namespace. Raises MapError for anything but `what`, which has that root."""
     data = path.read_bytes()
-    if b"<!ENTITY" in data.replace(b"\0", b""):  # in UTF-16 and UTF-32, too
+    declared = re.match(rb"""<\?xml[^>]*encoding\s*=\s*["']([^"']*)""", data)
+    # Entities are looked for in the bytes: they must mean what they say.
+    if b"\0" in data or (declared and not _LIKE_ASCII.match(declared[1])):
+        raise MapError("not well-formed XML: the text must be encoded as UTF-8, ISO-8859 or Windows-125x")
+    if b"<!ENTITY" in data:
         raise MapError("the file declares XML entities; a map has none")
     parser = etree.XMLParser(resolve_entities=False, load_dtd=False, no_network=True, huge_tree=True, remove_comments=True)
     try:
@@ -25,8 +28,8 @@ def parse(path: Path, tag: str, kind: str) -> etree._Element:
     for element in root.iter(etree.Element):
         if element.tag.startswith("{"):
             element.tag = etree.QName(element).localname
-    if root.tag != tag:
-        raise wrong(root, f"the root element of {kind} is <{tag}>")
+    if root.tag != root_tag:
+        raise wrong(root, f"the root element of {what} is <{root_tag}>")
     return root
 
 
