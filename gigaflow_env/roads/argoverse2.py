@@ -18,6 +18,7 @@ import shapely
 from gigaflow_env.roads.bounds import centre, knots
 from gigaflow_env.roads.grouping import groups
 from gigaflow_env.roads.lane_ends import weld
+from gigaflow_env.roads.polyline import checked
 from gigaflow_env.roads.source import Crosswalk, Lane, MapError, RoadMap, X, Y, validate
 
 KINDS = {"VEHICLE": "driving", "BUS": "driving", "BIKE": "biking"}
@@ -108,9 +109,9 @@ def _points(given: Any, where: str) -> np.ndarray:
             raise MapError(f"{where}: point {number} is {point!r}: it must be an object with numbers x, y, z")
         rows.append(row)
     try:
-        return np.array(rows, np.float64).reshape(-1, 3)
-    except OverflowError as error:  # an integer of hundreds of digits
-        raise MapError(f"{where}: a coordinate is not a finite number") from error
+        return checked(np.array(rows, np.float64).reshape(-1, 3))
+    except (MapError, OverflowError) as error:  # the latter of an integer of hundreds of digits
+        raise MapError(f"{where}: {error}") from error
 
 
 def _ids(segment: Record, name: str, where: str) -> list[str]:
@@ -167,8 +168,6 @@ def _crosswalks(given: Any) -> dict[str, Crosswalk]:
     for name, crossing in given.items():
         where = f"pedestrian crossing {name!r}"
         one, other = (_points(_field(crossing, edge, where), where) for edge in ("edge1", "edge2"))
-        if min(len(one), len(other)) < 2:
-            raise MapError(f"{where}: an edge of {min(len(one), len(other))} points: it needs at least 2")
         beside = np.linalg.norm(one[[0, -1]] - other[[0, -1]]) <= np.linalg.norm(one[[0, -1]] - other[[-1, 0]])
         found[name] = Crosswalk(name, np.concatenate([one, other[::-1] if beside else other]))
     return found

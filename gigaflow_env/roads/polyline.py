@@ -13,6 +13,8 @@ MIN_LENGTH = 0.05
 """[m] Shorter polylines make no lane."""
 MAX_LENGTH = 1e5
 """[m] of one lane. Ours: far more than any road without a junction; a longer one is a mistake in the file."""
+MAX_COORDINATE = 1e8
+"""[m] Ours: three times around the earth."""
 SPACING = 0.5
 """[m] distance of the points of a lane, to which its knots are fitted."""
 
@@ -25,15 +27,23 @@ MIN_RADIUS = 8.0
 _BULGE = 4 / 27  # of the cubic through two points whose tangents are off the chord by a small angle, per length and angle
 
 
+def checked(points: np.ndarray) -> np.ndarray:
+    """The points (n, 3). Raises MapError for less than two, numbers that are not finite, and those beyond MAX_COORDINATE."""
+    if len(points) < 2:
+        raise MapError(f"a line of {len(points)} points: it needs at least 2")
+    wrong = ~(np.abs(points) <= MAX_COORDINATE).all(axis=1)
+    if wrong.any():
+        point = points[wrong.argmax()].tolist()
+        raise MapError(f"point {wrong.argmax()} of the line is {point}: finite numbers up to {MAX_COORDINATE:.0e} m make a map")
+    return points
+
+
 def tidy(points: np.ndarray) -> np.ndarray | None:
     """Points (n, 3) of a line at least MIN_STEP apart, its first and last among them; None: shorter than MIN_LENGTH.
 
-    Raises MapError for less than two points, numbers that are not finite, and more than MAX_LENGTH.
+    Raises MapError as `checked` does, and for more than MAX_LENGTH.
     """
-    if len(points) < 2:
-        raise MapError(f"a line of {len(points)} points: it needs at least 2")
-    if not np.isfinite(points).all():
-        raise MapError(f"point {np.argwhere(~np.isfinite(points))[0, 0]} of the line has a number that is not finite")
+    points = checked(points)
     x, y = points[:, 0].tolist(), points[:, 1].tolist()
     kept = [0]
     for k in range(1, len(points)):

@@ -1,6 +1,7 @@
 """SUMO networks (*.net.xml) to RoadMap. Source: the network format as Eclipse SUMO 1.0 to 1.28 writes it.
 
-Every lane of the file becomes one Lane with its id there, those inside of junctions included; coordinates are the file's.
+Every lane of the file becomes one Lane with its id there, those inside of junctions included; where SUMO cuts these for who
+has to wait they are one, with the first part's id. Coordinates are the file's.
 Read are shapes, widths, speeds, permissions, connections, lane changes, traffic light programs, priorities and crossings.
 Lanes that are not for cars belong to the drivable area only. A connection over a gap (in networks without internal lanes)
 gets a connector of its own, named `from->to`. Ours: kinks of lanes are rounded, and lanes shorter than 5 cm are bypassed.
@@ -106,12 +107,11 @@ def _neighbours(net: Net, links: list[Link]) -> tuple[dict[str, str], dict[str, 
     for link in links:
         met.setdefault(link.end, set()).add(("behind", link.start))
         met.setdefault(link.start, set()).add(("ahead", link.end))
-    numbered = {(strip.edge, strip.index): strip for strip in net.strips.values()}
     left: dict[str, str] = {}
     right: dict[str, str] = {}
     for strip in net.strips.values():
         for name, found, step in (("changeLeft", left, 1), ("changeRight", right, -1)):
-            other = numbered.get((strip.edge, strip.index + (-step if net.left_hand else step)))
+            other = net.strips.get(f"{strip.edge}_{strip.index + (-step if net.left_hand else step)}")
             if other is None or not _drivable(strip) or not _drivable(other):
                 continue
             apart = not (strip.internal and met.get(strip.id, set()) & met.get(other.id, set()))

@@ -14,6 +14,8 @@ DEFAULT_WIDTH = 3.2
 """[m] what SUMO takes where a lane has no width."""
 DEFAULT_CROSSING = 4.0
 """[m] the same for crossings."""
+MAX_WIDTH = 100.0
+"""[m] Ours: what is wider is a mistake."""
 CAR = "passenger"
 """The vehicle class whose lanes are driving lanes."""
 MOTOR = ("private", "taxi", "bus", "coach", "delivery", "truck", "hov", "evehicle", "motorcycle", "moped", "emergency")
@@ -36,27 +38,41 @@ class Strip(NamedTuple):
 class Net(NamedTuple):
     edges: dict[str, etree._Element]  # by id, whatever they are
     strips: dict[str, Strip]  # by the id of the lane: what vehicles can drive on
+    whole: dict[str, str]  # id of a lane -> the strip that it is, or is a part of
     left_hand: bool
 
 
 def read_net(root: etree._Element) -> Net:
-    """All edges of a network, and their lanes."""
+    """All edges of a network, and their lanes.
+
+    Inside of junctions SUMO cuts lanes where who turns has to wait. Such lanes are whole here, with the first part's id.
+    """
     edges: dict[str, etree._Element] = {}
-    strips: dict[str, Strip] = {}
+    lanes: dict[str, tuple[etree._Element, np.ndarray]] = {}
     for edge in root.iterfind("edge"):
         name = xml.text(edge, "id")
         if name in edges:
             raise xml.wrong(edge, f"id {name!r} is used twice")
         edges[name] = edge
-        if edge.get("function") in ("crossing", "walkingarea"):
+        if edge.get("function") not in ("crossing", "walkingarea"):
+            for element in edge.iterfind("lane"):
+                lane = f"{name}_{xml.integer(element, 'index')}"
+                if lane in lanes or xml.text(element, "id") != lane:
+                    raise xml.wrong(element, f"id {element.get('id')!r}: index and id must be unique, and this one be {lane!r}")
+                lanes[lane] = element, _points(element)
+    rest = _rest(root)
+    later = set(rest.values())
+    strips: dict[str, Strip] = {}
+    whole: dict[str, str] = {}
+    for name, (first, points) in lanes.items():
+        if name in later or not _kind(first):
             continue
-        for element in edge.iterfind("lane"):
-            strip = _strip(element, name, edge.get("function") == "internal")
-            if strip.id in strips:
-                raise xml.wrong(element, f"id {strip.id!r} is used twice")
-            if strip.kind:
-                strips[strip.id] = strip
-    return Net(edges, strips, root.get("lefthand") in ("true", "1"))
+        part = whole[name] = name
+        while (part := rest.get(part, "")) in lanes:
+            whole[part] = name
+            points = np.concatenate([points[:-1], lanes[part][1][1:]])  # where it is cut says nothing about the curve
+        strips[name] = _strip(first, points)
+    return Net(edges, strips, whole, root.get("lefthand") in ("true", "1"))
 
 
 def permits(element: etree._Element, vehicle: str = CAR) -> bool:
@@ -74,7 +90,7 @@ def read_crosswalks(root: etree._Element) -> dict[str, Crosswalk]:
         lane = edge.find("lane")
         if edge.get("function") != "crossing" or lane is None:
             continue
-        line = _line(lane, DEFAULT_CROSSING)
+        line = _line(lane, _points(lane), DEFAULT_CROSSING)
         if line is not None:
             across = np.column_stack([-np.sin(line[:, HEADING]), np.cos(line[:, HEADING]), np.zeros(len(line))])
             across *= line[:, [WIDTH]] / 2
@@ -83,13 +99,24 @@ def read_crosswalks(root: etree._Element) -> dict[str, Crosswalk]:
     return found
 
 
-def _strip(element: etree._Element, edge: str, internal: bool) -> Strip:
-    line, speed = _line(element, DEFAULT_WIDTH), xml.number(element, "speed")
+def _rest(root: etree._Element) -> dict[str, str]:
+    """Lane inside of a junction -> the lane there which is its second part; each is the second part of one lane only."""
+    before: dict[str, str] = {}
+    for element in root.iterfind("connection"):
+        via, start = element.get("via"), element.get("from", "")
+        if via is not None and start.startswith(":"):
+            before.setdefault(via, f"{start}_{element.get('fromLane')}")
+    return {first: second for second, first in before.items()}
+
+
+def _strip(element: etree._Element, points: np.ndarray) -> Strip:
+    speed = xml.number(element, "speed")
     if speed <= 0:
         raise xml.wrong(element, f"speed={speed}: it must be above 0 m/s")
-    return Strip(
-        xml.text(element, "id"), edge, xml.integer(element, "index"), element, internal, _kind(element), speed, line
-    )
+    edge, _, index = xml.text(element, "id").rpartition("_")
+    internal = element.getparent().get("function") == "internal"
+    line = _line(element, points, DEFAULT_WIDTH)
+    return Strip(f"{edge}_{index}", edge, int(index), element, internal, _kind(element), speed, line)
 
 
 def _kind(element: etree._Element) -> str:
@@ -101,11 +128,20 @@ def _kind(element: etree._Element) -> str:
     return "biking" if permits(element, "bicycle") else ""
 
 
-def _line(element: etree._Element, default: float) -> np.ndarray | None:
-    """The lane's line; None: too short."""
+def _line(element: etree._Element, points: np.ndarray, default: float) -> np.ndarray | None:
+    """The line of a lane with these points, `default` metres wide if it does not say; None: too short."""
     width = xml.number(element, "width", default)
-    if width <= 0:
-        raise xml.wrong(element, f"width={width}: it must be above 0 m")
+    if not 0 < width <= MAX_WIDTH:
+        raise xml.wrong(element, f"width={width}: it must be above 0 m and at most {MAX_WIDTH} m")
+    try:
+        points = tidy(points)
+    except MapError as error:
+        raise xml.wrong(element, f"shape: {error}") from error
+    return None if points is None else smooth(points, width)
+
+
+def _points(element: etree._Element) -> np.ndarray:
+    """Points (n, 3) of a lane's shape."""
     rows = []
     for number, given in enumerate(xml.text(element, "shape").split()):
         try:
@@ -115,8 +151,4 @@ def _line(element: etree._Element, default: float) -> np.ndarray | None:
         if len(row) not in (2, 3) or not all(map(math.isfinite, row)):
             raise xml.wrong(element, f"point {number} of the shape is {given!r}: it must be x,y or x,y,z in metres")
         rows.append(row if len(row) == 3 else [*row, 0.0])
-    try:
-        points = tidy(np.array(rows).reshape(-1, 3))
-    except MapError as error:
-        raise xml.wrong(element, f"shape: {error}") from error
-    return None if points is None else smooth(points, width)
+    return np.array(rows).reshape(-1, 3)

@@ -56,23 +56,19 @@ def read_links(root: etree._Element, net: Net) -> tuple[list[Link], list[Bridge]
 
 def _connections(root: etree._Element, net: Net) -> dict[str, list[tuple[str, etree._Element]]]:
     """Which driving lanes the file says to follow each driving lane, and the connection that says so."""
-    numbered = {(strip.edge, strip.index): strip for strip in net.strips.values()}
     ahead: dict[str, list[tuple[str, etree._Element]]] = {}
     for element in root.iterfind("connection"):
-        ends = []
-        for edge, lane in (("from", "fromLane"), ("to", "toLane")):
-            name, index = xml.text(element, edge), xml.integer(element, lane)
-            if name not in net.edges:
-                raise xml.wrong(element, f"{edge}={name!r}: there is no such edge")
-            if not 0 <= index < len(net.edges[name].findall("lane")):
-                raise xml.wrong(element, f"{lane}={index}: edge {name!r} has no such lane")
-            ends.append(numbered.get((name, index)))
-        via = element.get("via")
-        if via is not None and via not in net.strips and via.rpartition("_")[0] not in net.edges:
-            raise xml.wrong(element, f"via={via!r}: there is no such lane")
-        ends[1] = ends[1] if via is None else net.strips.get(via)
-        if permits(element) and all(end is not None and end.kind == "driving" for end in ends):
-            ahead.setdefault(ends[0].id, []).append((ends[1].id, element))
+        ends = [f"{xml.text(element, edge)}_{xml.integer(element, f'{edge}Lane')}" for edge in ("from", "to")]
+        for role, lane in zip(("from", "to", "via"), (*ends, element.get("via", ends[0])), strict=True):
+            edge = net.edges.get(lane.rpartition("_")[0])
+            if edge is None or all(other.get("id") != lane for other in edge):
+                raise xml.wrong(element, f"{role}={element.get(role)!r}: there is no lane {lane!r}")
+        ends[1] = element.get("via", ends[1])
+        start, end = (net.strips.get(net.whole.get(lane, "")) for lane in ends)
+        if start is None or end is None or start is end or start.kind != "driving" or end.kind != "driving":
+            continue  # pedestrians and trains, and the parts of one lane
+        if permits(element):
+            ahead.setdefault(start.id, []).append((end.id, element))
     return ahead
 
 
