@@ -29,4 +29,20 @@ def load(path: str | os.PathLike[str]) -> RoadMap:
         from gigaflow_env.roads import opendrive
 
         return opendrive.load(path)
-    raise MapError(f"{path}: unknown map format; supported are *{lanes_json.SUFFIX} and *.xodr (OpenDRIVE)")
+    if path.suffix == ".gpkg":
+        from gigaflow_env.roads import nuplan
+
+        return nuplan.load(path)
+    if ".tfrecord" in path.name:
+        from gigaflow_env.roads import womd
+
+        return womd.load(path)
+    if path.suffix == ".json":
+        from gigaflow_env.roads import gpudrive
+
+        if gpudrive.recognises(path):
+            return gpudrive.load(path)
+    raise MapError(
+        f"{path}: unknown map format; supported are *{lanes_json.SUFFIX}, *.xodr (OpenDRIVE), *.gpkg (nuPlan), *.tfrecord* "
+        "(Waymo Open Motion) and *.json of GPUDrive"
+    )
