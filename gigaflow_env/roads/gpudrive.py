@@ -1,7 +1,7 @@
 """Scenes of GPUDrive and PufferDrive, *.json, to RoadMap and Scenario.
 
-They hold the Waymo Open Motion Dataset. Read are lanes, road lines and edges, crosswalks, objects, and the lights of files that have any. Links and limits of lanes
-are not in these files, and stop signs don't say which lanes they control: they are left out.
+They hold the Waymo Open Motion Dataset. Read are lanes, road lines and edges, crosswalks, objects, and the lights of files
+that have any. Links and limits of lanes are not in these files. Stop signs don't say what they control: they are left out.
 """
 
 import json
@@ -29,15 +29,7 @@ from gigaflow_env.roads.recording import (
 from gigaflow_env.roads.scenario import AGENT_KINDS, LIGHT_STATES, Scenario
 from gigaflow_env.roads.source import MapError, RoadMap
 
-_HEAD = 1 << 16  # bytes: objects come first in these files, and roads after them
 _COLOURS = {"stop": "red", "caution": "yellow", "go": "green"}
-
-
-def recognises(path: Path) -> bool:
-    """Whether a JSON file looks like a scene."""
-    with open(path, "rb") as file:
-        head = file.read(_HEAD)
-    return b'"objects"' in head or b'"map_element_id"' in head
 
 
 def load(path: str | os.PathLike[str]) -> RoadMap:

@@ -6,6 +6,17 @@ from pathlib import Path
 from gigaflow_env.roads import lanes_json
 from gigaflow_env.roads.source import MapError, RoadMap
 
+FORMATS = (
+    f"*{lanes_json.SUFFIX}",
+    "*.xodr (OpenDRIVE)",
+    "*.net.xml (SUMO)",
+    "*.osm (OpenStreetMap)",
+    "*.json (Argoverse 2, GPUDrive)",
+    "*.gpkg (nuPlan)",
+    "*.tfrecord* (Waymo Open Motion)",
+)
+"""What can be read, for people."""
+
 
 def shipped() -> dict[str, Path]:
     """The towns that come with the package: name -> `*.lanes.json`."""
@@ -17,18 +28,34 @@ def shipped() -> dict[str, Path]:
 
 
 def load(path: str | os.PathLike[str]) -> RoadMap:
-    """Read and validate a map; the name's ending says the format: `.lanes.json` or `.xodr` (OpenDRIVE).
+    """Read and validate a map; the name's ending says the format, see FORMATS.
 
     Raises MapError for a format that is not supported and for content that is not a consistent map.
     """
     path = Path(path)
     if path.name.endswith(lanes_json.SUFFIX):
         return lanes_json.read(path)
+    # Importers are loaded here, because they build on this file and nobody else needs their parsers.
     if path.suffix == ".xodr":
-        # Here, because importers build on this file and nobody else needs their parser.
         from gigaflow_env.roads import opendrive
 
         return opendrive.load(path)
+    if path.name.endswith(".net.xml"):
+        from gigaflow_env.roads import sumo
+
+        return sumo.load(path)
+    if path.suffix == ".osm":
+        from gigaflow_env.roads import osm
+
+        return osm.load(path)
+    if path.suffix == ".json" and b'"lane_segments"' in path.read_bytes():
+        from gigaflow_env.roads import argoverse2
+
+        return argoverse2.load(path)
+    if path.suffix == ".json" and b'"roads"' in path.read_bytes():
+        from gigaflow_env.roads import gpudrive
+
+        return gpudrive.load(path)
     if path.suffix == ".gpkg":
         from gigaflow_env.roads import nuplan
 
@@ -37,12 +64,4 @@ def load(path: str | os.PathLike[str]) -> RoadMap:
         from gigaflow_env.roads import womd
 
         return womd.load(path)
-    if path.suffix == ".json":
-        from gigaflow_env.roads import gpudrive
-
-        if gpudrive.recognises(path):
-            return gpudrive.load(path)
-    raise MapError(
-        f"{path}: unknown map format; supported are *{lanes_json.SUFFIX}, *.xodr (OpenDRIVE), *.gpkg (nuPlan), *.tfrecord* "
-        "(Waymo Open Motion) and *.json of GPUDrive"
-    )
+    raise MapError(f"{path}: unknown map format; supported are {', '.join(FORMATS)}")

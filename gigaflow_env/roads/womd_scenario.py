@@ -1,4 +1,4 @@
-"""Scenario messages of the Waymo Open Motion Dataset. The numbers of fields are those of its scenario.proto and map.proto."""
+"""Scenario messages of the Waymo Open Motion Dataset. Fields have the numbers of its scenario.proto and map.proto."""
 
 import numpy as np
 

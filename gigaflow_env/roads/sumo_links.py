@@ -1,0 +1,106 @@
+"""How the lanes of a SUMO network lead into each other, and connectors where the file has none."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from lxml import etree
+
+from gigaflow_env.roads import xml_file as xml
+from gigaflow_env.roads.lane_ends import MAX_GAP
+from gigaflow_env.roads.source import HEADING, WIDTH
+from gigaflow_env.roads.sumo_lanes import Net, Strip, permits
+
+MAX_TURN = math.radians(120)
+"""Ours: no connector is made where it would begin or end at a larger angle to its lanes."""
+
+
+class Link(NamedTuple):
+    start: str  # lane
+    end: str  # lane that begins where `start` ends
+    connections: tuple[etree._Element, ...]  # what says so; several where a lane between them is too short
+
+
+class Bridge(NamedTuple):
+    """A connector that the file does not have."""
+
+    id: str
+    line: np.ndarray  # (2, 5): the columns of Lane.line
+    speed: float  # [m/s]
+    junction: str
+
+
+def junction_of(edge: etree._Element) -> str:
+    """The junction that an internal edge belongs to, or at whose entry an ordinary edge ends."""
+    name = xml.text(edge, "id")
+    return name[1:].rpartition("_")[0] if edge.get("function") == "internal" else edge.get("to", "")
+
+
+def read_links(root: etree._Element, net: Net) -> tuple[list[Link], list[Bridge]]:
+    """Links between driving lanes, and the connectors that had to be made for some of them."""
+    ahead = _connections(root, net)
+    links: list[Link] = []
+    bridges: dict[str, Bridge] = {}
+    for strip in net.strips.values():
+        if strip.line is None:
+            continue
+        for end, connections in _reached(strip.id, ahead, net).items():
+            other = net.strips[end]
+            if np.linalg.norm(strip.line[-1, :3] - other.line[0, :3]) <= MAX_GAP:
+                links.append(Link(strip.id, end, connections))
+            elif (bridge := _bridge(strip, other, net)) is not None:
+                bridges[bridge.id] = bridge
+                links += [Link(strip.id, bridge.id, connections), Link(bridge.id, end, ())]
+    return links, list(bridges.values())
+
+
+def _connections(root: etree._Element, net: Net) -> dict[str, list[tuple[str, etree._Element]]]:
+    """Which driving lanes the file says to follow each driving lane, and the connection that says so."""
+    numbered = {(strip.edge, strip.index): strip for strip in net.strips.values()}
+    ahead: dict[str, list[tuple[str, etree._Element]]] = {}
+    for element in root.iterfind("connection"):
+        ends = []
+        for edge, lane in (("from", "fromLane"), ("to", "toLane")):
+            name, index = xml.text(element, edge), xml.integer(element, lane)
+            if name not in net.edges:
+                raise xml.wrong(element, f"{edge}={name!r}: there is no such edge")
+            if not 0 <= index < len(net.edges[name].findall("lane")):
+                raise xml.wrong(element, f"{lane}={index}: edge {name!r} has no such lane")
+            ends.append(numbered.get((name, index)))
+        via = element.get("via")
+        if via is not None and via not in net.strips and via.rpartition("_")[0] not in net.edges:
+            raise xml.wrong(element, f"via={via!r}: there is no such lane")
+        ends[1] = ends[1] if via is None else net.strips.get(via)
+        if permits(element) and all(end is not None and end.kind == "driving" for end in ends):
+            ahead.setdefault(ends[0].id, []).append((ends[1].id, element))
+    return ahead
+
+
+def _reached(
+    start: str, ahead: dict[str, list[tuple[str, etree._Element]]], net: Net
+) -> dict[str, tuple[etree._Element, ...]]:
+    """Lanes with a line that follow a lane, over those which are too short to have one, with the connections taken."""
+    reached: dict[str, tuple[etree._Element, ...]] = {}
+    ways = [(start, ())]
+    seen = {start}
+    for lane, connections in ways:  # grows while we go
+        for end, element in ahead.get(lane, ()):
+            if net.strips[end].line is not None:
+                reached.setdefault(end, (*connections, element))
+            elif end not in seen:
+                seen.add(end)
+                ways.append((end, (*connections, element)))
+    return reached
+
+
+def _bridge(strip: Strip, other: Strip, net: Net) -> Bridge | None:
+    """A connector from the end of a lane to the start of another one; None where it would turn too far."""
+    line = np.array([strip.line[-1], other.line[0]])
+    chord = line[1, :2] - line[0, :2]
+    turns = [math.remainder(math.atan2(chord[1], chord[0]) - heading, 2 * math.pi) for heading in line[:, HEADING]]
+    if max(map(abs, turns)) > MAX_TURN:
+        return None
+    line[1, HEADING] = line[0, HEADING] + turns[0] - turns[1]
+    line[:, WIDTH] = strip.line[-1, WIDTH], other.line[0, WIDTH]
+    speed = min(strip.speed, other.speed)
+    return Bridge(f"{strip.id}->{other.id}", line, speed, junction_of(net.edges[strip.edge]))
