@@ -105,10 +105,14 @@ def _numbers(records: list[Any], keys: tuple[str, ...], what: str) -> np.ndarray
     rows = []
     for place, record in enumerate(records):
         row = [record.get(key, 0.0) for key in keys] if isinstance(record, dict) and "x" in record else [None]
-        if not all(type(n) in (int, float) and math.isfinite(n) for n in row):
+        if not all(_is_finite(n) for n in row):
             raise MapError(f"{what} {place} is {record!r:.60}: it must be finite numbers {', '.join(keys)}")
         rows.append(row)
     return np.array(rows, np.float64).reshape(-1, len(keys))
+
+
+def _is_finite(given: Any) -> bool:
+    return type(given) in (int, float) and -1e300 < given < 1e300  # math.isfinite fails for integers of many digits
 
 
 def _traffic(given: dict[str, Any], name: str, source: str, lights: dict[str, dict[int, int]]) -> Scenario:
@@ -156,9 +160,9 @@ def _track(record: Any) -> tuple[np.ndarray, np.ndarray]:
     for key, length in (("position", len(position)), ("velocity", len(velocity)), ("heading", len(heading))):
         if length != steps:
             raise MapError(f"{length} values of {key!r} and {steps} of 'valid'")
-    if not all(type(angle) in (int, float) and math.isfinite(angle) for angle in heading):
+    if not all(_is_finite(angle) for angle in heading):
         raise MapError("'heading' must be a list of finite numbers")
-    size = [np.full(steps, float(_get(record, key, (int, float)))) for key in ("length", "width")]
+    size = [np.full(steps, _get(record, key, (int, float)), np.float64) for key in ("length", "width")]
     return np.array(seen, bool), np.vstack([position.T, np.array(heading, np.float64), velocity.T, *size])
 
 

@@ -15,20 +15,18 @@ import numpy as np
 import shapely
 
 from gigaflow_env.roads.abreast import with_neighbours
-from gigaflow_env.roads.centreline import sample
+from gigaflow_env.roads.bounds import knots
 from gigaflow_env.roads.geopackage import Row, opened, rows
+from gigaflow_env.roads.lane_ends import weld
 from gigaflow_env.roads.nuplan_geometry import Grid, grid_of, points_of
-from gigaflow_env.roads.polyline import compact, smooth, tidy
+from gigaflow_env.roads.polyline import dense, smooth, tidy
 from gigaflow_env.roads.source import Crosswalk, Lane, MapError, RoadMap, Signal, validate
-from gigaflow_env.roads.weld import MAX_GAP, gap, weld
-from gigaflow_env.roads.widths import calm, nearest, sides
+from gigaflow_env.roads.widths import calm, nearest, probes, sides
 
 SPEED = 13.4
 """[m/s] 30 mph: the limit where the file gives none. Ours."""
 WIDTH, MIN_WIDTH, MAX_WIDTH = 3.5, 1.0, 10.0
 """[m] Width where a lane has neither boundaries nor outline, and the bounds for all. Ours."""
-SPACING = 2.0
-"""[m] of the places where widths are measured."""
 STOP_KINDS = {1: "stop", 2: "light", 3: "yield", 4: "yield"}
 """Types of stop polygons: stop sign, traffic light, turn stop, yield. A pedestrian crossing, 0, stops no empty road."""
 _RANK = ("light", "stop", "yield")
@@ -93,10 +91,12 @@ def _road_map(layers: Layers, grid: Grid, path: Path) -> RoadMap:
     lines = {name: line for name in paths if (line := _line(name, layers, grid)) is not None}
     _set_widths(lines, layers, grid)
     links = _links(lines, layers)
-    lines = {name: compact(line) for name, line in weld(lines, links).items()}
+    lines, apart = weld(lines, links)
+    lines = {name: knots(line) for name, line in lines.items()}
     successors: dict[str, list[str]] = {}
     for a, b in links:
-        successors.setdefault(a, []).append(b)
+        if (a, b) not in apart:
+            successors.setdefault(a, []).append(b)
     lanes = {}
     for name, line in lines.items():
         junction = paths[name].get("intersection_fid") if name in layers.connectors else None
@@ -119,7 +119,7 @@ def _road_map(layers: Layers, grid: Grid, path: Path) -> RoadMap:
 
 
 def _line(name: str, layers: Layers, grid: Grid) -> np.ndarray | None:
-    """The baseline path of a lane or connector with a row every SPACING metres; None: too short for a lane."""
+    """The baseline path of a lane or connector as dense rows; None: too short for a lane."""
     layer = "lanes_polygons" if name in layers.lanes else "lane_connectors"
     if name not in layers.baselines:
         raise MapError(f"layer {layer!r}, fid {name}: there is no baseline path with its fid")
@@ -127,7 +127,7 @@ def _line(name: str, layers: Layers, grid: Grid) -> np.ndarray | None:
         points = tidy(points_of(layers.baselines[name], "baseline_paths", grid))
     except MapError as error:
         raise MapError(f"layer {layer!r}, fid {name}: {error}") from error
-    return None if points is None else sample(smooth(points, WIDTH), SPACING)[:, :5]
+    return None if points is None else dense(smooth(points, WIDTH))
 
 
 def _set_widths(lines: dict[str, np.ndarray], layers: Layers, grid: Grid) -> None:
@@ -139,9 +139,8 @@ def _set_widths(lines: dict[str, np.ndarray], layers: Layers, grid: Grid) -> Non
         owners += [number] * len(own)
     beside = sides(bounds)
     beside = beside._replace(source=np.array(owners, int)[beside.source])
-    rows_of_all = np.concatenate(list(lines.values())) if lines else np.zeros((0, 5))
-    owner = np.repeat(np.arange(len(lines)), [len(line) for line in lines.values()])
-    distance, _ = nearest(rows_of_all, beside, 0.0, MAX_WIDTH, owner)
+    owner = np.repeat(np.arange(len(lines)), [len(probes([line])) for line in lines.values()])
+    distance, _ = nearest(probes(lines.values()), beside, 0.0, MAX_WIDTH, owner)
     distance = np.where(np.isfinite(distance), distance, distance[:, ::-1])  # one side is as far as the other
     total = distance.sum(axis=1)
     limits = np.tile([WIDTH, MIN_WIDTH, MAX_WIDTH], (len(lines), 1)).T
@@ -171,7 +170,7 @@ def _links(lines: dict[str, np.ndarray], layers: Layers) -> list[tuple[str, str]
                 raise MapError(f"layer 'lane_connectors', fid {name}: {key}={end}: there is no such lane")
         # Connectors that are too short to be lanes are bypassed.
         chain = [end for end in (before, name, after) if end in lines]
-        links += [(a, b) for a, b in zip(chain, chain[1:], strict=False) if a != b and gap(lines[a], lines[b]) <= MAX_GAP]
+        links += [(a, b) for a, b in zip(chain, chain[1:], strict=False) if a != b]
     return list(dict.fromkeys(links))
 
 

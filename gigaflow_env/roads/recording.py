@@ -12,12 +12,14 @@ import shapely
 
 from gigaflow_env.roads.abreast import with_neighbours
 from gigaflow_env.roads.border import LEVEL_GAP
+from gigaflow_env.roads.bounds import knots
 from gigaflow_env.roads.centreline import sample
-from gigaflow_env.roads.polyline import compact, smooth, tidy
+from gigaflow_env.roads.grouping import groups
+from gigaflow_env.roads.lane_ends import weld
+from gigaflow_env.roads.polyline import dense, smooth, tidy
 from gigaflow_env.roads.scenario import LIGHT_STATES, Scenario, validate_scenario
 from gigaflow_env.roads.source import HEADING, Crosswalk, Lane, MapError, RoadMap, Signal, validate
-from gigaflow_env.roads.weld import MAX_GAP, gap, weld
-from gigaflow_env.roads.widths import calm, nearest, sides
+from gigaflow_env.roads.widths import calm, nearest, probes, sides
 
 DT = 0.1
 """[s] The recordings have 10 steps a second."""
@@ -48,8 +50,6 @@ LINE_NEAR, LINE_FAR = 0.6, 4.0
 """[m] From a lane's centre to the line or edge that bounds it. Nearer ones are on the lane."""
 LANE_NEAR, LANE_FAR = 2.2, 6.0
 """[m] Between the centres of lanes side by side. Nearer ones part or merge."""
-SPACING = 2.0
-"""[m] of the places where widths are measured."""
 JOINED, TURN = 0.05, math.radians(60)
 """[m, rad] Where a file has no links, a lane leads to those that begin so near to its end and turn by less."""
 CROSSING = math.radians(20)
@@ -95,10 +95,12 @@ def road_map(recording: Recording) -> RoadMap:
     drawn = {name: line for name, centre in recording.lanes.items() if (line := _drawn(name, centre)) is not None}
     links = _links(recording.lanes, drawn)
     closed = _set_widths(recording, drawn)
-    lines = {name: compact(line) for name, line in weld(drawn, links).items()}
+    drawn, apart = weld(drawn, links)
+    lines = {name: knots(line) for name, line in drawn.items()}
     successors: dict[str, list[str]] = {}
     for a, b in links:
-        successors.setdefault(a, []).append(b)
+        if (a, b) not in apart:
+            successors.setdefault(a, []).append(b)
     junctions = _junctions(lines, recording.lanes)
     lanes = {
         name: Lane(
@@ -153,14 +155,14 @@ def traffic(
 
 
 def _drawn(name: str, centre: Centre) -> np.ndarray | None:
-    """The lane's line with a row every SPACING metres, its width still open; None: too short for a lane."""
+    """The lane's line as dense rows, its width still open; None: too short for a lane."""
     try:
         if len(centre.points) > MAX_POINTS:
             raise MapError(f"{len(centre.points)} points: at most {MAX_POINTS} make a lane")
         points = tidy(centre.points)
     except MapError as error:
         raise MapError(f"lane {name}: {error}") from error
-    return None if points is None else sample(smooth(points, WIDTHS[centre.kind][1]), SPACING)[:, :5]
+    return None if points is None else dense(smooth(points, WIDTHS[centre.kind][1]))
 
 
 def _links(centres: dict[str, Centre], lines: dict[str, np.ndarray]) -> list[tuple[str, str]]:
@@ -174,7 +176,7 @@ def _links(centres: dict[str, Centre], lines: dict[str, np.ndarray]) -> list[tup
     for name in driving:
         ahead = list(centres[name].exits or ())
         for other in ahead:  # grows while we go
-            if other in driving and gap(driving[name], driving[other]) <= MAX_GAP:
+            if other in driving:
                 links.append((name, other))
             elif other in centres and other not in lines:
                 ahead += [beyond for beyond in centres[other].exits or () if beyond not in ahead]
@@ -190,7 +192,7 @@ def _found_links(lines: dict[str, np.ndarray]) -> list[tuple[str, str]]:
     for a, b in sorted(pairs):
         before, after = lines[names[a]], lines[names[b]]
         turn = math.remainder(after[0, HEADING] - before[-1, HEADING], 2 * math.pi)
-        if a != b and abs(turn) < TURN and gap(before, after) <= MAX_GAP:
+        if a != b and abs(turn) < TURN and abs(after[0, 2] - before[-1, 2]) < LEVEL_GAP:
             links.append((names[a], names[b]))
     return links
 
@@ -203,7 +205,7 @@ def _set_widths(recording: Recording, lines: dict[str, np.ndarray]) -> set[tuple
     """
     if not lines:
         return set()
-    names, rows = list(lines), np.concatenate(list(lines.values()))
+    names, rows = list(lines), probes(lines.values())
     to_mark, mark = nearest(rows, sides([mark.points for mark in recording.marks]), LINE_NEAR, LINE_FAR)
     to_lane, _ = nearest(rows, sides([line[:, :3] for line in lines.values()]), LANE_NEAR, LANE_FAR)
     half = np.where(np.isfinite(to_mark), to_mark, to_lane / 2)
@@ -213,7 +215,7 @@ def _set_widths(recording: Recording, lines: dict[str, np.ndarray]) -> set[tuple
     calm(list(lines.values()), np.where(np.isfinite(total), total, np.nan), usual, least, most)
 
     solid = np.array([mark.solid for mark in recording.marks] + [False])[mark]  # -1, no mark, finds the last entry
-    at = np.cumsum([0, *map(len, lines.values())])
+    at = np.cumsum([0, *(len(probes([line])) for line in lines.values())])
     shares = np.add.reduceat(solid, at[:-1], dtype=float) / np.diff(at)[:, None]
     return {(names[k], side) for k, side in np.argwhere(shares > 0.5).tolist()}
 
@@ -223,20 +225,9 @@ def _junctions(lines: dict[str, np.ndarray], centres: dict[str, Centre]) -> dict
     names = [name for name in lines if centres[name].kind == "driving"]
     dense = [sample(lines[name], 1.0) for name in names]
     shapes = [shapely.LineString(points[:, :2]) for points in dense]
-    root = list(range(len(names)))
-
-    def find(k: int) -> int:
-        while root[k] != k:
-            root[k] = root[root[k]]
-            k = root[k]
-        return k
-
-    crossed = set()
-    for a, b in shapely.STRtree(shapes).query(shapes, predicate="crosses").T.tolist():
-        if a < b and _cross(dense[a], dense[b], shapes[a].intersection(shapes[b])):
-            root[max(find(a), find(b))] = min(find(a), find(b))
-            crossed |= {a, b}
-    return {names[k]: names[find(k)] for k in sorted(crossed)}
+    pairs = sorted(shapely.STRtree(shapes).query(shapes, predicate="crosses").T.tolist())
+    crossing = [(a, b) for a, b in pairs if a < b and _cross(dense[a], dense[b], shapes[a].intersection(shapes[b]))]
+    return {names[k]: names[min(members)] for members in groups(crossing) for k in members}
 
 
 def _cross(a: np.ndarray, b: np.ndarray, meeting: shapely.Geometry) -> bool:

@@ -1,5 +1,6 @@
 """Widths of lanes that are given as centre lines: measured across, to the lines and kerbs beside them."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from gigaflow_env.roads.border import LEVEL_GAP
 from gigaflow_env.roads.source import HEADING, WIDTH, X, Y, Z
 
 _PARALLEL = np.cos(np.radians(30))  # what turns more against a lane crosses it and does not bound it
+_EVERY = 4  # rows of a dense line: some 2 m
 _CALM = 6.0  # [m] the width is the median over pieces of this length: what is measured has steps and gaps
 
 
@@ -26,6 +28,11 @@ def sides(polylines: list[np.ndarray]) -> Sides:
     found = np.concatenate(pieces) if pieces else np.zeros((0, 2, 3))
     long = np.hypot(*(found[:, 1, :2] - found[:, 0, :2]).T) > 1e-6
     return Sides(found[long], source[long])
+
+
+def probes(lines: Iterable[np.ndarray]) -> np.ndarray:
+    """The rows of dense lines (rows, 5) where widths are measured, all in a row."""
+    return np.concatenate([np.zeros((0, 5)), *(line[::_EVERY] for line in lines)])
 
 
 def nearest(
@@ -59,11 +66,11 @@ def nearest(
 
 
 def calm(lines: list[np.ndarray], measured: np.ndarray, default: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
-    """Set the widths of lines (rows, 5) to what was measured at their rows, all in a row, NaN where nothing was.
+    """Set the widths of dense lines (rows, 5) to what was measured at their probes, NaN where nothing was.
 
     default, low, high: (lines,) [m] for lines where nothing was measured, and the bounds.
     """
-    at = np.cumsum([0, *map(len, lines)])
+    at = np.cumsum([0, *(len(probes([line])) for line in lines)])
     for k, line in enumerate(lines):
         found = measured[at[k] : at[k + 1]]
         known = np.isfinite(found)
@@ -72,7 +79,7 @@ def calm(lines: list[np.ndarray], measured: np.ndarray, default: np.ndarray, low
             continue
         along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line[:, :2], axis=0).T))])
         pieces = max(1, round(along[-1] / _CALM))
-        number = np.minimum((along / along[-1] * pieces).astype(int), pieces - 1)
+        number = np.minimum((along[::_EVERY] / along[-1] * pieces).astype(int), pieces - 1)
         filled = [p for p in range(pieces) if known[number == p].any()]
         medians = [np.median(found[known & (number == p)]) for p in filled]
         middles = (np.array(filled) + 0.5) * along[-1] / pieces
