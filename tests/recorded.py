@@ -217,7 +217,17 @@ def tfrecord(*records: bytes) -> bytes:
 def json_scene(scene: Scene, **more: Any) -> dict[str, Any]:
     """The scene as GPUDrive and PufferDrive keep it."""
     names = {1: "vehicle", 2: "pedestrian", 3: "cyclist", 4: "other"}
-    colours = ("unknown", "arrow_stop", "arrow_caution", "arrow_go", "stop", "caution", "go", "flashing_stop", "flashing_caution")
+    colours = (
+        "unknown",
+        "arrow_stop",
+        "arrow_caution",
+        "arrow_go",
+        "stop",
+        "caution",
+        "go",
+        "flashing_stop",
+        "flashing_caution",
+    )
     objects = []
     for agent, (track, valid) in enumerate(zip(scene.tracks, scene.valid, strict=True)):
         shown = np.where(valid[:, None], track, -10_000.0).tolist()
@@ -253,7 +263,12 @@ def json_scene(scene: Scene, **more: Any) -> dict[str, Any]:
         "scenario_id": scene.name,
         "objects": objects,
         "roads": [
-            {"geometry": [dict(zip("xyz", p, strict=True)) for p in points.tolist()], "type": kind, "map_element_id": n, "id": k}
+            {
+                "geometry": [dict(zip("xyz", p, strict=True)) for p in points.tolist()],
+                "type": kind,
+                "map_element_id": n,
+                "id": k,
+            }
             for k, kind, n, points in roads
         ],
         "tl_states": lights,

@@ -23,6 +23,7 @@ from gigaflow_env.roads.recording import (
     Control,
     Mark,
     Recording,
+    checked,
     lane_speed,
     traffic,
 )
@@ -97,7 +98,7 @@ def _get(record: Any, key: str, kind: Any) -> Any:
 
 
 def _points(road: Any) -> np.ndarray:
-    return _numbers(_get(road, "geometry", list), ("x", "y", "z"), "geometry")
+    return checked(_numbers(_get(road, "geometry", list), ("x", "y", "z"), "point"))
 
 
 def _numbers(records: list[Any], keys: tuple[str, ...], what: str) -> np.ndarray:

@@ -179,8 +179,8 @@ def _beside(lanes: dict[str, Row], lane: str, other: str, side: int) -> bool:
     here, there = lanes.get(lane), lanes.get(other)
     if here is None or there is None or here["lane_group_fid"] is None or None in (here["lane_index"], there["lane_index"]):
         return False
-    step = -1 if side == 0 else 1
-    return here["lane_group_fid"] == there["lane_group_fid"] and here["lane_index"] + step == there["lane_index"]
+    places = [int(_id(row["lane_index"], "lanes_polygons", "lane_index")) for row in (here, there)]
+    return here["lane_group_fid"] == there["lane_group_fid"] and places[1] - places[0] == (-1 if side == 0 else 1)
 
 
 def _signals(lanes: dict[str, Lane], layers: Layers, grid: Grid) -> tuple[dict[str, str], dict[str, Signal]]:

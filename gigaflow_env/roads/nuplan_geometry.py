@@ -13,6 +13,8 @@ from gigaflow_env.roads.source import MapError
 
 MAX_POINTS = 100_000
 """Points of a geometry. Ours: lanes have some hundred."""
+MAX_DISTANCE = 1e8
+"""[m] of a point from the origin. Ours: twice around the Earth."""
 
 
 class Grid(NamedTuple):
@@ -58,12 +60,14 @@ def points_of(row: Row, layer: str, grid: Grid) -> np.ndarray:
 def _points(shape: shapely.Geometry) -> np.ndarray:
     if shape is None or shape.is_empty:
         raise MapError("the geometry is empty")
-    part = max(shapely.get_parts(shape), key=lambda part: (part.area, part.length))
+    several = shapely.get_parts(shape)
+    part = several[0] if len(several) == 1 else max(several, key=lambda part: (part.area, part.length))
     outline = part.exterior if part.geom_type == "Polygon" else part
     points = shapely.get_coordinates(outline, include_z=True)
-    points[:, 2] = np.where(np.isnan(points[:, 2]), 0.0, points[:, 2]) if not outline.has_z else points[:, 2]
+    if not outline.has_z:
+        points[:, 2] = 0.0
     if part.geom_type not in ("LineString", "Polygon") or not 2 <= len(points) <= MAX_POINTS:
         raise MapError(f"a {part.geom_type} of {len(points)} points: it must be a line or an area of 2..{MAX_POINTS} points")
-    if not np.isfinite(points).all():
-        raise MapError(f"point {np.argwhere(~np.isfinite(points))[0, 0]} is not finite")
+    if not (np.abs(points) < MAX_DISTANCE).all():
+        raise MapError(f"point {np.argwhere(~(np.abs(points) < MAX_DISTANCE))[0, 0]} is not finite or beyond the Earth")
     return points[:-1] if part.geom_type == "Polygon" else points

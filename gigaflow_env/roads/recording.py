@@ -44,6 +44,8 @@ UNKNOWN = LIGHT_STATES.index("unknown")
 
 MAX_POINTS = 100_000
 """Points of a polyline. Ours: the dataset has some thousand at most."""
+MAX_DISTANCE = 1e8
+"""[m] of a point from the origin. Ours: twice around the Earth."""
 WIDTHS = {"driving": (2.5, 3.5, 5.0), "biking": (1.0, 1.5, 2.5)}
 """[m] Least width, the one where nothing is beside the lane, and largest width. Ours."""
 LINE_NEAR, LINE_FAR = 0.6, 4.0
@@ -85,6 +87,19 @@ class Recording(NamedTuple):
     traffic: Scenario
 
 
+def checked(points: np.ndarray) -> np.ndarray:
+    """Points as they are. Raises MapError where they are not finite, too many or beyond the Earth."""
+    if len(points) > MAX_POINTS:
+        raise MapError(f"{len(points)} points, at most {MAX_POINTS} are possible")
+    bad = np.argwhere(~(np.abs(points) < MAX_DISTANCE))
+    if len(bad):
+        place, axis = bad[0].tolist()
+        raise MapError(
+            f"point {place}: {'xyz'[axis]}={points[place, axis]}: it must be finite and below {MAX_DISTANCE:.0e} m"
+        )
+    return points
+
+
 def lane_speed(kind: int) -> float:
     """The limit of a lane of that type, where the file gives none [m/s]."""
     return FREEWAY_SPEED if kind == 1 else STREET_SPEED
@@ -120,7 +135,7 @@ def road_map(recording: Recording) -> RoadMap:
 
     lanes = with_neighbours(lanes, allowed)
     lanes, signals = _with_signals(recording, lanes)
-    crosswalks = {name: Crosswalk(name, _outline(name, points)) for name, points in recording.crosswalks.items()}
+    crosswalks = {name: Crosswalk(name, _outline(points)) for name, points in recording.crosswalks.items()}
     made = RoadMap(recording.name, lanes, signals, crosswalks, source=recording.source)
     validate(made)
     return made
@@ -157,8 +172,6 @@ def traffic(
 def _drawn(name: str, centre: Centre) -> np.ndarray | None:
     """The lane's line as dense rows, its width still open; None: too short for a lane."""
     try:
-        if len(centre.points) > MAX_POINTS:
-            raise MapError(f"{len(centre.points)} points: at most {MAX_POINTS} make a lane")
         points = tidy(centre.points)
     except MapError as error:
         raise MapError(f"lane {name}: {error}") from error
@@ -259,9 +272,8 @@ def _entered(lane: Lane | None, point: np.ndarray) -> tuple[str, ...]:
     return (lane.id,) if start <= end else lane.successors
 
 
-def _outline(name: str, points: np.ndarray) -> np.ndarray:
+def _outline(points: np.ndarray) -> np.ndarray:
+    """The corners of an area without its repeated first one."""
     if len(points) > 1 and (points[0] == points[-1]).all():
-        points = points[:-1]
-    if len(points) > MAX_POINTS:
-        raise MapError(f"crosswalk {name}: {len(points)} corners, at most {MAX_POINTS}")
+        return points[:-1]
     return points

@@ -20,6 +20,7 @@ from gigaflow_env.roads.recording import (
     Control,
     Mark,
     Recording,
+    checked,
     lane_speed,
     traffic,
 )
@@ -45,22 +46,22 @@ def read_example(fields: Fields, name: str, source: str) -> Recording:
     features, texts = _features(fields)
     name = texts.get("scenario/id", name)
     points = _shaped(features, "roadgraph_samples/xyz", (-1, 3))
-    ids, kinds, valid = (
-        _shaped(features, f"roadgraph_samples/{key}", (len(points),)).astype(np.int64) for key in ("id", "type", "valid")
-    )
-    if not np.isfinite(points[valid > 0]).all():
-        raise MapError("feature 'roadgraph_samples/xyz' has a number that is not finite")
+    ids, kinds, valid = (_whole(features, f"roadgraph_samples/{key}", (len(points),)) for key in ("id", "type", "valid"))
     made = Recording(name, source, {}, [], {}, {}, _traffic(features, name, source))
     order = np.argsort(ids, kind="stable")
     order = order[valid[order] > 0]
     for rows in np.split(order, np.flatnonzero(np.diff(ids[order])) + 1) if len(order) else ():
         key, kind = str(ids[rows[0]]), int(kinds[rows[0]])
+        try:
+            element = checked(points[rows])
+        except MapError as error:
+            raise MapError(f"map element {key}: {error}") from error
         if kind in LANE_KINDS and len(rows) > 1:
-            made.lanes[key] = Centre(points[rows], LANE_KINDS[kind], lane_speed(kind))
+            made.lanes[key] = Centre(element, LANE_KINDS[kind], lane_speed(kind))
         elif kind in LINE_TYPES or kind in EDGE_TYPES:
-            made.marks.append(Mark(points[rows], kind in SOLID_TYPES or kind in EDGE_TYPES))
+            made.marks.append(Mark(element, kind in SOLID_TYPES or kind in EDGE_TYPES))
         elif kind == CROSSWALK:
-            made.crosswalks[key] = points[rows]
+            made.crosswalks[key] = element
     for light, point in _lights(features)[1].items():
         made.controls[light] = Control("light", (light,), point)
     return made
@@ -94,6 +95,13 @@ def _shaped(features: Features, name: str, shape: tuple[int, ...]) -> np.ndarray
         raise MapError(f"feature {name!r} has {features[name].size} numbers, they must be {shape}") from error
 
 
+def _whole(features: Features, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    given = _shaped(features, name, shape)
+    if not (np.abs(given) < 2**53).all():
+        raise MapError(f"feature {name!r} must be whole numbers")
+    return given.astype(np.int64)
+
+
 def _series(features: Features, group: str, name: str, rows: int, axis: int) -> np.ndarray:
     """A feature of past, current and future in a row: (rows, steps), where each is (rows, steps) (axis 1) or turned (0)."""
     found = []
@@ -105,13 +113,13 @@ def _series(features: Features, group: str, name: str, rows: int, axis: int) -> 
 
 
 def _traffic(features: Features, name: str, source: str) -> Scenario:
-    ids = _shaped(features, "state/id", (-1,))
+    ids = _whole(features, "state/id", (-1,))
     if not len(ids):
         raise MapError("feature 'state/id' is empty")
     kept = np.flatnonzero(ids >= 0)  # the lists have a fixed length, filled up with -1
 
     def each(key: str) -> np.ndarray:
-        return _shaped(features, f"state/{key}", (len(ids),))[kept]
+        return _whole(features, f"state/{key}", (len(ids),))[kept]
 
     series = {key: _series(features, "state", given, len(ids), 1)[kept] for key, given in _STATE.items()}
     valid = _series(features, "state", "valid", len(ids), 1)[kept] > 0
@@ -124,8 +132,8 @@ def _traffic(features: Features, name: str, source: str) -> Scenario:
         lights[light][: len(states)] = states[: valid.shape[1]]
     egos = np.flatnonzero(each("is_sdc") > 0).tolist()
     predict = np.flatnonzero(each("tracks_to_predict") > 0).tolist()
-    kinds = [AGENT_KINDS.get(int(kind), "other") for kind in each("type")]
-    names = [str(int(given)) for given in ids[kept]]
+    kinds = [AGENT_KINDS.get(kind, "other") for kind in each("type").tolist()]
+    names = [str(given) for given in ids[kept]]
     return traffic(name, source, names, kinds, valid, series, lights, egos[0] if egos else None, predict)
 
 
@@ -142,6 +150,8 @@ def _lights(features: Features) -> tuple[dict[str, np.ndarray], dict[str, np.nda
         raise MapError(f"features '{group}/*' have different lengths")
     states: dict[str, np.ndarray] = {}
     points: dict[str, np.ndarray] = {}
+    if not (np.abs(ids) < 2**53).all() or not (np.abs(state) < 2**53).all():
+        raise MapError(f"features '{group}/*/id' and state must be whole numbers")
     for row, step in np.argwhere(valid > 0).tolist():
         light = str(int(ids[row, step]))
         states.setdefault(light, np.full(ids.shape[1], UNKNOWN, np.int8))

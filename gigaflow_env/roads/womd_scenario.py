@@ -13,6 +13,7 @@ from gigaflow_env.roads.recording import (
     Control,
     Mark,
     Recording,
+    checked,
     lane_speed,
     traffic,
 )
@@ -66,10 +67,10 @@ def _lane(body: Fields) -> Centre:
     kind = whole(body, 2)
     if kind not in LANE_KINDS:
         raise MapError(f"lane of type {kind}, known are 0..3")
-    speed = number(body, 1) * MPH
+    speed = number(body, 1) * MPH or lane_speed(kind)
     beside = frozenset(str(whole(decode(data), 1)) for side in (11, 12) for data in parts(body, side))
     exits = tuple(dict.fromkeys(map(str, integers(body, 10).tolist())))
-    return Centre(_points(body, 8), LANE_KINDS[kind], speed if speed > 0 else lane_speed(kind), exits, beside)
+    return Centre(_points(body, 8), LANE_KINDS[kind], speed, exits, beside)
 
 
 def _points(body: Fields, key: int) -> np.ndarray:
@@ -78,15 +79,9 @@ def _points(body: Fields, key: int) -> np.ndarray:
     if given and all(len(data) == _POINT.itemsize for data in given):
         points = np.frombuffer(b"".join(given), _POINT)
         if all((points[name] == tag).all() for name, tag in (("is_x", 0x09), ("is_y", 0x11), ("is_z", 0x19))):
-            return _finite(np.column_stack([points["x"], points["y"], points["z"]]))
+            return checked(np.column_stack([points["x"], points["y"], points["z"]]))
     fields = [decode(data) for data in given]
-    return _finite(np.array([[number(f, 1), number(f, 2), number(f, 3)] for f in fields], np.float64).reshape(-1, 3))
-
-
-def _finite(points: np.ndarray) -> np.ndarray:
-    if not np.isfinite(points).all():
-        raise MapError(f"point {np.argwhere(~np.isfinite(points))[0, 0]} has a number that is not finite")
-    return points
+    return checked(np.array([[number(f, 1), number(f, 2), number(f, 3)] for f in fields], np.float64).reshape(-1, 3))
 
 
 def _stop_points(fields: Fields) -> dict[str, np.ndarray]:
