@@ -21,20 +21,6 @@ class RecordedLane(NamedTuple):
     right: tuple[int, ...] = ()
 
 
-class Scene(NamedTuple):
-    lanes: dict[int, RecordedLane]
-    lines: list[tuple[int, np.ndarray]] = []  # number of the map element as in tf.Examples: 5-13 lines, 14-16 edges
-    crosswalks: list[np.ndarray] = []
-    stops: list[tuple[tuple[int, ...], np.ndarray]] = []
-    lights: dict[int, tuple[np.ndarray, list[int]]] = {}  # lane -> stop point, states from the first step on
-    tracks: np.ndarray = np.zeros((1, 11, 8))  # (agents, steps): x, y, z, length, width, heading, velocity x, velocity y
-    valid: np.ndarray = np.ones((1, 11), bool)
-    kinds: tuple[int, ...] = (1,)
-    ego: int = 0
-    predict: tuple[int, ...] = ()
-    name: str = "a1b2"
-
-
 def polyline(*points: tuple[float, ...], step: float = 0.5) -> np.ndarray:
     """Points every `step` metres along straight lines, (n, 3)."""
     made = [np.array([*points[0], 0.0])[None, :3]]
@@ -50,6 +36,20 @@ def parked(agents: int = 1, steps: int = 11) -> np.ndarray:
     tracks[..., 0] = 10.0 * np.arange(agents)[:, None]
     tracks[..., 3], tracks[..., 4] = 4.5, 2.0
     return tracks
+
+
+class Scene(NamedTuple):
+    lanes: dict[int, RecordedLane]
+    lines: list[tuple[int, np.ndarray]] = []  # number of the map element as in tf.Examples: 5-13 lines, 14-16 edges
+    crosswalks: list[np.ndarray] = []
+    stops: list[tuple[tuple[int, ...], np.ndarray]] = []
+    lights: dict[int, tuple[np.ndarray, list[int]]] = {}  # lane -> stop point, states from the first step on
+    tracks: np.ndarray = parked()  # (agents, steps): x, y, z, length, width, heading, velocity x, velocity y
+    valid: np.ndarray = np.ones((1, 11), bool)
+    kinds: tuple[int, ...] = (1,)
+    ego: int = 0
+    predict: tuple[int, ...] = ()
+    name: str = "a1b2"
 
 
 def of_town(town: RoadMap) -> tuple[Scene, dict[str, int]]:

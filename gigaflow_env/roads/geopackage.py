@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import shapely
 
 from gigaflow_env.roads.source import MapError
@@ -28,7 +29,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
         connection.row_factory = sqlite3.Row
         connection.text_factory = lambda data: data.decode("utf-8", "replace")
         yield connection
-    except (sqlite3.Error, OverflowError) as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # names of columns are not decoded by the text factory
         raise MapError(f"the database is damaged: {error}") from error
     finally:
         connection.close()
@@ -58,6 +59,7 @@ def geometry(row: Row, column: str = "geom") -> tuple[shapely.Geometry, int]:
         raise MapError(f"column {column!r}: the head of the geometry is damaged or of an extended kind (flags {flags})")
     system = int.from_bytes(blob[4:8], "little" if flags & 1 else "big", signed=True)
     try:
-        return shapely.from_wkb(blob[8 + _ENVELOPES[kind] :]), system
+        with np.errstate(invalid="ignore"):  # numbers are checked where points are read
+            return shapely.from_wkb(blob[8 + _ENVELOPES[kind] :]), system
     except shapely.GEOSException as error:
         raise MapError(f"column {column!r}: the geometry is damaged: {error}") from error

@@ -7,6 +7,7 @@ which is the one of nuPlan's logs. Not read: car parks, walkways and other areas
 
 import os
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,12 +22,14 @@ from gigaflow_env.roads.lane_ends import weld
 from gigaflow_env.roads.nuplan_geometry import Grid, grid_of, points_of
 from gigaflow_env.roads.polyline import dense, smooth, tidy
 from gigaflow_env.roads.source import Crosswalk, Lane, MapError, RoadMap, Signal, validate
-from gigaflow_env.roads.widths import calm, nearest, probes, sides
+from gigaflow_env.roads.widths import calm, nearest, probes, sides, total_length
 
 SPEED = 13.4
 """[m/s] 30 mph: the limit where the file gives none. Ours."""
 WIDTH, MIN_WIDTH, MAX_WIDTH = 3.5, 1.0, 10.0
 """[m] Width where a lane has neither boundaries nor outline, and the bounds for all. Ours."""
+MAX_TOTAL = 5e6
+"""[m] of all lanes. Ours: the largest nuPlan map has some 1,000 km, and each half metre takes memory."""
 STOP_KINDS = {1: "stop", 2: "light", 3: "yield", 4: "yield"}
 """Types of stop polygons: stop sign, traffic light, turn stop, yield. A pedestrian crossing, 0, stops no empty road."""
 _RANK = ("light", "stop", "yield")
@@ -88,7 +91,7 @@ def _layers(connection: sqlite3.Connection) -> Layers:
 
 def _road_map(layers: Layers, grid: Grid, path: Path) -> RoadMap:
     paths = layers.lanes | layers.connectors
-    lines = {name: line for name in paths if (line := _line(name, layers, grid)) is not None}
+    lines = _lines(paths, layers, grid)
     _set_widths(lines, layers, grid)
     links = _links(lines, layers)
     lines, apart = weld(lines, links)
@@ -118,16 +121,22 @@ def _road_map(layers: Layers, grid: Grid, path: Path) -> RoadMap:
     )
 
 
-def _line(name: str, layers: Layers, grid: Grid) -> np.ndarray | None:
-    """The baseline path of a lane or connector as dense rows; None: too short for a lane."""
-    layer = "lanes_polygons" if name in layers.lanes else "lane_connectors"
-    if name not in layers.baselines:
-        raise MapError(f"layer {layer!r}, fid {name}: there is no baseline path with its fid")
-    try:
-        points = tidy(points_of(layers.baselines[name], "baseline_paths", grid))
-    except MapError as error:
-        raise MapError(f"layer {layer!r}, fid {name}: {error}") from error
-    return None if points is None else dense(smooth(points, WIDTH))
+def _lines(names: Iterable[str], layers: Layers, grid: Grid) -> dict[str, np.ndarray]:
+    """The baseline paths of lanes and connectors as dense rows. Those that are too short for lanes are left out."""
+    tidied = {}
+    for name in names:
+        layer = "lanes_polygons" if name in layers.lanes else "lane_connectors"
+        if name not in layers.baselines:
+            raise MapError(f"layer {layer!r}, fid {name}: there is no baseline path with its fid")
+        try:
+            points = tidy(points_of(layers.baselines[name], "baseline_paths", grid))
+        except MapError as error:
+            raise MapError(f"layer {layer!r}, fid {name}: {error}") from error
+        if points is not None:
+            tidied[name] = points
+    if (total := total_length(tidied.values())) > MAX_TOTAL:
+        raise MapError(f"the lanes have {total / 1000:.0f} km in all, at most {MAX_TOTAL / 1000:.0f} km make a map")
+    return {name: dense(smooth(points, WIDTH)) for name, points in tidied.items()}
 
 
 def _set_widths(lines: dict[str, np.ndarray], layers: Layers, grid: Grid) -> None:

@@ -19,7 +19,7 @@ from gigaflow_env.roads.lane_ends import weld
 from gigaflow_env.roads.polyline import dense, smooth, tidy
 from gigaflow_env.roads.scenario import LIGHT_STATES, Scenario, validate_scenario
 from gigaflow_env.roads.source import HEADING, Crosswalk, Lane, MapError, RoadMap, Signal, validate
-from gigaflow_env.roads.widths import calm, nearest, probes, sides
+from gigaflow_env.roads.widths import calm, nearest, probes, sides, total_length
 
 DT = 0.1
 """[s] The recordings have 10 steps a second."""
@@ -44,6 +44,8 @@ UNKNOWN = LIGHT_STATES.index("unknown")
 
 MAX_POINTS = 100_000
 """Points of a polyline. Ours: the dataset has some thousand at most."""
+MAX_TOTAL = 2e5
+"""[m] of all lanes. Ours: a scene of the dataset has some 20 km, and each half metre takes memory."""
 MAX_DISTANCE = 1e8
 """[m] of a point from the origin. Ours: twice around the Earth."""
 WIDTHS = {"driving": (2.5, 3.5, 5.0), "biking": (1.0, 1.5, 2.5)}
@@ -107,7 +109,7 @@ def lane_speed(kind: int) -> float:
 
 def road_map(recording: Recording) -> RoadMap:
     """The map of a recording. Raises MapError, naming the map element, for what can't be one."""
-    drawn = {name: line for name, centre in recording.lanes.items() if (line := _drawn(name, centre)) is not None}
+    drawn = _drawn(recording)
     links = _links(recording.lanes, drawn)
     closed = _set_widths(recording, drawn)
     drawn, apart = weld(drawn, links)
@@ -169,13 +171,19 @@ def traffic(
                     source=source)  # fmt: skip
 
 
-def _drawn(name: str, centre: Centre) -> np.ndarray | None:
-    """The lane's line as dense rows, its width still open; None: too short for a lane."""
-    try:
-        points = tidy(centre.points)
-    except MapError as error:
-        raise MapError(f"lane {name}: {error}") from error
-    return None if points is None else dense(smooth(points, WIDTHS[centre.kind][1]))
+def _drawn(recording: Recording) -> dict[str, np.ndarray]:
+    """Lines of the lanes as dense rows, their widths still open. Lanes that are too short are left out."""
+    tidied = {}
+    for name, centre in recording.lanes.items():
+        try:
+            points = tidy(centre.points)
+        except MapError as error:
+            raise MapError(f"lane {name}: {error}") from error
+        if points is not None:
+            tidied[name] = points
+    if (total := total_length(tidied.values())) > MAX_TOTAL:
+        raise MapError(f"the lanes have {total / 1000:.0f} km in all, at most {MAX_TOTAL / 1000:.0f} km make a scene")
+    return {name: dense(smooth(points, WIDTHS[recording.lanes[name].kind][1])) for name, points in tidied.items()}
 
 
 def _links(centres: dict[str, Centre], lines: dict[str, np.ndarray]) -> list[tuple[str, str]]:
@@ -237,7 +245,7 @@ def _junctions(lines: dict[str, np.ndarray], centres: dict[str, Centre]) -> dict
     """Junctions: lanes that cross each other on one level, and those that these cross. They have the name of the first."""
     names = [name for name in lines if centres[name].kind == "driving"]
     dense = [sample(lines[name], 1.0) for name in names]
-    shapes = [shapely.LineString(points[:, :2]) for points in dense]
+    shapes = np.array([shapely.LineString(points[:, :2]) for points in dense], object)
     pairs = sorted(shapely.STRtree(shapes).query(shapes, predicate="crosses").T.tolist())
     crossing = [(a, b) for a, b in pairs if a < b and _cross(dense[a], dense[b], shapes[a].intersection(shapes[b]))]
     return {names[k]: names[min(members)] for members in groups(crossing) for k in members}
