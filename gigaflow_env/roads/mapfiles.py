@@ -11,7 +11,9 @@ FORMATS = (
     "*.xodr (OpenDRIVE)",
     "*.net.xml (SUMO)",
     "*.osm (OpenStreetMap)",
-    "*.json (Argoverse 2)",
+    "*.json (Argoverse 2, GPUDrive)",
+    "*.gpkg (nuPlan)",
+    "*.tfrecord* (Waymo Open Motion)",
 )
 """What can be read, for people."""
 
@@ -50,4 +52,16 @@ def load(path: str | os.PathLike[str]) -> RoadMap:
         from gigaflow_env.roads import argoverse2
 
         return argoverse2.load(path)
+    if path.suffix == ".json" and b'"roads"' in path.read_bytes():
+        from gigaflow_env.roads import gpudrive
+
+        return gpudrive.load(path)
+    if path.suffix == ".gpkg":
+        from gigaflow_env.roads import nuplan
+
+        return nuplan.load(path)
+    if ".tfrecord" in path.name:
+        from gigaflow_env.roads import womd
+
+        return womd.load(path)
     raise MapError(f"{path}: unknown map format; supported are {', '.join(FORMATS)}")
