@@ -17,7 +17,8 @@ def shipped() -> dict[str, Path]:
 
 
 def load(path: str | os.PathLike[str]) -> RoadMap:
-    """Read and validate a map; the name's ending says the format: `.lanes.json` or `.xodr` (OpenDRIVE).
+    """Read and validate a map; the name's ending says the format: `.lanes.json`, `.xodr` (OpenDRIVE), `.osm`
+    (Lanelet2) or `.xml` (CommonRoad).
 
     Raises MapError for a format that is not supported and for content that is not a consistent map.
     """
@@ -29,4 +30,17 @@ def load(path: str | os.PathLike[str]) -> RoadMap:
         from gigaflow_env.roads import opendrive
 
         return opendrive.load(path)
-    raise MapError(f"{path}: unknown map format; supported are *{lanes_json.SUFFIX} and *.xodr (OpenDRIVE)")
+    if path.suffix == ".osm":
+        from gigaflow_env.roads import lanelet2
+
+        if not lanelet2.recognises(path):
+            raise MapError(f"{path}: no relation has the tag type=lanelet: of .osm files only Lanelet2's can be read")
+        return lanelet2.load(path)
+    if path.suffix == ".xml":
+        from gigaflow_env.roads import commonroad
+
+        return commonroad.load(path)
+    raise MapError(
+        f"{path}: unknown map format; supported are *{lanes_json.SUFFIX}, *.xodr (OpenDRIVE), *.osm (Lanelet2) and *.xml "
+        "(CommonRoad)"
+    )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lxml import etree
 
-from gigaflow_env.roads import opendrive_xml as xml
+from gigaflow_env.roads import xml_file as xml
 from gigaflow_env.roads.opendrive_crosswalks import read_crosswalks
 from gigaflow_env.roads.opendrive_joints import read_joints
 from gigaflow_env.roads.opendrive_lanes import directed_lanes
@@ -27,7 +27,7 @@ def load(path: str | os.PathLike[str]) -> RoadMap:
     """Read an OpenDRIVE file. Raises MapError naming file, line and element where it is not valid or has no driving lane."""
     path = Path(path)
     try:
-        road_map = _road_map(xml.parse(path), path)
+        road_map = _road_map(xml.parse(path, "OpenDRIVE", "an OpenDRIVE file"), path)
         validate(road_map)
     except MapError as error:
         raise MapError(f"{path}: {error}") from error

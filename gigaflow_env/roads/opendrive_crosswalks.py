@@ -5,7 +5,7 @@ import math
 import numpy as np
 from lxml import etree
 
-from gigaflow_env.roads import opendrive_xml as xml
+from gigaflow_env.roads import xml_file as xml
 from gigaflow_env.roads.opendrive_road import Road, reference_line
 from gigaflow_env.roads.source import Crosswalk
 

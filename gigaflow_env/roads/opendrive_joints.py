@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from lxml import etree
 
-from gigaflow_env.roads import opendrive_xml as xml
+from gigaflow_env.roads import xml_file as xml
 from gigaflow_env.roads.opendrive_road import Road
 
 End = tuple[str, int, int, int]

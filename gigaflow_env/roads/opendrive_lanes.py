@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from lxml import etree
 
-from gigaflow_env.roads import opendrive_xml as xml
+from gigaflow_env.roads import xml_file as xml
 from gigaflow_env.roads.centreline import fit
 from gigaflow_env.roads.opendrive_joints import End
 from gigaflow_env.roads.opendrive_strips import Key, Strip

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from lxml import etree
 
-from gigaflow_env.roads import opendrive_xml as xml
+from gigaflow_env.roads import xml_file as xml
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 

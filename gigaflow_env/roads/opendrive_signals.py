@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from lxml import etree
 
-from gigaflow_env.roads import opendrive_xml as xml
+from gigaflow_env.roads import xml_file as xml
 from gigaflow_env.roads.opendrive_lanes import driving_lane
 from gigaflow_env.roads.opendrive_road import Road
 from gigaflow_env.roads.opendrive_strips import Key, Strip

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from gigaflow_env.roads import opendrive_xml as xml
+from gigaflow_env.roads import xml_file as xml
 from gigaflow_env.roads.opendrive_lanes import name_of
 from gigaflow_env.roads.opendrive_strips import Key, Strip
 from gigaflow_env.roads.source import Lane

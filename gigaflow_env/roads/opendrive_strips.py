@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from lxml import etree
 
-from gigaflow_env.roads import opendrive_xml as xml
+from gigaflow_env.roads import xml_file as xml
 from gigaflow_env.roads.opendrive_road import Cubics, Road, read_cubics, reference_line, value_slope
 from gigaflow_env.roads.source import HEADING, WIDTH, X, Y, Z
 

@@ -1,16 +1,23 @@
-"""Reading OpenDRIVE's XML: elements and attributes, with errors that name the line."""
+"""Reading XML: elements and attributes, with errors that name the line."""
 
 import math
+import re
 from pathlib import Path
 
 from lxml import etree
 
 from gigaflow_env.roads.source import MapError
 
+_LIKE_ASCII = re.compile(rb"(utf-?8|(us-)?ascii|iso-8859-\d+|windows-125\d)$", re.IGNORECASE)
 
-def parse(path: Path) -> etree._Element:
-    """The root element, all tags without their namespace. Raises MapError for anything but an OpenDRIVE file."""
+
+def parse(path: Path, root_tag: str, what: str) -> etree._Element:
+    """The root element, all tags without their namespace. Raises MapError for anything but `what`, which has that root."""
     data = path.read_bytes()
+    declared = re.match(rb"""<\?xml[^>]*encoding\s*=\s*["']([^"']*)""", data)
+    # Entities are looked for in the bytes: they must mean what they say.
+    if b"\0" in data or (declared and not _LIKE_ASCII.match(declared[1])):
+        raise MapError("not well-formed XML: the text must be encoded as UTF-8, ISO-8859 or Windows-125x")
     if b"<!ENTITY" in data:
         raise MapError("the file declares XML entities; a map has none")
     parser = etree.XMLParser(resolve_entities=False, load_dtd=False, no_network=True, huge_tree=True, remove_comments=True)
@@ -21,8 +28,8 @@ def parse(path: Path) -> etree._Element:
     for element in root.iter(etree.Element):
         if element.tag.startswith("{"):
             element.tag = etree.QName(element).localname
-    if root.tag != "OpenDRIVE":
-        raise wrong(root, "the root element of an OpenDRIVE file is <OpenDRIVE>")
+    if root.tag != root_tag:
+        raise wrong(root, f"the root element of {what} is <{root_tag}>")
     return root
 
 
