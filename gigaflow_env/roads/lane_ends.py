@@ -10,7 +10,7 @@ from gigaflow_env.roads.source import HEADING, X, Y
 
 MAX_GAP = 0.5
 """[m] Ours: lanes whose ends are farther apart are not linked, whatever the file says: nobody can drive over the gap."""
-MAX_TURN = math.radians(60)
+MAX_TURN = math.radians(40)
 """Ours: an end that points farther off the mean of those it meets keeps its heading."""
 MOVED, BENT = 10.0, 4.0
 """[m] of a lane that follow its end when it is moved, and when it is turned."""

@@ -8,7 +8,7 @@ from gigaflow_env.roads.centreline import sample
 from gigaflow_env.roads.grouping import groups
 from gigaflow_env.roads.source import HEADING, WIDTH, Lane, X, Y, Z
 
-OVERLAP = 0.1
+OVERLAP = 0.05
 """Ours: lanes cross, part or merge if they share so much of the smaller one's area."""
 SPACING = 2.0
 """[m] of the points between which a lane counts as straight here."""
