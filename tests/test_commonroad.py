@@ -223,7 +223,8 @@ def test_intersections_name_junctions_and_group_lights(imported):
 
 
 def test_without_intersections_junctions_are_where_lanes_overlap(imported):
-    across = f'<lanelet id="9"><leftBound>{point(70, -20) + point(70, 30)}</leftBound><rightBound>{point(74, -20) + point(74, 30)}</rightBound></lanelet>'
+    bounds = [point(70, -20) + point(70, 30), point(74, -20) + point(74, 30)]
+    across = f'<lanelet id="9"><leftBound>{bounds[0]}</leftBound><rightBound>{bounds[1]}</rightBound></lanelet>'
     lanes = imported(two_lanes(more=across)).lanes
     assert {name for name, lane in lanes.items() if lane.junction} == {"2", "4", "9"}
 
@@ -282,6 +283,7 @@ BROKEN = dynamic(11, state(0, 5.0), state(1, 6.0))
         (two_lanes(more=lanelet(1, (0, 5), 50)), r"<lanelet>: id '1' is used twice"),
         (two_lanes("<speedLimit>-3</speedLimit>"), r"<lanelet>: speedLimit=-3\.0 m/s must be above 0"),
         (two_lanes().replace("<x>50</x>", "<x>nan</x>", 1), r"<x>: 'nan' is not a finite number"),
+        (two_lanes().replace("<x>50</x>", "<x>-1e9</x>", 1), r"<x>: -1000000000\.0 m is no place on a map"),
         (two_lanes().replace("<x>50</x>", "", 1), r"<point>: <x> is missing"),
         (two_lanes().replace("leftBound", "upperBound"), r"line 3: <lanelet>: <leftBound> is missing"),
         (two_lanes().replace(point(50, 4), "", 1), r"<leftBound>: it has 1 points, at least 2 are needed"),

@@ -41,9 +41,7 @@ def test_five_kilometres_to_the_east_and_west_are_right_to_a_centimetre(latitude
 
 
 def test_lengths_are_those_on_the_ground():
-    low, high = (
-        tangent_plane(np.array([45.05]), np.array([7.05]), Place(45.0, 7.0, height))[0] for height in (0.0, 2000.0)
-    )
+    low, high = (tangent_plane(np.array([45.05]), np.array([7.05]), Place(45.0, 7.0, height))[0] for height in (0.0, 2000.0))
     np.testing.assert_allclose(high / low, 1 + 2000 / 6.375e6, atol=1e-6)
 
 

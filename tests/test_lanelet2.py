@@ -324,6 +324,7 @@ def test_lanelets_whose_bounds_do_not_belong_together_are_left_out(imported):
         ("", "the map has no nodes"),
         (node(1, 0, 0) + '<node id="2" lat="0" lon="0"/>', r"line 4: <node>: tags local_x and local_y are missing"),
         (node(1, math.nan, 0), r"line 3: <node>: tag local_x='nan' is not a finite number"),
+        (node(1, 1e9, 0), r"line 3: <node>: tag local_x='1000000000\.0' is no place on a map: .* within 1e\+08 m"),
         ('<node id="1" lat="91" lon="0"/>', r"line 3: <node>: lat=91\.0 is no place on earth"),
         ('<node id="1" lat="1"/>', r"line 3: <node>: attribute 'lon' is missing"),
         (node(1, 0, 0) + node(1, 0, 0), r"line 4: <node>: id '1' is used twice"),

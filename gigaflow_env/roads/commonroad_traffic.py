@@ -10,7 +10,7 @@ import numpy as np
 from lxml import etree
 
 from gigaflow_env.roads import xml_file as xml
-from gigaflow_env.roads.commonroad_values import child, number, points, step, value
+from gigaflow_env.roads.commonroad_values import child, number, place, points, step, value
 from gigaflow_env.roads.scenario import LIGHT_STATES, Scenario, masked
 from gigaflow_env.roads.source import MapError
 
@@ -111,10 +111,10 @@ def _state(element: etree._Element) -> list[float]:
 
 def _position(element: etree._Element) -> list[float]:
     """x, y, z [m]; of a region its middle."""
-    for place in ("point", "rectangle/center", "circle/center"):
-        found = element.find(place)
+    for region in ("point", "rectangle/center", "circle/center"):
+        found = element.find(region)
         if found is not None:
-            return [number(found, "x"), number(found, "y"), 0.0 if found.find("z") is None else number(found, "z")]
+            return place(found)
     if element.find("polygon") is not None:
         corners = points(element, "polygon")
         return ((corners.min(axis=0) + corners.max(axis=0)) / 2).tolist()

@@ -6,6 +6,7 @@ import numpy as np
 from lxml import etree
 
 from gigaflow_env.roads import xml_file as xml
+from gigaflow_env.roads.bounds import FAR
 
 
 def child(element: etree._Element, tag: str) -> etree._Element:
@@ -28,6 +29,20 @@ def number(element: etree._Element, tag: str) -> float:
     return read
 
 
+def coordinate(element: etree._Element, tag: str) -> float:
+    """The coordinate [m] in a child."""
+    read = number(element, tag)
+    if abs(read) > FAR:
+        raise xml.wrong(child(element, tag), f"{read} m is no place on a map: coordinates lie within {FAR:.0e} m")
+    return read
+
+
+def place(element: etree._Element) -> list[float]:
+    """x, y, z [m] of a point; z is 0 where it is not given."""
+    height = 0.0 if element.find("z") is None else coordinate(element, "z")
+    return [coordinate(element, "x"), coordinate(element, "y"), height]
+
+
 def value(element: etree._Element, tag: str) -> float:
     """A number which a child gives exactly or as an interval, whose middle it is."""
     inside = child(element, tag)
@@ -45,12 +60,9 @@ def step(element: etree._Element, tag: str) -> int:
 
 
 def points(element: etree._Element, tag: str) -> np.ndarray:
-    """The points of a child, (n, 3) [m], at least two; z is 0 where it is not given."""
+    """The points of a child, (n, 3) [m], at least two."""
     inside = child(element, tag)
-    found = [
-        [number(point, "x"), number(point, "y"), 0.0 if point.find("z") is None else number(point, "z")]
-        for point in inside.iterfind("point")
-    ]
+    found = [place(point) for point in inside.iterfind("point")]
     if len(found) < 2:
         raise xml.wrong(inside, f"it has {len(found)} points, at least 2 are needed")
     return np.array(found)

@@ -7,6 +7,7 @@ import numpy as np
 from lxml import etree
 
 from gigaflow_env.roads import xml_file as xml
+from gigaflow_env.roads.bounds import FAR
 from gigaflow_env.roads.geodesy import Place, middle, tangent_plane
 from gigaflow_env.roads.source import MapError
 
@@ -91,7 +92,7 @@ def _positions(nodes: list[etree._Element]) -> tuple[np.ndarray, Place | None]:
 
 
 def _number(node: etree._Element, tags: dict[str, str], name: str, default: float | None = None) -> float:
-    """A tag of a node that is a finite number; a missing one is `default`."""
+    """A tag of a node that is a coordinate [m]; a missing one is `default`."""
     given = tags.get(name)
     if given is None and default is not None:
         return default
@@ -101,4 +102,6 @@ def _number(node: etree._Element, tags: dict[str, str], name: str, default: floa
         read = math.nan
     if not math.isfinite(read):
         raise xml.wrong(node, f"tag {name}={given!r} is not a finite number")
+    if abs(read) > FAR:
+        raise xml.wrong(node, f"tag {name}={given!r} is no place on a map: coordinates lie within {FAR:.0e} m")
     return read
