@@ -9,8 +9,8 @@ from gigaflow_env.roads.source import HEADING, WIDTH, MapError, Z
 
 SPACING = 0.5
 """[m] distance of the points to which the centre lines are fitted."""
-BULGE = 0.05
-"""[m] Ours: bounds are taken as smooth curves through their vertices, which leave the polylines by about this much."""
+BULGE = 0.3
+"""[m] Ours: bounds are taken as smooth curves through their vertices, which leave the polylines by this much at most."""
 MIN_WIDTH = 0.1
 """[m] Ours: narrower parts at the ends of a lane are cut off, they'd give degenerate quads."""
 MAX_LENGTH = 50_000.0

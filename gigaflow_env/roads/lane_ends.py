@@ -40,6 +40,15 @@ def weld(lines: dict[str, np.ndarray], links: Iterable[Link]) -> tuple[dict[str,
     return welded, [link for link, gap in zip(links, gaps, strict=True) if gap > MAX_GAP]
 
 
+def successors(links: Iterable[Link], apart: Iterable[Link]) -> dict[str, tuple[str, ...]]:
+    """What each lane leads to, for those that lead anywhere; links that `weld` found apart lead nowhere."""
+    found: dict[str, tuple[str, ...]] = {}
+    for a, b in links:
+        if (a, b) not in apart:
+            found[a] = (*found.get(a, ()), b)
+    return found
+
+
 def _move(line: np.ndarray, end: int, shift: np.ndarray) -> None:
     """Move an end of a line, and what lies near to it the less the farther it is."""
     s = _from_end(line, end)

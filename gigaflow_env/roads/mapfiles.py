@@ -10,7 +10,8 @@ FORMATS = (
     f"*{lanes_json.SUFFIX}",
     "*.xodr (OpenDRIVE)",
     "*.net.xml (SUMO)",
-    "*.osm (OpenStreetMap)",
+    "*.xml (CommonRoad)",
+    "*.osm (Lanelet2, OpenStreetMap)",
     "*.json (Argoverse 2, GPUDrive)",
     "*.gpkg (nuPlan)",
     "*.tfrecord* (Waymo Open Motion)",
@@ -44,10 +45,14 @@ def load(path: str | os.PathLike[str]) -> RoadMap:
         from gigaflow_env.roads import sumo
 
         return sumo.load(path)
-    if path.suffix == ".osm":
-        from gigaflow_env.roads import osm
+    if path.suffix == ".xml":
+        from gigaflow_env.roads import commonroad
 
-        return osm.load(path)
+        return commonroad.load(path)
+    if path.suffix == ".osm":
+        from gigaflow_env.roads import lanelet2, osm
+
+        return lanelet2.load(path) if lanelet2.recognises(path) else osm.load(path)
     if path.suffix == ".json" and b'"lane_segments"' in path.read_bytes():
         from gigaflow_env.roads import argoverse2
 
