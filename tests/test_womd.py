@@ -109,6 +109,11 @@ def test_lanes_that_are_too_short_are_bypassed(imported):
     assert set(lanes) == {"1", "3"} and lanes["1"].successors == ("3",)
 
 
+@EVERY
+def test_lanes_of_one_point_are_left_out(imported, kind):
+    assert set(imported(street({9: RecordedLane(np.zeros((1, 3)))}), kind).lanes) == {"1", "2"}
+
+
 @pytest.mark.parametrize("kind", ["example.tfrecord", "scene.json"])
 @pytest.mark.parametrize(("start", "end", "linked"), [((40.03, 0), (80, 0), True), ((40.08, 0), (80, 0), False),
                                                       ((40, 0), (0, 1), False), ((40, 0), (60, 20), True)])  # fmt: skip
@@ -299,13 +304,6 @@ def test_tracks_are_what_was_seen(recorded, kind):
     names = ("x", "y", "z", "length", "width", "heading", "velocity_x", "velocity_y")
     for k, name in enumerate(names):
         np.testing.assert_allclose(getattr(found, name), np.where(valid, tracks[..., k], np.nan), atol=1e-5, err_msg=name)
-
-
-def test_headings_in_degrees_are_noticed(written):
-    tracks = parked(2)
-    tracks[:, :, 5] = [[90.0], [-180.0]]
-    found = gpudrive.load_scenario(written(street(tracks=tracks, valid=np.ones((2, 11), bool), kinds=(1, 1)), "scene.json"))
-    np.testing.assert_allclose(found.heading[:, 0], [math.pi / 2, -math.pi])
 
 
 # Files

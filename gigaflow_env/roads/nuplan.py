@@ -28,6 +28,8 @@ SPEED = 13.4
 """[m/s] 30 mph: the limit where the file gives none. Ours."""
 WIDTH, MIN_WIDTH, MAX_WIDTH = 3.5, 1.0, 10.0
 """[m] Width where a lane has neither boundaries nor outline, and the bounds for all. Ours."""
+MEETING = 0.001
+"""[m] Ends of linked lanes are so near to each other."""
 MAX_TOTAL = 5e6
 """[m] of all lanes. Ours: the largest nuPlan map has some 1,000 km, and each half metre takes memory."""
 STOP_KINDS = {1: "stop", 2: "light", 3: "yield", 4: "yield"}
@@ -94,11 +96,11 @@ def _road_map(layers: Layers, grid: Grid, path: Path) -> RoadMap:
     lines = _lines(paths, layers, grid)
     _set_widths(lines, layers, grid)
     links = _links(lines, layers)
-    lines, apart = weld(lines, links)
+    lines, _ = weld(lines, links)
     lines = {name: knots(line) for name, line in lines.items()}
     successors: dict[str, list[str]] = {}
     for a, b in links:
-        if (a, b) not in apart:
+        if np.allclose(lines[a][-1, :3], lines[b][0, :3], atol=MEETING):  # the others were too far apart to be welded
             successors.setdefault(a, []).append(b)
     lanes = {}
     for name, line in lines.items():

@@ -54,6 +54,8 @@ LINE_NEAR, LINE_FAR = 0.6, 4.0
 """[m] From a lane's centre to the line or edge that bounds it. Nearer ones are on the lane."""
 LANE_NEAR, LANE_FAR = 2.2, 6.0
 """[m] Between the centres of lanes side by side. Nearer ones part or merge."""
+MEETING = 0.001
+"""[m] Ends of linked lanes are so near to each other."""
 JOINED, TURN = 0.05, math.radians(60)
 """[m, rad] Where a file has no links, a lane leads to those that begin so near to its end and turn by less."""
 CROSSING = math.radians(20)
@@ -112,11 +114,11 @@ def road_map(recording: Recording) -> RoadMap:
     drawn = _drawn(recording)
     links = _links(recording.lanes, drawn)
     closed = _set_widths(recording, drawn)
-    drawn, apart = weld(drawn, links)
+    drawn, _ = weld(drawn, links)
     lines = {name: knots(line) for name, line in drawn.items()}
     successors: dict[str, list[str]] = {}
     for a, b in links:
-        if (a, b) not in apart:
+        if np.allclose(lines[a][-1, :3], lines[b][0, :3], atol=MEETING):  # the others were too far apart to be welded
             successors.setdefault(a, []).append(b)
     junctions = _junctions(lines, recording.lanes)
     lanes = {
@@ -163,7 +165,7 @@ def traffic(
     ego: int | None,
     predict: list[int],
 ) -> Scenario:
-    """A Scenario whose arrays (agents, steps) are NaN where nobody was seen. Without agents or steps it has one of each."""
+    """A Scenario whose arrays (agents, steps) are NaN where nobody was seen."""
     if not valid.size:
         raise MapError("the recording has no tracks: every one has at least that of the recording car")
     arrays = {key: np.where(valid, given, np.nan).astype(np.float64) for key, given in states.items()}
@@ -176,7 +178,7 @@ def _drawn(recording: Recording) -> dict[str, np.ndarray]:
     tidied = {}
     for name, centre in recording.lanes.items():
         try:
-            points = tidy(centre.points)
+            points = tidy(centre.points) if len(centre.points) > 1 else None  # the dataset has lanes of one point
         except MapError as error:
             raise MapError(f"lane {name}: {error}") from error
         if points is not None:

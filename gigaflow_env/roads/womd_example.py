@@ -56,7 +56,7 @@ def read_example(fields: Fields, name: str, source: str) -> Recording:
             element = checked(points[rows])
         except MapError as error:
             raise MapError(f"map element {key}: {error}") from error
-        if kind in LANE_KINDS and len(rows) > 1:
+        if kind in LANE_KINDS:
             made.lanes[key] = Centre(element, LANE_KINDS[kind], lane_speed(kind))
         elif kind in LINE_TYPES or kind in EDGE_TYPES:
             made.marks.append(Mark(element, kind in SOLID_TYPES or kind in EDGE_TYPES))
