@@ -63,10 +63,10 @@ def _road_map(given: Record, path: Path) -> RoadMap:
             raise MapError(f"{where}: {error}") from error
         segments[name] = segment
     links = _links(segments)
-    lines, apart = weld(lines, links)
+    lines, held = weld(lines, links)
     successors: dict[str, tuple[str, ...]] = {}
     for start, end in links:
-        if (start, end) not in apart:
+        if (start, end) in held:
             successors[start] = (*successors.get(start, ()), end)
     junctions = _junctions([name for name, segment in segments.items() if segment.get("is_intersection")], lines)
     lanes = {

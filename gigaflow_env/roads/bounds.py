@@ -15,6 +15,8 @@ MIN_WIDTH = 0.1
 """[m] Ours: narrower parts at the ends of a lane are cut off, they'd give degenerate quads."""
 MAX_LENGTH = 50_000.0
 """[m] Ours: a longer bound is a mistake."""
+FAR = 1e8
+"""[m] Ours: farther from the origin than any projection of the earth leads a coordinate is a mistake."""
 MAX_SKEW = 1.2
 """[rad] Ours: where the lines between the bounds are askew by more than this on average, bounds do not belong together."""
 
@@ -68,7 +70,7 @@ def reversed_line(line: np.ndarray) -> np.ndarray:
 def outline(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Corners (n, 3) of the area between two bounds."""
     corners = np.concatenate([left, right[::-1]])
-    return corners[np.linalg.norm(corners - np.roll(corners, 1, axis=0), axis=1) > 1e-3]
+    return corners[np.linalg.norm(corners - np.roll(corners, -1, axis=0), axis=1) > 1e-3]
 
 
 def _smooth(bound: np.ndarray, side: str) -> np.ndarray:

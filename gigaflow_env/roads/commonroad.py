@@ -22,7 +22,7 @@ from gigaflow_env.roads import xml_file as xml
 from gigaflow_env.roads.bounds import centre, knots, outline, reversed_line
 from gigaflow_env.roads.commonroad_traffic import read_scenario
 from gigaflow_env.roads.commonroad_values import number, points
-from gigaflow_env.roads.lane_ends import successors, weld
+from gigaflow_env.roads.lane_ends import lost, successors, weld
 from gigaflow_env.roads.overlaps import junctions
 from gigaflow_env.roads.scenario import Scenario, validate_scenario
 from gigaflow_env.roads.source import Crosswalk, Lane, MapError, RoadMap, Signal, validate
@@ -92,9 +92,9 @@ def _road_map(root: etree._Element, path: Path) -> RoadMap:
     ahead += [(b + BACK, a + BACK) for a, b in ahead]
     driving = {name for name in lines if kinds[name.removesuffix(BACK)] == "driving"}
     links = list(dict.fromkeys((a, b) for a, b in ahead if a in driving and b in driving))
-    welded, apart = weld(lines, links)
-    left_out.warn(path, "links between lanes that do not meet are", [f"{a} to {b}" for a, b in sorted(apart)])
-    leads_to = successors(links, apart)
+    welded, held = weld(lines, links)
+    left_out.warn(path, "links between lanes that do not meet are", lost(links, held))
+    leads_to = successors(held)
     signs = _by_id(root, "trafficSign")
     lanes = {}
     for name, line in welded.items():

@@ -19,7 +19,7 @@ from lxml import etree
 from gigaflow_env.roads import left_out
 from gigaflow_env.roads import xml_file as xml
 from gigaflow_env.roads.bounds import centre, knots, outline, reversed_line
-from gigaflow_env.roads.lane_ends import successors, weld
+from gigaflow_env.roads.lane_ends import Link, lost, successors, weld
 from gigaflow_env.roads.lanelet2_elements import Elements, read_elements
 from gigaflow_env.roads.lanelet2_lanelets import (
     Bound,
@@ -71,9 +71,9 @@ def _road_map(root: etree._Element, path: Path) -> RoadMap:
     elements = read_elements(root)
     strips = _strips(read_lanelets(elements), elements, path)
     links = _links(strips, elements)
-    lines, apart = weld({name: strip.line for name, strip in strips.items()}, links)
-    left_out.warn(path, "links between lanes that do not meet are", [f"{a} to {b}" for a, b in sorted(apart)])
-    ahead, beside = successors(links, apart), _neighbours(strips, elements)
+    lines, held = weld({name: strip.line for name, strip in strips.items()}, links)
+    left_out.warn(path, "links between lanes that do not meet are", lost(links, held))
+    ahead, beside = successors(held), _neighbours(strips, elements)
     lanes = {
         name: Lane(name, knots(lines[name]), lanelet.kind, limit(lanelet, elements), ahead.get(name, ()), *beside[name])
         for name, (lanelet, *_) in strips.items()
