@@ -36,7 +36,7 @@ from gigaflow_env.roads.curve import Pose, connect, end, knots, length, min_radi
 from gigaflow_env.roads.generate import generate
 
 MAPS = Path(__file__).resolve().parents[1] / "maps"
-TOWNS = ("loop", "downtown")
+TOWNS = tuple(sorted(path.stem for path in MAPS.glob("*.toml")))
 
 
 @pytest.fixture(scope="module")
@@ -110,9 +110,10 @@ def test_towns_are_what_they_are_for(towns: dict[str, RoadMap]) -> None:
 
 
 @pytest.mark.parametrize("name", TOWNS)
-def test_only_mouths_and_noses_are_paved_without_being_driven(name: str, towns: dict[str, RoadMap]) -> None:
+def test_only_mouths_noses_middles_and_parking_are_paved_without_being_driven(name: str, towns: dict[str, RoadMap]) -> None:
     for lane in towns[name].lanes.values():
-        assert (lane.kind == "shoulder") == lane.id.endswith((".mouth", ".nose"))
+        assert (lane.kind == "shoulder") == lane.id.endswith((".mouth", ".nose", ".middle"))
+        assert (lane.kind == "parking") == lane.id.endswith(".parking")
         assert lane.kind == "driving" or (not lane.successors and lane.left is None and lane.right is None)
 
 
