@@ -85,9 +85,7 @@ def _angle(node: Node, arms: list[Arm], arm: Arm, side: float) -> float:
     return math.asin(across / slope)
 
 
-def _slip(
-    name: str, node: Node, arm: Arm, role: str, end: End, k: int, angle: float, straight: float, width: float
-) -> Lane:
+def _slip(name: str, node: Node, arm: Arm, role: str, end: End, k: int, angle: float, straight: float, width: float) -> Lane:
     """The lane by which lane `k` of a road, from the right, enters or leaves the ring."""
     radius = node.corner + k * arm.width
     turn = math.pi / 2 - angle
