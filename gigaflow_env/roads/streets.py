@@ -136,7 +136,7 @@ def between_junctions(road: Road, axis: Curve, clear: dict[Way, float]) -> Curve
     first, second = road.between
     before, behind = clear[first, second], clear[second, first]
     for node, distance, piece in ((first, before, axis[0]), (second, behind, axis[-1])):
-        if piece.curvature or piece.length < distance:
+        if distance and (piece.curvature or piece.length < distance):
             straight = 0.0 if piece.curvature else piece.length
             raise MapError(
                 f"{called(road)} is straight for {straight:.1f} m at {node}, but the junction needs {distance:.1f} m: "
