@@ -10,6 +10,8 @@ from gigaflow_env.roads.ends import DECIMALS, Arm, Built, Ends, Way, lane_line, 
 from gigaflow_env.roads.source import Lane, MapError
 from gigaflow_env.roads.spec import Node
 
+FINE = 1e-5
+"""[m] Tolerance of the turn's knots where they say how wide its middle is: under a metre from one to the next."""
 PAVED = 0.95
 """Share of the radius up to which the middle of a bulb is paved; the lane itself covers the rest."""
 
@@ -52,7 +54,7 @@ def _middle(name: str, node: Node, arm: Arm, clear: float, first: Curve) -> Lane
     """What the turn goes around, paved: as wide as the turn's centre line is, all along the axis."""
     cos, sin = math.cos(arm.heading), math.sin(arm.heading)
     knots = []
-    for x, y, _ in curves.knots(first):
+    for x, y, _ in curves.knots(first, FINE):
         dx, dy = x - node.at[0], y - node.at[1]
         inward, across = -(dx * cos + dy * sin), abs(dy * cos - dx * sin)
         if inward > PAVED * node.radius:

@@ -9,6 +9,8 @@ from gigaflow_env.roads.ends import Arm, Built, End, Ends, Way, lane_line, speed
 from gigaflow_env.roads.source import Lane, MapError
 from gigaflow_env.roads.spec import Node
 
+MAX_ANGLE = math.radians(300)
+"""Where it is more than that from one place to the next they lie in the wrong order."""
 MIN_ARC = 3.0
 """[m] Least length of the innermost lane between a road that joins and the next that leaves."""
 
@@ -44,7 +46,6 @@ def build(name: str, node: Node, arms: list[Arm], clear: dict[Way, float], start
                 (lane.id, end.lane) if role == "out" else (end.lane, lane.id)
                 for lane, end in zip(lanes, meeting, strict=True)
             )
-    joins.sort(key=lambda join: curves.turn(0.0, join[0] - arms[0].heading) % math.tau)
     ring = [_arcs(name, node, here, there, radii, width) for here, there in zip(joins, joins[1:] + joins[:1], strict=True)]
     for before, (_, role, _, lanes), behind in zip(ring[-1:] + ring[:-1], joins, ring, strict=True):
         built.lanes.extend(behind)
@@ -116,7 +117,7 @@ def _arcs(
 ) -> list[Lane]:
     """The lanes of the ring between two places where roads join or leave it, from the right."""
     angle = (there[0] - here[0]) % math.tau
-    if angle * radii[-1] < MIN_ARC or angle > math.radians(300):
+    if angle * radii[-1] < MIN_ARC or angle > MAX_ANGLE:
         raise MapError(
             f"node {name!r}: the roads to {here[2]} and {there[2]} leave less than {MIN_ARC} m of the ring between them: "
             "enlarge `radius`, make `corner` smaller or turn the roads away from each other"
