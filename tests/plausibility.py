@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -30,14 +31,24 @@ class Sections(NamedTuple):
 
 
 def sections(lane: Lane) -> Sections:
-    x, y, z, heading, width, curvature, _ = sample(lane.line, 1.0).T
+    return _sections(lane.line.tobytes())
+
+
+def outline(lane: Lane) -> Polygon:
+    return _outline(lane.line.tobytes())
+
+
+@cache
+def _sections(line: bytes) -> Sections:
+    x, y, z, heading, width, curvature, _ = sample(np.frombuffer(line).reshape(-1, 5), 1.0).T
     centre = np.column_stack([x, y])
     across = np.column_stack([-np.sin(heading), np.cos(heading)]) * width[:, None] / 2
     return Sections(centre + across, centre - across, z, heading, width, curvature)
 
 
-def outline(lane: Lane) -> Polygon:
-    cuts = sections(lane)
+@cache
+def _outline(line: bytes) -> Polygon:
+    cuts = _sections(line)
     return Polygon(np.concatenate([cuts.left, cuts.right[::-1]]))
 
 

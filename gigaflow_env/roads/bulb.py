@@ -53,7 +53,7 @@ def _across(node: Node, arm: Arm) -> float:
 def _middle(name: str, node: Node, arm: Arm, clear: float, first: Curve) -> Lane:
     """What the turn goes around, paved: as wide as the turn's centre line is, all along the axis."""
     cos, sin = math.cos(arm.heading), math.sin(arm.heading)
-    knots = []
+    knots: list[tuple[float, float]] = []  # along the axis and half the width [m]
     for x, y, _ in curves.knots(first, FINE):
         dx, dy = x - node.at[0], y - node.at[1]
         inward, across = -(dx * cos + dy * sin), abs(dy * cos - dx * sin)
