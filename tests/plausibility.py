@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -30,15 +31,31 @@ class Sections(NamedTuple):
 
 
 def sections(lane: Lane) -> Sections:
-    x, y, z, heading, width, curvature, _ = sample(lane.line, 1.0).T
+    return _sections(lane.line.tobytes())
+
+
+def outline(lane: Lane) -> Polygon:
+    return _outline(lane.line.tobytes())
+
+
+@cache
+def _sections(line: bytes) -> Sections:
+    x, y, z, heading, width, curvature, _ = sample(np.frombuffer(line).reshape(-1, 5), 1.0).T
     centre = np.column_stack([x, y])
     across = np.column_stack([-np.sin(heading), np.cos(heading)]) * width[:, None] / 2
     return Sections(centre + across, centre - across, z, heading, width, curvature)
 
 
-def outline(lane: Lane) -> Polygon:
-    cuts = sections(lane)
+@cache
+def _outline(line: bytes) -> Polygon:
+    cuts = _sections(line)
     return Polygon(np.concatenate([cuts.left, cuts.right[::-1]]))
+
+
+def height(lane: Lane, shape: shapely.Geometry) -> float:
+    """Height of a lane where `shape` is [m]."""
+    cuts = sections(lane)
+    return float(cuts.z[np.hypot(*((cuts.left + cuts.right) / 2 - np.array(shape.centroid.coords[0])).T).argmin()])
 
 
 def driving(road_map: RoadMap) -> dict[str, Lane]:
@@ -115,15 +132,38 @@ def check_shapes(road_map: RoadMap, overlap: float = 0.5) -> None:
         assert shape.is_valid, f"{key} crosses itself: {shapely.is_valid_reason(shape)}"
     keys = [key for key, lane in driving(road_map).items() if lane.junction is None]
     shapes = [outlines[key].buffer(-0.01) for key in keys]
-    heights = [road_map.lanes[key].line[:, 2].mean() for key in keys]
     pairs = shapely.STRtree(shapes).query(shapes, predicate="intersects").T
-    common = {
-        (keys[a], keys[b]): shapes[a].intersection(shapes[b]).area
-        for a, b in pairs
-        if a < b and abs(heights[a] - heights[b]) < LEVEL
-    }
+    common = {}
+    for a, b in pairs:
+        if a < b:
+            both = shapes[a].intersection(shapes[b])
+            heights = [height(road_map.lanes[keys[k]], both) for k in (a, b)]
+            if abs(heights[0] - heights[1]) < LEVEL:
+                common[keys[a], keys[b]] = both.area
     total = sum(common.values())
     assert total < overlap, f"lanes overlap by {total:.2f} m^2, most of all {max(common, key=lambda pair: common[pair])}"
+
+
+def check_levels(road_map: RoadMap, clearance: float = 5.0, step: float = 0.1, slope: float = 0.07) -> None:
+    """Lanes upon each other are either at one height within `step` [m] or at least `clearance` [m] apart, and no lane
+    is steeper than `slope`."""
+    lanes = list(driving(road_map).values())
+    cuts = [sections(lane) for lane in lanes]
+    for lane, cut in zip(lanes, cuts, strict=True):
+        run = np.hypot(*np.diff((cut.left + cut.right) / 2, axis=0).T)
+        steepest = (np.abs(np.diff(cut.z)) / run).max()
+        assert steepest < slope, f"{lane.id} has a slope of {steepest:.3f}"
+    owner = np.repeat(np.arange(len(lanes)), [len(cut.z) for cut in cuts])
+    z = np.concatenate([cut.z for cut in cuts])
+    middle = shapely.points(np.concatenate([(cut.left + cut.right) / 2 for cut in cuts]))
+    outlines = [outline(lane) for lane in lanes]
+    for k in np.unique(owner[z > 0]):
+        for there in shapely.STRtree(outlines).query(outlines[k], predicate="intersects"):
+            other = owner == there
+            for point in np.flatnonzero(other & shapely.contains_properly(outlines[k], middle)):
+                mine = cuts[k].z[shapely.distance(middle[owner == k], middle[point]).argmin()]
+                apart = abs(mine - z[point])
+                assert apart < step or apart > clearance, f"{lanes[k].id} is {apart:.2f} m above or below {lanes[there].id}"
 
 
 def check_surface(road_map: RoadMap, island: float = 20.0) -> None:
@@ -145,7 +185,7 @@ def check_surface(road_map: RoadMap, island: float = 20.0) -> None:
 
 
 def check_signals(road_map: RoadMap) -> None:
-    """Each signal controls the lanes of one approach; in a junction with signals, every connector obeys one of its own."""
+    """Each signal controls the lanes of one approach; in a junction with lights, every connector obeys one of its own."""
     lanes = driving(road_map)
     approaches: dict[str, set[str]] = {key: set() for key in lanes}
     for lane in lanes.values():
@@ -166,7 +206,7 @@ def check_signals(road_map: RoadMap) -> None:
         assert spread < math.radians(10), f"signal {key} controls lanes of several directions"
     for group, junctions in junctions_of_group.items():
         assert len(junctions) == 1, f"group {group} spreads over the junctions {sorted(map(str, junctions))}"
-    signalised = {lane.junction for controlled in obeying.values() for lane in controlled}
+    signalised = {lane.junction for key, some in obeying.items() for lane in some if road_map.signals[key].kind == "light"}
     for lane in lanes.values():
         if lane.junction in signalised and lane.junction is not None:
             assert lane.signal, f"{lane.id} crosses the signalised junction {lane.junction} without a signal"
@@ -209,6 +249,7 @@ CHECKS = (
     check_widths,
     check_curves,
     check_shapes,
+    check_levels,
     check_surface,
     check_signals,
     check_crosswalks,

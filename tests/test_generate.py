@@ -16,6 +16,7 @@ from plausibility import (
     check_crosswalks,
     check_curves,
     check_density,
+    check_levels,
     check_links,
     check_neighbours,
     check_quads,
@@ -34,9 +35,10 @@ from gigaflow_env.roads import Lane, MapError, RoadMap, load, save, summary
 from gigaflow_env.roads.centreline import sample
 from gigaflow_env.roads.curve import Pose, connect, end, knots, length, min_radius, offset, reverse, rounded, start
 from gigaflow_env.roads.generate import generate
+from gigaflow_env.roads.source import SIGNAL_KINDS
 
 MAPS = Path(__file__).resolve().parents[1] / "maps"
-TOWNS = ("loop", "downtown")
+TOWNS = tuple(sorted(path.stem for path in MAPS.glob("*.toml")))
 
 
 @pytest.fixture(scope="module")
@@ -98,21 +100,50 @@ def test_towns_are_plausible(name: str, check: Any, towns: dict[str, RoadMap]) -
     check(towns[name])
 
 
+def test_towns_are_what_their_table_says(towns: dict[str, RoadMap]) -> None:
+    rows = [
+        line.split("|") for line in (MAPS / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("| `")
+    ]
+    said = {row[1].strip(" `"): (float(row[2]), int(row[3]), int(row[4]), int(row[5])) for row in rows}
+    found = {}
+    for name, town in towns.items():
+        nodes = tomllib.loads((MAPS / f"{name}.toml").read_text(encoding="utf-8"))["nodes"]
+        junctions = [node for node in nodes.values() if node.get("kind", "crossing") in ("crossing", "roundabout")]
+        facts = summary(town)
+        found[name] = (round(facts["lane_km"], 1), facts["lanes"], len(junctions), facts["traffic_lights"])
+    assert said == found
+
+
 def test_towns_are_what_they_are_for(towns: dict[str, RoadMap]) -> None:
-    loop, downtown = summary(towns["loop"]), summary(towns["downtown"])
-    assert 3.5 < loop["lane_km"] < 4.5 and 11 < downtown["lane_km"] < 13
-    assert loop["traffic_lights"] == 0
     assert {lane.junction for lane in towns["loop"].lanes.values()} == {None, "centre", "north", "east", "south", "west"}
     groups = {signal.group for signal in towns["downtown"].signals.values()}
     assert groups == {"b1", "c1", "a2", "b2", "c2", "d2", "a3", "b3", "c3", "d3", "b4", "c4"}
     speeds = [lane.speed for lane in driving(towns["loop"]).values() if lane.junction is None]
     assert min(speeds) >= 8 and max(speeds) <= 14
+    assert {kind for town in towns.values() for kind in (signal.kind for signal in town.signals.values())} == set(
+        SIGNAL_KINDS
+    )
+    for name in ("highway", "mixed"):
+        assert max(lane.line[:, 2].max() for lane in towns[name].lanes.values()) == 6.0
+
+
+def test_the_left_hand_town_is_downtown_in_a_mirror(towns: dict[str, RoadMap]) -> None:
+    right, left = towns["downtown"], towns["lefthand"]
+    assert left.left_hand and not right.left_hand
+    assert list(left.lanes) == list(right.lanes) and left.signals == right.signals
+    for key, lane in left.lanes.items():
+        other = right.lanes[key]
+        assert np.array_equal(lane.line, other.line * [1, -1, 1, -1, 1])
+        assert (lane.left, lane.right, lane.successors) == (other.right, other.left, other.successors)
+    for key, walk in left.crosswalks.items():
+        assert np.array_equal(walk.outline[::-1], right.crosswalks[key].outline * [1, -1, 1])
 
 
 @pytest.mark.parametrize("name", TOWNS)
-def test_only_mouths_and_noses_are_paved_without_being_driven(name: str, towns: dict[str, RoadMap]) -> None:
+def test_only_mouths_noses_middles_and_parking_are_paved_without_being_driven(name: str, towns: dict[str, RoadMap]) -> None:
     for lane in towns[name].lanes.values():
-        assert (lane.kind == "shoulder") == lane.id.endswith((".mouth", ".nose"))
+        assert (lane.kind == "shoulder") == lane.id.endswith((".mouth", ".nose", ".middle"))
+        assert (lane.kind == "parking") == lane.id.endswith(".parking")
         assert lane.kind == "driving" or (not lane.successors and lane.left is None and lane.right is None)
 
 
@@ -233,6 +264,191 @@ def test_every_arm_of_a_junction_has_its_crosswalk_over_all_its_connectors(towns
 
 def town_nodes(town: RoadMap) -> set[str]:
     return {signal.group for signal in town.signals.values()}
+
+
+# Roundabouts
+
+
+def with_roundabout(**given: Any) -> dict[str, Any]:
+    spec = square()
+    spec["nodes"]["centre"] = {"at": [0, 0], "kind": "roundabout"} | given
+    return spec
+
+
+def test_a_roundabout_is_driven_counter_clockwise_and_left_at_every_road() -> None:
+    town = generate(with_roundabout(radius=18, corner=12, control="yield"))
+    for check in CHECKS:
+        check(town)
+    lane = town.lanes["centre.e.in.0"]  # from where the east joins to where one leaves to the north
+    assert np.hypot(*lane.line[:, :2].T) == pytest.approx(18, abs=1e-4)
+    assert lane.line[-1, 3] > lane.line[0, 3] and lane.junction is None
+    assert set(lane.successors) == {"centre.n.out.0", "centre:n.out.0"}
+    assert town.lanes["centre:n.out.0"].successors == ("centre>n.0",)
+    assert town.lanes["e>centre.0"].successors == ("centre:e.in.0",)
+    signals = {key: (signal.kind, signal.group) for key, signal in town.signals.items()}
+    assert signals == {f"centre:{name}": ("yield", "centre") for name in "enws"}
+    assert {lane.signal for lane in town.lanes.values() if ".out." in lane.id} == {None}
+
+
+def test_arcs_into_a_roundabout_have_the_radius_of_the_corner_and_touch_the_ring() -> None:
+    town = generate(with_roundabout(radius=18, corner=12))
+    entry, ring = sections(town.lanes["centre:e.in.0"]), sections(town.lanes["centre.e.in.0"])
+    assert 1 / np.abs(entry.curvature[2:-2]).max() == pytest.approx(12, rel=0.02)
+    assert math.remainder(entry.heading[-1] - ring.heading[0], math.tau) == pytest.approx(0, abs=1e-3)
+
+
+def test_two_lanes_around_a_roundabout() -> None:
+    spec = with_roundabout(radius=22, corner=14, rings=2)
+    for road in spec["roads"][:4:2]:
+        road["lanes"] = [2, 2]
+    town = generate(spec)
+    for check in CHECKS:
+        check(town)
+    outer, inner = town.lanes["centre.e.in.0"], town.lanes["centre.e.in.1"]
+    assert (outer.left, inner.right) == (inner.id, outer.id)
+    assert [np.hypot(*lane.line[0, :2]) for lane in (outer, inner)] == pytest.approx([25.5, 22], abs=1e-4)
+    assert town.lanes["e>centre.1"].successors == ("centre:e.in.1",)
+    # What leaves to the north, with its one lane, does so from the outer one.
+    assert town.lanes["centre.e.in.1"].successors == ("centre.n.out.1",)
+
+
+def test_the_middle_of_a_roundabout_is_an_island() -> None:
+    town = generate(with_roundabout(radius=9, corner=8))
+    check_surface(town)
+    paved = unary_union([outline(lane) for lane in town.lanes.values()])
+    assert not paved.contains(shapely.Point(0, 0))
+
+
+# Bulbs
+
+
+@pytest.mark.parametrize("radius", [6.5, 9.0])
+def test_a_bulb_turns_traffic_back(radius: float) -> None:
+    spec = square()
+    spec["nodes"]["end"] = {"at": [160, 0], "kind": "bulb", "radius": radius, "corner": 10}
+    spec["roads"].append({"between": ["e", "end"]})
+    town = generate(spec)
+    for check in CHECKS:
+        check(town)
+    assert town.lanes["e>end.0"].successors == ("end:in",)
+    assert town.lanes["end:in"].successors == ("end:out",)
+    assert town.lanes["end:out"].successors == ("end>e.0",)
+    assert town.lanes["end:in"].line[-1, :2] == pytest.approx([160 + radius, 0], abs=0.006)
+    for role in ("in", "out"):
+        curvature = sections(town.lanes[f"end:{role}"]).curvature
+        assert curvature.max() == pytest.approx(1 / radius, rel=0.03) and curvature.min() == pytest.approx(-0.1, rel=0.05)
+    paved = unary_union([outline(lane) for lane in town.lanes.values()])
+    assert shapely.Point(160, 0).buffer(radius + 1.6).difference(paved).area < 1e-3, "nothing in a bulb is unpaved"
+
+
+# Joints, ramps and bridges
+
+
+def highway(**exit: Any) -> dict[str, Any]:
+    """A one-way ring of two lanes with a third between two joints, where it is left for a street beside and joined again."""
+    one_way = {"axis": "left", "speed": 14.0}
+    corners = [[480, 0, 80], [480, 300, 80], [-400, 300, 80], [-400, 0, 80]]
+    return {
+        "name": "highway",
+        "nodes": {
+            "add": {"at": [-260, 0], "kind": "joint"},
+            "exit": {"at": [-140, 0], "kind": "joint"},
+            "entry": {"at": [240, 0], "kind": "joint"},
+            "drop": {"at": [360, 0], "kind": "joint"},
+            "street": {"at": [50, -150]},
+            "end": {"at": [50, -210], "kind": "bulb"},
+        },
+        "roads": [
+            {"between": ["add", "exit"], "lanes": [3, 0], **one_way},
+            {"between": ["exit", "entry"], "lanes": [2, 0], **one_way},
+            {"between": ["entry", "drop"], "lanes": [3, 0], **one_way},
+            {"between": ["drop", "add"], "lanes": [2, 0], **one_way, "bends": corners},
+            {
+                "between": ["exit", "street"],
+                "lanes": [1, 0],
+                "ramp": True,
+                "speed": 9.0,
+                "bends": [[-30, -38, 50], [0, -150, 30]],
+            }
+            | exit,
+            {
+                "between": ["street", "entry"],
+                "lanes": [1, 0],
+                "ramp": True,
+                "speed": 9.0,
+                "bends": [[100, -150, 30], [130, -38, 50]],
+            },
+            {"between": ["street", "end"]},
+        ],
+    }
+
+
+def test_lanes_are_added_and_dropped_on_the_right_over_a_taper() -> None:
+    town = generate(highway())
+    for check in CHECKS:
+        check(town)
+    assert [turns(town, f"drop>add.{k}") for k in (0, 1)] == [{"add>exit.1": 0, "add>exit.0": 0}, {"add>exit.2": 0}]
+    assert [turns(town, f"entry>drop.{k}") for k in (0, 1, 2)] == [{"drop>add.0": 0}, {"drop>add.0": 0}, {"drop>add.1": 0}]
+    merge = town.lanes["drop:entry>drop.0:drop>add.0"].line
+    assert np.hypot(*(merge[-1] - merge[0])[:2]) == pytest.approx(math.hypot(70, 3.5), abs=1e-3)
+    assert {lane.line[:, 4].min() for lane in driving(town).values()} == {3.5}, "no lane begins or ends with width 0"
+
+
+def test_ramps_lie_on_the_right_and_continue_the_rightmost_lane() -> None:
+    town = generate(highway())
+    assert town.lanes["add>exit.0"].successors == ("exit>street.0",)
+    assert [town.lanes[f"add>exit.{k}"].successors for k in (1, 2)] == [("exit>entry.0",), ("exit>entry.1",)]
+    assert town.lanes["street>entry.0"].successors == ("entry>drop.0",)
+    assert town.lanes["exit>street.0"].line[0, :2] == pytest.approx([-140, -8.75])
+    with pytest.raises(AssertionError, match="a slit of"):
+        check_surface(dataclasses.replace(town, lanes={key: one for key, one in town.lanes.items() if "nose" not in key}))
+
+
+def test_a_bridge_rises_over_what_it_crosses() -> None:
+    spec = highway()
+    spec["nodes"] |= {
+        "street": {"at": [50, -260]},
+        "far": {"at": [50, 215], "kind": "bulb", "radius": 8},
+        "end": {"at": [50, -330], "kind": "bulb"},
+    }
+    spec["roads"][4]["bends"], spec["roads"][5]["bends"] = [[-30, -38, 50], [0, -260, 30]], [[100, -260, 30], [130, -38, 50]]
+    spec["roads"].append({"between": ["street", "far"], "bridge": [50, -5, 6]})
+    town = generate(spec)
+    for check in CHECKS:
+        check(town)
+    for key in ("street>far.0", "far>street.0"):
+        cuts = sections(town.lanes[key])
+        y = (cuts.left + cuts.right)[:, 1] / 2
+        assert cuts.z[np.abs(y + 5) < 29] == pytest.approx(6.0)
+        assert cuts.z[np.abs(y + 5) > 181] == pytest.approx(0.0)
+        assert cuts.z[np.abs(y - 100).argmin()] == pytest.approx(3.0, abs=0.05)  # half way up
+    flat = {key: bent(lane, 2, slice(None), -0.7 * lane.line[:, 2]) for key, lane in town.lanes.items()}
+    with pytest.raises(AssertionError, match="above or below"):
+        check_levels(dataclasses.replace(town, lanes=flat))
+
+
+def test_parking_lies_along_the_kerb() -> None:
+    spec = square()
+    spec["roads"][4] |= {"parking": 2.5}
+    town = generate(spec)
+    for check in CHECKS:
+        check(town)
+    assert sorted(lane.id for lane in town.lanes.values() if lane.kind == "parking") == ["e>n.parking", "n>e.parking"]
+    strip, lane = outline(town.lanes["e>n.parking"]), outline(town.lanes["e>n.0"])
+    assert strip.intersection(lane).area < 0.1 and strip.distance(lane) < 0.01
+
+
+def test_traffic_keeps_left_where_the_spec_says_so() -> None:
+    town = generate(square(left_hand=True))
+    assert town.left_hand
+    assert town.lanes["centre>e.0"].line[0, 1] == 1.75
+    assert turns(town, "w>centre.0") == {"centre>e.0": 0, "centre>n.0": 90, "centre>s.0": -90}
+
+
+def test_main_roads_have_no_sign() -> None:
+    spec = square()
+    spec["nodes"]["centre"] |= {"control": "stop", "main": ["e", "w"]}
+    assert set(generate(spec).signals) == {"centre:n", "centre:s"}
 
 
 # Each check finds what it is for
@@ -366,6 +582,32 @@ def test_errors_name_the_place_and_the_remedy(tmp_path: Path) -> None:
     fails("the road e to centre is given twice", roads=[*square()["roads"], {"between": ["e", "centre"]}])
     fails("meet at .* degrees, at least 50", **with_road(bends=[[20, 60, 12]]))
     fails("has 100.0 m, its junctions need .* leave less than 5.0 m", defaults={"corner": 80.0})
+    fails("left_hand='yes' is neither", left_hand="yes")
+    fails("node 'e': kind='square' is not one of crossing, roundabout, bulb, joint", **with_node(kind="square"))
+    fails("node 'e', a bulb: 'rings' is unknown; there are at, kind, corner, radius", **with_node(kind="bulb", rings=2))
+    fails("node 'e': radius=5.0 m is tighter than 6.5 m, the least for a bulb", **with_node(kind="bulb", radius=5))
+    fails("node 'e' has 3 roads, a bulb has 1", **with_node(kind="bulb"))
+    fails("node 'e': control='light' is not for a roundabout", **with_node(kind="roundabout", control="light"))
+    fails("node 'e': rings=4 must be 1, 2 or 3", **with_node(kind="roundabout", rings=4))
+    fails("node 'e': main=.* needs control stop or yield, not 'none'", **with_node(main=["n"]))
+    fails("node 'e': main=.* names 'w', to which there is no road", **with_node(main=["w"], control="stop"))
+    fails("node 'e': taper=9.0 m is too short", **with_node(kind="joint", taper=9))
+    fails("node 'e': the roads to .* leave less than 3.0 m of the ring", **with_node(kind="roundabout", radius=9, corner=40))
+    fails(
+        "node 'e': the road to centre has more lanes", **with_road(lanes=[2, 2]), **with_node(kind="roundabout", radius=25)
+    )
+    fails("node 'e': the road .* does not go on straight as one other road", **with_node(kind="joint"))
+    fails("the road centre to e: axis='right' must be middle or left", **with_road(lanes=[1, 0], axis="right"))
+    fails("the road centre to e: ramp and axis are for one-way roads", **with_road(ramp=True))
+    fails("the road centre to e: parking=9.0 m must be 0 or 2 to 6", **with_road(parking=9))
+    fails("the road centre to e: a bridge of 3.0 m", **with_road(bridge=[50, 0, 3]))
+    fails("the road centre to e: its bridge at .* needs 180 m", **with_road(bridge=[50, 0, 6]))
+    with pytest.raises(
+        MapError, match="the road exit to street leaves the road beside by .* degrees at exit, it must be 4 to 40"
+    ):
+        generate(highway(bends=[[-90, -100, 20], [0, -150, 20]]))
+    with pytest.raises(MapError, match="node 'exit': 3 lanes come and 4 leave: where ramps join"):
+        generate(highway(lanes=[2, 0]))
     with pytest.raises(MapError, match="leads nowhere"):
         spec = square()
         for road in spec["roads"][:4]:
