@@ -222,11 +222,10 @@ def _signals(lanes: dict[str, Lane], layers: Layers, grid: Grid) -> tuple[dict[s
     def far(stop: str, name: str) -> float:
         return areas[stop].distance(shapely.Point(lanes[name].line[0, :2])) if stop in areas else np.inf
 
-    chosen = {
-        name: min(stops, key=lambda stop, name=name: (_RANK.index(kinds[stop]), far(stop, name), stop))
-        for name, stops in wanted.items()
-        if name in lanes
-    }
+    chosen = {}
+    for name, stops in wanted.items():
+        if name in lanes:
+            chosen[name] = min((_RANK.index(kinds[stop]), far(stop, name), stop) for stop in stops)[-1]
     return chosen, {stop: Signal(stop, kinds[stop], lanes[name].junction or "") for name, stop in chosen.items()}
 
 
