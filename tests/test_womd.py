@@ -461,6 +461,12 @@ def test_damaged_files_end_in_a_map_or_in_an_error(written, kind):
 
 
 @EVERY
+def test_lanes_that_turn_back_are_refused(imported, kind):
+    with pytest.raises(MapError, match=r"lane 1: it turns back by 180 degrees at \(40\.00, 0\.00\)"):
+        imported(street({1: RecordedLane(polyline((0, 0), (40, 0), (20, 0)))}), kind)
+
+
+@EVERY
 def test_lanes_without_end_are_refused(imported, kind):
     far = {k: RecordedLane(np.array([[0.0, k, 0], [90_000.0, k, 0]])) for k in range(1, 4)}
     with pytest.raises(MapError, match=r"the lanes have 270 km in all, at most 200"):

@@ -118,7 +118,10 @@ def _is_finite(given: Any) -> bool:
 
 def _traffic(given: dict[str, Any], name: str, source: str, lights: dict[str, dict[int, int]]) -> Scenario:
     objects = given["objects"]
-    ids, kinds, valid, tracks = [], [], [], []
+    ids: list[str] = []
+    kinds: list[str] = []
+    valid: list[np.ndarray] = []
+    tracks: list[np.ndarray] = []
     for place, record in enumerate(objects):
         try:
             seen, track = _track(record)

@@ -17,12 +17,12 @@ import shapely
 
 from gigaflow_env.roads.abreast import with_neighbours
 from gigaflow_env.roads.bounds import knots
+from gigaflow_env.roads.drawn import drawn
 from gigaflow_env.roads.geopackage import Row, opened, rows
 from gigaflow_env.roads.lane_ends import weld
 from gigaflow_env.roads.nuplan_geometry import Grid, grid_of, points_of
-from gigaflow_env.roads.polyline import dense, smooth, tidy
 from gigaflow_env.roads.source import Crosswalk, Lane, MapError, RoadMap, Signal, validate
-from gigaflow_env.roads.widths import calm, nearest, probes, sides, total_length
+from gigaflow_env.roads.widths import calm, nearest, probes, sides
 
 SPEED = 13.4
 """[m/s] 30 mph: the limit where the file gives none. Ours."""
@@ -93,7 +93,7 @@ def _layers(connection: sqlite3.Connection) -> Layers:
 
 def _road_map(layers: Layers, grid: Grid, path: Path) -> RoadMap:
     paths = layers.lanes | layers.connectors
-    lines = _lines(paths, layers, grid)
+    lines = drawn(_centres(paths, layers, grid), MAX_TOTAL)
     _set_widths(lines, layers, grid)
     links = _links(lines, layers)
     lines, _ = weld(lines, links)
@@ -123,22 +123,15 @@ def _road_map(layers: Layers, grid: Grid, path: Path) -> RoadMap:
     )
 
 
-def _lines(names: Iterable[str], layers: Layers, grid: Grid) -> dict[str, np.ndarray]:
-    """The baseline paths of lanes and connectors as dense rows. Those that are too short for lanes are left out."""
-    tidied = {}
+def _centres(names: Iterable[str], layers: Layers, grid: Grid) -> dict[str, np.ndarray]:
+    """The baseline paths (n, 3) of lanes and connectors."""
+    found = {}
     for name in names:
-        layer = "lanes_polygons" if name in layers.lanes else "lane_connectors"
         if name not in layers.baselines:
+            layer = "lanes_polygons" if name in layers.lanes else "lane_connectors"
             raise MapError(f"layer {layer!r}, fid {name}: there is no baseline path with its fid")
-        try:
-            points = tidy(points_of(layers.baselines[name], "baseline_paths", grid))
-        except MapError as error:
-            raise MapError(f"layer {layer!r}, fid {name}: {error}") from error
-        if points is not None:
-            tidied[name] = points
-    if (total := total_length(tidied.values())) > MAX_TOTAL:
-        raise MapError(f"the lanes have {total / 1000:.0f} km in all, at most {MAX_TOTAL / 1000:.0f} km make a map")
-    return {name: dense(smooth(points, WIDTH)) for name, points in tidied.items()}
+        found[name] = points_of(layers.baselines[name], "baseline_paths", grid)
+    return found
 
 
 def _set_widths(lines: dict[str, np.ndarray], layers: Layers, grid: Grid) -> None:
@@ -222,11 +215,10 @@ def _signals(lanes: dict[str, Lane], layers: Layers, grid: Grid) -> tuple[dict[s
     def far(stop: str, name: str) -> float:
         return areas[stop].distance(shapely.Point(lanes[name].line[0, :2])) if stop in areas else np.inf
 
-    chosen = {
-        name: min(stops, key=lambda stop, name=name: (_RANK.index(kinds[stop]), far(stop, name), stop))
-        for name, stops in wanted.items()
-        if name in lanes
-    }
+    chosen = {}
+    for name, stops in wanted.items():
+        if name in lanes:
+            chosen[name] = min((_RANK.index(kinds[stop]), far(stop, name), stop) for stop in stops)[-1]
     return chosen, {stop: Signal(stop, kinds[stop], lanes[name].junction or "") for name, stop in chosen.items()}
 
 

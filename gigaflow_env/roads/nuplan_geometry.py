@@ -28,10 +28,10 @@ class Grid(NamedTuple):
 def grid_of(connection: sqlite3.Connection, row: Row | None) -> Grid:
     """The grid that the file names; where it names none, one around a row of it."""
     named = {str(meta["key"]): str(meta["value"]) for meta in rows(connection, "meta", "key", "value", optional=True)}
-    if system := named.get("projectedCoordSystem"):
-        found = re.fullmatch(r"epsg:32([67])(0[1-9]|[1-5][0-9]|60)", system.strip(), re.IGNORECASE)
+    if name := named.get("projectedCoordSystem"):
+        found = re.fullmatch(r"epsg:32([67])(0[1-9]|[1-5][0-9]|60)", name.strip(), re.IGNORECASE)
         if found is None:
-            raise MapError(f"meta: projectedCoordSystem={system!r}: it must be a UTM zone, as epsg:32611")
+            raise MapError(f"meta: projectedCoordSystem={name!r}: it must be a UTM zone, as epsg:32611")
         return Grid(int(found[2]), found[1] == "7")
     if row is None:
         return Grid(None)

@@ -14,12 +14,12 @@ from gigaflow_env.roads.abreast import with_neighbours
 from gigaflow_env.roads.border import LEVEL_GAP
 from gigaflow_env.roads.bounds import knots
 from gigaflow_env.roads.centreline import sample
+from gigaflow_env.roads.drawn import drawn
 from gigaflow_env.roads.grouping import groups
 from gigaflow_env.roads.lane_ends import weld
-from gigaflow_env.roads.polyline import dense, smooth, tidy
 from gigaflow_env.roads.scenario import LIGHT_STATES, Scenario, validate_scenario
 from gigaflow_env.roads.source import HEADING, Crosswalk, Lane, MapError, RoadMap, Signal, validate
-from gigaflow_env.roads.widths import calm, nearest, probes, sides, total_length
+from gigaflow_env.roads.widths import calm, nearest, probes, sides
 
 DT = 0.1
 """[s] The recordings have 10 steps a second."""
@@ -111,11 +111,11 @@ def lane_speed(kind: int) -> float:
 
 def road_map(recording: Recording) -> RoadMap:
     """The map of a recording. Raises MapError, naming the map element, for what can't be one."""
-    drawn = _drawn(recording)
-    links = _links(recording.lanes, drawn)
-    closed = _set_widths(recording, drawn)
-    drawn, _ = weld(drawn, links)
-    lines = {name: knots(line) for name, line in drawn.items()}
+    rows = drawn({name: centre.points for name, centre in recording.lanes.items()}, MAX_TOTAL)
+    links = _links(recording.lanes, rows)
+    closed = _set_widths(recording, rows)
+    rows, _ = weld(rows, links)
+    lines = {name: knots(line) for name, line in rows.items()}
     successors: dict[str, list[str]] = {}
     for a, b in links:
         if np.allclose(lines[a][-1, :3], lines[b][0, :3], atol=MEETING):  # the others were too far apart to be welded
@@ -171,21 +171,6 @@ def traffic(
     arrays = {key: np.where(valid, given, np.nan).astype(np.float64) for key, given in states.items()}
     return Scenario(name, DT, tuple(ids), tuple(kinds), valid, **arrays, lights=lights, ego=ego, predict=tuple(predict),
                     source=source)  # fmt: skip
-
-
-def _drawn(recording: Recording) -> dict[str, np.ndarray]:
-    """Lines of the lanes as dense rows, their widths still open. Lanes that are too short are left out."""
-    tidied = {}
-    for name, centre in recording.lanes.items():
-        try:
-            points = tidy(centre.points) if len(centre.points) > 1 else None  # the dataset has lanes of one point
-        except MapError as error:
-            raise MapError(f"lane {name}: {error}") from error
-        if points is not None:
-            tidied[name] = points
-    if (total := total_length(tidied.values())) > MAX_TOTAL:
-        raise MapError(f"the lanes have {total / 1000:.0f} km in all, at most {MAX_TOTAL / 1000:.0f} km make a scene")
-    return {name: dense(smooth(points, WIDTHS[recording.lanes[name].kind][1])) for name, points in tidied.items()}
 
 
 def _links(centres: dict[str, Centre], lines: dict[str, np.ndarray]) -> list[tuple[str, str]]:

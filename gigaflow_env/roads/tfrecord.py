@@ -23,7 +23,8 @@ class Place(NamedTuple):
 
 def places(path: Path) -> list[Place]:
     """All records of a file, from their heads. Raises MapError where a head is damaged or the file ends too early."""
-    total, at, found = os.path.getsize(path), 0, []
+    found: list[Place] = []
+    total, at = os.path.getsize(path), 0
     with open(path, "rb") as file:
         while at < total:
             file.seek(at)

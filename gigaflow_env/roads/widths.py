@@ -21,11 +21,6 @@ class Sides(NamedTuple):
     source: np.ndarray  # (n,) number of the polyline each is a part of
 
 
-def total_length(polylines: Iterable[np.ndarray]) -> float:
-    """Length of polylines (n, 2 or more) in the x-y plane, in all [m]."""
-    return float(sum(np.hypot(*np.diff(line[:, :2], axis=0).T).sum() for line in polylines))
-
-
 def sides(polylines: list[np.ndarray]) -> Sides:
     """The pieces of polylines (k, 3)."""
     pieces = [np.stack([line[:-1], line[1:]], axis=1) for line in polylines]
