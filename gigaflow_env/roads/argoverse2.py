@@ -17,7 +17,7 @@ import shapely
 
 from gigaflow_env.roads.bounds import centre, knots
 from gigaflow_env.roads.grouping import groups
-from gigaflow_env.roads.lane_ends import weld
+from gigaflow_env.roads.lane_ends import successors, weld
 from gigaflow_env.roads.polyline import checked
 from gigaflow_env.roads.source import Crosswalk, Lane, MapError, RoadMap, X, Y, validate
 
@@ -62,12 +62,8 @@ def _road_map(given: Record, path: Path) -> RoadMap:
         except MapError as error:
             raise MapError(f"{where}: {error}") from error
         segments[name] = segment
-    links = _links(segments)
-    lines, apart = weld(lines, links)
-    successors: dict[str, tuple[str, ...]] = {}
-    for start, end in links:
-        if (start, end) not in apart:
-            successors[start] = (*successors.get(start, ()), end)
+    lines, held = weld(lines, _links(segments))
+    ahead = successors(held)
     junctions = _junctions([name for name, segment in segments.items() if segment.get("is_intersection")], lines)
     lanes = {
         name: Lane(
@@ -75,7 +71,7 @@ def _road_map(given: Record, path: Path) -> RoadMap:
             knots(lines[name]),
             KINDS[segment["lane_type"]],
             DEFAULT_SPEED,
-            successors.get(name, ()),
+            ahead.get(name, ()),
             _neighbour(name, "left", segments, lines),
             _neighbour(name, "right", segments, lines),
             junctions.get(name),

@@ -9,8 +9,8 @@ from gigaflow_env.roads.source import HEADING, WIDTH, MapError, Z
 
 SPACING = 0.5
 """[m] distance of the points to which the centre lines are fitted."""
-BULGE = 0.05
-"""[m] Ours: bounds are taken as smooth curves through their vertices, which leave the polylines by about this much."""
+BULGE = 0.3
+"""[m] Ours: bounds are taken as smooth curves through their vertices, which leave the polylines by this much at most."""
 MIN_WIDTH = 0.1
 """[m] Ours: narrower parts at the ends of a lane are cut off, they'd give degenerate quads."""
 MAX_LENGTH = 50_000.0
@@ -68,7 +68,7 @@ def reversed_line(line: np.ndarray) -> np.ndarray:
 def outline(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Corners (n, 3) of the area between two bounds."""
     corners = np.concatenate([left, right[::-1]])
-    return corners[np.linalg.norm(corners - np.roll(corners, 1, axis=0), axis=1) > 1e-3]
+    return corners[np.linalg.norm(corners - np.roll(corners, -1, axis=0), axis=1) > 1e-3]
 
 
 def _smooth(bound: np.ndarray, side: str) -> np.ndarray:

@@ -10,7 +10,7 @@ from gigaflow_env.roads.source import HEADING, X, Y
 
 MAX_GAP = 0.5
 """[m] Ours: lanes whose ends are farther apart are not linked, whatever the file says: nobody can drive over the gap."""
-MAX_TURN = math.radians(60)
+MAX_TURN = math.radians(40)
 """Ours: an end that points farther off the mean of those it meets keeps its heading."""
 MOVED, BENT = 10.0, 4.0
 """[m] of a lane that follow its end when it is moved, and when it is turned."""
@@ -20,15 +20,13 @@ Link = tuple[str, str]
 
 
 def weld(lines: dict[str, np.ndarray], links: Iterable[Link]) -> tuple[dict[str, np.ndarray], list[Link]]:
-    """Lines whose linked ends lie at one place and in one direction, and the links farther apart than MAX_GAP.
+    """Lines whose linked ends lie at one place and in one direction, and the links that hold: gaps over MAX_GAP don't.
 
     lines: rows (n, 5) with the columns of Lane.line, close enough to show the shape.
     """
-    links = list(links)
-    gaps = [float(np.linalg.norm(lines[a][-1, :3] - lines[b][0, :3])) for a, b in links]
+    held = [(a, b) for a, b in links if np.linalg.norm(lines[a][-1, :3] - lines[b][0, :3]) <= MAX_GAP]
     welded = {name: line.copy() for name, line in lines.items()}
-    near = (link for link, gap in zip(links, gaps, strict=True) if gap <= MAX_GAP)
-    for ends in groups(((a, -1), (b, 0)) for a, b in near):
+    for ends in groups(((a, -1), (b, 0)) for a, b in held):
         rows = np.array([lines[name][end] for name, end in ends])
         place = rows[:, :3].mean(axis=0)
         heading = math.atan2(np.sin(rows[:, HEADING]).sum(), np.cos(rows[:, HEADING]).sum())
@@ -37,7 +35,20 @@ def weld(lines: dict[str, np.ndarray], links: Iterable[Link]) -> tuple[dict[str,
             turn = math.remainder(heading - row[HEADING], 2 * math.pi)
             if abs(turn) < MAX_TURN:
                 _bend(welded[name], end, turn)
-    return welded, [link for link, gap in zip(links, gaps, strict=True) if gap > MAX_GAP]
+    return welded, held
+
+
+def lost(links: Iterable[Link], held: Iterable[Link]) -> list[str]:
+    """What to say of the links that don't hold."""
+    return [f"{a} to {b}" for a, b in sorted(set(links) - set(held))]
+
+
+def successors(links: Iterable[Link]) -> dict[str, tuple[str, ...]]:
+    """What each lane leads to, for those that lead anywhere."""
+    found: dict[str, tuple[str, ...]] = {}
+    for a, b in links:
+        found[a] = (*found.get(a, ()), b)
+    return found
 
 
 def _move(line: np.ndarray, end: int, shift: np.ndarray) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from lxml import etree
 
 from gigaflow_env.roads import xml_file as xml
-from gigaflow_env.roads.polyline import smooth, tidy
+from gigaflow_env.roads.polyline import rounded, smooth, tidy
 from gigaflow_env.roads.source import HEADING, WIDTH, Crosswalk, MapError
 
 DEFAULT_WIDTH = 3.2
@@ -58,7 +58,7 @@ def read_net(root: etree._Element) -> Net:
             for element in edge.iterfind("lane"):
                 lane = f"{name}_{xml.integer(element, 'index')}"
                 if lane in lanes or xml.text(element, "id") != lane:
-                    raise xml.wrong(element, f"id {element.get('id')!r}: index and id must be unique, and this one be {lane!r}")
+                    raise xml.wrong(element, f"id {element.get('id')!r}: it must be {lane!r}, and that only once")
                 lanes[lane] = element, _points(element)
     rest = _rest(root)
     later = set(rest.values())
@@ -137,7 +137,10 @@ def _line(element: etree._Element, points: np.ndarray, default: float) -> np.nda
         points = tidy(points)
     except MapError as error:
         raise xml.wrong(element, f"shape: {error}") from error
-    return None if points is None else smooth(points, width)
+    if points is None:
+        return None
+    # Inside of junctions a few points far apart mean a curve, on streets a corner.
+    return smooth(points if element.getparent().get("function") == "internal" else rounded(points), width)
 
 
 def _points(element: etree._Element) -> np.ndarray:
