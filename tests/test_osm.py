@@ -1,5 +1,6 @@
 """OpenStreetMap extracts: a small town where netconvert is installed, and how it is called where it is not."""
 
+import importlib.machinery
 import os
 import stat
 import sys
@@ -148,6 +149,15 @@ def test_what_the_program_says_is_told(town, netconvert, monkeypatch, code, mess
     netconvert(code)
     with pytest.raises(MapError, match=rf"town\.osm: .*{message}"):
         load(town)
+
+
+def test_the_program_is_found_in_its_package(town, netconvert, monkeypatch, tmp_path):
+    netconvert(f"open(given['--output-file'], 'w').write({NET!r})")
+    package = importlib.machinery.ModuleSpec("sumo", None)
+    package.submodule_search_locations = [str(tmp_path)]
+    monkeypatch.setattr("importlib.util.find_spec", {"sumo": package}.get)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert list(load(town).lanes) == ["a_0"]
 
 
 def test_without_the_program_the_error_says_how_to_get_it(town, monkeypatch, tmp_path):

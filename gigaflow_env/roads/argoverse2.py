@@ -153,7 +153,8 @@ def _junctions(names: list[str], lines: dict[str, np.ndarray]) -> dict[str, str]
     """Junction of each of the lanes, named for the first one that it consists of."""
     shapes = np.array([shapely.LineString(lines[name][:, :2]) for name in names], object)
     touching = shapely.STRtree(shapes).query(shapes, predicate="intersects").T  # each touches itself, at least
-    return {names[k]: names[min(group)] for group in groups(map(tuple, touching.tolist())) for k in group}
+    pairs = ((a, b) for a, b in touching.tolist())
+    return {names[k]: names[min(group)] for group in groups(pairs) for k in group}
 
 
 def _crosswalks(given: Any) -> dict[str, Crosswalk]:

@@ -72,8 +72,8 @@ def rounded(points: np.ndarray) -> np.ndarray:
     kinks = np.flatnonzero((bulges > KINK) & (turns < math.radians(150)))  # what turns back has no inside to round
     if not len(kinks):
         return points
-    pieces, done = [], 0
-    for k in kinks:
+    done, pieces = 0, []
+    for k in kinks.tolist():
         turn, vertex = turns[k], points[k + 1]
         reach = max(CUT / math.tan(turn / 4), MIN_RADIUS * math.tan(turn / 2))
         reach = min(reach, 0.45 * lengths[k], 0.45 * lengths[k + 1])  # 0.45: arcs of neighbours must not touch

@@ -42,7 +42,7 @@ def _road_map(root: etree._Element, path: Path) -> RoadMap:
     net = read_net(root)
     links, bridges = read_links(root, net)
     signals, signal_of = read_signals(root, net, links)
-    lines = {strip.id: strip.line for strip in net.strips.values() if strip.line is not None}
+    lines = {strip.id: strip.line for strip in net.strips.values() if len(strip.line)}
     lines |= {bridge.id: bridge.line for bridge in bridges}
     lines = {name: dense(line) for name, line in _aligned(lines, net, links).items()}
     lines, held = weld(lines, [(link.start, link.end) for link in links])
@@ -50,7 +50,7 @@ def _road_map(root: etree._Element, path: Path) -> RoadMap:
     left, right = _neighbours(net, links)
     lanes = {}
     for strip in net.strips.values():
-        if strip.line is not None:
+        if len(strip.line):
             lanes[strip.id] = Lane(
                 strip.id,
                 knots(lines[strip.id]),
@@ -109,7 +109,7 @@ def _neighbours(net: Net, links: list[Link]) -> tuple[dict[str, str], dict[str, 
     right: dict[str, str] = {}
     for strip in net.strips.values():
         for name, found, step in (("changeLeft", left, 1), ("changeRight", right, -1)):
-            other = net.strips.get(f"{strip.edge}_{strip.index + (-step if net.left_hand else step)}")
+            other = net.strips.get(f"{strip.edge}_{strip.number + (-step if net.left_hand else step)}")
             if other is None or not _drivable(strip) or not _drivable(other):
                 continue
             apart = not (strip.internal and met.get(strip.id, set()) & met.get(other.id, set()))
@@ -119,7 +119,7 @@ def _neighbours(net: Net, links: list[Link]) -> tuple[dict[str, str], dict[str, 
 
 
 def _drivable(strip: Strip) -> bool:
-    return strip.kind == "driving" and strip.line is not None
+    return strip.kind == "driving" and len(strip.line) > 0
 
 
 def _change_permitted(strip: Strip, name: str) -> bool:
