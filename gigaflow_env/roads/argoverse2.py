@@ -17,7 +17,7 @@ import shapely
 
 from gigaflow_env.roads.bounds import centre, knots
 from gigaflow_env.roads.grouping import groups
-from gigaflow_env.roads.lane_ends import weld
+from gigaflow_env.roads.lane_ends import successors, weld
 from gigaflow_env.roads.polyline import checked
 from gigaflow_env.roads.source import Crosswalk, Lane, MapError, RoadMap, X, Y, validate
 
@@ -62,12 +62,8 @@ def _road_map(given: Record, path: Path) -> RoadMap:
         except MapError as error:
             raise MapError(f"{where}: {error}") from error
         segments[name] = segment
-    links = _links(segments)
-    lines, held = weld(lines, links)
-    successors: dict[str, tuple[str, ...]] = {}
-    for start, end in links:
-        if (start, end) in held:
-            successors[start] = (*successors.get(start, ()), end)
+    lines, held = weld(lines, _links(segments))
+    ahead = successors(held)
     junctions = _junctions([name for name, segment in segments.items() if segment.get("is_intersection")], lines)
     lanes = {
         name: Lane(
@@ -75,7 +71,7 @@ def _road_map(given: Record, path: Path) -> RoadMap:
             knots(lines[name]),
             KINDS[segment["lane_type"]],
             DEFAULT_SPEED,
-            successors.get(name, ()),
+            ahead.get(name, ()),
             _neighbour(name, "left", segments, lines),
             _neighbour(name, "right", segments, lines),
             junctions.get(name),
@@ -155,9 +151,10 @@ def _mark_permits(mark: str, side: str) -> bool:
 
 def _junctions(names: list[str], lines: dict[str, np.ndarray]) -> dict[str, str]:
     """Junction of each of the lanes, named for the first one that it consists of."""
-    shapes = [shapely.LineString(lines[name][:, :2]) for name in names]
+    shapes = np.array([shapely.LineString(lines[name][:, :2]) for name in names], object)
     touching = shapely.STRtree(shapes).query(shapes, predicate="intersects").T  # each touches itself, at least
-    return {names[k]: names[min(group)] for group in groups(map(tuple, touching.tolist())) for k in group}
+    pairs = ((a, b) for a, b in touching.tolist())
+    return {names[k]: names[min(group)] for group in groups(pairs) for k in group}
 
 
 def _crosswalks(given: Any) -> dict[str, Crosswalk]:

@@ -34,7 +34,7 @@ def checked(points: np.ndarray) -> np.ndarray:
     wrong = ~(np.abs(points) <= MAX_COORDINATE).all(axis=1)
     if wrong.any():
         point = points[wrong.argmax()].tolist()
-        raise MapError(f"point {wrong.argmax()} of the line is {point}: finite numbers up to {MAX_COORDINATE:.0e} m make a map")
+        raise MapError(f"point {wrong.argmax()} of the line is {point}: it must be finite, up to {MAX_COORDINATE:.0e} m")
     return points
 
 
@@ -62,9 +62,29 @@ def tidy(points: np.ndarray) -> np.ndarray | None:
     return points if length >= MIN_LENGTH else None
 
 
+def rounded(points: np.ndarray) -> np.ndarray:
+    """Tidy points with arcs in the place of kinks. Points that sample a curve closely stay as they are."""
+    steps = np.diff(points, axis=0)
+    lengths = np.hypot(steps[:, 0], steps[:, 1])
+    headings = np.arctan2(steps[:, 1], steps[:, 0])
+    turns = np.abs((np.diff(headings) + math.pi) % (2 * math.pi) - math.pi)
+    bulges = _BULGE * turns * lengths[:-1] * lengths[1:] / (lengths[:-1] + lengths[1:])
+    kinks = np.flatnonzero((bulges > KINK) & (turns < math.radians(150)))  # what turns back has no inside to round
+    if not len(kinks):
+        return points
+    done, pieces = 0, []
+    for k in kinks.tolist():
+        turn, vertex = turns[k], points[k + 1]
+        reach = max(CUT / math.tan(turn / 4), MIN_RADIUS * math.tan(turn / 2))
+        reach = min(reach, 0.45 * lengths[k], 0.45 * lengths[k + 1])  # 0.45: arcs of neighbours must not touch
+        enter, leave = vertex - steps[k] / lengths[k] * reach, vertex + steps[k + 1] / lengths[k + 1] * reach
+        pieces += [points[done : k + 1], _arc(enter, vertex, leave, turn)]
+        done = k + 2
+    return np.concatenate([*pieces, points[done:]])
+
+
 def smooth(points: np.ndarray, width: float) -> np.ndarray:
-    """A line (m, 5), columns of `Lane.line`, through tidy points; kinks are rounded."""
-    points = _rounded(points)
+    """A line (n, 5), columns of `Lane.line`, for a smooth curve through tidy points."""
     line = np.empty((len(points), 5))
     line[:, :3] = points
     line[:, HEADING] = _headings(points)
@@ -91,30 +111,9 @@ def _headings(points: np.ndarray) -> np.ndarray:
     return np.concatenate([[start], inner, [end]])
 
 
-def _rounded(points: np.ndarray) -> np.ndarray:
-    """The points with arcs in the place of kinks. Points that sample a curve stay as they are."""
-    steps = np.diff(points, axis=0)
-    lengths = np.hypot(steps[:, 0], steps[:, 1])
-    headings = np.arctan2(steps[:, 1], steps[:, 0])
-    turns = np.abs((np.diff(headings) + math.pi) % (2 * math.pi) - math.pi)
-    bulges = _BULGE * turns * lengths[:-1] * lengths[1:] / (lengths[:-1] + lengths[1:])
-    kinks = np.flatnonzero((bulges > KINK) & (turns < math.radians(150)))  # what turns back has no inside to round
-    if not len(kinks):
-        return points
-    pieces, done = [], 0
-    for k in kinks:
-        turn, vertex = turns[k], points[k + 1]
-        reach = max(CUT / math.tan(turn / 4), MIN_RADIUS * math.tan(turn / 2))
-        reach = min(reach, 0.45 * lengths[k], 0.45 * lengths[k + 1])  # 0.45: arcs of neighbours must not touch
-        enter, leave = vertex - steps[k] / lengths[k] * reach, vertex + steps[k + 1] / lengths[k + 1] * reach
-        pieces += [points[done : k + 1], _arc(enter, vertex, leave, turn)]
-        done = k + 2
-    return np.concatenate([*pieces, points[done:]])
-
-
 def _arc(enter: np.ndarray, vertex: np.ndarray, leave: np.ndarray, turn: float) -> np.ndarray:
     """Points of the arc that touches two sides of a corner at `enter` and `leave`, as far from the vertex; `turn` [rad]."""
-    pieces = max(2, math.ceil(turn / math.radians(15)))
+    pieces = max(2, math.ceil(turn / math.radians(5)))  # fine: the first chord shows in the heading of the long side
     angle = turn * np.arange(pieces + 1) / pieces
     share = (1 - np.cos(angle)) / (1 - math.cos(turn))  # by how much of its length the arc has left the first side
     return vertex + share[::-1, None] * (enter - vertex) + share[:, None] * (leave - vertex)

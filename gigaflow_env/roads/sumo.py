@@ -17,7 +17,7 @@ from lxml import etree
 
 from gigaflow_env.roads import xml_file as xml
 from gigaflow_env.roads.bounds import knots
-from gigaflow_env.roads.lane_ends import MAX_TURN, weld
+from gigaflow_env.roads.lane_ends import MAX_TURN, successors, weld
 from gigaflow_env.roads.polyline import dense
 from gigaflow_env.roads.source import HEADING, Lane, MapError, RoadMap, validate
 from gigaflow_env.roads.sumo_lanes import Net, Strip, read_crosswalks, read_net
@@ -42,23 +42,21 @@ def _road_map(root: etree._Element, path: Path) -> RoadMap:
     net = read_net(root)
     links, bridges = read_links(root, net)
     signals, signal_of = read_signals(root, net, links)
-    successors: dict[str, tuple[str, ...]] = {}
-    for link in links:
-        successors[link.start] = (*successors.get(link.start, ()), link.end)
-    lines = {strip.id: strip.line for strip in net.strips.values() if strip.line is not None}
+    lines = {strip.id: strip.line for strip in net.strips.values() if len(strip.line)}
     lines |= {bridge.id: bridge.line for bridge in bridges}
     lines = {name: dense(line) for name, line in _aligned(lines, net, links).items()}
-    lines, _ = weld(lines, [(link.start, link.end) for link in links])
+    lines, held = weld(lines, [(link.start, link.end) for link in links])
+    ahead = successors(held)
     left, right = _neighbours(net, links)
     lanes = {}
     for strip in net.strips.values():
-        if strip.line is not None:
+        if len(strip.line):
             lanes[strip.id] = Lane(
                 strip.id,
                 knots(lines[strip.id]),
                 strip.kind,
                 strip.speed,
-                successors.get(strip.id, ()),
+                ahead.get(strip.id, ()),
                 left.get(strip.id),
                 right.get(strip.id),
                 junction_of(net.edges[strip.edge]) if strip.internal else None,
@@ -69,7 +67,7 @@ def _road_map(root: etree._Element, path: Path) -> RoadMap:
             bridge.id,
             knots(lines[bridge.id]),
             speed=bridge.speed,
-            successors=successors[bridge.id],
+            successors=ahead[bridge.id],
             junction=bridge.junction,
             signal=signal_of.get(bridge.id),
         )
@@ -111,7 +109,7 @@ def _neighbours(net: Net, links: list[Link]) -> tuple[dict[str, str], dict[str, 
     right: dict[str, str] = {}
     for strip in net.strips.values():
         for name, found, step in (("changeLeft", left, 1), ("changeRight", right, -1)):
-            other = net.strips.get(f"{strip.edge}_{strip.index + (-step if net.left_hand else step)}")
+            other = net.strips.get(f"{strip.edge}_{strip.number + (-step if net.left_hand else step)}")
             if other is None or not _drivable(strip) or not _drivable(other):
                 continue
             apart = not (strip.internal and met.get(strip.id, set()) & met.get(other.id, set()))
@@ -121,7 +119,7 @@ def _neighbours(net: Net, links: list[Link]) -> tuple[dict[str, str], dict[str, 
 
 
 def _drivable(strip: Strip) -> bool:
-    return strip.kind == "driving" and strip.line is not None
+    return strip.kind == "driving" and len(strip.line) > 0
 
 
 def _change_permitted(strip: Strip, name: str) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 from lxml import etree
 
 from gigaflow_env.roads import xml_file as xml
-from gigaflow_env.roads.polyline import smooth, tidy
+from gigaflow_env.roads.polyline import rounded, smooth, tidy
 from gigaflow_env.roads.source import HEADING, WIDTH, Crosswalk, MapError
 
 DEFAULT_WIDTH = 3.2
@@ -27,12 +27,12 @@ class Strip(NamedTuple):
 
     id: str
     edge: str
-    index: int  # 0: the lane next to the roadside
+    number: int  # 0: the lane next to the roadside
     element: etree._Element
     internal: bool  # inside of a junction
     kind: str
     speed: float  # [m/s]
-    line: np.ndarray | None  # (points, 5): the columns of Lane.line; None: too short
+    line: np.ndarray  # (points, 5): the columns of Lane.line; without rows where the lane is too short
 
 
 class Net(NamedTuple):
@@ -58,7 +58,7 @@ def read_net(root: etree._Element) -> Net:
             for element in edge.iterfind("lane"):
                 lane = f"{name}_{xml.integer(element, 'index')}"
                 if lane in lanes or xml.text(element, "id") != lane:
-                    raise xml.wrong(element, f"id {element.get('id')!r}: index and id must be unique, and this one be {lane!r}")
+                    raise xml.wrong(element, f"id {element.get('id')!r}: it must be {lane!r}, and that only once")
                 lanes[lane] = element, _points(element)
     rest = _rest(root)
     later = set(rest.values())
@@ -91,7 +91,7 @@ def read_crosswalks(root: etree._Element) -> dict[str, Crosswalk]:
         if edge.get("function") != "crossing" or lane is None:
             continue
         line = _line(lane, _points(lane), DEFAULT_CROSSING)
-        if line is not None:
+        if len(line):
             across = np.column_stack([-np.sin(line[:, HEADING]), np.cos(line[:, HEADING]), np.zeros(len(line))])
             across *= line[:, [WIDTH]] / 2
             name = xml.text(edge, "id")
@@ -128,16 +128,19 @@ def _kind(element: etree._Element) -> str:
     return "biking" if permits(element, "bicycle") else ""
 
 
-def _line(element: etree._Element, points: np.ndarray, default: float) -> np.ndarray | None:
-    """The line of a lane with these points, `default` metres wide if it does not say; None: too short."""
+def _line(element: etree._Element, points: np.ndarray, default: float) -> np.ndarray:
+    """The line of a lane with these points, `default` metres wide if it does not say; without rows if it is too short."""
     width = xml.number(element, "width", default)
     if not 0 < width <= MAX_WIDTH:
         raise xml.wrong(element, f"width={width}: it must be above 0 m and at most {MAX_WIDTH} m")
     try:
-        points = tidy(points)
+        tidied = tidy(points)
     except MapError as error:
         raise xml.wrong(element, f"shape: {error}") from error
-    return None if points is None else smooth(points, width)
+    if tidied is None:
+        return np.empty((0, 5))
+    # Inside of junctions a few points far apart mean a curve, on streets a corner.
+    return smooth(tidied if element.getparent().get("function") == "internal" else rounded(tidied), width)
 
 
 def _points(element: etree._Element) -> np.ndarray:

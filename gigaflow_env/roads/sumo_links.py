@@ -42,7 +42,7 @@ def read_links(root: etree._Element, net: Net) -> tuple[list[Link], list[Bridge]
     links: list[Link] = []
     bridges: dict[str, Bridge] = {}
     for strip in net.strips.values():
-        if strip.line is None:
+        if not len(strip.line):
             continue
         for end, connections in _reached(strip.id, ahead, net).items():
             other = net.strips[end]
@@ -77,11 +77,11 @@ def _reached(
 ) -> dict[str, tuple[etree._Element, ...]]:
     """Lanes with a line that follow a lane, over those which are too short to have one, with the connections taken."""
     reached: dict[str, tuple[etree._Element, ...]] = {}
-    ways = [(start, ())]
+    ways: list[tuple[str, tuple[etree._Element, ...]]] = [(start, ())]
     seen = {start}
     for lane, connections in ways:  # grows while we go
         for end, element in ahead.get(lane, ()):
-            if net.strips[end].line is not None:
+            if len(net.strips[end].line):
                 reached.setdefault(end, (*connections, element))
             elif end not in seen:
                 seen.add(end)
