@@ -92,5 +92,5 @@ def test_every_array_is_checked(name):
 
 
 def test_files_without_recorded_traffic_are_refused(tmp_path):
-    with pytest.raises(MapError, match=r"town\.xodr: unknown format of recorded traffic; supported is \*\.xml"):
+    with pytest.raises(MapError, match=r"town\.xodr: unknown format of recorded traffic; supported are \*\.xml"):
         load_scenario(tmp_path / "town.xodr")

@@ -105,7 +105,8 @@ def _validate_track(scenario: Scenario, name: str, where: str) -> None:
 
 
 def load_scenario(path: str | os.PathLike[str]) -> Scenario:
-    """Read recorded traffic; `load` reads the map in the same file. The name's ending says the format: `.xml` (CommonRoad).
+    """Read recorded traffic; `load` reads the map in the same file. The name's ending says the format: `.xml` (CommonRoad),
+    `.tfrecord` (Waymo Open Motion) or `.json` (GPUDrive).
 
     Raises MapError for a format without recorded traffic and for content that is not consistent.
     """
@@ -115,4 +116,15 @@ def load_scenario(path: str | os.PathLike[str]) -> Scenario:
         from gigaflow_env.roads import commonroad
 
         return commonroad.load_scenario(path)
-    raise MapError(f"{path}: unknown format of recorded traffic; supported is *.xml (CommonRoad)")
+    if ".tfrecord" in path.name:
+        from gigaflow_env.roads import womd
+
+        return womd.load_scenario(path)
+    if path.suffix == ".json":
+        from gigaflow_env.roads import gpudrive
+
+        return gpudrive.load_scenario(path)
+    raise MapError(
+        f"{path}: unknown format of recorded traffic; supported are *.xml (CommonRoad), *.tfrecord* (Waymo Open Motion) and "
+        "*.json (GPUDrive)"
+    )
