@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 TRAIN_MAP ?= loop
 TRAIN_OUT ?= runs/$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: train test bench lint soak clean
+.PHONY: train test bench lint soak towns clean
 
 train: $(READY)  ## teach agents to drive by self-play, about ten minutes; then table, curve and video
 	$(BIN)/gigaflow-train run --preset laptop --map $(TRAIN_MAP) --out $(TRAIN_OUT) --report
@@ -19,6 +19,9 @@ bench: $(READY)  ## throughput of this machine, as one JSON object
 
 soak: $(READY)  ## ten million agent-steps on the towns: no NaN, no escape, no overlap (minutes)
 	$(BIN)/python benchmarks/soak.py
+
+towns: $(READY)  ## 200 random towns: all of them plausible (minutes)
+	$(BIN)/python benchmarks/towns.py
 
 lint: $(READY)  ## style and types
 	$(BIN)/ruff check .

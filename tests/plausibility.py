@@ -1,9 +1,7 @@
 """What a plausible RoadMap satisfies, whatever made it. Each check takes a map and fails with what is wrong and where."""
 
 import math
-from collections import Counter
 from functools import cache
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -50,6 +48,12 @@ def _sections(line: bytes) -> Sections:
 def _outline(line: bytes) -> Polygon:
     cuts = _sections(line)
     return Polygon(np.concatenate([cuts.left, cuts.right[::-1]]))
+
+
+def forget() -> None:
+    """Free what is kept of the lanes seen so far."""
+    _sections.cache_clear()
+    _outline.cache_clear()
 
 
 def height(lane: Lane, shape: shapely.Geometry) -> float:
@@ -230,14 +234,18 @@ def check_crosswalks(road_map: RoadMap) -> None:
 
 def check_density(road_map: RoadMap, cell: float = 4.0, most: int = 64) -> None:
     """No cell of the grid meets more than `most` quads (by their bounding boxes)."""
-    count: Counter[tuple[int, int]] = Counter()
+    lows, highs = [], []
     for lane in driving(road_map).values():
         cuts = sections(lane)
-        for k, following in pairwise(range(len(cuts.z))):
-            corners = np.concatenate([cuts.left[[k, following]], cuts.right[[k, following]]])
-            low, high = np.floor(corners.min(axis=0) / cell).astype(int), np.floor(corners.max(axis=0) / cell).astype(int)
-            count.update((x, y) for x in range(low[0], high[0] + 1) for y in range(low[1], high[1] + 1))
-    ((where, quads),) = count.most_common(1)
+        corners = np.stack([cuts.left[:-1], cuts.left[1:], cuts.right[:-1], cuts.right[1:]])
+        lows.append(np.floor(corners.min(axis=0) / cell).astype(int))
+        highs.append(np.floor(corners.max(axis=0) / cell).astype(int))
+    low, high = np.concatenate(lows), np.concatenate(highs)
+    span = (high - low).max(axis=0) + 1
+    met = [low + step for step in np.ndindex(*span)]
+    cells = np.concatenate([at[(at <= high).all(axis=1)] for at in met])
+    places, counts = np.unique(cells, axis=0, return_counts=True)
+    where, quads = places[counts.argmax()], counts.max()
     assert quads <= most, f"{quads} quads in the cell {where}"
 
 

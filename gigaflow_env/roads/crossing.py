@@ -7,6 +7,7 @@ import numpy as np
 from gigaflow_env.roads import curve as curves
 from gigaflow_env.roads.curve import Pose
 from gigaflow_env.roads.ends import DECIMALS, Arm, Built, End, Ends, Way, lane_line, speed_in
+from gigaflow_env.roads.islands import patches
 from gigaflow_env.roads.source import Crosswalk, Lane, MapError
 from gigaflow_env.roads.spec import MIN_RADIUS, Node
 
@@ -67,6 +68,7 @@ def build(name: str, node: Node, arms: list[Arm], clear: dict[Way, float], start
         built.lanes.append(mouth(name, node, arm, distance, distance))
         if node.crosswalks:
             built.crosswalks.append(crosswalk(name, node, arm, distance))
+    built.lanes.extend(patches(name, built.lanes))
     return built
 
 
