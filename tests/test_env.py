@@ -557,7 +557,9 @@ def test_rows_that_are_live_are_those_that_are_active():
 def test_worlds_end_and_begin_anew_on_time(mode):
     """Worlds of 6 steps, all begun at once: every row is truncated at each sixth step and drives in the ones between."""
     config = {"world_steps": 6, "world_stagger": 0.0, "on_crash": "continue", "on_route_done": "new_route"}
-    env = gymnasium.make_vec("GigaFlow-v0", num_envs=24, map="downtown", agents_per_world=8, config=config, autoreset_mode=mode)
+    env = gymnasium.make_vec(
+        "GigaFlow-v0", num_envs=24, map="downtown", agents_per_world=8, config=config, autoreset_mode=mode
+    )
     env.reset(seed=0)
     straight = np.full(24, 7)
     for step in range(1, 25):
