@@ -84,7 +84,8 @@ def renew(
     begin, end, mode, anew, attempts,
     clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, network, p,
 ):  # fmt: skip
-    """Agents that wait start anew; if `anew`, so do worlds that are over. Who finds no place in `attempts` rounds waits on."""
+    """Agents that wait start anew; if `anew`, so do worlds that are over. Who finds no place in `attempts` rounds waits
+    on."""
     agents = rows.status.shape[1]
     for w in range(begin, end):
         over = clock.step[w] >= p.world_steps
