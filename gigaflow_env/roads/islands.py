@@ -9,22 +9,25 @@ from gigaflow_env.roads.source import Lane
 
 LARGE = 20.0
 """[m^2] From this size on an island is one, with road edges around it that agents see."""
+CLOSING = 0.05
+"""[m] Gaps up to twice as wide count as closed, as they do where road edges are traced."""
 MARGIN = 0.3
 """[m] By which a patch is longer and wider than the spot."""
 
 
 def patches(name: str, lanes: list[Lane]) -> list[Lane]:
     """Shoulders over what the lanes of the crossing `name` leave open between them."""
-    # Grown, so that rounding opens nothing between lanes that touch.
-    area = shapely.union_all([_outline(lane).buffer(0.01, join_style="mitre") for lane in lanes])
+    # Grown: rounding opens nothing between lanes that touch, and a bay with a neck as narrow as that is a spot, too.
+    area = shapely.union_all([_outline(lane).buffer(CLOSING) for lane in lanes])
     rings = [ring for part in shapely.get_parts(area) for ring in part.interiors]
     spots = sorted(
         (ring.bounds for ring in rings if shapely.Polygon(ring).area < LARGE), key=lambda box: np.round(box, 2).tolist()
     )
-    return [_patch(f"{name}.patch.{k}", *box, name) for k, box in enumerate(spots)]
+    return [_patch(f"{name}.patch.{k}", box, name) for k, box in enumerate(spots)]
 
 
-def _patch(called: str, low_x: float, low_y: float, high_x: float, high_y: float, junction: str) -> Lane:
+def _patch(called: str, box: tuple[float, ...], junction: str) -> Lane:
+    low_x, low_y, high_x, high_y = box
     y, width = (low_y + high_y) / 2, high_y - low_y + 2 * MARGIN
     rows = [(low_x - MARGIN, y, 0.0, 0.0, width), (high_x + MARGIN, y, 0.0, 0.0, width)]
     return Lane(called, np.round(np.array(rows), DECIMALS) + 0.0, kind="shoulder", junction=junction)
