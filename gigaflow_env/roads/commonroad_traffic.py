@@ -128,7 +128,8 @@ def _light_states(light: etree._Element, steps: int) -> np.ndarray:
     cycle = light.find("cycle")
     if cycle is None:
         return np.full(steps, LIGHT_STATES.index("unknown"), np.int8)
-    ends, colours = [], []
+    ends: list[float] = []
+    colours = []
     for part in cycle.iterfind("cycleElement"):
         colour, duration = part.findtext("color", "").strip(), number(part, "duration")
         if colour not in COLOURS or duration <= 0:

@@ -87,8 +87,9 @@ def _positions(nodes: list[etree._Element]) -> tuple[np.ndarray, Place | None]:
     if beyond.any():
         node, column = np.argwhere(beyond)[0]
         raise xml.wrong(nodes[node], f"{('lat', 'lon')[column]}={degrees[node, column]} is no place on earth")
-    origin = middle(*degrees.T, z)
-    return np.column_stack([tangent_plane(*degrees.T, origin), z]), origin
+    latitude, longitude = degrees.T
+    origin = middle(latitude, longitude, z)
+    return np.column_stack([tangent_plane(latitude, longitude, origin), z]), origin
 
 
 def _number(node: etree._Element, tags: dict[str, str], name: str, default: float | None = None) -> float:
