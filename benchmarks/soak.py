@@ -23,7 +23,8 @@ from gigaflow_env.bench import machine
 from gigaflow_env.config import paper
 from gigaflow_env.layout import ACTIONS, LATERAL_JERKS, LONGITUDINAL_JERKS, SPEED_SCALE, Ego
 from gigaflow_env.roads import shipped
-from gigaflow_env.simulator import MapLike, Simulator
+from gigaflow_env.roads.mapfiles import MapLike
+from gigaflow_env.simulator import Simulator
 
 PASSES = {"continue": cpu.SAME_STEP, "respawn": cpu.NEXT_STEP}
 """`on_crash` and autoreset mode. NEXT_STEP leaves the boxes of a crash where they are, so that it can be judged."""

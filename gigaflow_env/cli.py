@@ -14,7 +14,8 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, subcommand
 
 from gigaflow_env.render.extra import MissingExtra
-from gigaflow_env.roads import RoadMap, load, save, shipped, summary
+from gigaflow_env.roads import load, save, shipped, summary
+from gigaflow_env.roads.mapfiles import find
 
 USER_ERRORS = (ValueError, OSError, MissingExtra)
 """What a user can cause and mend; MapError is a ValueError. Anything else is a defect and keeps its traceback."""
@@ -52,7 +53,7 @@ class Inspect:
     """Draw the map into this file."""
 
     def run(self) -> None:
-        road_map = find_map(self.file)
+        road_map = find(self.file)
         facts = summary(road_map)
         if self.png is not None:
             from gigaflow_env.render import draw_map
@@ -74,7 +75,7 @@ class Import:
     """The file to write, *.lanes.json."""
 
     def run(self) -> None:
-        road_map = find_map(self.file)
+        road_map = find(self.file)
         save(road_map, self.output)
         facts = summary(road_map)
         print(f"{self.output}: {facts['lane_km']:.2f} lane-km, {facts['lanes']} lanes, {facts['traffic_lights']} lights")
@@ -129,16 +130,6 @@ class Bench:
 Command = (
     Annotated[Maps, subcommand("maps")] | Annotated[MapCommand, subcommand("map")] | Annotated[Bench, subcommand("bench")]
 )
-
-
-def find_map(name: str) -> RoadMap:
-    """The shipped town of that name, or else the map in that file. Raises FileNotFoundError where it is neither."""
-    towns = shipped()
-    if name in towns:
-        return load(towns[name])
-    if not Path(name).is_file():
-        raise FileNotFoundError(f"no map {name!r}: it is neither a file nor a shipped town ({', '.join(towns) or 'none'})")
-    return load(name)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,7 +12,8 @@ from gymnasium.vector.utils import batch_space
 from gigaflow_env.backend import cpu
 from gigaflow_env.config import PRESETS, Config
 from gigaflow_env.layout import ACTIONS, Layout
-from gigaflow_env.simulator import MapLike, Simulator
+from gigaflow_env.roads.mapfiles import MapLike
+from gigaflow_env.simulator import Simulator
 from gigaflow_env.state import LIVE
 
 _MODES = {

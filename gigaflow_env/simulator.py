@@ -1,8 +1,6 @@
 """Simulator: worlds of agents on compiled roads without RL interface. `env.py` puts the Gymnasium contract around it."""
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,27 +8,9 @@ import numpy as np
 from gigaflow_env.backend import cpu
 from gigaflow_env.config import CONDITIONING, Config, params
 from gigaflow_env.layout import ACTIONS, Layout
-from gigaflow_env.roads import RoadMap, load, shipped
 from gigaflow_env.roads.compile import capacity, compile
+from gigaflow_env.roads.mapfiles import MapLike, find
 from gigaflow_env.state import ABSENT, ENDED, WAITING, make
-
-MapLike = str | os.PathLike[str] | RoadMap
-"""Name of a shipped town, path of a map file, or a RoadMap."""
-
-
-def find_map(given: MapLike) -> RoadMap:
-    """The RoadMap of a shipped name or a path. Raises ValueError with the shipped names, MapError with place and reason,
-    TypeError for anything else."""
-    if isinstance(given, RoadMap):
-        return given
-    if not isinstance(given, (str, os.PathLike)):
-        raise TypeError(f"map={given!r}: expected the name of a shipped town, the path of a map file, or a RoadMap")
-    towns = shipped()
-    if str(given) in towns:
-        return load(towns[str(given)])
-    if not Path(given).exists():
-        raise ValueError(f"map={str(given)!r} is neither a shipped town ({', '.join(sorted(towns))}) nor a file")
-    return load(given)
 
 
 class Simulator:
@@ -61,7 +41,7 @@ class Simulator:
         self.threads = threads or cpu.default_threads()
 
         several = isinstance(maps, Sequence) and not isinstance(maps, str)
-        self.maps = [find_map(one) for one in maps] if several else [find_map(maps)]  # type: ignore[union-attr,arg-type]
+        self.maps = [find(one) for one in maps] if several else [find(maps)]  # type: ignore[union-attr,arg-type]
         if not self.maps:
             raise ValueError("map=[]: name at least one map")
         self.roads = compile(

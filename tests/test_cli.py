@@ -11,7 +11,7 @@ import pytest
 
 import gigaflow_env
 from gigaflow_env import cli
-from gigaflow_env.roads import Lane, RoadMap, Signal, load, save, summary
+from gigaflow_env.roads import Lane, RoadMap, Signal, load, mapfiles, save, summary
 
 
 @pytest.fixture
@@ -27,7 +27,8 @@ def village(tmp_path: Path) -> Path:
 @pytest.fixture
 def towns(village: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The village is the only shipped town."""
-    monkeypatch.setattr(cli, "shipped", lambda: {"village": village})
+    for module in (cli, mapfiles):
+        monkeypatch.setattr(module, "shipped", lambda: {"village": village})
 
 
 def test_maps_lists_the_shipped_towns(towns: None, capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,7 +97,7 @@ def test_bench_hands_its_arguments_over(monkeypatch: pytest.MonkeyPatch, capsys:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["inspect", "atlantis"], "no map 'atlantis': it is neither a file nor a shipped town (village)"),
+        (["inspect", "atlantis"], "map='atlantis' is neither a shipped town (village), nor random:SEED, nor a file"),
         (["inspect", "{tmp}/bad.txt"], "bad.txt: unknown map format"),
         (["inspect", "{tmp}/bad.lanes.json"], "bad.lanes.json"),
         (["inspect", "village", "--png", "{tmp}/village.jpg"], "village.jpg: maps are drawn as .png"),

@@ -570,3 +570,11 @@ def test_worlds_end_and_begin_anew_on_time(mode):
         assert info["active"].all() or (mode == "NextStep" and step % 6 == 0)
         assert (info["distance"] > 0).mean() > 0.5 or step % 6 in ((0, 1) if mode == "NextStep" else (0,))
     env.close()
+
+
+def test_a_random_town_is_the_same_for_the_same_seed():
+    towns = [gymnasium.make_vec("GigaFlow-v0", num_envs=16, map=f"random:{seed}", preset="laptop") for seed in (3, 3, 4)]
+    seen = [env.reset(seed=0)[0] for env in towns]
+    assert np.array_equal(seen[0], seen[1]) and not np.array_equal(seen[0], seen[2])
+    for env in towns:
+        env.close()

@@ -28,6 +28,37 @@ def shipped() -> dict[str, Path]:
     return {}
 
 
+MapLike = str | os.PathLike[str] | RoadMap
+"""Name of a shipped town, `random:SEED`, path of a map file, or a RoadMap."""
+
+RANDOM = "random:"
+"""A map of this name and a whole number is the random town of that seed."""
+
+
+def find(given: MapLike) -> RoadMap:
+    """The RoadMap that a user names. Raises ValueError with the shipped names, MapError with place and reason, TypeError for
+    anything else."""
+    if isinstance(given, RoadMap):
+        return given
+    if not isinstance(given, (str, os.PathLike)):
+        raise TypeError(f"map={given!r}: expected the name of a shipped town, the path of a map file, or a RoadMap")
+    name, towns = str(given), shipped()
+    if name in towns:
+        return load(towns[name])
+    if name.startswith(RANDOM):
+        from gigaflow_env.roads import draw
+
+        seed = name.removeprefix(RANDOM)
+        if not (seed.isascii() and seed.isdigit()):
+            raise ValueError(f"map={name!r}: a random town is named by a whole number, for example {RANDOM}7")
+        return draw.town(int(seed)).town
+    if not Path(given).exists():
+        raise ValueError(
+            f"map={name!r} is neither a shipped town ({', '.join(sorted(towns))}), nor {RANDOM}SEED, nor a file"
+        )
+    return load(given)
+
+
 def load(path: str | os.PathLike[str]) -> RoadMap:
     """Read and validate a map; the name's ending says the format, see FORMATS.
 
