@@ -7,12 +7,12 @@ Lines about other runs or maps stay; a line about the same is replaced.
 """
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 from gigaflow_env.bench import machine
+from gigaflow_env.files import write_text
 
 RESULTS = Path(__file__).parent / "results" / "learning.jsonl"
 BASELINES = ("frozen", "random", "reverse")
@@ -41,9 +41,7 @@ def main(run: str, maps: list[str]) -> None:
     made = {(line["trained_on"], line["map"], line["policy"].split(",")[0]) for line in lines}
     kept = [json.loads(text) for text in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
     kept = [line for line in kept if (line["trained_on"], line["map"], line["policy"].split(",")[0]) not in made]
-    draft = RESULTS.with_suffix(".tmp")
-    draft.write_text("".join(json.dumps(line) + "\n" for line in [*kept, *lines]))
-    os.replace(draft, RESULTS)
+    write_text(RESULTS, "".join(json.dumps(line) + "\n" for line in [*kept, *lines]))
 
 
 if __name__ == "__main__":

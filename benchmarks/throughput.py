@@ -8,12 +8,12 @@ in a process of its own.
 """
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 from gigaflow_env.bench import SCENES
+from gigaflow_env.files import write_text
 
 RESULTS = Path(__file__).parent / "results" / "throughput.jsonl"
 
@@ -32,9 +32,7 @@ def measure(map: str, preset: str, agents_per_world: int) -> dict:
 def main(maps: list[str]) -> None:
     scenes = [*SCENES.values(), *({"map": path, "preset": "paper", "agents_per_world": 64} for path in maps)]
     lines = [json.dumps(measure(**scene)) for scene in scenes]
-    draft = RESULTS.with_suffix(".tmp")
-    draft.write_text("\n".join(lines) + "\n")
-    os.replace(draft, RESULTS)
+    write_text(RESULTS, "".join(line + "\n" for line in lines))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ compares.
 
 import dataclasses
 import json
-import os
 import re
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from gigaflow_env.config import CONDITIONING, Config, laptop, paper
 from gigaflow_env.declare import fields
+from gigaflow_env.files import write_text
 from gigaflow_env.layout import ACTIONS, FEATURES, LATERAL_JERKS, LONGITUDINAL_JERKS, Blocks, Layout
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -143,8 +143,5 @@ def filled(text: str) -> str:
 
 if __name__ == "__main__":
     readme = ROOT / "README.md"
-    made = filled(readme.read_text())
-    draft = readme.with_suffix(".tmp")
-    draft.write_text(made)
-    os.replace(draft, readme)
+    write_text(readme, filled(readme.read_text()))
     sys.stdout.write(f"{readme}: {', '.join(PARTS)}\n")

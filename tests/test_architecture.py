@@ -24,7 +24,7 @@ MODULES = {
 }
 
 LAYERS = (
-    ("declare", "jit"),
+    ("declare", "files", "jit"),
     ("config",),
     ("layout",),
     ("state", "roads"),

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import shapely
 
+from gigaflow_env.files import replacing
 from gigaflow_env.render import strips
 from gigaflow_env.render.extra import library
-from gigaflow_env.render.files import replacing
 from gigaflow_env.roads.centreline import length, sample
 from gigaflow_env.roads.source import Lane, MapError, RoadMap
 

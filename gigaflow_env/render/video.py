@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from gigaflow_env.files import replacing
 from gigaflow_env.render.extra import library
-from gigaflow_env.render.files import replacing
 
 # A palette per frame, so that frames stream: one palette for all of them would keep the whole video in memory.
 PALETTE = "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1:dither=none"

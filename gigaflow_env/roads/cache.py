@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import hashlib
 import os
-import tempfile
 import warnings
 import zipfile
 import zlib
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import shapely
 
+from gigaflow_env.files import replacing
 from gigaflow_env.roads.source import RoadMap
 from gigaflow_env.roads.tables import Grid, Nearby, Network, Roads
 
@@ -68,14 +68,8 @@ def keep(roads: Roads, path: Path) -> None:
     tables = {f"{group}.{table}": rows for group, _ in _GROUPS for table, rows in getattr(roads, group)._asdict().items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, names=np.array(roads.names), origins=roads.origins, **tables)
-            os.replace(part, path)
-        except BaseException:
-            os.unlink(part)
-            raise
+        with replacing(path) as part:
+            np.savez(part, names=np.array(roads.names), origins=roads.origins, **tables)
     except OSError as error:
         _warn(str(path.parent), str(error))
 

@@ -2,12 +2,12 @@
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gigaflow_env.files import write_text
 from gigaflow_env.roads.centreline import length
 from gigaflow_env.roads.source import Crosswalk, Lane, MapError, RoadMap, Signal, validate
 
@@ -42,16 +42,7 @@ def save(road_map: RoadMap, path: str | os.PathLike[str]) -> None:
         rows = [f"\n{_json(key)}: {_json(record)}" for key, record in records.items()]
         lines.append(f"{_json(part)}: {{{','.join(rows)}\n}}")
     text = "{\n" + ",\n".join(lines) + "\n}\n"
-
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with open(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)  # mkstemp makes it private
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_text(path, text)
 
 
 def _json(given: Any) -> str:
