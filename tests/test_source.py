@@ -115,6 +115,25 @@ def test_fit_finds_the_shape_of_a_closed_circle():
     assert points[-1, 6] == pytest.approx(20 * math.pi, rel=1e-3)
 
 
+@pytest.mark.parametrize("rounds", [2, 3, 6])
+def test_fit_follows_a_line_that_returns_to_its_own_place(rounds):
+    dense = arc(10.0, 2 * math.pi * rounds, 63 * rounds + 1)  # knots at whole rounds would lie in one place
+    line = fit(dense)
+    points = sample(line, 0.5)
+    np.testing.assert_allclose(np.hypot(points[:, 0], points[:, 1] - 10), 10, atol=0.011)
+    assert points[-1, 6] == pytest.approx(20 * math.pi * rounds, rel=1e-3)
+    assert len(line) < 16 * rounds
+
+
+def test_fit_follows_a_line_there_and_back():
+    x = np.concatenate([np.linspace(0, 50, 101), np.linspace(50, 0, 101)[1:]])
+    heading = np.where(np.arange(201) <= 100, 0.0, math.pi)
+    dense = np.column_stack([x, 0 * x, 0 * x, heading, 3.5 + 0 * x])
+    points = sample(fit(dense), 0.5)
+    assert np.abs(points[:, 1]).max() < 0.011 and points[:, 0].max() == pytest.approx(50, abs=0.3)
+    assert np.array_equal(points[[0, -1], 0], [0.0, 0.0])
+
+
 def test_fit_keeps_only_the_ends_of_a_straight_line():
     x = np.linspace(0, 300, 301)
     assert len(fit(np.column_stack([x, 0 * x, 0.01 * x, 0 * x, 3.5 + 0 * x]))) == 2
