@@ -1,7 +1,8 @@
 """Soak test: millions of agent-steps on every map, and not one anomaly: `python benchmarks/soak.py`.
 
-Agents of three behaviours drive through two passes of the "paper" preset on one map after the other. With `on_crash="continue"` they crash, leave the
-road and the map, and live on; with `on_crash="respawn"` they start anew all the time. `anomalies.py` says what counts.
+Agents of three behaviours drive through two passes of the "paper" preset on one map after the other. With
+`on_crash="continue"` they crash, leave the road and the map, and live on; with `on_crash="respawn"` they start anew all the
+time. `anomalies.py` says what counts.
 Exit status 1 if anything is found.
 """
 
@@ -45,6 +46,8 @@ class Soak:
     """On each map, both passes together."""
     maps: tuple[str, ...] = ()
     """Map files and random towns, in addition to all shipped towns."""
+    only: tuple[str, ...] = ()
+    """Towns, random towns and map files: these and no others."""
     agents: int = 64
     """Agents in a world, less where a map has no room for so many."""
     worlds: int = 9
@@ -53,7 +56,7 @@ class Soak:
     threads: int | None = None
     """All processors where it isn't given."""
     json: Path | None = None
-    """Write the result into this file."""
+    """Put the results into this file, beside those of other maps."""
 
 
 def run(soak: Soak, maps: Sequence[RoadMap]) -> dict[str, Any]:
@@ -147,24 +150,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0, or 1 if there was an anomaly."""
     soak = tyro.cli(Soak, args=argv)
     here = machine() | {"command": " ".join(["benchmarks/soak.py", *sys.argv[1:]])}
-    results: dict[str, dict[str, Any]] = {}
-    for name in (*sorted(shipped()), *soak.maps):
-        label = Path(name).name
-        results[label] = run(soak, [find(name)])
-        print(f"{label}\n{report(results[label])}", flush=True)
-        if soak.json is not None:  # after every map: what was driven is not lost
-            write_text(soak.json, json.dumps(gathered(soak, results) | here, indent=1) + "\n")
-    return 1 if any(one["anomalies"] for one in results.values()) else 0
+    anomalies = 0
+    for name in soak.only or (*sorted(shipped()), *soak.maps):
+        result = run(soak, [find(name)])
+        anomalies += result["anomalies"]
+        print(f"{Path(name).name}\n{report(result)}", flush=True)
+        if soak.json is not None:
+            add(soak.json, Path(name).name, result | {"settings": asdict(replace(soak, maps=(), only=(), json=None))} | here)
+    return 1 if anomalies else 0
 
 
-def gathered(soak: Soak, results: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """What the file holds: results by map, their sums, and the settings."""
-    return {
-        "anomalies": sum(one["anomalies"] for one in results.values()),
-        "agent_steps": sum(found["agent_steps"] for one in results.values() for found in one["passes"].values()),
-        "maps": results,
-        "settings": asdict(replace(soak, maps=(), json=None)),
+def add(path: Path, name: str, result: dict[str, Any]) -> None:
+    """Put one map's result into the file, in the place of an older one: what was driven before is not lost."""
+    maps = json.loads(path.read_text(encoding="utf-8"))["maps"] if path.exists() else {}
+    maps[name] = result
+    totals = {
+        "anomalies": sum(one["anomalies"] for one in maps.values()),
+        "agent_steps": sum(found["agent_steps"] for one in maps.values() for found in one["passes"].values()),
     }
+    write_text(path, json.dumps(totals | {"maps": dict(sorted(maps.items()))}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -214,7 +214,10 @@ def test_the_result_names_what_was_found_and_the_exit_status_tells(tmp_path, mon
     result = json.loads((tmp_path / "soak.json").read_text(encoding="utf-8"))
     assert result["anomalies"] == 0 and list(result["maps"]) == ["loop"]
     assert result["agent_steps"] == pytest.approx(2000, rel=0.05)
-    assert {"commit", "processor", "command"} <= result.keys()
+    assert {"commit", "processor", "command", "settings"} <= result["maps"]["loop"].keys()
+    assert soak.main([*argv, "--only", "downtown"]) == 0
+    again = json.loads((tmp_path / "soak.json").read_text(encoding="utf-8"))
+    assert list(again["maps"]) == ["downtown", "loop"] and again["maps"]["loop"] == result["maps"]["loop"]
     assert [path.name for path in tmp_path.iterdir()] == ["soak.json"]
     assert "0 anomalies in" in capsys.readouterr().out
 

@@ -71,7 +71,8 @@ def compile(
     lane_spacing: distance of lane samples [m]; the counts are the lengths of the neighbour lists. With `cache` each map's
     tables are kept in the user's cache directory (see `cache.directory`), and found there the next time.
 
-    Raises MapError where a map is not consistent, too large, or has no place to start from, ValueError for arguments out of range.
+    Raises MapError where a map is not consistent, is too large, or has no place to start from, ValueError for arguments out
+    of range.
     """
     maps = [maps] if isinstance(maps, RoadMap) else list(maps)
     if not maps:
