@@ -76,10 +76,16 @@ def test_the_result_is_written_and_the_exit_status_tells(tmp_path, monkeypatch, 
     assert lookup.main(argv) == 0
     result = json.loads((tmp_path / "lookup.json").read_text(encoding="utf-8"))
     assert (result["points"], result["wrong"], list(result["maps"])) == (3000, 0, ["loop"])
-    assert "0 of 3,000 points wrong" in capsys.readouterr().out
+    assert "0 of 3,000 points wrong, 0 of 0 in tight bends" in capsys.readouterr().out
 
     narrow = {key: dataclasses.replace(lane, line=lane.line - [0, 0, 0, 0, 0.2]) for key, lane in ring().lanes.items()}
     roads = compile(dataclasses.replace(ring(), lanes=narrow), cache=False)
     monkeypatch.setattr(lookup, "find", lambda _: ring())
     monkeypatch.setattr(lookup, "compile", lambda _: roads)
     assert lookup.main(argv[:2]) == 1
+
+
+def test_bends_too_tight_for_the_width_are_counted_apart() -> None:
+    kink = road_map("kink", straight("in", -30, 0, 0, 0, successors=("bend",)), bend("bend", 0, 2, 2, -math.pi / 2, 0.5))
+    found = lookup.compare(kink, 20_000, seed=0)
+    assert found["wrong"] == 0 and 50 < found["tight"] < 3000

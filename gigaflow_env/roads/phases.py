@@ -98,7 +98,7 @@ def programs(road_map: RoadMap) -> dict[str, Program]:
 
 
 def yields(one: Lane, other: Lane) -> bool:
-    """Whether two connectors may be used at the same time, as one of them turns and waits for traffic from the other side."""
+    """Whether two connectors may be used at one time, as one of them turns and waits for traffic from the other side."""
     apart = abs(math.remainder(one.line[0, HEADING] - other.line[0, HEADING], math.tau))
     turns = (abs(math.remainder(lane.line[-1, HEADING] - lane.line[0, HEADING], math.tau)) for lane in (one, other))
     return apart > OPPOSITE and any(turn > TURN for turn in turns)
