@@ -222,7 +222,7 @@ def check_signals(road_map: RoadMap) -> None:
 def check_phases(road_map: RoadMap, overlap: float = 2.0) -> None:
     """Connectors with lights whose areas have more than `overlap` [m^2] in common are known as a conflict, unless they
     leave one lane. Every light is in one phase of its group, and no phase gives green to two connectors in conflict, but
-    for a turn that waits for traffic from the opposite side."""
+    for a turn that waits for traffic from the opposite side, and for lanes side by side under one light that merge."""
     known, plans = conflicts(road_map), plan(road_map)
     lanes = {key: road_map.lanes[key] for key in known}
     lit = [lane.id for lane in road_map.lanes.values() if lane.signal and road_map.signals[lane.signal].kind == "light"]
@@ -236,6 +236,8 @@ def check_phases(road_map: RoadMap, overlap: float = 2.0) -> None:
     lights = {key: signal for key, signal in road_map.signals.items() if signal.kind == "light"}
     assert phase_of.keys() == lights.keys(), f"in no phase: {sorted(lights.keys() - phase_of.keys())}"
     assert all(phase_of[key][0] == signal.group for key, signal in lights.items() if signal.group)
+    if not lanes:
+        return
     behind: dict[str, set[str]] = {key: set() for key in lanes}
     for lane in road_map.lanes.values():
         for other in lane.successors:
@@ -250,7 +252,7 @@ def check_phases(road_map: RoadMap, overlap: float = 2.0) -> None:
         if abs(height(one, both) - height(other, both)) > LEVEL:
             continue
         assert other.id in known[one.id] and one.id in known[other.id], f"{one.id} and {other.id} are no known conflict"
-        if phase_of[one.signal or ""] == phase_of[other.signal or ""]:
+        if one.signal != other.signal and phase_of[one.signal or ""] == phase_of[other.signal or ""]:
             headings = [[sections(lane).heading[end] for end in (0, -1)] for lane in (one, other)]
             facing = abs(math.remainder(headings[0][0] - headings[1][0], math.tau))
             assert facing > math.radians(130), f"{one.id} and {other.id} conflict, and are green together"

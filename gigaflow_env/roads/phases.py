@@ -42,6 +42,8 @@ def conflicts(road_map: RoadMap) -> dict[str, list[str]]:
     """The connectors with a light which cross or meet each one, on its level and from another lane."""
     lanes = [lane for lane in road_map.lanes.values() if _has_light(lane, road_map)]
     found: dict[str, list[str]] = {lane.id: [] for lane in lanes}
+    if not lanes:
+        return found
     behind: dict[str, set[str]] = {lane.id: set() for lane in lanes}
     for lane in road_map.lanes.values():
         for other in lane.successors:
@@ -61,7 +63,8 @@ def plan(road_map: RoadMap) -> dict[str, list[Phase]]:
     """The phases of every group of lights, by group: each light is in one of them.
 
     Lights are in one phase only if their connectors don't conflict, but for turns across traffic from the opposite side,
-    which wait for a gap in it. A light that belongs to no group is a group of its own, under its own name.
+    which wait for a gap in it. Lanes under one light that merge are its own affair. A light that belongs to no group is a
+    group of its own, under its own name.
     """
     members: dict[str, list[str]] = {}
     for name, signal in sorted(road_map.signals.items()):
