@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapely
+from damage import damaged, survives, with_bomb, without_attributes
 
 from gigaflow_env.roads import Lane, MapError, RoadMap, centreline, load, save, summary
 from gigaflow_env.roads.source import HEADING, WIDTH, X, Y, Z
@@ -528,6 +529,21 @@ def test_namespaces_comments_and_a_geo_reference_do_no_harm(tmp_path):
         ((road(1, 50).replace("<line/>", ""),), r"<geometry>: .* a shape inside"),
         ((road(1, 50, geometry("<line/>", 0, 0, 0, 0, 0)),), r"<geometry>: length=0\.0: .*above 0"),
         ((road(1, 50, lanes=section(60, lane(-1))),), r"<laneSection>: s=60: .* within the road's length 50"),
+        (
+            (road(1, 50, geometry("<line/>", 0, 0, 0, 0, 40)),),
+            r"<geometry>: it ends 10\.00 m before the next piece or the road",
+        ),
+        ((road(1, 50, geometry("<line/>", 9, 0, 0, 0, 41)),), r"<geometry>: s=9\.0: the first geometry must begin at"),
+        ((road(1, 1e7),), r"<road>: length=10000000\.0: a road has 0 to 100000 m"),
+        (
+            (road(1, 50).replace("<line/>", '<arc curvature="9"/>'),),
+            r"<arc>: curvature 9\.0 1/m over 50\.0 m: it turns by more",
+        ),
+        ((road(1, 50, place=(1e13, 0, 0)),), r"<geometry>: x='10000000000000\.0' is too large: at most 1e\+12"),
+        (
+            (road(1, 50, lanes=section(0, lane(-1, width(3.5, -0.1)))),),
+            r"<lane>: -1\.50 m wide 50\.00 m behind the section's",
+        ),
         ((road(1, 50, lanes=" "),), r"<road>: a road needs a planView with geometry, and lanes with a laneSection"),
         ((road(1, 50, lanes=section(0, lane(-1) + lane(-1))),), r"<laneSection>: lane ids \[-1, -1\] are not unique"),
         ((road(1, 50).replace('id="-1"', 'id="x"'),), r"<lane>: id='x' is not a whole number"),
@@ -564,6 +580,48 @@ def test_what_is_not_opendrive_is_refused(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(MapError, match=rf"bad\.xodr: {message}"):
         load(path)
+
+
+def whole() -> str:
+    """A file with something of everything."""
+    lights = f"<signals>{light(71)}{light(72)}</signals>"
+    speed = '<type s="0" type="town"><speed max="25" unit="mph"/></type>'
+    corners = "".join(f'<cornerLocal u="{u}" v="{v}" z="0"/>' for u, v in ((-2, -1), (2, -1), (2, 1), (-2, 1)))
+    walk = f'<objects><object id="a" type="crosswalk" s="20" t="1" hdg="1"><outline>{corners}</outline></object></objects>'
+    profile = f"<elevationProfile>{cubic('elevation', 's', 0, 1.0, 0.01)}</elevationProfile>"
+    marked = lane(-1, '<roadMark sOffset="0" type="broken"/>') + lane(-2, cubic("border", "sOffset", 0, 7.0))
+    spiral, size = '<spiral curvStart="0" curvEnd="0.05"/>', 10 * PARABOLA
+    curves = ((spiral, 20, 500), (POLY3, size, 600), (ARC_LENGTH, size, 700))
+    extra = [
+        road(10 + k, size, geometry(shape, 0, 0, y, 0, size), cubic("laneOffset", "s", 0, 1, 0.01) + section(0, marked))
+        for k, (shape, size, y) in enumerate(curves)
+    ]
+    town = crossing(reference(71, -1), reference(72, 1), speed=speed, first=lights + walk + profile)
+    controller = '<controller id="c1"><control signalId="71"/></controller>'
+    controller += '<junction id="88"><controller id="c1"/></junction>'
+    return '<OpenDRIVE>\n<header vendor="hand"/>\n' + "\n".join([*town, *extra, controller]) + "\n</OpenDRIVE>\n"
+
+
+def test_damaged_files_end_in_a_map_or_an_error(tmp_path):
+    text = whole()
+    files = [*damaged(text, 9, 150), *without_attributes(text), with_bomb(text, "OpenDRIVE")]
+    read = {what: survives(load, tmp_path / "a.xodr", what, data) for what, data in files}
+    assert not any(read[what] for what in ("nothing", "gzip", "zip", "utf-16", "entities"))
+    assert sum(read.values()) > 60 and sum(not good for good in read.values()) > 150  # both happen
+
+
+@pytest.mark.parametrize("part", ["plan", "widths", "outline"])
+def test_a_million_pieces_end_in_time(tmp_path, part):
+    count = 1_000_000 if part == "plan" else 100_000
+    if part == "plan":
+        text = road(1, 1000, "".join(geometry("<line/>", k / 1000, k / 1000, 0, 0, 0.001) for k in range(count)))
+    elif part == "widths":
+        text = road(1, 1000, lanes=section(0, lane(-1, "".join(width(3.5, at=k / 1000) for k in range(count)))))
+    else:
+        corners = "".join(f'<cornerLocal u="{k}" v="{k % 7}" z="0"/>' for k in range(count))
+        walk = f'<object id="a" type="crosswalk" s="20" t="1"><outline>{corners}</outline></object>'
+        text = road(1, 1000, more=f"<objects>{walk}</objects>")
+    assert not survives(load, tmp_path / "a.xodr", part, f"<OpenDRIVE>{text}</OpenDRIVE>".encode())
 
 
 # The shared maps
