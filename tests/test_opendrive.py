@@ -188,6 +188,17 @@ def test_elevation_becomes_height(imported):
     assert lanes["1.0.1"].line[[0, -1], Z] == pytest.approx([5, 2])
 
 
+def test_a_banked_road_is_as_flat_as_its_axis(imported):
+    banked = (
+        f"<lateralProfile>{cubic('superelevation', 's', 0, 0.06)}{cubic('superelevation', 's', 50, 0.0)}</lateralProfile>"
+    )
+    height = '<height sOffset="0" inner="0.12" outer="0.15"/>'
+    lanes = section(0, lane(-1, width(3.5) + height))
+    assert imported(road(1, 100, lanes=lanes, more=f"<lateralProfile>{tilts}</lateralProfile>")).lanes["1.0.-1"].line.tolist() == [
+        [0, -1.75, 0, 0, 3.5], [100, -1.75, 0, 0, 3.5]
+    ]  # fmt: skip
+
+
 # Sections
 
 
@@ -360,6 +371,26 @@ def test_a_direct_junction_links_roads_without_connecting_roads(imported):
     lanes = imported(one, ahead, ramp, junction).lanes
     assert lanes["1.0.-1"].successors == ("2.0.-1",)
     assert lanes["1.0.-2"].successors == ("3.0.-1",)
+
+
+def test_a_virtual_junction_is_left_out_and_named(imported):
+    """A driveway that leaves road 1 in its middle: the street goes on, and the driveway is no part of its graph."""
+    street = road(1, 100, lanes=section(0, lane(-1, "", (None, -1))), link=linked("successor", 2))
+    branch = '<predecessor elementType="road" elementId="1" elementS="40" elementDir="+"/>'
+    turn = geometry('<arc curvature="-0.125"/>', 0, 40, 0, 0, 4 * math.pi)
+    ramp = road(3, 4 * math.pi, turn, section(0, lane(-1, "", (-1, -1))), branch + linked("successor", 4), junction=9)
+    drive = road(4, 20, place=(48, -8, -math.pi / 2), link=linked("predecessor", 3, "end"))
+    junction = (
+        '<junction id="9" type="virtual" mainRoad="1" orientation="+" sStart="35" sEnd="60">'
+        '<connection id="0" type="virtual" incomingRoad="1" connectingRoad="3" contactPoint="start">'
+        '<laneLink from="-1" to="-1"/></connection></junction>'
+    )
+    with pytest.warns(UserWarning, match=r"test\.xodr: 1 virtual junctions are left out: 9"):
+        lanes = imported(street, road(2, 50, place=(100, 0, 0)), ramp, drive, junction).lanes
+    assert {name: part.successors for name, part in lanes.items()} == {
+        "1.0.-1": ("2.0.-1",), "2.0.-1": (), "3.0.-1": ("4.0.-1",), "4.0.-1": (),
+    }  # fmt: skip
+    assert lanes["1.0.-1"].line[:, X].tolist() == [0, 100]
 
 
 # Speed
@@ -614,11 +645,11 @@ def test_damaged_files_end_in_a_map_or_an_error(tmp_path):
 def test_a_million_pieces_end_in_time(tmp_path, part):
     count = 1_000_000 if part == "plan" else 100_000
     if part == "plan":
-        text = road(1, 1000, "".join(geometry("<line/>", k / 1000, k / 1000, 0, 0, 0.001) for k in range(count)))
+        text = road(1, 1000, geometry("<line/>", 0, 0, 0, 0, 0.001) * count)
     elif part == "widths":
-        text = road(1, 1000, lanes=section(0, lane(-1, "".join(width(3.5, at=k / 1000) for k in range(count)))))
+        text = road(1, 1000, lanes=section(0, lane(-1, width(3.5) * count)))
     else:
-        corners = "".join(f'<cornerLocal u="{k}" v="{k % 7}" z="0"/>' for k in range(count))
+        corners = '<cornerLocal u="1" v="2" z="0"/>' * count
         walk = f'<object id="a" type="crosswalk" s="20" t="1"><outline>{corners}</outline></object>'
         text = road(1, 1000, more=f"<objects>{walk}</objects>")
     assert not survives(load, tmp_path / "a.xodr", part, f"<OpenDRIVE>{text}</OpenDRIVE>".encode())
