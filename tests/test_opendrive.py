@@ -189,14 +189,12 @@ def test_elevation_becomes_height(imported):
 
 
 def test_a_banked_road_is_as_flat_as_its_axis(imported):
-    banked = (
-        f"<lateralProfile>{cubic('superelevation', 's', 0, 0.06)}{cubic('superelevation', 's', 50, 0.0)}</lateralProfile>"
-    )
+    tilts = cubic("superelevation", "s", 0, 0.06) + cubic("superelevation", "s", 50, 0.0)
+    banked = f"<lateralProfile>{tilts}</lateralProfile>"
     height = '<height sOffset="0" inner="0.12" outer="0.15"/>'
     lanes = section(0, lane(-1, width(3.5) + height))
-    assert imported(road(1, 100, lanes=lanes, more=f"<lateralProfile>{tilts}</lateralProfile>")).lanes["1.0.-1"].line.tolist() == [
-        [0, -1.75, 0, 0, 3.5], [100, -1.75, 0, 0, 3.5]
-    ]  # fmt: skip
+    line = imported(road(1, 100, lanes=lanes, more=banked)).lanes["1.0.-1"].line
+    assert line.tolist() == [[0, -1.75, 0, 0, 3.5], [100, -1.75, 0, 0, 3.5]]
 
 
 # Sections

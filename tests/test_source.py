@@ -3,10 +3,12 @@
 import json
 import math
 import os
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from damage import damaged, survives
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -385,3 +387,19 @@ def test_one_way_lane_changes_do_not_connect_strongly():
         "b": Lane("b", straight(0, 4, 50, 4)),
     }
     assert summary(RoadMap("m", lanes))["largest_component"] == 0.5
+
+
+def test_damaged_files_end_in_a_map_or_an_error(tmp_path):
+    save(ring(), tmp_path / "whole.lanes.json")
+    text = (tmp_path / "whole.lanes.json").read_text(encoding="utf-8")
+    read = {what: survives(load, tmp_path / "a.lanes.json", what, data) for what, data in damaged(text, 4, 120)}
+    assert not any(read[what] for what in ("nothing", "gzip", "zip", "utf-16"))
+    assert sum(read.values()) > 20 and sum(not good for good in read.values()) > 100  # both happen
+
+
+def test_a_line_of_a_million_knots_ends_in_time(tmp_path):
+    save(ring(), tmp_path / "whole.lanes.json")
+    text = (tmp_path / "whole.lanes.json").read_text(encoding="utf-8")
+    first = re.search(r'"line":\[(\[[^]]*\])', text)
+    many = text.replace(first[1], ",".join(f"[{10 * k},0,0,0,3500]" for k in range(1_000_000)), 1)
+    survives(load, tmp_path / "a.lanes.json", "a million knots", many.encode())
