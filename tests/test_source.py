@@ -394,7 +394,7 @@ def test_damaged_files_end_in_a_map_or_an_error(tmp_path):
     text = (tmp_path / "whole.lanes.json").read_text(encoding="utf-8")
     read = {what: survives(load, tmp_path / "a.lanes.json", what, data) for what, data in damaged(text, 4, 120)}
     assert not any(read[what] for what in ("nothing", "gzip", "zip", "utf-16"))
-    assert sum(read.values()) > 20 and sum(not good for good in read.values()) > 100  # both happen
+    assert sum(read.values()) > 10 and sum(not good for good in read.values()) > 100  # both happen
 
 
 def test_a_line_of_a_million_knots_ends_in_time(tmp_path):
