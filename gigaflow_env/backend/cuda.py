@@ -40,7 +40,7 @@ INSTALL = "pip install 'gigaflow-env[cuda13]' for CUDA 13, or 'gigaflow-env[cuda
 
 if not SIMULATED and getattr(cuda, "implementation", "") != "NVIDIA":
     # Numba's own target of that name is no longer maintained, and fails at kernels like these.
-    raise RuntimeError(f"backend='cuda' needs the package numba-cuda, which is missing: {INSTALL}")
+    raise ImportError(f"backend='cuda' needs the package numba-cuda, which is missing: {INSTALL}")
 
 if not SIMULATED:
     from numba.cuda.extending import overload  # type: ignore[attr-defined]
@@ -186,7 +186,6 @@ class Device:
     threads = 1
 
     def __init__(self, device: int = 0) -> None:
-        check()
         if not SIMULATED and not 0 <= device < len(cuda.gpus):
             raise ValueError(f"device={device}: this machine has {len(cuda.gpus)} CUDA devices, numbered from 0")
         self.device = device
@@ -316,16 +315,18 @@ class Device:
         raise TypeError("an environment on a CUDA device can't be pickled or copied: make another one")
 
 
-def check() -> None:
-    """Raises RuntimeError, saying what is missing, where no kernel can be compiled and run."""
+def missing() -> str:
+    """What is missing for kernels to be compiled and run, and what to do about it; empty if nothing is."""
     if SIMULATED:
-        return
+        return ""
     if not cuda.is_available():
-        raise RuntimeError(f"backend='cuda': no usable CUDA device ({cuda.cuda_error() or 'no card found'})")
+        why = " ".join(str(cuda.cuda_error() or "no card found").split())
+        return f"backend='cuda': no usable CUDA device ({why})"
     driver: tuple[int, int] = cuda.cudadrv.driver.driver.get_version()  # type: ignore[attr-defined]
     toolkit: tuple[int, int] = cuda.cudadrv.runtime.runtime.get_version()
-    if driver < toolkit:
-        raise RuntimeError(
+    if driver[0] < toolkit[0]:  # within a major version any driver runs what any toolkit made
+        return (
             f"backend='cuda': the driver is for CUDA {driver[0]}.{driver[1]}, the libraries here are of CUDA "
             f"{toolkit[0]}.{toolkit[1]}: update the driver, or take older libraries: {INSTALL}"
         )
+    return ""
