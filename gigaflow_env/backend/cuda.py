@@ -11,6 +11,7 @@ Kernels are compiled at first use and cached on disk, by the hash of all kernel 
 compiled would save some 40 s once per machine, and tie the wheel to cards and drivers.
 """
 
+import ctypes
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -43,7 +44,12 @@ if not SIMULATED and getattr(cuda, "implementation", "") != "NVIDIA":
     raise ImportError(f"backend='cuda' needs the package numba-cuda, which is missing: {INSTALL}")
 
 if not SIMULATED:
+    from cuda.bindings import driver as bindings
+    from numba.cuda.core import config
     from numba.cuda.extending import overload  # type: ignore[attr-defined]
+
+    # It warns of small grids, at every launch: few worlds are what people try first.
+    config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
 
     @overload(barrier)
     def _barrier_of_block() -> Any:
@@ -180,6 +186,35 @@ def _compiled(function: Any) -> Any:
 KERNELS = {function.__name__: _compiled(function) for function in (clear, drive, renew, notice, show, show_half)}
 
 
+class Launch:
+    """A kernel with its arguments, ready for the driver.
+
+    Numba turns some 80 arrays into 800 numbers at every launch, which takes milliseconds; here that is done once. What it
+    calls is numba-cuda's own, and not public: pyproject.toml names the versions.
+    """
+
+    def __init__(self, kernel: Any, args: tuple) -> None:
+        self._args = args
+        compiled = kernel.compile(tuple(kernel.typeof_pyval(arg) for arg in args))
+        numbers: list[Any] = []
+        for kind, arg in zip(compiled.argument_types, args, strict=True):
+            compiled._prepare_args(kind, arg, 0, [], numbers)
+        # One slot of 8 bytes for each number, at which the driver reads as many bytes as the kernel declares.
+        self._slots = (ctypes.c_uint64 * len(numbers))()
+        start = ctypes.addressof(self._slots)
+        self._places = (ctypes.c_void_p * len(numbers))(*range(start, start + 8 * len(numbers), 8))
+        for place, number in zip(self._places, numbers, strict=True):
+            value = number if isinstance(number, ctypes._SimpleCData) else ctypes.c_int64(number)
+            ctypes.memmove(place, ctypes.addressof(value), ctypes.sizeof(value))
+        self._function = bindings.CUfunction(int(compiled._codelibrary.get_cufunc().handle))
+
+    def __call__(self, blocks: int, threads: int, shared: int, stream: int) -> None:
+        places = ctypes.addressof(self._places)
+        (status,) = bindings.cuLaunchKernel(self._function, blocks, 1, 1, threads, 1, 1, shared, stream, places, 0)
+        if status != bindings.CUresult.CUDA_SUCCESS:
+            raise RuntimeError(f"CUDA refused to launch a kernel of {blocks} blocks of {threads} threads: {status.name}")
+
+
 class Device:
     """A card: arrays are numba's device arrays, kernels run on `stream`, the number of a CUDA stream (0: the default)."""
 
@@ -190,6 +225,7 @@ class Device:
             raise ValueError(f"device={device}: this machine has {len(cuda.gpus)} CUDA devices, numbered from 0")
         self.device = device
         self.stream = 0
+        self._launches: dict[tuple, Launch] = {}
         self._key = self.zeros((2,), np.uint32)
         self._same_key = self.zeros((1,), np.uint32)
 
@@ -303,13 +339,17 @@ class Device:
             KERNELS[name][blocks, threads, 0, shared](*args)
             return
         with self._here():
-            KERNELS[name][blocks, threads, self._stream(), shared](*args)
+            # By identity: arrays, groups and parameters live as long as the simulator, and the launch holds on to them.
+            key = (name, *(arg if isinstance(arg, int) else id(arg) for arg in args))
+            if key not in self._launches:
+                self._launches[key] = Launch(KERNELS[name], args)
+            self._launches[key](blocks, threads, shared, self.stream)
 
     def _stream(self) -> Any:
         return cuda.external_stream(self.stream) if self.stream else 0
 
     def close(self) -> None:
-        pass
+        self._launches.clear()
 
     def __getstate__(self) -> dict[str, Any]:
         raise TypeError("an environment on a CUDA device can't be pickled or copied: make another one")
