@@ -16,8 +16,9 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixe
 from gigaflow_env.render.extra import MissingExtra
 from gigaflow_env.roads import load, save, shipped, summary
 from gigaflow_env.roads.mapfiles import find
+from gigaflow_env.simulator import MissingDevice
 
-USER_ERRORS = (ValueError, OSError, MissingExtra)
+USER_ERRORS = (ValueError, OSError, MissingExtra, MissingDevice)
 """What a user can cause and mend; MapError is a ValueError. Anything else is a defect and keeps its traceback."""
 
 
@@ -107,12 +108,19 @@ class Bench:
     """CPU threads; all cores by default."""
     steps: int = 200
     """Steps that are timed."""
+    backend: str = "cpu"
+    """`cpu`; or `cuda`: 64 and 150 agents a world, a thousand to a million rows, always as JSON."""
     json: bool = False
     """Print a JSON object."""
 
     def run(self) -> None:
-        from gigaflow_env import bench  # here: it compiles kernels
+        from gigaflow_env import bench, bench_cuda  # here: they compile kernels
 
+        if self.backend == "cuda":
+            _print_json(bench_cuda.run(map=self.map, preset=self.preset, steps=self.steps))
+            return
+        if self.backend != "cpu":
+            raise ValueError(f"backend={self.backend!r}: choose one of 'cpu', 'cuda'")
         facts = bench.run(
             map=self.map,
             preset=self.preset,

@@ -126,7 +126,21 @@ def learning() -> str:
     return table(head, rows)
 
 
-PARTS = {part.__name__: part for part in (actions, observation, conditioning, config, throughput, stages, learning)}
+def cuda_code() -> str:
+    rows = [
+        [
+            f"`{r['kernel']}`", f"sm_{r['cc'].replace('.', '')}", str(r["registers"]), str(r["spilled_bytes"] + r["stack_bytes"]),
+            str(r["double_instructions"]), str(r["instructions"]), f"{100 * r['occupancy']:.0f} %", f"{r['compile_s']:.0f}",
+        ]
+        for r in _results("cuda_code.jsonl")
+    ]  # fmt: skip
+    head = ["kernel", "for", "registers", "spilled bytes", "double", "instructions", "occupancy", "compile [s]"]
+    return table(head, rows)
+
+
+PARTS = {
+    part.__name__: part for part in (actions, observation, conditioning, config, throughput, stages, cuda_code, learning)
+}
 
 
 def filled(text: str) -> str:

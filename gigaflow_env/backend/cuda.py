@@ -12,6 +12,8 @@ compiled would save some 40 s once per machine, and tie the wheel to cards and d
 """
 
 import ctypes
+import itertools
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -195,7 +197,7 @@ class Launch:
 
     def __init__(self, kernel: Any, args: tuple) -> None:
         self._args = args
-        compiled = kernel.compile(tuple(kernel.typeof_pyval(arg) for arg in args))
+        self.compiled = compiled = kernel.compile(tuple(kernel.typeof_pyval(arg) for arg in args))
         numbers: list[Any] = []
         for kind, arg in zip(compiled.argument_types, args, strict=True):
             compiled._prepare_args(kind, arg, 0, [], numbers)
@@ -209,6 +211,7 @@ class Launch:
         self._function = bindings.CUfunction(int(compiled._codelibrary.get_cufunc().handle))
 
     def __call__(self, blocks: int, threads: int, shared: int, stream: int) -> None:
+        self.threads, self.shared = threads, shared
         places = ctypes.addressof(self._places)
         (status,) = bindings.cuLaunchKernel(self._function, blocks, 1, 1, threads, 1, 1, shared, stream, places, 0)
         if status != bindings.CUresult.CUDA_SUCCESS:
@@ -226,6 +229,7 @@ class Device:
         self.device = device
         self.stream = 0
         self._launches: dict[tuple, Launch] = {}
+        self.watched: list[tuple[str, Any]] | None = None
         self._key = self.zeros((2,), np.uint32)
         self._same_key = self.zeros((1,), np.uint32)
 
@@ -344,9 +348,68 @@ class Device:
             if key not in self._launches:
                 self._launches[key] = Launch(KERNELS[name], args)
             self._launches[key](blocks, threads, shared, self.stream)
+            if self.watched is not None:
+                self.watched.append((name, self._moment()))
 
     def _stream(self) -> Any:
         return cuda.external_stream(self.stream) if self.stream else 0
+
+    # For the benchmark
+
+    def timed(self, function: Callable[[], Any]) -> float:
+        """Time [s] on the device of what `function` launches on the default stream."""
+        with self._here():
+            cuda.synchronize()
+            start = self._moment()
+            function()
+            end = self._moment()
+            cuda.synchronize()
+            return cuda.event_elapsed_time(start, end) / 1e3
+
+    def timed_by_kernel(self, function: Callable[[], Any]) -> list[tuple[str, float]]:
+        """The same of each kernel, in order, by name."""
+        with self._here():
+            cuda.synchronize()
+            moments = self.watched = [("", self._moment())]
+            function()
+            self.watched = None
+            cuda.synchronize()
+            return [
+                (name, cuda.event_elapsed_time(before, after) / 1e3)
+                for (_, before), (name, after) in itertools.pairwise(moments)
+            ]
+
+    def _moment(self) -> Any:
+        event = cuda.event()
+        event.record()
+        return event
+
+    def copy_rate(self, nbytes: int = 2**30) -> float:
+        """Bytes a second that the device reads and writes when it copies: the fastest of some copies."""
+        with self._here():
+            one, other = (cuda.device_array(nbytes, np.uint8) for _ in range(2))
+            return 2 * nbytes / min(self.timed(lambda: other.copy_to_device(one)) for _ in range(5))
+
+    def facts(self) -> dict[str, Any]:
+        """The card, and what each kernel that was launched needs of it."""
+        kernels = {}
+        with self._here():
+            context = cuda.current_context()
+            most = context.device.MAX_THREADS_PER_MULTIPROCESSOR
+            for (name, *_), launch in self._launches.items():
+                blocks = context.get_active_blocks_per_multiprocessor(
+                    launch.compiled._codelibrary.get_cufunc(), launch.threads, launch.shared
+                )
+                kernels[name] = {
+                    "registers": launch.compiled.regs_per_thread,
+                    "local_bytes": launch.compiled.local_mem_per_thread,
+                    "threads": launch.threads,
+                    "occupancy": round(blocks * launch.threads / most, 3),
+                }
+            name = context.device.name
+            card = name.decode() if isinstance(name, bytes) else str(name)
+            driver: tuple[int, int] = cuda.cudadrv.driver.driver.get_version()  # type: ignore[attr-defined]
+        return {"card": card, "driver_cuda": f"{driver[0]}.{driver[1]}", "kernels": kernels}
 
     def close(self) -> None:
         self._launches.clear()
