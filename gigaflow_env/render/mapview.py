@@ -1,7 +1,7 @@
 """A road map as a picture: what a mapping engineer looks for, north up, light paper. Library: matplotlib (Agg)."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import shapely
@@ -9,8 +9,9 @@ import shapely
 from gigaflow_env.files import replacing
 from gigaflow_env.render import strips
 from gigaflow_env.render.extra import library
+from gigaflow_env.render.pieces import Piece, crosswalk_levels, cut
 from gigaflow_env.roads.centreline import length, sample
-from gigaflow_env.roads.source import Lane, MapError, RoadMap
+from gigaflow_env.roads.source import MapError, RoadMap
 
 PAPER = "#f4f2ec"
 INK = "#22262c"
@@ -30,16 +31,6 @@ ARROW_SHAPE = np.array([(0.6, 0.0), (0.0, 0.33), (0.0, 0.1), (-0.6, 0.1), (-0.6,
 STRIPE = 0.5  # m, of a crosswalk
 
 
-class Piece(NamedTuple):
-    """About 10 m of a lane."""
-
-    lane: Lane
-    left: np.ndarray  # (sections, 2) [m]
-    right: np.ndarray
-    centre: np.ndarray
-    z: float
-
-
 def draw_map(road_map: RoadMap, path: str | Path | None = None, size: int = 1600) -> np.ndarray:
     """Picture of a map whose longer side has `size` pixels: (H, W, 3) uint8, also written to `path` (.png) where given.
 
@@ -53,9 +44,9 @@ def draw_map(road_map: RoadMap, path: str | Path | None = None, size: int = 1600
         raise ValueError(f"size={size}: a map needs at least 200 pixels")
     if path is not None and Path(path).suffix.lower() != ".png":
         raise ValueError(f"{path}: maps are drawn as .png")
-    pieces = [piece for lane in road_map.lanes.values() for piece in _cut(lane)]
+    pieces = cut(road_map)
     figure, axes, scale = _paper(pieces, size)
-    level = strips.levels([strips.outline(p.left, p.right) for p in pieces], np.array([p.z for p in pieces]))
+    level = np.array([piece.level for piece in pieces])
     _draw_surfaces(axes, pieces, level, scale)
     _draw_crosswalks(axes, road_map, int(level.max()))
     _draw_arrows(axes, road_map, pieces, level, scale)
@@ -72,14 +63,6 @@ def draw_map(road_map: RoadMap, path: str | Path | None = None, size: int = 1600
         with replacing(Path(path)) as temporary:
             figure.savefig(temporary, dpi=DPI)
     return picture
-
-
-def _cut(lane: Lane) -> list[Piece]:
-    x, y, z, heading, width = sample(lane.line, 1.0).T[:5]
-    left, right = strips.sides(x, y, np.cos(heading), np.sin(heading), width / 2)
-    centre = np.column_stack([x, y])
-    parts = strips.pieces(len(x))
-    return [Piece(lane, left[part], right[part], centre[part], float(z[part].mean())) for part in parts]
 
 
 def _paper(pieces: list[Piece], size: int) -> tuple[Any, Any, float]:

@@ -1,0 +1,257 @@
+// One picture of the map on the canvas: level by level, so that a bridge covers what it crosses; then signs and what is selected.
+
+const COLOURS = [
+  "paper", "ink", "driving", "junction", "shoulder", "parking", "biking", "border", "edge", "connector", "arrow", "zebra",
+  "light", "stop", "yield", "joint", "end", "selected", "successor", "predecessor", "neighbour",
+];
+const ARROW_EVERY = 15; // m, and 70 pixels
+const ARROW = [[0.6, 0], [0, 0.33], [0, 0.1], [-0.6, 0.1], [-0.6, -0.1], [0, -0.1], [0, -0.33]]; // on a lane of width 1
+const GAP = 0.05; // m: a link that jumps farther is worth a look
+
+function readColours() {
+  const style = getComputedStyle(document.documentElement);
+  return Object.fromEntries(COLOURS.map((name) => [name, style.getPropertyValue("--" + name).trim()]));
+}
+
+function pathOf(points, closed) {
+  const path = new Path2D();
+  points.forEach((p, k) => (k ? path.lineTo(p.x, p.y) : path.moveTo(p.x, p.y)));
+  if (closed) path.closePath();
+  return path;
+}
+
+// Paths are made when first drawn and kept with what they belong to.
+function kept(owner, name, make) {
+  return (owner["path_" + name] ??= make());
+}
+
+function paint(ctx, map, view, settings) {
+  const { colours, shown, level: only } = settings;
+  const ratio = view.ratio, pixel = 1 / view.scale; // metres
+  ctx.setTransform(1, 0, 0, 1, 0, 0);
+  ctx.globalAlpha = 1;
+  ctx.fillStyle = colours.paper;
+  ctx.fillRect(0, 0, ctx.canvas.width, ctx.canvas.height);
+  const k = view.scale * ratio;
+  ctx.setTransform(k, 0, 0, -k, (view.width * ratio) / 2 - view.x * k, (view.height * ratio) / 2 + view.y * k);
+  ctx.lineJoin = "round";
+  const window = view.window(10);
+  const seen = ({ box }) => box.x1 > window.x0 && box.x0 < window.x1 && box.y1 > window.y0 && box.y0 < window.y1;
+  const pieces = map.pieces.filter((piece) => seen(piece) && shown(layerOf(piece.lane)));
+  const crosswalks = shown("crosswalk") ? [...map.crosswalks.values()].filter(seen) : [];
+  for (let level = 0; level <= map.top; level++) {
+    ctx.globalAlpha = only === null || only === level ? 1 : 0.12;
+    const here = pieces.filter((piece) => piece.level === level);
+    paintRoad(ctx, here, pixel, colours, shown, level);
+    for (const crosswalk of crosswalks) if (crosswalk.level === level) paintCrosswalk(ctx, crosswalk, pixel, colours);
+    if (shown("arrows")) paintArrows(ctx, here, pixel, colours);
+    paintStopLines(ctx, map, here, pixel, colours, shown);
+  }
+  ctx.globalAlpha = 1;
+  paintSelection(ctx, map, settings, pixel);
+  const visible = (lane) => seen(lane) && shown(layerOf(lane)) && lane.pieces.some((p) => only === null || p.level === only);
+  if (shown("links")) paintLinks(ctx, map, visible, pixel, colours);
+  paintSigns(ctx, map, seen, pixel, colours, shown);
+  if (shown("names")) paintNames(ctx, map, view, visible, colours);
+}
+
+function paintRoad(ctx, pieces, pixel, colours, shown, level) {
+  // The road's edge: sides drawn wide, then covered inside by the surfaces.
+  ctx.strokeStyle = colours.edge;
+  ctx.lineWidth = level ? Math.max(3.4 * pixel, 0.9) : Math.max(2 * pixel, 0.4); // a bridge has a parapet
+  for (const piece of pieces) ctx.stroke(kept(piece, "sides", () => sidesOf(piece)));
+  ctx.lineWidth = 0.8 * pixel; // hides the seams
+  for (const piece of pieces) {
+    ctx.fillStyle = ctx.strokeStyle = colours[layerOf(piece.lane)];
+    const path = kept(piece, "outline", () => pathOf(piece.outline, true));
+    ctx.fill(path);
+    ctx.stroke(path);
+  }
+  if (shown("markings") && pixel < 0.9) {
+    ctx.strokeStyle = colours.border;
+    ctx.lineWidth = Math.max(0.15, 0.7 * pixel);
+    for (const piece of pieces) {
+      if (layerOf(piece.lane) === "junction") continue;
+      for (const [name, beside] of [["left", piece.lane.left], ["right", piece.lane.right]]) {
+        ctx.setLineDash(beside === undefined ? [] : [4, 6]); // metres: a lane change is permitted
+        ctx.lineDashOffset = piece.from;
+        ctx.stroke(kept(piece, name, () => pathOf(piece[name])));
+      }
+    }
+    ctx.setLineDash([]);
+  }
+  if (!shown("ways")) return;
+  ctx.strokeStyle = ctx.fillStyle = colours.connector;
+  ctx.lineWidth = Math.max(0.12, 0.8 * pixel);
+  for (const piece of pieces) {
+    if (layerOf(piece.lane) !== "junction") continue;
+    ctx.stroke(kept(piece, "centre", () => pathOf(piece.centre)));
+    if (pixel < 0.25 && piece.to - piece.from > 3) {
+      const tip = at(piece.lane.points, piece.from + 0.62 * (piece.to - piece.from));
+      arrowhead(ctx, tip, Math.max(0.9, 5 * pixel));
+    }
+  }
+}
+
+function sidesOf(piece) {
+  const path = pathOf(piece.left);
+  path.addPath(pathOf(piece.right));
+  return path;
+}
+
+function arrowhead(ctx, { x, y, h }, size) {
+  const cos = Math.cos(h) * size, sin = Math.sin(h) * size;
+  ctx.beginPath();
+  ctx.moveTo(x + cos, y + sin);
+  ctx.lineTo(x - 0.5 * sin, y + 0.5 * cos);
+  ctx.lineTo(x + 0.5 * sin, y - 0.5 * cos);
+  ctx.fill();
+}
+
+function paintCrosswalk(ctx, crosswalk, pixel, colours) {
+  ctx.fillStyle = colours.zebra;
+  if (pixel > 0.6) return; // only a smear
+  ctx.save();
+  ctx.clip(kept(crosswalk, "outline", () => pathOf(crosswalk.outline, true)));
+  for (const stripe of crosswalk.stripes) ctx.fill(pathOf(stripe, true));
+  ctx.restore();
+}
+
+// Every 15 m, fewer where that is too close on the screen: every second, fourth ..., at least one where there's room.
+function paintArrows(ctx, pieces, pixel, colours) {
+  ctx.fillStyle = colours.arrow;
+  const every = 2 ** Math.max(0, Math.ceil(Math.log2((70 * pixel) / ARROW_EVERY)));
+  for (const { lane, from, to } of pieces) {
+    if (layerOf(lane) !== "driving") continue;
+    const count = Math.max(1, Math.round(lane.length / ARROW_EVERY));
+    const first = Math.min(every, count) >> 1;
+    for (let k = first; k < count; k += every) {
+      const s = (lane.length * (k + 0.5)) / count;
+      if (s < from || s >= to) continue;
+      const p = at(lane.points, s), size = Math.max(p.w, 7 * pixel);
+      if (lane.length < 1.6 * size || size > 2.2 * p.w) continue;
+      const cos = Math.cos(p.h) * size, sin = Math.sin(p.h) * size;
+      ctx.beginPath();
+      for (const [u, v] of ARROW) ctx.lineTo(p.x + u * cos - v * sin, p.y + u * sin + v * cos);
+      ctx.fill();
+    }
+  }
+}
+
+function paintStopLines(ctx, map, pieces, pixel, colours, shown) {
+  ctx.lineWidth = Math.max(0.5, 2 * pixel);
+  for (const { lane, from } of pieces) {
+    if (from > 0 || lane.signal === undefined) continue;
+    const { kind } = map.signals.get(lane.signal);
+    if (!shown(kind)) continue;
+    ctx.strokeStyle = colours[kind];
+    const start = lane.points[0], a = side(start, 1), b = side(start, -1);
+    ctx.beginPath();
+    ctx.moveTo(a.x, a.y);
+    ctx.lineTo(b.x, b.y);
+    ctx.stroke();
+  }
+}
+
+// A dot where lanes join, a line across a gap, a square at an end from which nothing goes on and a start that nothing leads to.
+function paintLinks(ctx, map, visible, pixel, colours) {
+  if (pixel > 0.8) return;
+  const radius = Math.min(0.5, 3 * pixel);
+  for (const lane of map.lanes.values()) {
+    if (lane.kind !== "driving" || !visible(lane)) continue;
+    const first = lane.points[0], last = lane.points[lane.points.length - 1];
+    for (const [end, others] of [[first, lane.predecessors], [last, lane.successors]]) {
+      ctx.fillStyle = others.length ? colours.joint : colours.end;
+      ctx.beginPath();
+      if (others.length) ctx.arc(end.x, end.y, radius, 0, 7);
+      else ctx.rect(end.x - 1.6 * radius, end.y - 1.6 * radius, 3.2 * radius, 3.2 * radius);
+      ctx.fill();
+    }
+    for (const other of lane.successors) {
+      const next = map.lanes.get(other).points[0];
+      if (Math.hypot(next.x - last.x, next.y - last.y) < GAP) continue;
+      ctx.strokeStyle = colours.end;
+      ctx.lineWidth = Math.max(0.1, 2 * pixel);
+      ctx.beginPath();
+      ctx.moveTo(last.x, last.y);
+      ctx.lineTo(next.x, next.y);
+      ctx.stroke();
+    }
+  }
+}
+
+// On the middle of the stop line, of a size that can be seen: a disc for a light, an octagon for stop, a triangle for give way.
+const signRadius = (pixel) => Math.min(Math.max(0.8, 4 * pixel), 9 * pixel, 6);
+
+function paintSigns(ctx, map, seen, pixel, colours, shown) {
+  const radius = signRadius(pixel), drawn = new Set();
+  ctx.lineWidth = 1.2 * pixel;
+  ctx.strokeStyle = "#ffffff";
+  for (const signal of map.signals.values()) {
+    if (!shown(signal.kind)) continue;
+    ctx.fillStyle = colours[signal.kind];
+    for (const lane of signal.lanes) {
+      const { x, y } = lane.points[0], place = `${x.toFixed(1)} ${y.toFixed(1)}`;
+      if (!seen(lane) || drawn.has(place)) continue;
+      drawn.add(place);
+      const corners = { light: 24, stop: 8, yield: 3 }[signal.kind], turn = { light: 0, stop: Math.PI / 8, yield: -Math.PI / 2 }[signal.kind];
+      ctx.beginPath();
+      for (let k = 0; k < corners; k++) {
+        const angle = turn + (2 * Math.PI * k) / corners;
+        ctx.lineTo(x + radius * Math.cos(angle), y + radius * Math.sin(angle));
+      }
+      ctx.closePath();
+      ctx.fill();
+      ctx.stroke();
+    }
+  }
+}
+
+function paintSelection(ctx, map, { selected, colours }, pixel) {
+  if (!selected) return;
+  const [kind, thing] = selected;
+  const tint = (lane, name, alpha) => {
+    ctx.globalAlpha = alpha;
+    ctx.fillStyle = ctx.strokeStyle = colours[name];
+    ctx.lineWidth = 2 * pixel;
+    for (const piece of lane.pieces) {
+      const path = kept(piece, "outline", () => pathOf(piece.outline, true));
+      ctx.fill(path);
+      ctx.stroke(path);
+    }
+    ctx.globalAlpha = 1;
+  };
+  const all = (ids) => ids.filter((id) => id !== undefined).map((id) => map.lanes.get(id));
+  if (kind === "lane") {
+    for (const lane of all([thing.left, thing.right])) tint(lane, "neighbour", 0.45);
+    for (const lane of all(thing.predecessors)) tint(lane, "predecessor", 0.55);
+    for (const lane of all(thing.successors)) tint(lane, "successor", 0.55);
+    tint(thing, "selected", 0.85);
+    ctx.fillStyle = "#22262c";
+    const size = Math.max(0.3 * thing.points[0].w, 5 * pixel), step = Math.max(2.5 * size, 40 * pixel);
+    for (let s = Math.min(step, thing.length) / 2; s < thing.length; s += step) arrowhead(ctx, at(thing.points, s), size);
+  } else if (kind === "crosswalk") {
+    ctx.fillStyle = colours.selected;
+    ctx.fill(kept(thing, "outline", () => pathOf(thing.outline, true)));
+  } else {
+    for (const lane of thing.lanes) tint(lane, "selected", 0.6);
+  }
+}
+
+function paintNames(ctx, map, view, visible, colours) {
+  if (view.scale < 1.2) return;
+  const ratio = view.ratio;
+  ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
+  ctx.font = "11px system-ui, 'DejaVu Sans', sans-serif";
+  ctx.textAlign = "center";
+  ctx.textBaseline = "middle";
+  ctx.lineWidth = 3;
+  ctx.strokeStyle = colours.paper;
+  ctx.fillStyle = colours.ink;
+  for (const lane of map.lanes.values()) {
+    if (!visible(lane) || lane.length * view.scale < 30) continue;
+    const middle = view.toScreen(at(lane.points, lane.length / 2));
+    ctx.strokeText(lane.id, middle.x, middle.y);
+    ctx.fillText(lane.id, middle.x, middle.y);
+  }
+}

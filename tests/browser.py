@@ -1,0 +1,144 @@
+"""A headless Chromium for tests: real mouse and keys, and what the page knows. Speaks the DevTools protocol over two pipes."""
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+PATIENCE = 30.0  # s
+
+
+class Browser:
+    """One page of `size` pixels; use as a context. Requests to anywhere but files are counted in `requests`."""
+
+    def __init__(self, size: tuple[int, int] = (1200, 800), *flags: str) -> None:
+        self.size, self.flags, self.number = size, flags, 0
+        self.errors: list[str] = []  # uncaught ones and what the console shows as errors
+        self.requests: list[str] = []  # everything that the page loads
+
+    def __enter__(self) -> "Browser":
+        self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        theirs_in, self.write = os.pipe()
+        self.read, theirs_out = os.pipe()
+        width, height = self.size
+        command = [
+            str(CHROMIUM),
+            "--headless=new",
+            "--no-sandbox",  # it refuses to start as root with one
+            "--disable-gpu",
+            "--no-first-run",
+            "--remote-debugging-pipe",
+            f"--user-data-dir={self.folder.name}",
+            f"--window-size={width},{height}",
+            *self.flags,
+            "about:blank",
+        ]
+        # The browser reads descriptor 3 and writes descriptor 4.
+        shell = ["sh", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "sh", *command]
+        self.process = subprocess.Popen(shell, pass_fds=(theirs_in, theirs_out), stderr=subprocess.DEVNULL)
+        os.close(theirs_in)
+        os.close(theirs_out)
+        os.set_blocking(self.read, False)
+        self.rest, self.session = b"", None
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Network"):
+            self.call(f"{domain}.enable")
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.terminate()
+        self.process.wait(timeout=PATIENCE)
+        os.close(self.write)
+        os.close(self.read)
+        self.folder.cleanup()
+
+    def call(self, method: str, **parameters: Any) -> Any:
+        self.number += 1
+        message = {"id": self.number, "method": method, "params": parameters}
+        if self.session is not None:
+            message["sessionId"] = self.session
+        os.write(self.write, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._next()
+            if answer.get("id") == self.number:
+                if "error" in answer:
+                    raise RuntimeError(f"{method}: {answer['error']['message']}")
+                return answer["result"]
+
+    def _next(self) -> dict[str, Any]:
+        until = time.monotonic() + PATIENCE
+        while b"\0" not in self.rest:
+            try:
+                got = os.read(self.read, 1 << 20)
+                if not got:
+                    raise RuntimeError("the browser has ended")
+                self.rest += got
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise TimeoutError("the browser doesn't answer") from None
+                time.sleep(0.005)
+        message, _, self.rest = self.rest.partition(b"\0")
+        event = json.loads(message)
+        given = event.get("params", {})
+        if event.get("method") == "Runtime.exceptionThrown":
+            self.errors.append(given["exceptionDetails"].get("exception", {}).get("description", "error"))
+        if event.get("method") == "Runtime.consoleAPICalled" and given["type"] == "error":
+            self.errors.append(str(given["args"]))
+        if event.get("method") == "Network.requestWillBeSent":
+            self.requests.append(given["request"]["url"])
+        return event
+
+    def open(self, path: Path) -> None:
+        self.call("Page.navigate", url=path.resolve().as_uri())
+        while self._next().get("method") != "Page.loadEventFired":
+            pass
+        self.settle()
+
+    def run(self, script: str) -> Any:
+        """The value of a JavaScript expression; a promise is awaited."""
+        done = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        if "exceptionDetails" in done:
+            raise RuntimeError(done["exceptionDetails"].get("exception", {}).get("description", str(done)))
+        return done["result"].get("value")
+
+    def settle(self) -> None:
+        """Wait until two frames are drawn."""
+        self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
+
+    def mouse(self, kind: str, x: float, y: float, **more: Any) -> None:
+        self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **more)
+
+    def click(self, x: float, y: float) -> None:
+        for kind in ("mousePressed", "mouseReleased"):
+            self.mouse(kind, x, y, button="left", clickCount=1)
+        self.settle()
+
+    def press(self, selector: str) -> None:
+        """Click the middle of an element."""
+        box = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
+        x, y = self.run(f"(b => [b.x + b.width / 2, b.y + b.height / 2])({box})")
+        self.click(x, y)
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        self.mouse("mousePressed", *start, button="left", clickCount=1)
+        for part in (0.3, 0.7, 1.0):
+            x, y = (a + part * (b - a) for a, b in zip(start, end, strict=True))
+            self.mouse("mouseMoved", x, y, button="left", buttons=1)
+        self.mouse("mouseReleased", *end, button="left", clickCount=1)
+        self.settle()
+
+    def type(self, text: str) -> None:
+        self.call("Input.insertText", text=text)
+        self.settle()
+
+    def screenshot(self) -> bytes:
+        """PNG."""
+        return base64.b64decode(self.call("Page.captureScreenshot")["data"])
