@@ -1,10 +1,10 @@
 """A headless Chromium for tests: real mouse and keys, and what the page knows. Speaks the DevTools protocol over two pipes."""
 
 import base64
+import fcntl
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -12,6 +12,12 @@ from typing import Any
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PATIENCE = 30.0  # s
+
+
+def _raised(descriptor: int) -> int:
+    high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
+    os.close(descriptor)
+    return high
 
 
 class Browser:
@@ -24,8 +30,8 @@ class Browser:
 
     def __enter__(self) -> "Browser":
         self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        theirs_in, self.write = os.pipe()
-        self.read, theirs_out = os.pipe()
+        # Above 9: none of them may be the 3 or 4 that the browser gets.
+        theirs_in, self.write, self.read, theirs_out = (_raised(end) for end in (*os.pipe(), *os.pipe()))
         width, height = self.size
         command = [
             str(CHROMIUM),
@@ -40,8 +46,12 @@ class Browser:
             "about:blank",
         ]
         # The browser reads descriptor 3 and writes descriptor 4.
-        shell = ["sh", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "sh", *command]
-        self.process = subprocess.Popen(shell, pass_fds=(theirs_in, theirs_out), stderr=subprocess.DEVNULL)
+        actions = [
+            (os.POSIX_SPAWN_DUP2, theirs_in, 3),
+            (os.POSIX_SPAWN_DUP2, theirs_out, 4),
+            (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+        ]
+        self.process = os.posix_spawn(command[0], command, os.environ, file_actions=actions)
         os.close(theirs_in)
         os.close(theirs_out)
         os.set_blocking(self.read, False)
@@ -54,8 +64,9 @@ class Browser:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.process.terminate()
-        self.process.wait(timeout=PATIENCE)
+        self.session = None
+        self.call("Browser.close")
+        os.waitpid(self.process, 0)
         os.close(self.write)
         os.close(self.read)
         self.folder.cleanup()

@@ -9,7 +9,7 @@ import shapely
 from gigaflow_env.files import replacing
 from gigaflow_env.render import strips
 from gigaflow_env.render.extra import library
-from gigaflow_env.render.pieces import Piece, crosswalk_levels, cut
+from gigaflow_env.render.pieces import Piece, crosswalk_levels, cut, edges
 from gigaflow_env.roads.centreline import length, sample
 from gigaflow_env.roads.source import MapError, RoadMap
 
@@ -96,7 +96,7 @@ def _points(metres: float, scale: float, least: float) -> float:
 def _draw_surfaces(axes: Any, pieces: list[Piece], level: np.ndarray, scale: float) -> None:
     collections = library("matplotlib.collections")
     outlines = [strips.outline(piece.left, piece.right) for piece in pieces]
-    polygons = shapely.buffer([shapely.Polygon(points) for points in outlines], 0.05, join_style="mitre")
+    borders = edges(pieces)
     for height in range(int(level.max()) + 1):
         here = np.flatnonzero(level == height)
         colours = [JUNCTION if pieces[k].lane.junction else SURFACES[pieces[k].lane.kind] for k in here]
@@ -114,12 +114,11 @@ def _draw_surfaces(axes: Any, pieces: list[Piece], level: np.ndarray, scale: flo
         lanes = [pieces[k] for k in here if not pieces[k].lane.junction]
         lines = [side for p in lanes for side in _borders(p)]
         connectors = [pieces[k].centre for k in here if pieces[k].lane.junction and pieces[k].lane.kind == "driving"]
-        edges = _edges(polygons, np.array([p.z for p in pieces]), level, height)
         wide = 2.0 if height else 1.0  # a bridge has a parapet
         for drawn, colour, width, place in (
             (connectors, CONNECTOR, _points(0.12, scale, 0.5), 2),
             (lines, BORDER, _points(0.15, scale, 0.5), 3),
-            (edges, EDGE, wide * _points(0.2, scale, 0.8), 4),
+            (borders[height], EDGE, wide * _points(0.2, scale, 0.8), 4),
         ):
             shown = collections.LineCollection(drawn, colors=colour, linewidths=width, zorder=10 * height + place)
             axes.add_collection(shown)
@@ -129,17 +128,6 @@ def _borders(piece: Piece) -> list[np.ndarray]:
     """The painted lines of a piece: 4 m of it where a lane change is permitted, else all of it."""
     pairs = ((piece.left, piece.lane.left), (piece.right, piece.lane.right))
     return [side if beside is None else side[:5] for side, beside in pairs]
-
-
-def _edges(polygons: np.ndarray, heights: np.ndarray, level: np.ndarray, height: int) -> list[np.ndarray]:
-    """Border of one level's surface, except where the road goes on in another level at the same height."""
-    here, other = level == height, np.flatnonzero(level != height)
-    border = shapely.union_all(polygons[here]).boundary
-    index, at = shapely.STRtree(polygons[here]).query(polygons[other], predicate="intersects")
-    joined = np.unique(other[index[abs(heights[other[index]] - heights[here][at]) < strips.CLEARANCE]])
-    if len(joined):
-        border = border.difference(shapely.buffer(shapely.union_all(polygons[joined]), 0.1))
-    return [shapely.get_coordinates(line) for line in shapely.get_parts(border)]
 
 
 def _draw_crosswalks(axes: Any, road_map: RoadMap, top: int) -> None:

@@ -7,8 +7,10 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gigaflow_env.files import write_text
-from gigaflow_env.render.pieces import Piece, crosswalk_levels, cut
+from gigaflow_env.render.pieces import Piece, crosswalk_levels, cut, edges
 from gigaflow_env.roads.facts import summary
 from gigaflow_env.roads.lanes_json import document
 from gigaflow_env.roads.source import RoadMap
@@ -30,11 +32,13 @@ def write_page(road_map: RoadMap, path: str | Path) -> None:
 
 def page(road_map: RoadMap) -> str:
     """The page's text: template, style and scripts of `render/web`, and the map as JSON in the format of `*.lanes.json`."""
+    records = document(road_map)  # first: it validates
     pieces = cut(road_map)
     given = {
-        "map": document(road_map),
+        "map": records,
         "facts": summary(road_map),
         "levels": _levels(pieces),
+        "edges": [[_steps(line) for line in lines] for lines in edges(pieces)],
         "crosswalk_levels": {key: level for key, level in crosswalk_levels(road_map, pieces).items() if level},
     }
     web = resources.files("gigaflow_env.render") / "web"
@@ -59,6 +63,12 @@ def _levels(pieces: list[Piece]) -> dict[str, list[list[Any]]]:
         if any(run[0].level for run in runs):
             found[lane] = [[round(run[0].start, 2), round(run[-1].end, 2), run[0].level] for run in runs]
     return found
+
+
+def _steps(line: np.ndarray) -> list[int]:
+    """A line (points, 2) [m] in centimetres: x, y of its first point, then the steps to the next ones."""
+    points = np.rint(line * 100).astype(np.int64)
+    return np.diff(points, axis=0, prepend=np.zeros((1, 2), np.int64)).ravel().tolist()
 
 
 def _json(given: Any) -> str:

@@ -51,3 +51,24 @@ def crosswalk_levels(road_map: RoadMap, pieces: list[Piece]) -> dict[str, int]:
         np.array([piece.level for piece in pieces]),
     )
     return dict(zip(road_map.crosswalks, level.tolist(), strict=True))
+
+
+def edges(pieces: list[Piece]) -> list[list[np.ndarray]]:
+    """The edges of the drivable area by level, to 2 cm: lines (points, 2) [m].
+
+    None where the road goes on in another level at the same height: that is no edge.
+    """
+    shapes = strips.polygons([strips.outline(piece.left, piece.right) for piece in pieces])
+    shapes = shapely.buffer(shapes, 0.05, join_style="mitre")  # closes the seams between neighbours
+    heights, level = (np.array([getattr(piece, name) for piece in pieces]) for name in ("z", "level"))
+    found = []
+    for height in range(int(level.max()) + 1):
+        here, other = level == height, np.flatnonzero(level != height)
+        border = shapely.union_all(shapes[here]).boundary
+        index, at = shapely.STRtree(shapes[here]).query(shapes[other], predicate="intersects")
+        joined = np.unique(other[index[abs(heights[other[index]] - heights[here][at]) < strips.CLEARANCE]])
+        if len(joined):
+            border = border.difference(shapely.buffer(shapely.union_all(shapes[joined]), 0.1))
+        lines = shapely.get_parts(shapely.line_merge(border)) if border.geom_type != "LineString" else [border]
+        found.append([shapely.get_coordinates(line) for line in shapely.simplify(lines, 0.02)])
+    return found

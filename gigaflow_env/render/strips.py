@@ -43,6 +43,8 @@ def levels(outlines: Sequence[np.ndarray], heights: np.ndarray) -> np.ndarray:
     0 is on the ground, 1 on a bridge, 2 on a bridge over that one.
     `outlines`: polygons (n, 2) [m]; `heights`: (pieces,) [m]. Painted by rising level, bridges cover what they cross.
     """
+    if np.ptp(heights) <= CLEARANCE:
+        return np.zeros(len(outlines), np.int64)
     shapes = polygons(outlines)
     upper, lower = shapely.STRtree(shapes).query(shapes, predicate="dwithin", distance=BESIDE)
     bridge = heights[upper] - heights[lower] > CLEARANCE

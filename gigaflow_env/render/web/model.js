@@ -109,12 +109,22 @@ function buildMap(given) {
     const outline = record.outline.map(([x, y, z]) => ({ x: x * 0.01 - origin.x, y: y * 0.01 - origin.y, z: z * 0.01 }));
     crosswalks.set(id, { id, outline, level: zebraLevels.get(id) ?? 0, box: boxOf(outline), stripes: stripes(outline) });
   }
+  const edges = given.edges.flatMap((lines, level) => lines.map((steps) => ({ level, ...edgeOf(steps, origin) })));
   const pieces = [...lanes.values()].flatMap((lane) => lane.pieces);
   pieces.sort((a, b) => a.level - b.level || rank(a.lane) - rank(b.lane));
   const boxes = [...pieces.map((piece) => piece.box), ...[...crosswalks.values()].map((crosswalk) => crosswalk.box)];
   const bounds = boxOf(boxes.flatMap((box) => [{ x: box.x0, y: box.y0 }, { x: box.x1, y: box.y1 }]));
   const top = Math.max(0, ...new Set(pieces.map((piece) => piece.level)));
-  return { name: map.name, head: map, facts, origin, lanes, signals, crosswalks, junctions, pieces, bounds, top };
+  return { name: map.name, head: map, facts, origin, lanes, signals, crosswalks, junctions, pieces, edges, bounds, top };
+}
+
+// Centimetres: the first point, then steps.
+function edgeOf(steps, origin) {
+  const points = [];
+  for (let k = 0, x = -100 * origin.x, y = -100 * origin.y; k < steps.length; k += 2) {
+    points.push({ x: (x += steps[k]) / 100, y: (y += steps[k + 1]) / 100 });
+  }
+  return { points, box: boxOf(points) };
 }
 
 // Connectors first: the lanes around a junction show their lines.
@@ -142,8 +152,9 @@ function stripes(outline) {
 function thingsAt(map, x, y, reach, shown) {
   const found = [];
   for (const signal of map.signals.values()) {
-    if (!shown(signal.kind)) continue;
-    if (signal.lanes.some((lane) => Math.hypot(lane.points[0].x - x, lane.points[0].y - y) < reach)) found.push(["signal", signal]);
+    const near = ({ points, pieces }) =>
+      shown(signal.kind, pieces[0].level) && Math.hypot(points[0].x - x, points[0].y - y) < reach;
+    if (signal.lanes.some(near)) found.push(["signal", signal]);
   }
   for (let k = map.pieces.length - 1; k >= 0; k--) {
     const { box, outline, lane, level } = map.pieces[k];

@@ -120,6 +120,7 @@ function layersOf(map) {
     ["shoulder", "shoulder", box("shoulder"), has("shoulder")],
     ["parking", "parking", box("parking"), has("parking")],
     ["biking", "bicycle lane", box("biking"), has("biking")],
+    ["edges", "edge of the road, bold on bridges", [["path", { d: "M0 7H26", stroke: "var(--edge)", "stroke-width": 2 }]], true],
     ["markings", "borders, dashed: lane change", [...box("driving"), ["path", { d: "M0 4H26", stroke: "var(--border)" }],
       ["path", { d: "M0 10H26", stroke: "var(--border)", "stroke-dasharray": "6 4" }]], true],
     ["arrows", "direction of travel", [...box("driving"), ["path", { d: "M20 7L13 3V6H6V8H13V11Z", fill: "var(--arrow)" }]], true],
@@ -132,7 +133,7 @@ function layersOf(map) {
     ["yield", "give way, its line", [bar("yield"), ["path", { d: "M7 3H19L13 13Z", fill: "var(--yield)", stroke: "#fff" }]], obeyed("yield")],
     ["crosswalk", "crosswalk", [...box("driving"), ["path", { d: "M4 1V13M10 1V13M16 1V13M22 1V13", stroke: "var(--zebra)", "stroke-width": 3 }]],
       map.crosswalks.size > 0],
-    ["names", "lane ids (near)", [["text", { x: 1, y: 12, fill: "var(--ink)", "font-size": 12, children: "1_2" }]], true],
+    ["names", "lane ids (near)", [["text", { x: 1, y: 12, fill: "var(--ink)", "font-size": 12, children: "id" }]], true],
   ].filter(([, , , present]) => present);
 }
 
