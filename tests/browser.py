@@ -1,4 +1,4 @@
-"""A headless Chromium for tests: real mouse and keys, and what the page knows. Speaks the DevTools protocol over two pipes."""
+"""A headless Chromium for tests, steered over two pipes by its DevTools protocol: real mouse and fingers, no library."""
 
 import base64
 import fcntl
@@ -21,10 +21,10 @@ def _raised(descriptor: int) -> int:
 
 
 class Browser:
-    """One page of `size` pixels; use as a context. Requests to anywhere but files are counted in `requests`."""
+    """One page of `size` pixels; use as a context."""
 
-    def __init__(self, size: tuple[int, int] = (1200, 800), *flags: str) -> None:
-        self.size, self.flags, self.number = size, flags, 0
+    def __init__(self, size: tuple[int, int] = (1200, 800)) -> None:
+        self.size, self.number = size, 0
         self.errors: list[str] = []  # uncaught ones and what the console shows as errors
         self.requests: list[str] = []  # everything that the page loads
 
@@ -42,7 +42,6 @@ class Browser:
             "--remote-debugging-pipe",
             f"--user-data-dir={self.folder.name}",
             f"--window-size={width},{height}",
-            *self.flags,
             "about:blank",
         ]
         # The browser reads descriptor 3 and writes descriptor 4.

@@ -65,7 +65,7 @@ def test_levels_and_edges() -> None:
     assert {tuple(np.round(np.unique(line[:, 0])).tolist()) for line in deck} == {(33,), (37,)}, (
         "parapets along the deck only"
     )
-    assert any((abs(line[:, 1] + 6.05) < 0.03).any() for line in ground), "the shoulder's outer side"
+    assert any((abs(line[:, 1] + 6.0) < 0.03).any() for line in ground), "the shoulder's outer side"
 
 
 def test_a_crosswalk_lies_on_the_road_that_it_crosses() -> None:

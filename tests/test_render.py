@@ -338,8 +338,8 @@ def test_a_map_picture_shows_each_thing_at_its_place(tmp_path: Path) -> None:
     colour = Chart(image)
     assert colour(-43.0, -3.6) == hexed(mapview.SURFACES["driving"])
     assert colour(-43.0, -6.0) == hexed(mapview.SURFACES["shoulder"])
-    assert colour(15.0, -3.0) == hexed(mapview.JUNCTION)
-    assert colour(15.0, -2.0) != hexed(mapview.JUNCTION), "the connector's way"
+    assert colour(15.0, -3.0) == hexed(mapview.SURFACES["junction"])
+    assert colour(15.0, -2.0) != hexed(mapview.SURFACES["junction"]), "the connector's way"
     assert colour(0.0, 30.0) == hexed(mapview.PAPER)
     assert min(colour(-43.0, 0.0)) > 230, "the line between the lanes"
     assert colour(10.0, -2.0) == hexed(mapview.SIGNALS["light"])

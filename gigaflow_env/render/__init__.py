@@ -1,4 +1,4 @@
-"""Pictures of maps and worlds, pages, and videos. Importing this is light: the drawing libraries load with the first picture."""
+"""Pictures and pages of maps, pictures and videos of worlds. The drawing libraries load with the first picture."""
 
 from gigaflow_env.render.extra import MissingExtra
 from gigaflow_env.render.mapview import draw_map

@@ -64,7 +64,7 @@ def edges(pieces: list[Piece]) -> list[list[np.ndarray]]:
     found = []
     for height in range(int(level.max()) + 1):
         here, other = level == height, np.flatnonzero(level != height)
-        border = shapely.union_all(shapes[here]).boundary
+        border = shapely.buffer(shapely.union_all(shapes[here]), -0.05, join_style="mitre").boundary
         index, at = shapely.STRtree(shapes[here]).query(shapes[other], predicate="intersects")
         joined = np.unique(other[index[abs(heights[other[index]] - heights[here][at]) < strips.CLEARANCE]])
         if len(joined):
