@@ -300,6 +300,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             roads=self._pictures[number],
             x=state.pose.x[world].copy(),
             y=state.pose.y[world].copy(),
+            z=state.pose.z[world].copy(),
             heading=np.arctan2(state.pose.sin[world], state.pose.cos[world]),
             length=state.body.length[world].copy(),
             width=state.body.width[world].copy(),

@@ -95,10 +95,10 @@ def picture() -> RoadPicture:
 
 
 def scene_of(picture: RoadPicture, cars: list[tuple[float, float, float, float]] = (), **more: object) -> Scene:
-    """Cars of 5 x 2 m from (x, y, heading, speed)."""
+    """Cars of 5 x 2 m on the ground from (x, y, heading, speed)."""
     x, y, heading, speed = np.array(cars, float).reshape(-1, 4).T
-    size = np.ones(len(x))
-    return Scene(picture, x, y, heading, 5 * size, 2 * size, speed, size > 0, lights=np.array([0, 3]))._replace(**more)
+    size, lights = np.ones(len(x)), np.array([0, 3])
+    return Scene(picture, x, y, 0 * size, heading, 5 * size, 2 * size, speed, size > 0, lights=lights)._replace(**more)
 
 
 def pixel(image: np.ndarray, x: float, y: float, view: View) -> tuple[int, ...]:
@@ -204,6 +204,41 @@ def test_a_bridge_covers_the_road_below_and_keeps_its_edges() -> None:
     assert pixel(image, 20.0, 2.0, VIEW) == topview.EDGE
 
 
+def test_cars_and_stop_lines_below_a_bridge_are_covered() -> None:
+    below, above = straight(0.0, 0.0), straight(0.0, np.pi / 2, z=6.0, along="y")
+    edges = box(-50, -2, 50, 2) + box(-2, -50, 2, 50, z=6.0)
+    line = {"y": 0.0, "cos": 1.0, "sin": 0.0, "half_width": 2.0}
+    stops = [line | {"x": 0.0, "light": 0}, line | {"x": 10.0, "light": 1}]
+    picture = road_picture(roads_of(([above, below], edges, stops)))
+    cars = [(0.0, 0.0, 0.0, 0.0), (0.0, 8.0, np.pi / 2, 0.0), (20.0, 0.0, 0.0, 0.0), (0.0, 30.0, np.pi / 2, 0.0)]
+    scene = scene_of(picture, cars, z=np.array([0.0, 6.0, 0.0, 6.0]), lights=np.array([3, 3]))
+    slow = tuple(topview.CAR_COLOURS[0].astype(int).tolist())
+    image = draw(scene, VIEW, 720)
+    assert pixel(image, -1.5, 0.0, VIEW) == topview.ASPHALT, "a car below the deck"
+    assert pixel(image, 0.0, -1.0, VIEW) == topview.ASPHALT, "a stop line below the deck"
+    assert pixel(image, -2.3, 0.0, VIEW) == slow, "its tail looks out from below"
+    assert pixel(image, 0.0, 6.5, VIEW) == slow, "a car on the deck"
+    assert pixel(image, 19.0, 0.0, VIEW) == slow, "a car beside the bridge"
+    assert pixel(image, 0.0, 28.5, VIEW) == slow, "a car where nothing lies below the bridge"
+    assert pixel(image, 10.0, -1.0, VIEW) == topview.LIGHTS[3]
+    followed = draw(scene._replace(followed=0), VIEW, 720)
+    outline = {pixel(followed, 0.0, y, VIEW)[0] for y in np.arange(-1.2, -0.8, 0.1)}
+    assert max(outline) > 2 * topview.ASPHALT[0], "the outline of the followed car"
+    assert pixel(followed, -1.0, 0.0, VIEW) == topview.ASPHALT
+    high = draw(scene._replace(z=np.array([6.0, 6.0, 0.0, 6.0])), VIEW, 720)
+    assert pixel(high, -1.5, 0.0, VIEW) == slow, "the same car on the deck"
+
+
+def test_a_car_on_its_way_to_the_bridge_is_not_cut() -> None:
+    """The deck begins in the middle of the car: both parts of the road have its height."""
+    below, above = straight(0.0, 0.0), straight(0.0, np.pi / 2, z=6.0, along="y")
+    picture = road_picture(roads_of(([above, below], box(-2, -50, 2, 50, z=6.0), [])))
+    slow = tuple(topview.CAR_COLOURS[0].astype(int).tolist())
+    for y in np.arange(-25.0, 26.0, 1.0):
+        image = draw(scene_of(picture, [(0.0, y, np.pi / 2, 0.0)], z=np.array([6.0])), VIEW, 720)
+        assert pixel(image, 0.7, y - 2.2, VIEW) == pixel(image, 0.7, y + 2.0, VIEW) == slow, y
+
+
 def test_paved_ground_reaches_to_the_next_edge_or_lane() -> None:
     lanes = [straight(0.0, 0.0), straight(-10.0, 0.0)]
     edges = box(-50, -30, 50, 8) + box(-10, 4, 10, 6)
@@ -264,6 +299,7 @@ def test_each_map_of_several_has_its_own_picture() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"z": np.zeros(2)}, r"Scene.z has shape \(2,\), Scene.x \(1,\)"),
         ({"heading": np.zeros(3)}, r"Scene.heading has shape \(3,\), Scene.x \(1,\)"),
         ({"lights": np.zeros(1, int)}, "Scene.lights has 1 lights, a stop line belongs to light 1"),
         ({"lights": np.array([0, 4])}, r"Scene.lights has the state 4"),
