@@ -1,6 +1,7 @@
 """Pictures have the expected colours at known places; videos can be read again; errors name what is wrong."""
 
 import re
+import runpy
 import subprocess
 import sys
 import time
@@ -20,12 +21,13 @@ from gigaflow_env.render import (
     draw_map,
     extra,
     mapview,
+    pieces,
     road_picture,
     strips,
     topview,
     write_video,
 )
-from gigaflow_env.roads import Crosswalk, Lane, MapError, RoadMap, Signal, load
+from gigaflow_env.roads import Crosswalk, Lane, MapError, RoadMap, Signal, load, shipped
 from gigaflow_env.roads.tables import EdgeRow, Grid, LaneRow, MapRow, Nearby, Network, Roads, Section, StopRow
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "maps"
@@ -364,13 +366,13 @@ class Chart:
         self.scale = image.shape[1] / 110.0  # 100 m and twice the margin of 3 % + 2 m
 
     def __call__(self, x: float, y: float) -> tuple[int, ...]:
-        row, column = len(self.image) - (y + 55.0) * self.scale, (x + 55.0) * self.scale
+        row, column = len(self.image) - mapview.FOOTER - (y + 55.0) * self.scale, (x + 55.0) * self.scale
         return tuple(self.image[int(row), int(column)].tolist())
 
 
 def test_a_map_picture_shows_each_thing_at_its_place(tmp_path: Path) -> None:
-    image = draw_map(town(), tmp_path / "village.png", size=1160)
-    assert image.shape == (1160, 1100, 3) and image.dtype == np.uint8
+    image = draw_map(town(), tmp_path / "village.png", size=1236)
+    assert image.shape == (1236, 1100, 3) and image.dtype == np.uint8
     colour = Chart(image)
     assert colour(-43.0, -3.6) == hexed(mapview.SURFACES["driving"])
     assert colour(-43.0, -6.0) == hexed(mapview.SURFACES["shoulder"])
@@ -384,10 +386,49 @@ def test_a_map_picture_shows_each_thing_at_its_place(tmp_path: Path) -> None:
     assert colour(32.0, -2.0) == hexed(mapview.EDGE), "the parapet of the bridge"
     zebra = {colour(3.0, y) for y in np.arange(-7.5, 3.5, 0.1)}
     assert hexed(mapview.BORDER) in zebra and hexed(mapview.SURFACES["driving"]) in zebra
+    assert colour(50.0, -2.0) == hexed(mapview.END), "nothing goes on"
+    ways = {x: sum(colour(x, y) == hexed(mapview.CONNECTOR) for y in np.arange(-3, -1, 0.02)) for x in (13.0, 17.1)}
+    assert ways[17.1] > 3 * ways[13.0] > 0, "a head on the way through the junction"
     arrows = {colour(x, 2.0) for x in np.arange(-40, -5, 0.1)}
     assert hexed(mapview.ARROW) in arrows
     assert (image[:60] < 100).any(), "the title"
     assert (image[-60:, :300] < 100).any(), "the scale bar"
+
+
+def test_crosswalks_and_stop_lines_below_a_bridge_are_covered() -> None:
+    """Both moved under the bridge of x = 28 to 32."""
+    road_map, shift = town(), np.array([30.0, 0, 0])
+    zebra = Crosswalk("zebra", road_map.crosswalks["zebra"].outline + shift)
+    lanes = road_map.lanes | {"on": replace(road_map.lanes["on"], signal="light")}
+    line = lanes["on"].line.copy()
+    line[0, 0] = 30.0
+    lanes["on"] = replace(lanes["on"], line=line)
+    colour = Chart(draw_map(replace(road_map, lanes=lanes, crosswalks={"zebra": zebra}), size=1236))
+    below = {colour(31.0, y) for y in np.arange(-7.5, 3.5, 0.05)}
+    assert hexed(mapview.BORDER) not in below and hexed(mapview.SIGNALS["light"]) not in below
+    assert hexed(mapview.BORDER) in {colour(34.0, y) for y in np.arange(-7.5, 3.5, 0.05)}
+
+
+def test_the_legend_names_what_occurs() -> None:
+    def names(road_map: RoadMap) -> list[str]:
+        return mapview._names(road_map, pieces.cut(road_map))
+
+    assert names(town()) == [
+        "driving", "junction", "shoulder", "bridge", "crosswalk", "light", "end",
+    ]  # fmt: skip
+    ring = lane("a", (0, 0, 0, 0, 4), (9, 0, 0, 0, 4), successors=("a",))
+    assert names(RoadMap("ring", {"a": ring})) == ["driving"]
+    for size in (200, 600, 1600):
+        assert (draw_map(town(), size=size)[:60] < 100).any()
+
+
+def test_the_gallery_has_every_shipped_town() -> None:
+    gallery = runpy.run_path(str(Path(__file__).resolve().parents[1] / "docs" / "gallery.py"))
+    towns = shipped()
+    assert sorted(gallery["ORDER"]) == sorted(towns)
+    image = gallery["gallery"]({name: towns[name] for name in ("loop", "lefthand")})
+    assert image.shape[1] == 3 * (gallery["SIZE"] + gallery["GAP"]) - gallery["GAP"]
+    assert hexed(mapview.SURFACES["driving"]) in set(map(tuple, image[:, : gallery["SIZE"]].reshape(-1, 3).tolist()))
 
 
 def test_the_file_is_the_picture(tmp_path: Path) -> None:
@@ -404,7 +445,7 @@ def test_arrows_point_along_the_lane() -> None:
     """The head of an arrow is wider than its tail: most white lies ahead of the middle."""
     road_map = RoadMap("one", {"a": lane("a", (0, 0, 0, np.pi, 4), (-16, 0, 0, np.pi, 4))})
     image = draw_map(road_map, size=1000)
-    middle = len(image) - (len(image) - 60) // 2
+    middle = len(image) - mapview.FOOTER - (len(image) - 60 - mapview.FOOTER) // 2
     white = (image[middle - 100 : middle + 100] == 255).all(axis=-1)
     columns = white.sum(axis=0)
     span = np.flatnonzero(columns)

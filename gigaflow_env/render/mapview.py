@@ -15,6 +15,7 @@ from gigaflow_env.roads.source import MapError, RoadMap
 
 PAPER = "#f4f2ec"
 INK = "#22262c"
+FAINT = "#6b7079"
 SURFACES = {"driving": "#8d939c", "junction": "#9ba1aa", "shoulder": "#c9c6bb", "parking": "#b3c3d6", "biking": "#cfa79b"}
 BORDER = "#f7f7f5"
 EDGE = "#3a3f47"
@@ -29,7 +30,10 @@ NAMES |= {name: name for name in ("shoulder", "parking", "bridge", "crosswalk")}
 NAMES |= {"light": "traffic light", "stop": "stop sign", "yield": "give way", "end": "nothing goes on"}
 
 DPI = 100
-HEADER = 60, 20, 150  # pixels: at least, of a line of the legend, and of one of its columns
+FOOTER = 36  # pixels, for the scale bar
+HEADER = 60  # pixels, for the name
+ROOMY = 500  # pixels: smaller pictures have no legend
+LINE, COLUMN, LETTER = 20, 150, 14.0  # pixels: of the legend, and of a letter of the name
 ARROW_EVERY = (45, 15.0)  # pixels and metres, whichever is more
 ARROW_LEAST = 5.0  # pixels: the length of a legible arrow
 LEGIBLE = 1.0  # pixels per metre: below, the lines between lanes would only blur
@@ -40,11 +44,11 @@ HEAD_SHAPE = np.array([(1.0, 0.0), (0.0, 0.5), (0.0, -0.5)])
 STRIPE = 0.5  # m, of a crosswalk
 
 
-def draw_map(road_map: RoadMap, path: str | Path | None = None, size: int = 1600) -> np.ndarray:
+def draw_map(road_map: RoadMap, path: str | Path | None = None, size: int = 1600, *, legend: bool = True) -> np.ndarray:
     """Picture of a map whose longer side has `size` pixels: (H, W, 3) uint8, also written to `path` (.png) where given.
 
     Shows surfaces by kind, lane borders (dashed where a lane change is permitted), directions, connectors, links, stop lines
-    by what controls them, crosswalks, bridges over what they cross, a legend, a scale bar, and the name with the lane-km.
+    by what controls them, crosswalks, bridges over what they cross, a legend from 500 pixels, a scale bar, name and lane-km.
     Raises MapError for a map without lanes, ValueError for another suffix or a size below 200.
     """
     if not road_map.lanes:
@@ -54,18 +58,17 @@ def draw_map(road_map: RoadMap, path: str | Path | None = None, size: int = 1600
     if path is not None and Path(path).suffix.lower() != ".png":
         raise ValueError(f"{path}: maps are drawn as .png")
     pieces = cut(road_map)
-    names = _names(road_map, pieces)
-    figure, axes, scale = _paper(pieces, size, len(names))
+    names = _names(road_map, pieces) if legend and size >= ROOMY else []
+    figure, axes, scale, columns = _paper(pieces, size, len(names))
     _draw_surfaces(axes, pieces, scale)
     _draw_crosswalks(axes, road_map, pieces, scale)
     _draw_arrows(axes, road_map, pieces, scale)
     _draw_links(axes, road_map, pieces, scale)
     _draw_stop_lines(axes, road_map, pieces, scale)
     _draw_scale_bar(axes, scale)
-    lane_km = sum(length(lane.line) for lane in road_map.lanes.values() if lane.kind == "driving") / 1000
-    figure.text(0.012, 1 - 8 / _height(figure), road_map.name, size=15, weight="bold", color=INK, va="top", parse_math=False)
-    figure.text(0.012, 1 - 34 / _height(figure), f"{lane_km:.2f} lane-km", size=10, color=INK, va="top")
-    _draw_legend(figure, names)
+    _draw_title(figure, road_map)
+    if names:
+        _draw_legend(figure, names, columns)
 
     canvas = library("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)
     canvas.draw()
@@ -90,8 +93,8 @@ def _surface(piece: Piece) -> str:
     return "junction" if piece.lane.junction and piece.lane.kind == "driving" else piece.lane.kind
 
 
-def _paper(pieces: list[Piece], size: int, names: int) -> tuple[Any, Any, float]:
-    """Empty figure and axes in metres which just hold the map, and its pixels per metre; room for a legend of `names`."""
+def _paper(pieces: list[Piece], size: int, names: int) -> tuple[Any, Any, float, int]:
+    """Empty figure and axes in metres which just hold the map, its pixels per metre, and the columns of the legend."""
     points = np.concatenate([side for piece in pieces for side in (piece.left, piece.right)])
     low, high = points.min(axis=0), points.max(axis=0)
     margin = 0.03 * (high - low).max() + 2.0
@@ -99,21 +102,16 @@ def _paper(pieces: list[Piece], size: int, names: int) -> tuple[Any, Any, float]
     # A long thin map still leaves room for title and scale.
     wanted = np.maximum(high - low, 0.4 * (high - low).max())
     low, high = (low + high - wanted) / 2, (low + high + wanted) / 2
-    least, line, _ = HEADER
-    header = max(least, 12 + line * -(-names // _columns(size)))
-    scale = min(size / wanted[0], (size - header) / wanted[1])
-    width, height = round(wanted[0] * scale), round(wanted[1] * scale) + header
+    columns = max(1, int(0.8 * size * min(1.0, wanted[0] / wanted[1])) // COLUMN)
+    header = HEADER + LINE * -(-names // columns)
+    around = header + FOOTER
+    scale = min(size / wanted[0], (size - around) / wanted[1])
+    width, height = round(wanted[0] * scale), round(wanted[1] * scale) + around
     figure = library("matplotlib.figure").Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=PAPER)
-    axes = figure.add_axes((0, 0, 1, (height - header) / height))
+    axes = figure.add_axes((0, FOOTER / height, 1, (height - around) / height))
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     axes.axis("off")
-    return figure, axes, scale
-
-
-def _columns(width: float) -> int:
-    """Columns of the legend in a picture of so many pixels, beside the title."""
-    column = HEADER[2]
-    return max(1, int(width - 1.3 * column) // column)
+    return figure, axes, scale, columns
 
 
 def _height(figure: Any) -> float:
@@ -170,6 +168,8 @@ def _draw_crosswalks(axes: Any, road_map: RoadMap, pieces: list[Piece], scale: f
             part = shape.intersection(shapely.Polygon([a, b, b + stripe, a + stripe]))
             shown += [shapely.get_coordinates(p) for p in shapely.get_parts(part) if p.area > 0]
         _add(axes, "Poly", shown, 10 * level + 6, facecolors=BORDER)
+        border = [shapely.get_coordinates(part.exterior) for part in shapely.get_parts(shape)]
+        _add(axes, "Line", border, 10 * level + 6, colors=FAINT, linewidths=0.3)  # for those that reach beyond the road
 
 
 def _draw_arrows(axes: Any, road_map: RoadMap, pieces: list[Piece], scale: float) -> None:
@@ -239,8 +239,17 @@ def _top(pieces: list[Piece]) -> int:
     return max(piece.level for piece in pieces)
 
 
-def _draw_legend(figure: Any, names: list[str]) -> None:
-    """Upper right: what occurs in this map."""
+def _draw_title(figure: Any, road_map: RoadMap) -> None:
+    """Upper left, a long name in small letters."""
+    lane_km = sum(length(lane.line) for lane in road_map.lanes.values() if lane.kind == "driving") / 1000
+    width, height = figure.get_figwidth() * DPI, _height(figure)
+    size = min(15.0, 15.0 * (width - 20) / (LETTER * max(len(road_map.name), 1)))
+    figure.text(10 / width, 1 - 8 / height, road_map.name, size=size, weight="bold", color=INK, va="top", parse_math=False)
+    figure.text(10 / width, 1 - 34 / height, f"{lane_km:.2f} lane-km", size=10, color=INK, va="top")
+
+
+def _draw_legend(figure: Any, names: list[str], columns: int) -> None:
+    """Below the title: what occurs in this map."""
     line, patch = library("matplotlib.lines").Line2D, library("matplotlib.patches").Patch
     handles = []
     for name in names:
@@ -254,12 +263,16 @@ def _draw_legend(figure: Any, names: list[str]) -> None:
         else:
             colour, marker = SIGNALS.get(name, END), MARKERS.get(name, "s")
             handles.append(line([], [], color=colour, marker=marker, markersize=7, linestyle="none", label=label))
-    columns = _columns(figure.get_figwidth() * DPI)
-    # The legend fills column by column, but is read line by line.
-    rows = -(-len(handles) // columns)
-    columns = -(-len(handles) // rows)
     figure.legend(
-        handles=handles, loc="upper right", ncols=columns, frameon=False, fontsize=9, labelcolor=INK, columnspacing=1.2
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(0.0, 1 - (HEADER - 12) / _height(figure)),
+        borderpad=0.6,
+        ncols=columns,
+        frameon=False,
+        fontsize=9,
+        labelcolor=INK,
+        columnspacing=1.4,
     )
 
 
@@ -270,7 +283,7 @@ def _draw_scale_bar(axes: Any, scale: float) -> None:
     longest = min(200 / scale, (high_x - low_x) / 5)
     power = 10.0 ** np.floor(np.log10(longest))
     bar = power * max(step for step in (1, 2, 5) if step * power <= longest)
-    x, y = low_x + 16 / scale, low_y + 14 / scale
+    x, y = low_x + 16 / scale, low_y - 24 / scale
     tick = 5 / scale
-    axes.plot([x, x, x + bar, x + bar], [y + tick, y, y, y + tick], color=INK, linewidth=1.6, zorder=1001)
+    axes.plot([x, x, x + bar, x + bar], [y + tick, y, y, y + tick], color=INK, linewidth=1.6, zorder=1001, clip_on=False)
     axes.text(x + bar / 2, y + tick, f"{bar:g} m", color=INK, size=9, ha="center", va="bottom", zorder=1001)

@@ -1,7 +1,7 @@
 // One picture of the map on the canvas: level by level, so that a bridge covers what it crosses; then signs and what is selected.
 
 const COLOURS = [
-  "paper", "ink", "driving", "junction", "shoulder", "parking", "biking", "ghost", "border", "edge", "connector", "arrow",
+  "paper", "ink", "faint", "driving", "junction", "shoulder", "parking", "biking", "ghost", "border", "edge", "connector", "arrow",
   "zebra",
   "light", "stop", "yield", "joint", "end", "selected", "successor", "predecessor", "neighbour",
 ];
@@ -114,10 +114,14 @@ function arrowhead(ctx, { x, y, h }, size) {
 }
 
 function paintCrosswalk(ctx, crosswalk, pixel, colours) {
-  ctx.fillStyle = colours.zebra;
   if (pixel > 0.6) return; // only a smear
+  const outline = kept(crosswalk, "outline", () => pathOf(crosswalk.outline, true));
+  ctx.strokeStyle = colours.faint; // for those that reach beyond the road
+  ctx.lineWidth = 0.5 * pixel;
+  ctx.stroke(outline);
+  ctx.fillStyle = colours.zebra;
   ctx.save();
-  ctx.clip(kept(crosswalk, "outline", () => pathOf(crosswalk.outline, true)));
+  ctx.clip(outline);
   for (const stripe of crosswalk.stripes) ctx.fill(pathOf(stripe, true));
   ctx.restore();
 }
@@ -160,14 +164,13 @@ function paintStopLines(ctx, map, pieces, pixel, colours, shown) {
 
 // A dot where lanes join, a line across a gap, a square at an end from which nothing goes on and a start that nothing leads to.
 function paintLinks(ctx, map, lanes, lifted, pixel, colours) {
-  if (pixel > 0.8) return;
-  const radius = Math.min(0.5, 3 * pixel);
+  const near = pixel < 0.8, radius = near ? Math.min(0.5, 3 * pixel) : 1.6 * pixel;
   for (const lane of lanes) {
     if (lane.kind !== "driving") continue;
     const first = lane.points[0], last = lane.points[lane.points.length - 1], tail = lane.pieces[lane.pieces.length - 1];
     const ends = [[first, lane.predecessors, lane.pieces[0]], [last, lane.successors, tail]];
     for (const [end, others, piece] of ends) {
-      if (!lifted(piece)) continue;
+      if (!lifted(piece) || (others.length && !near)) continue;
       ctx.fillStyle = others.length ? colours.joint : colours.end;
       ctx.beginPath();
       if (others.length) ctx.arc(end.x, end.y, radius, 0, 7);

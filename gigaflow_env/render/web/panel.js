@@ -120,7 +120,7 @@ function layersOf(map) {
     ["shoulder", "shoulder", box("shoulder"), has("shoulder")],
     ["parking", "parking", box("parking"), has("parking")],
     ["biking", "bicycle lane", box("biking"), has("biking")],
-    ["edges", "edge of the road, bold on bridges", [["path", { d: "M0 7H26", stroke: "var(--edge)", "stroke-width": 2 }]], true],
+    ["edges", "road edge, bold on bridges", [["path", { d: "M0 7H26", stroke: "var(--edge)", "stroke-width": 2 }]], true],
     ["markings", "borders, dashed: lane change", [...box("driving"), ["path", { d: "M0 4H26", stroke: "var(--border)" }],
       ["path", { d: "M0 10H26", stroke: "var(--border)", "stroke-dasharray": "6 4" }]], true],
     ["arrows", "direction of travel", [...box("driving"), ["path", { d: "M20 7L13 3V6H6V8H13V11Z", fill: "var(--arrow)" }]], true],

@@ -29,11 +29,11 @@ function makeView(bounds) {
     view.x += before.x - after.x;
     view.y += before.y - after.y;
   };
-  // `free`: pixels on the left that the panel covers.
-  view.fit = (box, free = 0, most = 40) => {
-    const width = Math.max(100, view.width - free - 60), height = Math.max(100, view.height - 80);
+  // `panel`: pixels that it covers on the left; the buttons are on the right.
+  view.fit = (box, panel = 0, most = 40) => {
+    const buttons = 56, width = Math.max(100, view.width - panel - buttons - 40), height = Math.max(100, view.height - 80);
     view.scale = Math.min(width / Math.max(box.x1 - box.x0, 1), height / Math.max(box.y1 - box.y0, 1), most);
-    view.x = (box.x0 + box.x1) / 2 - free / 2 / view.scale;
+    view.x = (box.x0 + box.x1) / 2 - (panel - buttons) / 2 / view.scale;
     view.y = (box.y0 + box.y1) / 2;
   };
   return view;
