@@ -2,6 +2,9 @@
 
 import json
 import re
+import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -127,6 +130,34 @@ def test_a_page_that_can_not_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MapError, match="no driving lane"):
         write_page(RoadMap("empty", {}), tmp_path / "village.html")
     assert [path.name for path in tmp_path.iterdir()] == ["folder.html"]
+
+
+def test_a_folder_that_can_not_be_written_to_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files.os, "access", lambda path, mode: False)  # whoever runs the tests may write anywhere
+    with pytest.raises(PermissionError, match=f"village.html: the directory {tmp_path} can't be written to"):
+        write_page(town(), tmp_path / "village.html")
+
+
+def test_a_page_needs_no_drawing_library(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "for name in ('matplotlib', 'pygame', 'imageio_ffmpeg'): sys.modules[name] = None\n"
+        "from gigaflow_env import cli\n"
+        f"assert cli.main(['map', 'inspect', 'loop', '--html', {str(tmp_path / 'loop.html')!r}]) == 0\n"
+        f"sys.exit(cli.main(['map', 'inspect', 'loop', '--png', {str(tmp_path / 'loop.png')!r}]))\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert 'error: drawing needs matplotlib: pip install "gigaflow-env[render]"' in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["loop.html"]
+
+
+def test_the_parts_of_the_page_are_packed() -> None:
+    """Every file that the page is made of lies where the package's data are taken from."""
+    web = Path(pages.__file__).parent / "web"
+    assert sorted(path.name for path in web.iterdir()) == sorted([*pages.SCRIPTS, "page.css", "page.html"])
+    settings = tomllib.loads((Path(__file__).resolve().parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+    assert settings["tool"]["setuptools"]["package-data"]["gigaflow_env.render"] == ["web/*"]
 
 
 def test_inspect_writes_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
