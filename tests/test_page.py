@@ -334,6 +334,20 @@ def test_search_finds_a_lane_and_goes_there(browser: Browser, tmp_path: Path) ->
 
 
 @needs_chromium
+def test_on_a_phone_the_panel_is_folded_until_something_is_chosen(browser: Browser, tmp_path: Path) -> None:
+    browser.call("Emulation.setDeviceMetricsOverride", width=390, height=780, deviceScaleFactor=2, mobile=False)
+    try:
+        shown(browser, tmp_path, town())
+        assert browser.run("document.querySelector('#panel').getBoundingClientRect().height") < 80
+        browser.click(*place(browser, -25, -2.5))
+        assert details(browser)["title"] == "lane east"
+        assert browser.run("document.querySelector('#details').getBoundingClientRect().height") > 100
+    finally:
+        width, height = browser.size
+        browser.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+
+
+@needs_chromium
 def test_colours_follow_the_system_and_the_button(browser: Browser, tmp_path: Path) -> None:
     shown(browser, tmp_path, town())
     light = browser.run("settings.colours.paper")

@@ -15,7 +15,7 @@ from gigaflow_env.roads.facts import summary
 from gigaflow_env.roads.lanes_json import document
 from gigaflow_env.roads.source import RoadMap
 
-SCRIPTS = ("model.js", "paint.js", "view.js", "panel.js", "main.js")
+SCRIPTS = ("model.js", "paint.js", "marks.js", "view.js", "panel.js", "main.js")
 """In the order in which they build on each other."""
 
 

@@ -2,13 +2,18 @@
 
 const map = buildMap(JSON.parse(byId("data").textContent));
 const view = makeView(map.bounds);
-const canvas = byId("canvas"), ctx = canvas.getContext("2d", { alpha: false });
+const canvas = byId("canvas"),
+  ctx = canvas.getContext("2d", { alpha: false });
 const hidden = new Set(["names"]);
 const settings = {
-  colours: {}, selected: null, level: null,
-  shown: (layer, level) => !hidden.has(layer) && (level === undefined || settings.level === null || settings.level === level),
+  colours: {},
+  selected: null,
+  level: null,
+  shown: (layer, level) =>
+    !hidden.has(layer) && (level === undefined || settings.level === null || settings.level === level),
 };
-let here = [], waiting = false;
+let here = [],
+  waiting = false;
 
 function redraw() {
   if (waiting) return;
@@ -21,6 +26,7 @@ function redraw() {
 }
 
 function choose(thing, found = []) {
+  if (thing && byId("panel").classList.contains("folded")) fold();
   settings.selected = thing;
   here = found;
   showDetails(map, thing, here, { choose: (other) => choose(other, other && here), go });
@@ -30,8 +36,10 @@ function choose(thing, found = []) {
 // Selects, and moves there where it's out of sight or has to be seen whole.
 function go(thing, whole = false) {
   choose(thing, whole ? here : []);
-  const box = boxOfThing(thing), free = panelWidth();
-  const low = view.toScreen({ x: box.x0, y: box.y0 }), high = view.toScreen({ x: box.x1, y: box.y1 });
+  const box = boxOfThing(thing),
+    free = panelWidth();
+  const low = view.toScreen({ x: box.x0, y: box.y0 }),
+    high = view.toScreen({ x: box.x1, y: box.y1 });
   const outside = low.x < free || high.x > view.width || high.y < 0 || low.y > view.height;
   if (whole || outside || high.x - low.x + low.y - high.y < 40) view.fit(box, free, 12);
   redraw();
@@ -41,6 +49,10 @@ const panelWidth = () => {
   const box = byId("panel").getBoundingClientRect();
   return byId("panel").classList.contains("folded") || box.width > view.width / 2 ? 0 : box.right;
 };
+
+function fold() {
+  byId("fold").textContent = byId("panel").classList.toggle("folded") ? "+" : "–";
+}
 
 function fit() {
   view.fit(map.bounds, panelWidth());
@@ -63,7 +75,8 @@ function hovered(x, y) {
 }
 
 function showScale() {
-  const longest = 140 / view.scale, power = 10 ** Math.floor(Math.log10(longest));
+  const longest = 140 / view.scale,
+    power = 10 ** Math.floor(Math.log10(longest));
   const metres = power * Math.max(...[1, 2, 5].filter((step) => step * power <= longest));
   byId("bar").style.width = `${metres * view.scale}px`;
   byId("metres").textContent = metres < 1000 ? `${+metres.toPrecision(2)} m` : `${metres / 1000} km`;
@@ -89,7 +102,8 @@ function setTheme(dark) {
 function start() {
   showFacts(map);
   showLegend(layersOf(map), hidden, (name, on) => {
-    if (on) hidden.delete(name); else hidden.add(name);
+    if (on) hidden.delete(name);
+    else hidden.add(name);
     redraw();
   });
   if (map.top > 0) {
@@ -102,17 +116,22 @@ function start() {
     };
   }
   const field = byId("search");
-  field.oninput = () => showFound(search(map, field.value), go);
+  const pick = (thing) => {
+    showFound([], pick);
+    go(thing);
+  };
+  field.oninput = () => showFound(search(map, field.value), pick);
   field.onkeydown = (event) => {
     if (event.key !== "Enter") return;
     const [first] = search(map, field.value);
-    if (first) go(first);
+    if (first) pick(first);
   };
   byId("in").onclick = () => (view.zoom(1.6), redraw());
   byId("out").onclick = () => (view.zoom(1 / 1.6), redraw());
   byId("fit").onclick = fit;
   byId("theme").onclick = () => setTheme(document.documentElement.dataset.theme !== "dark");
-  byId("fold").onclick = () => (byId("fold").textContent = byId("panel").classList.toggle("folded") ? "+" : "–");
+  byId("fold").onclick = fold;
+  if (innerWidth <= 640) fold();
   steer(canvas, view, { changed: redraw, clicked, hovered, fit });
   addEventListener("keydown", (event) => {
     if (event.key === "Escape") choose(null);

@@ -21,10 +21,16 @@ function sampled(line, origin) {
   for (let k = 0; k + 1 < knots.length; k++) {
     const [x0, y0, z0, h0, w0] = knots[k];
     const [x1, y1, z1, h1, w1] = knots[k + 1];
-    const dx = x1 - x0, dy = y1 - y0, chord = Math.hypot(dx, dy), way = Math.atan2(dy, dx);
+    const dx = x1 - x0,
+      dy = y1 - y0,
+      chord = Math.hypot(dx, dy),
+      way = Math.atan2(dy, dx);
     const turn = Math.abs(wrapped(h0 - way)) + Math.abs(wrapped(h1 - way));
     const steps = Math.min(64, Math.max(1, Math.ceil(turn / TURN)));
-    const ax = chord * Math.cos(h0), ay = chord * Math.sin(h0), bx = chord * Math.cos(h1), by = chord * Math.sin(h1);
+    const ax = chord * Math.cos(h0),
+      ay = chord * Math.sin(h0),
+      bx = chord * Math.cos(h1),
+      by = chord * Math.sin(h1);
     for (let i = k === 0 ? 0 : 1; i <= steps; i++) {
       const u = i / steps;
       const x = u * (ax + u * (3 * dx - 2 * ax - bx + u * (ax + bx - 2 * dx)));
@@ -39,12 +45,15 @@ function sampled(line, origin) {
 
 // The point at `s` metres: between two samples straight.
 function at(points, s) {
-  let low = 0, high = points.length - 1;
+  let low = 0,
+    high = points.length - 1;
   while (high - low > 1) {
     const middle = (low + high) >> 1;
-    if (points[middle].s <= s) low = middle; else high = middle;
+    if (points[middle].s <= s) low = middle;
+    else high = middle;
   }
-  const a = points[low], b = points[high];
+  const a = points[low],
+    b = points[high];
   const u = b.s > a.s ? Math.min(1, Math.max(0, (s - a.s) / (b.s - a.s))) : 0;
   const mix = (p, q) => p + u * (q - p);
   return { x: mix(a.x, b.x), y: mix(a.y, b.y), z: mix(a.z, b.z), h: a.h + u * wrapped(b.h - a.h), w: mix(a.w, b.w), s };
@@ -69,7 +78,8 @@ function boxOf(points, margin = 0) {
 function contains(outline, x, y) {
   let inside = false;
   for (let i = 0, j = outline.length - 1; i < outline.length; j = i++) {
-    const a = outline[i], b = outline[j];
+    const a = outline[i],
+      b = outline[j];
     if (a.y > y !== b.y > y && x < a.x + ((y - a.y) / (b.y - a.y)) * (b.x - a.x)) inside = !inside;
   }
   return inside;
@@ -82,14 +92,19 @@ function buildMap(given) {
   // Map, not objects: a lane may be named "constructor". Near the origin, float32 of the graphics is exact enough.
   const [low, left, high, right] = facts.bounds;
   const origin = { x: Math.round((low + high) / 2), y: Math.round((left + right) / 2) };
-  const lanes = new Map(), signals = new Map(), crosswalks = new Map(), junctions = new Map();
-  const levelsOf = new Map(Object.entries(levels)), zebraLevels = new Map(Object.entries(crosswalkLevels));
+  const lanes = new Map(),
+    signals = new Map(),
+    crosswalks = new Map(),
+    junctions = new Map();
+  const levelsOf = new Map(Object.entries(levels)),
+    zebraLevels = new Map(Object.entries(crosswalkLevels));
   for (const [id, record] of Object.entries(map.lanes)) {
     const points = sampled(record.line, origin);
     const lane = { ...record, id, points, length: points[points.length - 1].s, predecessors: [], pieces: [] };
     for (const [from, to, level] of levelsOf.get(id) ?? [[0, lane.length, 0]]) {
       const centre = between(points, from, Math.min(to, lane.length));
-      const leftSide = centre.map((p) => side(p, 1)), rightSide = centre.map((p) => side(p, -1));
+      const leftSide = centre.map((p) => side(p, 1)),
+        rightSide = centre.map((p) => side(p, -1));
       const outline = [...leftSide, ...rightSide.slice().reverse()];
       lane.pieces.push({ lane, level, from, to, centre, left: leftSide, right: rightSide, outline, box: boxOf(outline) });
     }
@@ -113,7 +128,12 @@ function buildMap(given) {
   const pieces = [...lanes.values()].flatMap((lane) => lane.pieces);
   pieces.sort((a, b) => a.level - b.level || rank(a.lane) - rank(b.lane));
   const boxes = [...pieces.map((piece) => piece.box), ...[...crosswalks.values()].map((crosswalk) => crosswalk.box)];
-  const bounds = boxOf(boxes.flatMap((box) => [{ x: box.x0, y: box.y0 }, { x: box.x1, y: box.y1 }]));
+  const bounds = boxOf(
+    boxes.flatMap((box) => [
+      { x: box.x0, y: box.y0 },
+      { x: box.x1, y: box.y1 },
+    ]),
+  );
   const top = Math.max(0, ...new Set(pieces.map((piece) => piece.level)));
   return { name: map.name, head: map, facts, origin, lanes, signals, crosswalks, junctions, pieces, edges, bounds, top };
 }
@@ -134,16 +154,22 @@ const rank = (lane) => KINDS.indexOf(lane.kind) + (lane.kind === "driving" && la
 function stripes(outline) {
   let way = { x: 1, y: 0, length: 0 };
   for (let i = 0; i < outline.length; i++) {
-    const a = outline[i], b = outline[(i + 1) % outline.length], length = Math.hypot(b.x - a.x, b.y - a.y);
+    const a = outline[i],
+      b = outline[(i + 1) % outline.length],
+      length = Math.hypot(b.x - a.x, b.y - a.y);
     if (length > way.length) way = { x: (b.x - a.x) / length, y: (b.y - a.y) / length, length };
   }
-  const along = outline.map((p) => p.x * way.x + p.y * way.y), across = outline.map((p) => p.y * way.x - p.x * way.y);
-  const first = Math.min(...along), width = Math.max(...along) - first;
-  const low = Math.min(...across), high = Math.max(...across);
+  const along = outline.map((p) => p.x * way.x + p.y * way.y),
+    across = outline.map((p) => p.y * way.x - p.x * way.y);
+  const first = Math.min(...along),
+    width = Math.max(...along) - first;
+  const low = Math.min(...across),
+    high = Math.max(...across);
   const count = Math.min(200, Math.max(1, Math.round(width)));
   const place = (u, v) => ({ x: u * way.x - v * way.y, y: u * way.y + v * way.x });
   return Array.from({ length: count }, (_, k) => {
-    const a = first + (width * (k + 0.25)) / count, b = first + (width * (k + 0.75)) / count;
+    const a = first + (width * (k + 0.25)) / count,
+      b = first + (width * (k + 0.75)) / count;
     return [place(a, low), place(b, low), place(b, high), place(a, high)];
   });
 }
@@ -159,7 +185,8 @@ function thingsAt(map, x, y, reach, shown) {
   for (let k = map.pieces.length - 1; k >= 0; k--) {
     const { box, outline, lane, level } = map.pieces[k];
     if (x < box.x0 || x > box.x1 || y < box.y0 || y > box.y1) continue;
-    if (shown(layerOf(lane), level) && contains(outline, x, y) && !found.some(([, other]) => other === lane)) found.push(["lane", lane]);
+    if (shown(layerOf(lane), level) && contains(outline, x, y) && !found.some(([, other]) => other === lane))
+      found.push(["lane", lane]);
   }
   for (const crosswalk of map.crosswalks.values()) {
     if (shown("crosswalk", crosswalk.level) && contains(crosswalk.outline, x, y)) found.push(["crosswalk", crosswalk]);

@@ -1,13 +1,40 @@
-// One picture of the map on the canvas: level by level, so that a bridge covers what it crosses; then signs and what is selected.
+// One picture of the map on the canvas: level by level, so that a bridge covers what it crosses; then the marks on top.
 
 const COLOURS = [
-  "paper", "ink", "faint", "driving", "junction", "shoulder", "parking", "biking", "ghost", "border", "edge", "connector", "arrow",
+  "paper",
+  "ink",
+  "faint",
+  "driving",
+  "junction",
+  "shoulder",
+  "parking",
+  "biking",
+  "ghost",
+  "border",
+  "edge",
+  "connector",
+  "arrow",
   "zebra",
-  "light", "stop", "yield", "joint", "end", "selected", "successor", "predecessor", "neighbour",
+  "light",
+  "stop",
+  "yield",
+  "joint",
+  "end",
+  "selected",
+  "successor",
+  "predecessor",
+  "neighbour",
 ];
 const ARROW_EVERY = 15; // m, and 70 pixels
-const ARROW = [[0.6, 0], [0, 0.33], [0, 0.1], [-0.6, 0.1], [-0.6, -0.1], [0, -0.1], [0, -0.33]]; // on a lane of width 1
-const GAP = 0.05; // m: a link that jumps farther is worth a look
+const ARROW = [
+  [0.6, 0],
+  [0, 0.33],
+  [0, 0.1],
+  [-0.6, 0.1],
+  [-0.6, -0.1],
+  [0, -0.1],
+  [0, -0.33],
+]; // on a lane of width 1
 
 function readColours() {
   const style = getComputedStyle(document.documentElement);
@@ -28,7 +55,8 @@ function kept(owner, name, make) {
 
 function paint(ctx, map, view, settings) {
   const { colours, shown, level: only } = settings;
-  const ratio = view.ratio, pixel = 1 / view.scale; // metres
+  const ratio = view.ratio,
+    pixel = 1 / view.scale; // metres
   ctx.setTransform(1, 0, 0, 1, 0, 0);
   ctx.globalAlpha = 1;
   ctx.fillStyle = colours.paper;
@@ -47,7 +75,14 @@ function paint(ctx, map, view, settings) {
     const here = pieces.filter((piece) => piece.level === level);
     if (only !== null && only !== level) continue;
     paintRoad(ctx, here, pixel, colours, shown);
-    if (shown("edges")) paintEdges(ctx, map.edges.filter((edge) => edge.level === level && seen(edge)), pixel, colours, level);
+    if (shown("edges"))
+      paintEdges(
+        ctx,
+        map.edges.filter((edge) => edge.level === level && seen(edge)),
+        pixel,
+        colours,
+        level,
+      );
     for (const crosswalk of crosswalks) if (crosswalk.level === level) paintCrosswalk(ctx, crosswalk, pixel, colours);
     if (shown("arrows")) paintArrows(ctx, here, pixel, colours);
     paintStopLines(ctx, map, here, pixel, colours, shown);
@@ -56,8 +91,21 @@ function paint(ctx, map, view, settings) {
   const lifted = (piece) => only === null || piece.level === only;
   const lanes = [...map.lanes.values()].filter((lane) => seen(lane) && shown(layerOf(lane)));
   if (shown("links")) paintLinks(ctx, map, lanes, lifted, pixel, colours);
-  paintSigns(ctx, map, lanes.filter((lane) => lifted(lane.pieces[0])), pixel, colours, shown);
-  if (shown("names")) paintNames(ctx, lanes.filter((lane) => lane.pieces.some(lifted)), view, colours);
+  paintSigns(
+    ctx,
+    map,
+    lanes.filter((lane) => lifted(lane.pieces[0])),
+    pixel,
+    colours,
+    shown,
+  );
+  if (shown("names"))
+    paintNames(
+      ctx,
+      lanes.filter((lane) => lane.pieces.some(lifted)),
+      view,
+      colours,
+    );
 }
 
 function paintRoad(ctx, pieces, pixel, colours, shown) {
@@ -71,7 +119,10 @@ function paintRoad(ctx, pieces, pixel, colours, shown) {
     ctx.lineWidth = Math.max(0.15, 0.7 * pixel);
     for (const piece of pieces) {
       if (piece.lane.junction !== undefined || piece.lane.kind === "shoulder") continue; // its outer side is the road's edge
-      for (const [name, beside] of [["left", piece.lane.left], ["right", piece.lane.right]]) {
+      for (const [name, beside] of [
+        ["left", piece.lane.left],
+        ["right", piece.lane.right],
+      ]) {
         ctx.setLineDash(beside === undefined ? [] : [4, 6]); // metres: a lane change is permitted
         ctx.lineDashOffset = piece.from;
         ctx.stroke(kept(piece, name, () => pathOf(piece[name])));
@@ -105,7 +156,8 @@ function paintPiece(ctx, piece) {
 }
 
 function arrowhead(ctx, { x, y, h }, size) {
-  const cos = Math.cos(h) * size, sin = Math.sin(h) * size;
+  const cos = Math.cos(h) * size,
+    sin = Math.sin(h) * size;
   ctx.beginPath();
   ctx.moveTo(x + cos, y + sin);
   ctx.lineTo(x - 0.5 * sin, y + 0.5 * cos);
@@ -137,9 +189,11 @@ function paintArrows(ctx, pieces, pixel, colours) {
     for (let k = first; k < count; k += every) {
       const s = (lane.length * (k + 0.5)) / count;
       if (s < from || s >= to) continue;
-      const p = at(lane.points, s), size = Math.max(p.w, 7 * pixel);
+      const p = at(lane.points, s),
+        size = Math.max(p.w, 7 * pixel);
       if (lane.length < 1.6 * size || size > 2.2 * p.w) continue;
-      const cos = Math.cos(p.h) * size, sin = Math.sin(p.h) * size;
+      const cos = Math.cos(p.h) * size,
+        sin = Math.sin(p.h) * size;
       ctx.beginPath();
       for (const [u, v] of ARROW) ctx.lineTo(p.x + u * cos - v * sin, p.y + u * sin + v * cos);
       ctx.fill();
@@ -154,108 +208,12 @@ function paintStopLines(ctx, map, pieces, pixel, colours, shown) {
     const { kind } = map.signals.get(lane.signal);
     if (!shown(kind)) continue;
     ctx.strokeStyle = colours[kind];
-    const start = lane.points[0], a = side(start, 1), b = side(start, -1);
+    const start = lane.points[0],
+      a = side(start, 1),
+      b = side(start, -1);
     ctx.beginPath();
     ctx.moveTo(a.x, a.y);
     ctx.lineTo(b.x, b.y);
     ctx.stroke();
-  }
-}
-
-// A dot where lanes join, a line across a gap, a square at an end from which nothing goes on and a start that nothing leads to.
-function paintLinks(ctx, map, lanes, lifted, pixel, colours) {
-  const near = pixel < 0.8, radius = near ? Math.min(0.5, 3 * pixel) : 1.6 * pixel;
-  for (const lane of lanes) {
-    if (lane.kind !== "driving") continue;
-    const first = lane.points[0], last = lane.points[lane.points.length - 1], tail = lane.pieces[lane.pieces.length - 1];
-    const ends = [[first, lane.predecessors, lane.pieces[0]], [last, lane.successors, tail]];
-    for (const [end, others, piece] of ends) {
-      if (!lifted(piece) || (others.length && !near)) continue;
-      ctx.fillStyle = others.length ? colours.joint : colours.end;
-      ctx.beginPath();
-      if (others.length) ctx.arc(end.x, end.y, radius, 0, 7);
-      else ctx.rect(end.x - 1.6 * radius, end.y - 1.6 * radius, 3.2 * radius, 3.2 * radius);
-      ctx.fill();
-    }
-    for (const other of lane.successors) {
-      const next = map.lanes.get(other).points[0];
-      if (Math.hypot(next.x - last.x, next.y - last.y) < GAP) continue;
-      ctx.strokeStyle = colours.end;
-      ctx.lineWidth = Math.max(0.1, 2 * pixel);
-      ctx.beginPath();
-      ctx.moveTo(last.x, last.y);
-      ctx.lineTo(next.x, next.y);
-      ctx.stroke();
-    }
-  }
-}
-
-// On the middle of the stop line, of a size that can be seen: a disc for a light, an octagon for stop, a triangle for give way.
-const signRadius = (pixel) => Math.min(Math.max(0.8, 4 * pixel), 9 * pixel, 6);
-
-function paintSigns(ctx, map, lanes, pixel, colours, shown) {
-  const radius = signRadius(pixel), drawn = new Set();
-  ctx.lineWidth = 1.2 * pixel;
-  ctx.strokeStyle = "#ffffff";
-  for (const lane of lanes) {
-    if (lane.signal === undefined) continue;
-    const { x, y } = lane.points[0], { kind } = map.signals.get(lane.signal), place = `${x.toFixed(1)} ${y.toFixed(1)}`;
-    if (!shown(kind) || drawn.has(place)) continue;
-    drawn.add(place);
-    ctx.fillStyle = colours[kind];
-    const [corners, turn] = { light: [24, 0], stop: [8, Math.PI / 8], yield: [3, -Math.PI / 2] }[kind];
-    ctx.beginPath();
-    for (let k = 0; k < corners; k++) {
-      const angle = turn + (2 * Math.PI * k) / corners;
-      ctx.lineTo(x + radius * Math.cos(angle), y + radius * Math.sin(angle));
-    }
-    ctx.closePath();
-    ctx.fill();
-    ctx.stroke();
-  }
-}
-
-function paintSelection(ctx, map, { selected, colours }, pixel) {
-  if (!selected) return;
-  const [kind, thing] = selected;
-  const tint = (lane, name, alpha) => {
-    ctx.globalAlpha = alpha;
-    ctx.fillStyle = ctx.strokeStyle = colours[name];
-    ctx.lineWidth = 2 * pixel;
-    for (const piece of lane.pieces) paintPiece(ctx, piece);
-    ctx.globalAlpha = 1;
-  };
-  const all = (ids) => ids.filter((id) => id !== undefined).map((id) => map.lanes.get(id));
-  if (kind === "lane") {
-    for (const lane of all([thing.left, thing.right])) tint(lane, "neighbour", 0.45);
-    for (const lane of all(thing.predecessors)) tint(lane, "predecessor", 0.55);
-    for (const lane of all(thing.successors)) tint(lane, "successor", 0.55);
-    tint(thing, "selected", 0.85);
-    ctx.fillStyle = "#22262c";
-    const size = Math.max(0.3 * thing.points[0].w, 5 * pixel), step = Math.max(2.5 * size, 40 * pixel);
-    for (let s = Math.min(step, thing.length) / 2; s < thing.length; s += step) arrowhead(ctx, at(thing.points, s), size);
-  } else if (kind === "crosswalk") {
-    ctx.fillStyle = colours.selected;
-    ctx.fill(kept(thing, "outline", () => pathOf(thing.outline, true)));
-  } else {
-    for (const lane of thing.lanes) tint(lane, "selected", 0.6);
-  }
-}
-
-function paintNames(ctx, lanes, view, colours) {
-  if (view.scale < 1.2) return;
-  const ratio = view.ratio;
-  ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
-  ctx.font = "11px system-ui, 'DejaVu Sans', sans-serif";
-  ctx.textAlign = "center";
-  ctx.textBaseline = "middle";
-  ctx.lineWidth = 3;
-  ctx.strokeStyle = colours.paper;
-  ctx.fillStyle = colours.ink;
-  for (const lane of lanes) {
-    if (lane.length * view.scale < 30) continue;
-    const middle = view.toScreen(at(lane.points, lane.length / 2));
-    ctx.strokeText(lane.id, middle.x, middle.y);
-    ctx.fillText(lane.id, middle.x, middle.y);
   }
 }

@@ -14,7 +14,8 @@ function makeView(bounds) {
     y: view.y - (y - view.height / 2) / view.scale,
   });
   view.window = (margin) => {
-    const low = view.toMap(0, view.height), high = view.toMap(view.width, 0);
+    const low = view.toMap(0, view.height),
+      high = view.toMap(view.width, 0);
     return { x0: low.x - margin, y0: low.y - margin, x1: high.x + margin, y1: high.y + margin };
   };
   view.pan = (dx, dy) => {
@@ -23,7 +24,8 @@ function makeView(bounds) {
   };
   // What is under the pixel stays there.
   view.zoom = (factor, x = view.width / 2, y = view.height / 2) => {
-    const before = view.toMap(x, y), [least, most] = scales();
+    const before = view.toMap(x, y),
+      [least, most] = scales();
     view.scale = Math.min(most, Math.max(least, view.scale * factor));
     const after = view.toMap(x, y);
     view.x += before.x - after.x;
@@ -31,7 +33,9 @@ function makeView(bounds) {
   };
   // `panel`: pixels that it covers on the left; the buttons are on the right.
   view.fit = (box, panel = 0, most = 40) => {
-    const buttons = 56, width = Math.max(100, view.width - panel - buttons - 40), height = Math.max(100, view.height - 80);
+    const buttons = 56,
+      width = Math.max(100, view.width - panel - buttons - 40),
+      height = Math.max(100, view.height - 80);
     view.scale = Math.min(width / Math.max(box.x1 - box.x0, 1), height / Math.max(box.y1 - box.y0, 1), most);
     view.x = (box.x0 + box.x1) / 2 - (panel - buttons) / 2 / view.scale;
     view.y = (box.y0 + box.y1) / 2;
@@ -60,7 +64,8 @@ function steer(canvas, view, { changed, clicked, hovered, fit }) {
       return;
     }
     const before = fingers.size === 2 ? spread() : null;
-    const dx = event.clientX - finger.x, dy = event.clientY - finger.y;
+    const dx = event.clientX - finger.x,
+      dy = event.clientY - finger.y;
     finger.x = event.clientX;
     finger.y = event.clientY;
     if (before) {
@@ -78,13 +83,17 @@ function steer(canvas, view, { changed, clicked, hovered, fit }) {
     if (fingers.delete(event.pointerId) && moved <= 4 && !fingers.size) clicked(event.clientX, event.clientY);
   });
   canvas.addEventListener("pointercancel", (event) => fingers.delete(event.pointerId));
-  canvas.addEventListener("wheel", (event) => {
-    event.preventDefault();
-    const pixels = event.deltaY * (event.deltaMode === 1 ? 16 : event.deltaMode === 2 ? 400 : 1);
-    // A pinch on a touch pad comes as a wheel with ctrl and small steps.
-    view.zoom(Math.exp(-pixels * (event.ctrlKey ? 0.01 : 0.0015)), event.clientX, event.clientY);
-    changed();
-  }, { passive: false });
+  canvas.addEventListener(
+    "wheel",
+    (event) => {
+      event.preventDefault();
+      const pixels = event.deltaY * (event.deltaMode === 1 ? 16 : event.deltaMode === 2 ? 400 : 1);
+      // A pinch on a touch pad comes as a wheel with ctrl and small steps.
+      view.zoom(Math.exp(-pixels * (event.ctrlKey ? 0.01 : 0.0015)), event.clientX, event.clientY);
+      changed();
+    },
+    { passive: false },
+  );
   canvas.addEventListener("keydown", (event) => {
     const steps = { ArrowLeft: [80, 0], ArrowRight: [-80, 0], ArrowUp: [0, 80], ArrowDown: [0, -80] };
     if (steps[event.key]) view.pan(...steps[event.key]);
