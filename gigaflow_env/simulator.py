@@ -17,6 +17,10 @@ from gigaflow_env.state import ENDED, State, make
 BACKENDS = ("cpu", "cuda")
 
 
+class MissingDevice(RuntimeError):
+    """CUDA is asked for, and a library, a driver or a card is missing; the message says what to install."""
+
+
 class Simulator:
     """`worlds` worlds of `agents` agents each; rows beyond `rows` stay empty. All arrays are shared, not copied.
 
@@ -25,7 +29,7 @@ class Simulator:
     observations, final_observations: (worlds, agents, layout.size) in obs_dtype ("float32"; "float16" and "bfloat16" as
     uint16 bits). The latter holds, for rows that ended in the last step in mode SAME_STEP, what they saw last; other rows of
     it are stale.
-    Raises ValueError for arguments out of range, RuntimeError where CUDA is asked for and missing, MemoryError where the
+    Raises ValueError for arguments out of range, MissingDevice where CUDA is asked for and missing, MemoryError where the
     device is too small.
     """
 
@@ -189,6 +193,11 @@ class Simulator:
 
 def _cuda() -> Any:
     """The CUDA backend, whose libraries nobody else has to have."""
-    from gigaflow_env.backend import cuda
-
+    try:
+        from gigaflow_env.backend import cuda
+    except ImportError as error:
+        raise MissingDevice(str(error)) from None
+    missing = cuda.missing()
+    if missing:
+        raise MissingDevice(missing)
     return cuda

@@ -11,6 +11,7 @@ Kernels are compiled at first use and cached on disk, by the hash of all kernel 
 compiled would save some 40 s once per machine, and tie the wheel to cards and drivers.
 """
 
+import ctypes
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -40,10 +41,15 @@ INSTALL = "pip install 'gigaflow-env[cuda13]' for CUDA 13, or 'gigaflow-env[cuda
 
 if not SIMULATED and getattr(cuda, "implementation", "") != "NVIDIA":
     # Numba's own target of that name is no longer maintained, and fails at kernels like these.
-    raise RuntimeError(f"backend='cuda' needs the package numba-cuda, which is missing: {INSTALL}")
+    raise ImportError(f"backend='cuda' needs the package numba-cuda, which is missing: {INSTALL}")
 
 if not SIMULATED:
+    from cuda.bindings import driver as bindings
+    from numba.cuda.core import config
     from numba.cuda.extending import overload  # type: ignore[attr-defined]
+
+    # It warns of small grids, at every launch: few worlds are what people try first.
+    config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
 
     @overload(barrier)
     def _barrier_of_block() -> Any:
@@ -180,17 +186,46 @@ def _compiled(function: Any) -> Any:
 KERNELS = {function.__name__: _compiled(function) for function in (clear, drive, renew, notice, show, show_half)}
 
 
+class Launch:
+    """A kernel with its arguments, ready for the driver.
+
+    Numba turns some 80 arrays into 800 numbers at every launch, which takes milliseconds; here that is done once. What it
+    calls is numba-cuda's own, and not public: pyproject.toml names the versions.
+    """
+
+    def __init__(self, kernel: Any, args: tuple) -> None:
+        self._args = args
+        compiled = kernel.compile(tuple(kernel.typeof_pyval(arg) for arg in args))
+        numbers: list[Any] = []
+        for kind, arg in zip(compiled.argument_types, args, strict=True):
+            compiled._prepare_args(kind, arg, 0, [], numbers)
+        # One slot of 8 bytes for each number, at which the driver reads as many bytes as the kernel declares.
+        self._slots = (ctypes.c_uint64 * len(numbers))()
+        start = ctypes.addressof(self._slots)
+        self._places = (ctypes.c_void_p * len(numbers))(*range(start, start + 8 * len(numbers), 8))
+        for place, number in zip(self._places, numbers, strict=True):
+            value = number if isinstance(number, ctypes._SimpleCData) else ctypes.c_int64(number)
+            ctypes.memmove(place, ctypes.addressof(value), ctypes.sizeof(value))
+        self._function = bindings.CUfunction(int(compiled._codelibrary.get_cufunc().handle))
+
+    def __call__(self, blocks: int, threads: int, shared: int, stream: int) -> None:
+        places = ctypes.addressof(self._places)
+        (status,) = bindings.cuLaunchKernel(self._function, blocks, 1, 1, threads, 1, 1, shared, stream, places, 0)
+        if status != bindings.CUresult.CUDA_SUCCESS:
+            raise RuntimeError(f"CUDA refused to launch a kernel of {blocks} blocks of {threads} threads: {status.name}")
+
+
 class Device:
     """A card: arrays are numba's device arrays, kernels run on `stream`, the number of a CUDA stream (0: the default)."""
 
     threads = 1
 
     def __init__(self, device: int = 0) -> None:
-        check()
         if not SIMULATED and not 0 <= device < len(cuda.gpus):
             raise ValueError(f"device={device}: this machine has {len(cuda.gpus)} CUDA devices, numbered from 0")
         self.device = device
         self.stream = 0
+        self._launches: dict[tuple, Launch] = {}
         self._key = self.zeros((2,), np.uint32)
         self._same_key = self.zeros((1,), np.uint32)
 
@@ -304,28 +339,34 @@ class Device:
             KERNELS[name][blocks, threads, 0, shared](*args)
             return
         with self._here():
-            KERNELS[name][blocks, threads, self._stream(), shared](*args)
+            # By identity: arrays, groups and parameters live as long as the simulator, and the launch holds on to them.
+            key = (name, *(arg if isinstance(arg, int) else id(arg) for arg in args))
+            if key not in self._launches:
+                self._launches[key] = Launch(KERNELS[name], args)
+            self._launches[key](blocks, threads, shared, self.stream)
 
     def _stream(self) -> Any:
         return cuda.external_stream(self.stream) if self.stream else 0
 
     def close(self) -> None:
-        pass
+        self._launches.clear()
 
     def __getstate__(self) -> dict[str, Any]:
         raise TypeError("an environment on a CUDA device can't be pickled or copied: make another one")
 
 
-def check() -> None:
-    """Raises RuntimeError, saying what is missing, where no kernel can be compiled and run."""
+def missing() -> str:
+    """What is missing for kernels to be compiled and run, and what to do about it; empty if nothing is."""
     if SIMULATED:
-        return
+        return ""
     if not cuda.is_available():
-        raise RuntimeError(f"backend='cuda': no usable CUDA device ({cuda.cuda_error() or 'no card found'})")
+        why = " ".join(str(cuda.cuda_error() or "no card found").split())
+        return f"backend='cuda': no usable CUDA device ({why})"
     driver: tuple[int, int] = cuda.cudadrv.driver.driver.get_version()  # type: ignore[attr-defined]
     toolkit: tuple[int, int] = cuda.cudadrv.runtime.runtime.get_version()
-    if driver < toolkit:
-        raise RuntimeError(
+    if driver[0] < toolkit[0]:  # within a major version any driver runs what any toolkit made
+        return (
             f"backend='cuda': the driver is for CUDA {driver[0]}.{driver[1]}, the libraries here are of CUDA "
             f"{toolkit[0]}.{toolkit[1]}: update the driver, or take older libraries: {INSTALL}"
         )
+    return ""
