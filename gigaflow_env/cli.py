@@ -51,7 +51,9 @@ class Inspect:
     json: bool = False
     """Print a JSON object."""
     png: Path | None = None
-    """Draw the map into this file."""
+    """Draw the map into this file, *.png."""
+    html: Path | None = None
+    """Write a page for the browser into this file, *.html: pan, zoom, layers, search, and the facts of what is clicked."""
 
     def run(self) -> None:
         road_map = find(self.file)
@@ -60,6 +62,10 @@ class Inspect:
             from gigaflow_env.render import draw_map
 
             draw_map(road_map, self.png)
+        if self.html is not None:
+            from gigaflow_env.render import write_page
+
+            write_page(road_map, self.html)
         if self.json:
             _print_json(facts)
         else:

@@ -338,6 +338,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             roads=self._pictures[number],
             x=state.pose.x,
             y=state.pose.y,
+            z=state.pose.z,
             heading=np.arctan2(state.pose.sin, state.pose.cos),
             length=state.body.length,
             width=state.body.width,

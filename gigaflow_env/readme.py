@@ -129,8 +129,8 @@ def learning() -> str:
 def cuda_code() -> str:
     rows = [
         [
-            f"`{r['kernel']}`", f"sm_{r['cc'].replace('.', '')}", str(r["registers"]), str(r["spilled_bytes"] + r["stack_bytes"]),
-            str(r["double_instructions"]), str(r["instructions"]), f"{100 * r['occupancy']:.0f} %", f"{r['compile_s']:.0f}",
+            f"`{r['kernel']}`", f"sm_{r['cc'].replace('.', '')}", str(r["registers"]),
+            str(r["spilled_bytes"] + r["stack_bytes"]), str(r["double_instructions"]), str(r["instructions"]), f"{100 * r['occupancy']:.0f} %", f"{r['compile_s']:.0f}",
         ]
         for r in _results("cuda_code.jsonl")
     ]  # fmt: skip
