@@ -25,6 +25,7 @@ towns: $(READY)  ## 200 random towns: all of them plausible (minutes)
 
 gpu-check: $(READY)  ## on a machine with a card, 8 minutes: tests, throughput, training; benchmarks/results/cuda.json
 	$(BIN)/python benchmarks/gpu_check.py
+
 gallery: $(READY)  ## docs/towns.png: the shipped towns, as the README shows them
 	$(BIN)/python docs/gallery.py
 

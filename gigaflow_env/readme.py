@@ -127,13 +127,11 @@ def learning() -> str:
 
 
 def cuda_code() -> str:
-    rows = [
-        [
-            f"`{r['kernel']}`", f"sm_{r['cc'].replace('.', '')}", str(r["registers"]),
-            str(r["spilled_bytes"] + r["stack_bytes"]), str(r["double_instructions"]), str(r["instructions"]), f"{100 * r['occupancy']:.0f} %", f"{r['compile_s']:.0f}",
-        ]
-        for r in _results("cuda_code.jsonl")
-    ]  # fmt: skip
+    rows = []
+    for r in _results("cuda_code.jsonl"):
+        spilled, share = r["spilled_bytes"] + r["stack_bytes"], f"{100 * r['occupancy']:.0f} %"
+        facts = (r["registers"], spilled, r["double_instructions"], r["instructions"], share, f"{r['compile_s']:.0f}")
+        rows.append([f"`{r['kernel']}`", f"sm_{r['cc'].replace('.', '')}", *map(str, facts)])
     head = ["kernel", "for", "registers", "spilled bytes", "double", "instructions", "occupancy", "compile [s]"]
     return table(head, rows)
 
