@@ -120,13 +120,16 @@ class Bench:
     """Print a JSON object."""
 
     def run(self) -> None:
-        from gigaflow_env import bench, bench_cuda  # here: they compile kernels
-
+        # Here, not above: they compile kernels.
         if self.backend == "cuda":
+            from gigaflow_env import bench_cuda
+
             _print_json(bench_cuda.run(map=self.map, preset=self.preset, steps=self.steps))
             return
         if self.backend != "cpu":
             raise ValueError(f"backend={self.backend!r}: choose one of 'cpu', 'cuda'")
+        from gigaflow_env import bench
+
         facts = bench.run(
             map=self.map,
             preset=self.preset,
