@@ -1,4 +1,4 @@
-"""Drive on a CUDA device without leaving it: actions, observations and rewards are tensors, a step is one launch of a graph."""
+"""Drive on a CUDA device without leaving it: tensors in and out, and a step is one launch of a graph."""
 
 import time
 
