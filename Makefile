@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 TRAIN_MAP ?= loop
 TRAIN_OUT ?= runs/$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: train test bench lint soak lookup towns clean
+.PHONY: train test bench lint soak lookup towns maps gallery gpu-check clean
 
 train: $(READY)  ## teach agents to drive by self-play, about ten minutes; then table, curve and video
 	$(BIN)/gigaflow-train run --preset laptop --map $(TRAIN_MAP) --out $(TRAIN_OUT) --report
@@ -23,8 +23,17 @@ soak: $(READY)  ## ten million agent-steps on every town: no NaN, no escape, no 
 lookup: $(READY)  ## a million points on the towns: kernels and Shapely agree on which lane they are
 	$(BIN)/python benchmarks/lookup.py
 
+maps: $(READY)  ## what importing real maps shows: make maps MAPS="one.xodr other.osm"
+	$(BIN)/python benchmarks/maps.py $(MAPS)
+
 towns: $(READY)  ## 200 random towns: all of them plausible (minutes)
 	$(BIN)/python benchmarks/towns.py
+
+gpu-check: $(READY)  ## on a machine with a card, 8 minutes: tests, throughput, training; benchmarks/results/cuda.json
+	$(BIN)/python benchmarks/gpu_check.py
+
+gallery: $(READY)  ## docs/towns.png: the shipped towns, as the README shows them
+	$(BIN)/python docs/gallery.py
 
 lint: $(READY)  ## style and types
 	$(BIN)/ruff check .

@@ -90,7 +90,7 @@ def plan(road_map: RoadMap) -> dict[str, list[Phase]]:
 
 def programs(road_map: RoadMap) -> dict[str, Program]:
     """The default program of every light: its phase is green for GREEN seconds, then comes the next one's turn."""
-    made = {}
+    made: dict[str, Program] = {}
     for phases in plan(road_map).values():
         slot = GREEN + YELLOW + CLEAR
         cycle = slot * max(2, len(phases))  # where all are green together they stop for those who walk
