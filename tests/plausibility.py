@@ -219,9 +219,9 @@ def check_signals(road_map: RoadMap) -> None:
             assert lane.signal, f"{lane.id} crosses the signalised junction {lane.junction} without a signal"
 
 
-def check_phases(road_map: RoadMap, overlap: float = 2.0) -> None:
-    """Connectors with lights whose areas have more than `overlap` [m^2] in common are known as a conflict, unless they
-    leave one lane. Every light is in one phase of its group, and no phase gives green to two connectors in conflict, but
+def check_phases(road_map: RoadMap, overlap: float = 0.6) -> None:
+    """Connectors with lights that overlap by more than `overlap` [m] across are known as a conflict, unless they leave one
+    lane. Every light is in one phase of its group, and no phase gives green to two connectors in conflict, but
     for a turn that waits for traffic from the opposite side, and for lanes side by side under one light that merge."""
     known, plans = conflicts(road_map), plan(road_map)
     lanes = {key: road_map.lanes[key] for key in known}
@@ -247,7 +247,7 @@ def check_phases(road_map: RoadMap, overlap: float = 2.0) -> None:
     for a, b in shapely.STRtree(shapes).query(shapes, predicate="intersects").T:
         one, other = lanes[keys[a]], lanes[keys[b]]
         both = shapes[a].intersection(shapes[b])
-        if a >= b or behind[one.id] & behind[other.id] or both.area < overlap:
+        if a >= b or behind[one.id] & behind[other.id] or both.buffer(-overlap / 2).is_empty:
             continue
         if abs(height(one, both) - height(other, both)) > LEVEL:
             continue
