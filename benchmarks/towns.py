@@ -56,6 +56,8 @@ def main(towns: Towns) -> None:
         "lane_km": [round(min(lane_km), 1), round(max(lane_km), 1)],
         "median_s": round(statistics.median(seconds), 2),
         "slowest_s": round(max(seconds), 2),
+        "slowest_seed": towns.first + seconds.index(max(seconds)),
+        "over_2_s": sum(second > 2 for second in seconds),
         "checks": [check.__name__ for check in CHECKS],
         "failures": dict(failures),
         **machine(),
