@@ -6,10 +6,13 @@ Confidence marks of the figures: (A) two or more independent sources agree, (B) 
 
 import dataclasses
 from collections import namedtuple
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from gigaflow_env.population import shares
 
 Range = tuple[float, float]
 
@@ -27,7 +30,9 @@ class Config:
         1200, "steps", "a world ends after this many: its agents are truncated, its lights drawn anew (A)"
     )
     world_stagger: float = value(1.0, "share", "first ends of the worlds are spread over this share of world_steps (D)")
-    agents_per_world: int = value(64, "agents", "rows of one world (D: the paper draws 1-150)")
+    agents_per_world: int | tuple[int, int] = value(
+        64, "agents", "of one world; a range (low, high) is drawn anew when a world begins, rows beyond stay empty (A)"
+    )
     on_crash: str = value(
         "respawn", "", "collision or off-road: `respawn` ends the episode, `continue` only costs reward (C)"
     )
@@ -44,9 +49,10 @@ class Config:
     view_range: float = value(200.0, "m", "positions are divided by it, agents beyond it are not seen (A)")
     route_range: float = value(400.0, "m", "route distances are divided by it and clipped (D)")
 
-    # Body: cars (the paper's l ~ U(0.8, 7), w ~ U(0.8, 3) spans pedestrians to trucks)
-    length: Range = value((3.6, 5.4), "m", "vehicle length")
-    width: Range = value((1.6, 2.1), "m", "vehicle width, at most the length")
+    # Body
+    population: str | Mapping[str, float] = value(
+        "cars", "", "`paper`: any size from pedestrian to truck (A); `cars`; or shares of the kinds of population.py"
+    )
     wheelbase: float = value(0.6, "lengths", "wheelbase (A)")
     throttle_spread: float = value(1.25, "", "C_throttle ~ X(a) = half U(1/a, 1), half U(1, a) (A)")
     steer_spread: float = value(1.25, "", "C_steer ~ X(a) (A)")
@@ -113,8 +119,15 @@ class Config:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(map(repr, allowed))}")
+        shares(self.population)  # raises ValueError
+        if not isinstance(self.population, str):
+            object.__setattr__(self, "population", {kind: float(share) for kind, share in self.population.items()})
+        if not isinstance(self.agents_per_world, (int, np.integer)):
+            object.__setattr__(self, "agents_per_world", _whole_range("agents_per_world", self.agents_per_world))
         for field in dataclasses.fields(self):
             given = getattr(self, field.name)
+            if field.name == "agents_per_world" and isinstance(given, tuple):
+                continue
             if isinstance(field.default, tuple):
                 low_high = tuple(given) if isinstance(given, (tuple, list)) else ()
                 if len(low_high) != 2 or not low_high[0] <= low_high[1]:
@@ -132,7 +145,6 @@ class Config:
         for name in (
             "max_steps",
             "world_steps",
-            "agents_per_world",
             "lane_count",
             "boundary_count",
             "spawn_attempts",
@@ -141,11 +153,19 @@ class Config:
                 raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
         if not 0 < self.steer_max <= 0.78:
             raise ValueError(f"steer_max={self.steer_max}: must be above 0 and at most 0.78 rad (45 degrees)")
-        if self.agents_per_world > 256:
+        if self.agents[0] < 1:
+            raise ValueError(f"agents_per_world={self.agents_per_world}: must be at least 1")
+        if self.agents[1] > 256:
             raise ValueError(f"agents_per_world={self.agents_per_world}: a world has room for 256")
         for name in ("stop_count", "agent_count"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)}: must not be negative")
+
+    @property
+    def agents(self) -> tuple[int, int]:
+        """Fewest and most agents of a world; the most are its rows."""
+        given = self.agents_per_world
+        return given if isinstance(given, tuple) else (given, given)
 
     def replace(self, **changes: Any) -> "Config":
         """A copy with some values changed; an unknown name is an error that says which names are near."""
@@ -159,9 +179,17 @@ class Config:
         return dataclasses.replace(self, **changes)
 
 
+def _whole_range(name: str, given: Any) -> tuple[int, int]:
+    low_high = tuple(given) if isinstance(given, (tuple, list)) else ()
+    whole = all(isinstance(end, (int, np.integer)) and not isinstance(end, bool) for end in low_high)
+    if len(low_high) != 2 or not whole or low_high[0] > low_high[1]:
+        raise ValueError(f"{name}={given!r}: must be a whole number, or a range (low, high) of two with low <= high")
+    return int(low_high[0]), int(low_high[1])
+
+
 def paper() -> Config:
-    """The published training setting, for cars."""
-    return Config()
+    """The published training setting."""
+    return Config(population="paper", agents_per_world=(1, 150))
 
 
 def laptop() -> Config:
@@ -207,12 +235,12 @@ def _flat_names() -> list[str]:
     for field in dataclasses.fields(Config):
         if isinstance(field.default, tuple):
             names += [f"{field.name}_low", f"{field.name}_high"]
-        elif not isinstance(field.default, str):
+        elif not isinstance(field.default, str) and field.name != "agents_per_world":
             names.append(field.name)
     return names
 
 
-_SWITCHES = ("crash_ends", "route_ends", "near_first")
+_SWITCHES = ("agents_low", "agents_high", "crash_ends", "route_ends", "near_first")
 Params = namedtuple("Params", [*_flat_names(), *_SWITCHES])  # type: ignore[misc]
 """What the kernels see of a Config: the same names as float32 and int32 scalars; a range gives name_low and name_high."""
 
@@ -223,6 +251,8 @@ def params(config: Config) -> Params:
         given = getattr(config, field.name)
         if isinstance(field.default, tuple):
             flat[f"{field.name}_low"], flat[f"{field.name}_high"] = np.float32(given[0]), np.float32(given[1])
+        elif field.name == "agents_per_world":
+            flat["agents_low"], flat["agents_high"] = map(np.int32, config.agents)
         elif isinstance(field.default, int):
             flat[field.name] = np.int32(given)
         elif isinstance(field.default, float):

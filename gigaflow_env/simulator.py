@@ -8,6 +8,7 @@ import numpy as np
 from gigaflow_env.backend import cpu
 from gigaflow_env.config import CONDITIONING, Config, params
 from gigaflow_env.layout import ACTIONS, Layout
+from gigaflow_env.population import shares
 from gigaflow_env.roads.compile import capacity, compile
 from gigaflow_env.roads.mapfiles import MapLike, find
 from gigaflow_env.state import ABSENT, ENDED, WAITING, make
@@ -33,7 +34,7 @@ class Simulator:
         self.config = config
         self.layout = Layout(config)
         self.rows = rows
-        self.agents = min(config.agents_per_world, rows)
+        self.agents = min(config.agents[1], rows)
         self.worlds = -(-rows // self.agents)
         self.mode = mode
         if threads is not None and threads < 1:
@@ -54,11 +55,14 @@ class Simulator:
         for number, name in enumerate(self.roads.names):
             room = capacity(self.roads, number)
             if self.agents > room:
-                raise ValueError(f"agents_per_world={self.agents} do not fit map {name!r}: it has room for {room}")
+                given = config.agents_per_world
+                raise ValueError(f"agents_per_world={given} do not fit map {name!r}: it has room for {room}")
 
         lights = int(self.roads.network.maps["lights"].max())
         self.state = make(self.worlds, self.agents, len(CONDITIONING), lights, config.agent_count, config.lane_count)
         self.state.clock.map[:] = np.arange(self.worlds) % len(self.maps)
+        self.state.clock.room[:] = np.minimum(rows - self.agents * np.arange(self.worlds), self.agents)
+        self.state.kinds.until[:] = np.cumsum(list(shares(config.population).values()))
         self.observations = np.zeros((self.worlds, self.agents, self.layout.size), np.float32)
         kept = self.observations.shape if mode == cpu.SAME_STEP else (0, 0, 0)
         self.final_observations = np.zeros(kept, np.float32)
@@ -85,7 +89,7 @@ class Simulator:
             # The draws must differ from those of the step before. Other worlds don't notice: a light that began with this
             # tick would be drawn anew.
             clock.tick[chosen.any(axis=1)] += 1
-        status[chosen] = WAITING
+        status[chosen if mask is None else chosen & (status != ABSENT)] = WAITING
         for array in (*events, self.state.motion.distance):
             array[:] = 0  # a reset is no step: nothing happened in it
         for array in (outcome.reward, outcome.terminated, outcome.truncated):

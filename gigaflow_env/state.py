@@ -7,12 +7,15 @@ import numpy as np
 
 from gigaflow_env.declare import allocate, array
 from gigaflow_env.layout import GOALS
+from gigaflow_env.population import KINDS
 
 i8, i32, u32, flag = np.int8, np.int32, np.uint32, np.bool_
 
 # Status of a row.
-ABSENT, LIVE, ENDED, WAITING = range(4)
-"""ABSENT: the row has no agent. ENDED: its episode ended in this step. WAITING: it needs a new place; nobody sees it."""
+ABSENT, WAITING, ENDED, LIVE, FROZEN = range(5)
+"""ABSENT: the row has no agent. WAITING: it needs a new place; nobody sees it. ENDED: its episode ended in this step; others
+see it for the last time. FROZEN: a wreck that stands in the way. So whoever is at least ENDED is seen, and whoever is at
+least LIVE is in the way."""
 
 # Colours of a light.
 OFF, GREEN, YELLOW, RED = range(4)
@@ -25,6 +28,8 @@ class Clock(NamedTuple):
     map: np.ndarray = array("world", "", "number of its map", i32)
     tick: np.ndarray = array("world", "", "steps since the environment's reset: never repeats", i32)
     step: np.ndarray = array("world", "steps", "age of the world", i32)
+    room: np.ndarray = array("world", "", "rows of the world", i32)
+    agents: np.ndarray = array("world", "", "rows that have an agent, until the world ends; those beyond are ABSENT", i32)
 
 
 class Rows(NamedTuple):
@@ -67,6 +72,19 @@ class Body(NamedTuple):
     c_steer: np.ndarray = array("world agent", "", "coefficient of lateral jerk")
     c_acc: np.ndarray = array("world agent", "", "coefficient of the strongest acceleration")
     c_vel: np.ndarray = array("world agent", "", "coefficient of the top speed")
+    kind: np.ndarray = array("world agent", "", "number in population.KINDS", i32)
+
+
+class Kinds(NamedTuple):
+    """The population: what is drawn for a body, by kind. Filled once, from population.KINDS and the config."""
+
+    until: np.ndarray = array("kind", "", "a unit draw below this, and not below the one before, means this kind")
+    length_low: np.ndarray = array("kind", "m", "")
+    length_high: np.ndarray = array("kind", "m", "")
+    width_low: np.ndarray = array("kind", "m", "")
+    width_high: np.ndarray = array("kind", "m", "")
+    speed: np.ndarray = array("kind", "", "factor of c_vel")
+    acceleration: np.ndarray = array("kind", "", "factor of c_acc")
 
 
 class Place(NamedTuple):
@@ -144,6 +162,7 @@ class Proposal(NamedTuple):
     length: np.ndarray = array("world agent", "m", "")
     width: np.ndarray = array("world agent", "m", "")
     free: np.ndarray = array("world agent", "", "no other agent needs that place", flag)
+    kind: np.ndarray = array("world agent", "", "number in population.KINDS", i32)
 
 
 class Near(NamedTuple):
@@ -178,9 +197,10 @@ class State(NamedTuple):
     proposal: Proposal
     near: Near
     ways: Ways
+    kinds: Kinds
 
 
-GROUPS = State(Clock, Rows, Pose, Motion, Body, Place, Goals, Wishes, Events, Outcome, Lights, Proposal, Near, Ways)  # type: ignore[arg-type]
+GROUPS = State(Clock, Rows, Pose, Motion, Body, Place, Goals, Wishes, Events, Outcome, Lights, Proposal, Near, Ways, Kinds)  # type: ignore[arg-type]
 
 
 def make(worlds: int, agents: int, coefficients: int, lights: int, seen: int, samples: int) -> State:
@@ -188,8 +208,12 @@ def make(worlds: int, agents: int, coefficients: int, lights: int, seen: int, sa
     sizes = {
         "two": 2, "world": worlds, "agent": agents, "coefficient": coefficients, "goal": GOALS,
         "light": max(lights, 1), "seen": max(seen, 1), "other": agents, "sample": samples,
+        "kind": len(KINDS),
     }  # fmt: skip
     groups: Any = GROUPS
     state = State(*(allocate(group, sizes) for group in groups))
     state.ways.goal[:] = -1
+    population = [(*kind.length, *kind.width, kind.speed, kind.acceleration) for kind in KINDS.values()]
+    for column, values in zip(state.kinds[1:], zip(*population, strict=True), strict=True):
+        column[:] = values
     return state

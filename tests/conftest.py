@@ -20,6 +20,7 @@ from gigaflow_env.sim.lights import schedule, switch
 from gigaflow_env.sim.observe import blank, look, survey, watch
 from gigaflow_env.sim.reset import condition, enter, propose, settle
 from gigaflow_env.sim.rewards import score
+from gigaflow_env.sim.world import populate
 from gigaflow_env.simulator import Simulator
 from gigaflow_env.state import ABSENT, LIVE
 
@@ -262,15 +263,21 @@ def run_switch(agents, w, clock, lights, p):
 
 
 @kernel
-def run_propose(agents, w, attempt, clock, rows, network, proposal, p):
+def run_populate(agents, w, clock, rows):
     for a in agents:
-        propose(w, a, attempt, clock, rows, network, proposal, p)
+        populate(w, a, clock, rows)
 
 
 @kernel
-def run_settle(agents, w, rows, pose, motion, body, proposal, p):
+def run_propose(agents, w, attempt, clock, rows, network, proposal, kinds, p):
     for a in agents:
-        settle(w, a, rows, pose, motion, body, proposal, p)
+        propose(w, a, attempt, clock, rows, network, proposal, kinds, p)
+
+
+@kernel
+def run_settle(agents, w, clock, rows, pose, motion, body, proposal, network, grid, p):
+    for a in agents:
+        settle(w, a, clock, rows, pose, motion, body, proposal, network, grid, p)
 
 
 @kernel
@@ -280,9 +287,9 @@ def run_condition(agents, w, clock, wishes, p):
 
 
 @kernel
-def run_enter(agents, w, clock, rows, pose, motion, body, place, goals, wishes, proposal, network, p):
+def run_enter(agents, w, clock, rows, pose, motion, body, place, goals, wishes, proposal, kinds, network, p):
     for a in agents:
-        enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal, network, p)
+        enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal, kinds, network, p)
 
 
 @kernel
@@ -322,6 +329,7 @@ STAGES: dict[str, tuple[Callable, Callable]] = {
     "score": (score, run_score),
     "schedule": (schedule, run_schedule),
     "switch": (switch, run_switch),
+    "populate": (populate, run_populate),
     "propose": (propose, run_propose),
     "settle": (settle, run_settle),
     "condition": (condition, run_condition),

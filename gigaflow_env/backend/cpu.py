@@ -11,8 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from gigaflow_env.jit import f32, i32, kernel, stage
-from gigaflow_env.sim.chance import STAGGER, draws
+from gigaflow_env.jit import i32, kernel, stage
 from gigaflow_env.sim.collision import collide, leave_road, run_light
 from gigaflow_env.sim.dynamics import move
 from gigaflow_env.sim.goals import arrive
@@ -21,6 +20,7 @@ from gigaflow_env.sim.lights import schedule, switch
 from gigaflow_env.sim.observe import blank, look, survey, watch
 from gigaflow_env.sim.reset import enter, propose, settle
 from gigaflow_env.sim.rewards import score
+from gigaflow_env.sim.world import begin, populate
 from gigaflow_env.state import ENDED, LIVE, WAITING
 
 SAME_STEP, NEXT_STEP, DISABLED = range(3)
@@ -31,16 +31,23 @@ RESET_ATTEMPTS = i32(64)
 
 
 @stage
-def begin_world(w, clock, lights, network, p):
-    """A new world: its lights are drawn anew. Writes: clock.step, lights."""
-    clock.step[w] = 0
-    if clock.tick[w] == 0:
-        # The first worlds begin at different ages, so that they do not all end, and start anew, in one step.
-        age, _, _, _ = draws(clock.seed, w, 0, 0, STAGGER, 0)
-        clock.step[w] = i32(age * p.world_stagger * f32(p.world_steps))
+def begin_world(w, clock, rows, lights, network, p):
+    """A new world: its agents and lights are drawn anew. Writes: clock, rows.status, lights."""
+    begin(w, clock, p)
+    for a in range(rows.status.shape[1]):
+        populate(w, a, clock, rows)
     for k in range(network.maps[clock.map[w]].lights):
         schedule(w, k, clock, network, lights, p)
         switch(w, k, clock, lights, p)
+
+
+@stage
+def is_shown(w, rows):
+    """Whether some row of the world shows the end of its episode."""
+    shown = False
+    for a in range(rows.status.shape[1]):
+        shown = shown or rows.status[w, a] == ENDED
+    return shown
 
 
 @kernel
@@ -54,7 +61,7 @@ def drive(
         clock.tick[w] += i32(1)
         # In these modes a world outlives its end by the look at it which its agents are still to have.
         if mode != SAME_STEP and clock.step[w] >= p.world_steps:
-            begin_world(w, clock, lights, network, p)
+            begin_world(w, clock, rows, lights, network, p)
         if mode == NEXT_STEP:
             for a in range(agents):
                 if rows.status[w, a] == ENDED:
@@ -82,17 +89,18 @@ def drive(
 @kernel
 def renew(
     begin, end, mode, anew, attempts,
-    clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, network, p,
+    clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, kinds, network, grid, p,
 ):  # fmt: skip
     """Agents that wait start anew; if `anew`, so do worlds that are over. Who finds no place in `attempts` rounds waits
     on."""
     agents = rows.status.shape[1]
     for w in range(begin, end):
         over = clock.step[w] >= p.world_steps
-        if over and not anew:
+        # A world that others still look at the end of begins when the last of them has been reset.
+        if over and (not anew or (mode != SAME_STEP and is_shown(w, rows))):
             continue
         if over or clock.tick[w] == 0:
-            begin_world(w, clock, lights, network, p)
+            begin_world(w, clock, rows, lights, network, p)
         if mode == SAME_STEP:
             for a in range(agents):
                 if rows.status[w, a] == ENDED:
@@ -104,11 +112,11 @@ def renew(
             if not waiting:
                 break
             for a in range(agents):
-                propose(w, a, attempt, clock, rows, network, proposal, p)
+                propose(w, a, attempt, clock, rows, network, proposal, kinds, p)
             for a in range(agents):
-                settle(w, a, rows, pose, motion, body, proposal, p)
+                settle(w, a, clock, rows, pose, motion, body, proposal, network, grid, p)
             for a in range(agents):
-                enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal, network, p)
+                enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal, kinds, network, p)
 
 
 @kernel
@@ -133,7 +141,7 @@ def show(
 
 def step(begin, end, mode, actions, obs, final_obs, starts, state, roads, p):
     """One step of worlds begin .. end-1."""
-    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, proposal, near, ways = state
+    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, proposal, near, ways, kinds = state
     network, grid, nearby = roads.network, roads.grid, roads.nearby
     drive(
         begin, end, mode, actions,
@@ -148,7 +156,7 @@ def step(begin, end, mode, actions, obs, final_obs, starts, state, roads, p):
     # Before the last show: an agent that starts anew must not be seen at its old place.
     renew(
         begin, end, mode, mode == SAME_STEP, p.spawn_attempts,
-        clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, network, p,
+        clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, kinds, network, grid, p,
     )  # fmt: skip
     show(
         begin, end, False, obs, starts,
@@ -158,10 +166,10 @@ def step(begin, end, mode, actions, obs, final_obs, starts, state, roads, p):
 
 def reset(begin, end, obs, starts, state, roads, p):
     """Find places for the waiting rows of worlds begin .. end-1, and show all."""
-    clock, rows, pose, motion, body, place, goals, wishes, _, outcome, lights, proposal, near, ways = state
+    clock, rows, pose, motion, body, place, goals, wishes, _, outcome, lights, proposal, near, ways, kinds = state
     renew(
         begin, end, DISABLED, True, RESET_ATTEMPTS,
-        clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, roads.network, p,
+        clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, kinds, roads.network, roads.grid, p,
     )  # fmt: skip
     show(
         begin, end, False, obs, starts,

@@ -27,9 +27,10 @@ class Purpose(IntEnum):
     GOALS = 3
     LIGHTS = 4
     STAGGER = 5
+    WORLD = 6
 
 
-BODY, CONDITIONING, PLACE, GOALS, LIGHTS, STAGGER = (int(purpose) for purpose in Purpose)
+BODY, CONDITIONING, PLACE, GOALS, LIGHTS, STAGGER, WORLD = (int(purpose) for purpose in Purpose)
 
 
 @rule

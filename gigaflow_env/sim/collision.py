@@ -80,7 +80,7 @@ def collide(w, a, rows, pose, motion, body, near, events):
     for b in range(len(xs)):
         dx, dy = xs[b] - x, ys[b] - y
         far = reach + HALF * (lengths[b] + widths[b]) + moved[b]
-        meets = (dx * dx + dy * dy < far * far) & (status[b] == LIVE) & (abs(zs[b] - z) < LEVEL_GAP) & (b != a)
+        meets = (dx * dx + dy * dy < far * far) & (status[b] >= LIVE) & (abs(zs[b] - z) < LEVEL_GAP) & (b != a)
         close[b] = u32(meets)
         any_close |= close[b]
     if any_close == 0:
@@ -89,6 +89,33 @@ def collide(w, a, rows, pose, motion, body, near, events):
         if close[b] != 0 and boxes_met(w, a, b, pose, body):
             events.collision[w, a] = True
             return
+
+
+@rule
+def edges_met(grid, map_row, x, y, z, cos, sin, old_x, old_y, half_length, half_width):
+    """Whether the box at (x, y) touches an edge of the road, or the way from (old_x, old_y) to its centre crosses one."""
+    reach_x = half_length * abs(cos) + half_width * abs(sin)
+    reach_y = half_length * abs(sin) + half_width * abs(cos)
+    columns = (map_row.columns + i32(1)) // i32(2)
+    rows = (map_row.rows + i32(1)) // i32(2)
+    low_x, high_x = min(x - reach_x, old_x), max(x + reach_x, old_x)
+    low_y, high_y = min(y - reach_y, old_y), max(y + reach_y, old_y)
+    low_column = clip(i32((low_x - map_row.x) / _EDGE_CELL), i32(0), i32(columns - i32(1)))
+    high_column = clip(i32((high_x - map_row.x) / _EDGE_CELL), i32(0), i32(columns - i32(1)))
+    low_row = clip(i32((low_y - map_row.y) / _EDGE_CELL), i32(0), i32(rows - i32(1)))
+    high_row = clip(i32((high_y - map_row.y) / _EDGE_CELL), i32(0), i32(rows - i32(1)))
+    met = False
+    for row in range(low_row, high_row + 1):
+        # Cells of a row lie one after the other, and so do their edges.
+        first_cell = map_row.edge_cells_at + row * columns
+        for entry in range(grid.edges_at[first_cell + low_column], grid.edges_at[first_cell + high_column + 1]):
+            edge = grid.edges[entry]
+            x1, y1 = into_frame(edge.x1 - x, edge.y1 - y, cos, sin)
+            x2, y2 = into_frame(edge.x2 - x, edge.y2 - y, cos, sin)
+            touched = segment_hits_box(x1, y1, x2, y2, half_length, half_width)
+            crossed = segments_cross(old_x, old_y, x, y, edge.x1, edge.y1, edge.x2, edge.y2)
+            met |= (touched | crossed) & (abs(edge.z - z) <= LEVEL_GAP)
+    return met
 
 
 @stage
@@ -102,32 +129,10 @@ def leave_road(w, a, clock, rows, pose, body, network, grid, events):
     events.offroad[w, a] = False
     if rows.status[w, a] != LIVE:
         return
-    map_row = network.maps[clock.map[w]]
-    x, y, z, cos, sin = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a]
-    old_x, old_y = pose.old_x[w, a], pose.old_y[w, a]
-    half_length, half_width = HALF * body.length[w, a], HALF * body.width[w, a]
-    reach_x = half_length * abs(cos) + half_width * abs(sin)
-    reach_y = half_length * abs(sin) + half_width * abs(cos)
-    columns = (map_row.columns + i32(1)) // i32(2)
-    rows_ = (map_row.rows + i32(1)) // i32(2)
-    low_x, high_x = min(x - reach_x, old_x), max(x + reach_x, old_x)
-    low_y, high_y = min(y - reach_y, old_y), max(y + reach_y, old_y)
-    low_column = clip(i32((low_x - map_row.x) / _EDGE_CELL), i32(0), i32(columns - i32(1)))
-    high_column = clip(i32((high_x - map_row.x) / _EDGE_CELL), i32(0), i32(columns - i32(1)))
-    low_row = clip(i32((low_y - map_row.y) / _EDGE_CELL), i32(0), i32(rows_ - i32(1)))
-    high_row = clip(i32((high_y - map_row.y) / _EDGE_CELL), i32(0), i32(rows_ - i32(1)))
-    left_road = False
-    for row in range(low_row, high_row + 1):
-        # Cells of a row lie one after the other, and so do their edges.
-        first_cell = map_row.edge_cells_at + row * columns
-        for entry in range(grid.edges_at[first_cell + low_column], grid.edges_at[first_cell + high_column + 1]):
-            edge = grid.edges[entry]
-            x1, y1 = into_frame(edge.x1 - x, edge.y1 - y, cos, sin)
-            x2, y2 = into_frame(edge.x2 - x, edge.y2 - y, cos, sin)
-            touched = segment_hits_box(x1, y1, x2, y2, half_length, half_width)
-            crossed = segments_cross(old_x, old_y, x, y, edge.x1, edge.y1, edge.x2, edge.y2)
-            left_road |= (touched | crossed) & (abs(edge.z - z) <= LEVEL_GAP)
-    events.offroad[w, a] = left_road
+    events.offroad[w, a] = edges_met(
+        grid, network.maps[clock.map[w]], pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a],
+        pose.old_x[w, a], pose.old_y[w, a], HALF * body.length[w, a], HALF * body.width[w, a],
+    )  # fmt: skip
 
 
 @rule

@@ -27,7 +27,7 @@ from gigaflow_env.layout import (
 from gigaflow_env.sim.collision import nearby_row
 from gigaflow_env.sim.geometry import HALF, ONE, ZERO, clip, into_frame
 from gigaflow_env.sim.lanes import FAR, place_s, sample_way
-from gigaflow_env.state import ENDED, GREEN, LIVE, OFF, RED, YELLOW
+from gigaflow_env.state import ENDED, GREEN, OFF, RED, YELLOW
 
 _OFFSET, _ANGLE, _CURVATURE = f32(1 / OFFSET_SCALE), f32(1 / math.pi), f32(1 / CURVATURE_SCALE)
 _SPEED, _ACCELERATION, _COEFFICIENT = f32(1 / SPEED_SCALE), f32(1 / ACCELERATION_SCALE), f32(1 / COEFFICIENT_SCALE)
@@ -79,7 +79,7 @@ def watch(w, a, rows, pose, near, p):
     for b in range(len(keys)):
         dx, dy = xs[b] - x, ys[b] - y
         distance = (dx * dx + dy * dy) * scale
-        hidden = (status[b] != LIVE) & (status[b] != ENDED) | (b == a) | (distance >= _KEY_STEPS)
+        hidden = (status[b] < ENDED) | (b == a) | (distance >= _KEY_STEPS)
         key = u32(u32(u32(i32(distance)) << _KEY_SHIFT) | u32(b))
         keys[b] = NOBODY if hidden else key
     count = 0
