@@ -9,7 +9,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from gigaflow_env.backend import cpu
+from gigaflow_env.backend import world
 from gigaflow_env.config import PRESETS, Config
 from gigaflow_env.layout import ACTIONS, Layout
 from gigaflow_env.roads.mapfiles import MapLike
@@ -17,9 +17,9 @@ from gigaflow_env.simulator import Simulator
 from gigaflow_env.state import LIVE
 
 _MODES = {
-    AutoresetMode.SAME_STEP: cpu.SAME_STEP,
-    AutoresetMode.NEXT_STEP: cpu.NEXT_STEP,
-    AutoresetMode.DISABLED: cpu.DISABLED,
+    AutoresetMode.SAME_STEP: world.SAME_STEP,
+    AutoresetMode.NEXT_STEP: world.NEXT_STEP,
+    AutoresetMode.DISABLED: world.DISABLED,
 }
 
 

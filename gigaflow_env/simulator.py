@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from gigaflow_env.backend import cpu
+from gigaflow_env.backend import cpu, world
 from gigaflow_env.config import CONDITIONING, Config, params
 from gigaflow_env.layout import ACTIONS, Layout
 from gigaflow_env.population import shares
 from gigaflow_env.roads.compile import capacity, compile
 from gigaflow_env.roads.mapfiles import MapLike, find
-from gigaflow_env.state import ABSENT, ENDED, WAITING, make
+from gigaflow_env.state import ENDED, make
 
 
 class Simulator:
@@ -28,7 +28,7 @@ class Simulator:
         rows: int,
         config: Config,
         *,
-        mode: int = cpu.SAME_STEP,
+        mode: int = world.SAME_STEP,
         threads: int | None = None,
     ) -> None:
         self.config = config
@@ -64,7 +64,7 @@ class Simulator:
         self.state.clock.room[:] = np.minimum(rows - self.agents * np.arange(self.worlds), self.agents)
         self.state.kinds.until[:] = np.cumsum(list(shares(config.population).values()))
         self.observations = np.zeros((self.worlds, self.agents, self.layout.size), np.float32)
-        kept = self.observations.shape if mode == cpu.SAME_STEP else (0, 0, 0)
+        kept = self.observations.shape if mode == world.SAME_STEP else (0, 0, 0)
         self.final_observations = np.zeros(kept, np.float32)
         self.actions = np.zeros((self.worlds, self.agents), np.int32)
         self._params = params(config)
@@ -75,25 +75,13 @@ class Simulator:
 
         key: two uint32 from which all chance follows; None keeps the old one.
         """
-        clock, status, outcome, events = self.state.clock, self.state.rows.status, self.state.outcome, self.state.events
-        if key is not None:
-            clock.seed[:] = key
-        if mask is None:
-            clock.tick[:] = 0
-            clock.step[:] = 0
-            chosen = self._per_row(np.ones(self.rows, np.bool_))
-            status[:] = ABSENT
-            self.state.rows.episode[:] = 0
-        else:
-            chosen = self._per_row(mask)
-            # The draws must differ from those of the step before. Other worlds don't notice: a light that began with this
-            # tick would be drawn anew.
-            clock.tick[chosen.any(axis=1)] += 1
-        status[chosen if mask is None else chosen & (status != ABSENT)] = WAITING
-        for array in (*events, self.state.motion.distance):
-            array[:] = 0  # a reset is no step: nothing happened in it
-        for array in (outcome.reward, outcome.terminated, outcome.truncated):
-            array[chosen] = 0
+        every = mask is None
+        chosen = self._per_row(np.ones(self.rows, np.bool_) if mask is None else mask)
+        state = self.state
+        key = state.clock.seed.copy() if key is None else key
+        self._pool.run(
+            cpu.clear, self.worlds, every, key, chosen, state.clock, state.rows, state.motion, state.events, state.outcome
+        )
         self._pool.run(cpu.reset, self.worlds, self.observations, self.layout.starts, self.state, self.roads, self._params)
 
     def step(self, actions: np.ndarray) -> None:

@@ -1,8 +1,7 @@
-"""The CPU backend: the stages in their order, a range of worlds per thread.
+"""The CPU backend: a range of worlds per thread, one worker a world.
 
-No OpenMP: its barrier spins on shared cores (seven times slower than serial) and kills forked workers. A kernel over a
-range of worlds
-releases the GIL, and a small pool of our own threads takes the ranges. Worlds don't touch each other: results are
+No OpenMP: its barrier spins on shared cores (seven times slower than serial) and kills forked workers. A kernel over a range
+of worlds releases the GIL, and a small pool of our own threads takes the ranges. Worlds don't touch each other: results are
 bit-equal for any number of threads.
 """
 
@@ -11,43 +10,18 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from gigaflow_env.jit import i32, kernel, stage
-from gigaflow_env.sim.collision import collide, leave_road, run_light
-from gigaflow_env.sim.dynamics import move
-from gigaflow_env.sim.goals import arrive
-from gigaflow_env.sim.lanes import locate
-from gigaflow_env.sim.lights import schedule, switch
-from gigaflow_env.sim.observe import blank, look, survey, watch
-from gigaflow_env.sim.reset import enter, propose, settle
-from gigaflow_env.sim.rewards import score
-from gigaflow_env.sim.world import begin, populate
-from gigaflow_env.state import ENDED, LIVE, WAITING
+from gigaflow_env.backend import world
+from gigaflow_env.backend.world import DISABLED, RESET_ATTEMPTS, SAME_STEP
+from gigaflow_env.jit import kernel
 
-SAME_STEP, NEXT_STEP, DISABLED = range(3)
-"""When a row whose episode ended starts anew: in the same step, in the next one, or when `reset` is called for it."""
-
-RESET_ATTEMPTS = i32(64)
-"""Rounds in which a reset looks for places: with every agent waiting at once there are more conflicts than in a step."""
+FIRST, STRIDE = 0, 1
+"""One worker drives all agents of a world."""
 
 
-@stage
-def begin_world(w, clock, rows, lights, network, p):
-    """A new world: its agents and lights are drawn anew. Writes: clock, rows.status, lights."""
-    begin(w, clock, p)
-    for a in range(rows.status.shape[1]):
-        populate(w, a, clock, rows)
-    for k in range(network.maps[clock.map[w]].lights):
-        schedule(w, k, clock, network, lights, p)
-        switch(w, k, clock, lights, p)
-
-
-@stage
-def is_shown(w, rows):
-    """Whether some row of the world shows the end of its episode."""
-    shown = False
-    for a in range(rows.status.shape[1]):
-        shown = shown or rows.status[w, a] == ENDED
-    return shown
+@kernel
+def clear(begin, end, every, key, chosen, clock, rows, motion, events, outcome):
+    for w in range(begin, end):
+        world.clear(w, FIRST, STRIDE, every, key, chosen, clock, rows, motion, events, outcome)
 
 
 @kernel
@@ -55,35 +29,11 @@ def drive(
     begin, end, mode, actions,
     clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, network, grid, nearby, p,
 ):  # fmt: skip
-    """Worlds begin .. end-1 live one step, from the action to the reward."""
-    agents = rows.status.shape[1]
     for w in range(begin, end):
-        clock.tick[w] += i32(1)
-        # In these modes a world outlives its end by the look at it which its agents are still to have.
-        if mode != SAME_STEP and clock.step[w] >= p.world_steps:
-            begin_world(w, clock, rows, lights, network, p)
-        if mode == NEXT_STEP:
-            for a in range(agents):
-                if rows.status[w, a] == ENDED:
-                    rows.status[w, a] = WAITING
-        for a in range(agents):
-            move(w, a, actions, rows, pose, motion, body, p)
-        for a in range(agents):
-            locate(w, a, clock, rows, pose, goals, network, grid, place)
-        for a in range(agents):
-            collide(w, a, rows, pose, motion, body, near, events)
-        for a in range(agents):
-            leave_road(w, a, clock, rows, pose, body, network, grid, events)
-        for a in range(agents):
-            run_light(w, a, rows, pose, body, place, lights, network, nearby, events)
-        for a in range(agents):
-            arrive(w, a, clock, rows, pose, motion, wishes, network, events, goals, place, p)
-        for a in range(agents):
-            score(w, a, clock, rows, motion, place, wishes, events, outcome, goals, p)
-        # After the judgement of red lights, which is by the colours that the agents saw.
-        clock.step[w] += i32(1)
-        for k in range(network.maps[clock.map[w]].lights):
-            switch(w, k, clock, lights, p)
+        world.drive(
+            w, FIRST, STRIDE, mode, actions,
+            clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, network, grid, nearby, p,
+        )  # fmt: skip
 
 
 @kernel
@@ -91,32 +41,11 @@ def renew(
     begin, end, mode, anew, attempts,
     clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, kinds, network, grid, p,
 ):  # fmt: skip
-    """Agents that wait start anew; if `anew`, so do worlds that are over. Who finds no place in `attempts` rounds waits
-    on."""
-    agents = rows.status.shape[1]
     for w in range(begin, end):
-        over = clock.step[w] >= p.world_steps
-        # A world that others still look at the end of begins when the last of them has been reset.
-        if over and (not anew or (mode != SAME_STEP and is_shown(w, rows))):
-            continue
-        if over or clock.tick[w] == 0:
-            begin_world(w, clock, rows, lights, network, p)
-        if mode == SAME_STEP:
-            for a in range(agents):
-                if rows.status[w, a] == ENDED:
-                    rows.status[w, a] = WAITING
-        for attempt in range(attempts):
-            waiting = False
-            for a in range(agents):
-                waiting = waiting or rows.status[w, a] == WAITING
-            if not waiting:
-                break
-            for a in range(agents):
-                propose(w, a, attempt, clock, rows, network, proposal, kinds, p)
-            for a in range(agents):
-                settle(w, a, clock, rows, pose, motion, body, proposal, network, grid, p)
-            for a in range(agents):
-                enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal, kinds, network, p)
+        world.renew(
+            w, FIRST, STRIDE, mode, anew, attempts,
+            clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, kinds, network, grid, p,
+        )  # fmt: skip
 
 
 @kernel
@@ -124,19 +53,14 @@ def show(
     begin, end, only_ended, obs, starts,
     clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, network, nearby, p,
 ):  # fmt: skip
-    """Observations of all rows, zeros where there is no agent; or only of the rows whose episode has just ended."""
+    """Observations of all rows, or only of those whose episode has just ended."""
     for w in range(begin, end):
         for a in range(rows.status.shape[1]):
-            status = rows.status[w, a]
-            if only_ended and status != ENDED:
-                continue
-            outcome.active[w, a] = status == LIVE
-            if status == LIVE or status == ENDED:
-                watch(w, a, rows, pose, near, p)
-                survey(w, a, clock, place, goals, ways, network, nearby)
-                look(w, a, obs, starts, pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p)
-            else:
-                blank(w, a, obs)
+            if world.notice(w, a, only_ended, clock, rows, pose, place, goals, outcome, near, ways, network, nearby, p):
+                world.show(
+                    w, a, FIRST, STRIDE, obs[w, a], starts,
+                    rows, pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p,
+                )  # fmt: skip
 
 
 def step(begin, end, mode, actions, obs, final_obs, starts, state, roads, p):
