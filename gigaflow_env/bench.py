@@ -156,10 +156,10 @@ def stage_times(simulator: Simulator) -> dict[str, float]:
         "locate": (lanes.locate, clock, rows, pose, goal, network, grid, place),
         "collide": (collision.collide, rows, pose, motion, body, near, events),
         "leave_road": (collision.leave_road, clock, rows, pose, body, network, grid, events),
-        "run_light": (collision.run_light, rows, pose, body, place, lights, network, nearby, events),
+        "run_light": (collision.run_light, rows, pose, motion, body, place, lights, network, nearby, events, p),
         "arrive": (goals.arrive, clock, rows, pose, motion, wishes, network, events, goal, place, p),
         "score": (rewards.score, clock, rows, motion, place, wishes, events, outcome, goal, p),
-        "watch": (observe.watch, rows, pose, near, p),
+        "watch": (observe.watch, clock, rows, pose, near, p),
         "survey": (observe.survey, clock, place, goal, ways, network, nearby),
     }
     times = {name: _fastest(_each_agent(stage), simulator, *args) for name, (stage, *args) in plain.items()}
@@ -172,12 +172,12 @@ def stage_times(simulator: Simulator) -> dict[str, float]:
     listed: dict[str, Any] = {
         "look_lanes": (observe.look_lanes, starts.lanes, pose, ways, nearby, p),
         "look_boundaries": (observe.look_boundaries, starts.boundaries, pose, nearby, p),
-        "look_stops": (observe.look_stops, starts.stops, pose, lights, network, nearby, p),
+        "look_stops": (observe.look_stops, starts.stops, pose, place, lights, network, nearby, p),
     }
     for name, (stage, start, *args) in listed.items():
         times[name] = _fastest(_each_listed_row(stage), simulator, obs, start, place, network, *args)
     # Last, as it moves the agents away from the places that the others know.
-    times["move"] = _fastest(_each_agent(dynamics.move), simulator, simulator.actions, rows, pose, motion, body, p)
+    times["move"] = _fastest(_each_agent(dynamics.move), simulator, simulator.actions, clock, rows, pose, motion, body, p)
     return times
 
 

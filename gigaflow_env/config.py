@@ -34,9 +34,13 @@ class Config:
         64, "agents", "of one world; a range (low, high) is drawn anew when a world begins, rows beyond stay empty (A)"
     )
     on_crash: str = value(
-        "respawn", "", "collision or off-road: `respawn` ends the episode, `continue` only costs reward (C)"
+        "respawn",
+        "",
+        "collision or off-road: `respawn` ends the episode, `freeze` too, but the wreck stands in the way, "
+        "`continue` only costs reward (C)",
     )
     on_route_done: str = value("new_route", "", "final goal reached: `new_route` goes on, `respawn` ends the episode (D)")
+    freeze_time: float = value(0.0, "s", "how long a wreck stands before its row starts anew; 0: until its world ends (D)")
 
     # Observation: how many elements of each set, and how far they are seen
     lane_count: int = value(80, "", "nearest lane samples (A)")
@@ -58,6 +62,15 @@ class Config:
     steer_spread: float = value(1.25, "", "C_steer ~ X(a) (A)")
     acc_spread: float = value(1.5, "", "C_acc ~ X(a) (A)")
     vel_spread: float = value(1.5, "", "C_vel ~ X(a) (A)")
+
+    # Erratic drivers: flagged in the info, for trainers leave them out
+    inattentive: float = value(0.0, "share", "agents that at times see no others (A: 5 %)")
+    inattentive_time: float = value(3.0, "s", "how long such a moment is: a glance at a phone (D)")
+    inattentive_share: float = value(0.5, "share", "such moments in their time (D)")
+    phantom: float = value(0.0, "share", "agents that at times brake for nothing (A: 10 %)")
+    phantom_time: float = value(1.2, "s", "how long: from 10 m/s to about half (D)")
+    phantom_share: float = value(0.08, "share", "such moments in their time: once in 15 s (D)")
+    phantom_jerk: float = value(-15.0, "m/s^3", "jerk of such braking: the strongest that agents have (D)")
 
     # Dynamics
     speed_min: float = value(-2.0, "m/s", "fastest reversing (A)")
@@ -87,6 +100,15 @@ class Config:
     light_groups_removed: float = value(0.2, "share", "groups that are removed (A)")
     lights_removed: float = value(0.2, "share", "single lights that are removed (A)")
     lights_green: float = value(0.05, "share", "remaining lights that are always green (A)")
+    lights: str = value("random", "", "`random`: as above; `default`: 2 s red, 3 s yellow, 10 s green, none removed (A)")
+    stop_signs: str = value(
+        "obey",
+        "",
+        "`obey`: a line that is red until the agent has stood at it; `ignore`: none. On, as who never met one would not "
+        "stop near enough (D)",
+    )
+    stop_sign_speed: float = value(0.1, "m/s", "below this an agent stands (D)")
+    stop_sign_distance: float = value(4.0, "m", "where it has to stand: from the line to its front, at most (D)")
 
     # Reward coefficients, drawn per agent and episode: conditioning (Table A2)
     goal_radius: Range = value((2.0, 12.0), "m", "distance at which a goal is reached (A)")
@@ -112,9 +134,11 @@ class Config:
 
     def __post_init__(self) -> None:
         choices = {
-            "on_crash": ("respawn", "continue"),
+            "on_crash": ("respawn", "freeze", "continue"),
             "on_route_done": ("new_route", "respawn"),
             "first_goal": ("map", "near"),
+            "lights": ("random", "default"),
+            "stop_signs": ("obey", "ignore"),
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -157,7 +181,10 @@ class Config:
             raise ValueError(f"agents_per_world={self.agents_per_world}: must be at least 1")
         if self.agents[1] > 256:
             raise ValueError(f"agents_per_world={self.agents_per_world}: a world has room for 256")
-        for name in ("stop_count", "agent_count"):
+        for name in ("inattentive", "inattentive_share", "phantom", "phantom_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}={getattr(self, name)}: a share is 0 to 1")
+        for name in ("stop_count", "agent_count", "freeze_time", "stop_sign_distance"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)}: must not be negative")
 
@@ -189,7 +216,7 @@ def _whole_range(name: str, given: Any) -> tuple[int, int]:
 
 def paper() -> Config:
     """The published training setting."""
-    return Config(population="paper", agents_per_world=(1, 150))
+    return Config(population="paper", agents_per_world=(1, 150), inattentive=0.05, phantom=0.1)
 
 
 def laptop() -> Config:
@@ -240,12 +267,23 @@ def _flat_names() -> list[str]:
     return names
 
 
-_SWITCHES = ("agents_low", "agents_high", "crash_ends", "route_ends", "near_first")
+DEFAULT_LIGHTS: dict[str, Any] = {
+    "light_red": (2.0, 2.0), "light_yellow": (3.0, 3.0), "light_green": (10.0, 10.0),
+    "lights_off": 0.0, "light_groups_removed": 0.0, "lights_removed": 0.0, "lights_green": 0.0,
+}  # fmt: skip
+"""What `lights="default"` means: CARLA's phase times (arXiv 2502.03349, App. B.4, A)."""
+
+_SWITCHES = (
+    "agents_low", "agents_high", "crash_ends", "crash_freezes", "route_ends", "near_first", "signs_count",
+    "inattentive_steps", "phantom_steps",
+)  # fmt: skip
 Params = namedtuple("Params", [*_flat_names(), *_SWITCHES])  # type: ignore[misc]
 """What the kernels see of a Config: the same names as float32 and int32 scalars; a range gives name_low and name_high."""
 
 
 def params(config: Config) -> Params:
+    if config.lights == "default":
+        config = config.replace(**DEFAULT_LIGHTS)
     flat: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         given = getattr(config, field.name)
@@ -257,7 +295,11 @@ def params(config: Config) -> Params:
             flat[field.name] = np.int32(given)
         elif isinstance(field.default, float):
             flat[field.name] = np.float32(given)
-    flat["crash_ends"] = np.int32(config.on_crash == "respawn")
+    flat["crash_ends"] = np.int32(config.on_crash != "continue")
+    flat["crash_freezes"] = np.int32(config.on_crash == "freeze")
+    flat["signs_count"] = np.int32(config.stop_signs == "obey")
+    for name in ("inattentive", "phantom"):
+        flat[f"{name}_steps"] = np.int32(max(1, round(getattr(config, f"{name}_time") / config.dt)))
     flat["route_ends"] = np.int32(config.on_route_done == "respawn")
     flat["near_first"] = np.int32(config.first_goal == "near")
     return Params(**flat)

@@ -36,7 +36,8 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     """Self-play driving: many agents share each world, every agent is a row, and one policy drives all rows.
 
     ## Description
-    `num_envs` agents in worlds of `agents_per_world`; the last world may hold fewer. An agent follows a route of goals
+    `num_envs` agents in worlds of `agents_per_world`; the last world may hold fewer. Where that is a range, each world draws
+    how many it has when it begins, and the rows beyond are not `active` until it ends. An agent follows a route of goals
     through a town with lanes, junctions and traffic lights, among agents which do the same. Bodies, routes and reward
     coefficients are drawn anew for every episode; the coefficients are part of the observation, so that one policy learns
     many ways to drive.
@@ -79,6 +80,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     ## Episode End
     Terminated: collision or off-road (unless `on_crash="continue"`), or the final goal with `on_route_done="respawn"`.
+    With `on_crash="freeze"` a wreck stands in the way for `freeze_time`; its row is not `active` until then.
     Truncated: after `max_steps`, and when the world is over (`world_steps`). An episode can thus be shorter than
     `max_episode_steps`, not longer.
 
@@ -93,6 +95,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | key | dtype | meaning |
     |---|---|---|
     | active | bool | the observation is a live agent's: the weight of the transition that begins with it |
+    | erratic | bool | the agent is one of the erratic drivers, whose transitions a trainer leaves out |
     | collision, offroad, red_light | bool | what happened in the step |
     | goal, route_done | bool | reached a goal; the final one |
     | timeout | bool | the episode was `max_steps` old |
@@ -100,7 +103,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | final_obs, _final_obs | float32 (num_envs, size); bool | "SameStep": last observation of the rows that ended; which |
     | episode, _episode | {r: float32, l: int32}; bool | `record_stats`: return and length of the rows that ended, else 0 |
 
-    `reset` returns the first seven, without events. Other rows of `final_obs` are 0 with `copy=True`, and stale with
+    `reset` returns the first eight, without events. Other rows of `final_obs` are 0 with `copy=True`, and stale with
     `copy=False`.
 
     ## Arguments
@@ -268,6 +271,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def _info(self) -> dict[str, Any]:
         simulator = self.simulator
         info = {name: self._own(simulator.per_row(event)) for name, event in simulator.state.events._asdict().items()}
+        info["erratic"] = simulator.per_row(simulator.state.rows.erratic) != 0
         info["active"] = self._own(simulator.per_row(simulator.state.outcome.active))
         info["distance"] = self._own(simulator.per_row(simulator.state.motion.distance))
         return info

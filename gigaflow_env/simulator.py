@@ -80,8 +80,9 @@ class Simulator:
         state = self.state
         key = state.clock.seed.copy() if key is None else key
         self._pool.run(
-            cpu.clear, self.worlds, every, key, chosen, state.clock, state.rows, state.motion, state.events, state.outcome
-        )
+            cpu.clear, self.worlds, every, key, chosen,
+            state.clock, state.rows, state.pose, state.motion, state.events, state.outcome, self._params,
+        )  # fmt: skip
         self._pool.run(cpu.reset, self.worlds, self.observations, self.layout.starts, self.state, self.roads, self._params)
 
     def step(self, actions: np.ndarray) -> None:

@@ -37,8 +37,9 @@ class Rows(NamedTuple):
 
     status: np.ndarray = array("world agent", "", "ABSENT, LIVE, ENDED or WAITING", i8)
     episode: np.ndarray = array("world agent", "", "episodes begun", i32)
-    steps: np.ndarray = array("world agent", "steps", "age of the episode", i32)
+    steps: np.ndarray = array("world agent", "steps", "age of the episode, or of the wreck", i32)
     score: np.ndarray = array("world agent", "", "sum of the rewards of the episode")
+    erratic: np.ndarray = array("world agent", "", "bits: 1 does not see others at times, 2 brakes for nothing at times", i8)
 
 
 class Pose(NamedTuple):
@@ -96,6 +97,7 @@ class Place(NamedTuple):
     cos: np.ndarray = array("world agent", "", "of the angle to the lane")
     angle: np.ndarray = array("world agent", "rad", "heading relative to the lane, left positive")
     way: np.ndarray = array("world agent", "m", "route to the next goal")
+    stood: np.ndarray = array("world agent", "", "stop line with a stop sign at which it has stood, -1: none", i32)
 
 
 class Goals(NamedTuple):

@@ -14,7 +14,7 @@ class Storage(NamedTuple):
     """T steps of N rows; obs, value and active have one more: what the last action led to."""
 
     obs: Tensor  # (T + 1, N, D)
-    active: Tensor  # bool (T + 1, N): the row was there to act
+    active: Tensor  # bool (T + 1, N): the row was there to act, and to learn from
     value: Tensor  # (T + 1, N)
     action: Tensor  # int64 (T, N)
     log_prob: Tensor  # (T, N)
@@ -39,9 +39,14 @@ def allocate(steps: int, rows: int, columns: int) -> Storage:
 
 
 def begin(storage: Storage, obs: np.ndarray, active: np.ndarray) -> None:
-    """Put the observation of `env.reset` where `collect` goes on from."""
+    """Put the observation of `env.reset` where `collect` goes on from. active: what `learners` says of its info."""
     storage.obs[-1].copy_(torch.from_numpy(obs))
     storage.active[-1].copy_(torch.from_numpy(active))
+
+
+def learners(info: dict[str, Any]) -> np.ndarray:
+    """Rows to learn from and to count, bool (N,): erratic drivers are traffic (arXiv 2502.03349, App. B.4)."""
+    return info["active"] & ~info["erratic"]
 
 
 class Driven(NamedTuple):
@@ -69,7 +74,7 @@ def collect(env: Any, policy: Policy, storage: Storage, generator: torch.Generat
 
             obs, reward, terminated, truncated, info = env.step(action.numpy())
             storage.obs[t + 1].copy_(torch.from_numpy(obs))
-            storage.active[t + 1].copy_(torch.from_numpy(info["active"]))
+            storage.active[t + 1].copy_(torch.from_numpy(learners(info)))
             storage.reward[t].copy_(torch.from_numpy(reward))
             storage.terminated[t].copy_(torch.from_numpy(terminated))
             storage.truncated[t].copy_(torch.from_numpy(truncated))

@@ -19,7 +19,7 @@ from gigaflow_env.sim.goals import arrive, plan
 from gigaflow_env.sim.lanes import locate
 from gigaflow_env.sim.lights import schedule, switch
 from gigaflow_env.sim.observe import blank, look, survey, watch
-from gigaflow_env.sim.reset import condition, enter, propose, settle
+from gigaflow_env.sim.reset import condition, enter, propose, release, settle
 from gigaflow_env.sim.rewards import score
 from gigaflow_env.sim.world import populate
 from gigaflow_env.simulator import Simulator
@@ -204,9 +204,9 @@ def map_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @kernel
-def run_move(agents, w, actions, rows, pose, motion, body, p):
+def run_move(agents, w, actions, clock, rows, pose, motion, body, p):
     for a in agents:
-        move(w, a, actions, rows, pose, motion, body, p)
+        move(w, a, actions, clock, rows, pose, motion, body, p)
 
 
 @kernel
@@ -228,9 +228,9 @@ def run_leave_road(agents, w, clock, rows, pose, body, network, grid, events):
 
 
 @kernel
-def run_run_light(agents, w, rows, pose, body, place, lights, network, nearby, events):
+def run_run_light(agents, w, rows, pose, motion, body, place, lights, network, nearby, events, p):
     for a in agents:
-        run_light(w, a, rows, pose, body, place, lights, network, nearby, events)
+        run_light(w, a, rows, pose, motion, body, place, lights, network, nearby, events, p)
 
 
 @kernel
@@ -270,6 +270,12 @@ def run_populate(agents, w, clock, rows):
 
 
 @kernel
+def run_release(agents, w, rows, pose, motion, events, p):
+    for a in agents:
+        release(w, a, rows, pose, motion, events, p)
+
+
+@kernel
 def run_propose(agents, w, attempt, clock, rows, network, proposal, kinds, p):
     for a in agents:
         propose(w, a, attempt, clock, rows, network, proposal, kinds, p)
@@ -294,9 +300,9 @@ def run_enter(agents, w, clock, rows, pose, motion, body, place, goals, wishes, 
 
 
 @kernel
-def run_watch(agents, w, rows, pose, near, p):
+def run_watch(agents, w, clock, rows, pose, near, p):
     for a in agents:
-        watch(w, a, rows, pose, near, p)
+        watch(w, a, clock, rows, pose, near, p)
 
 
 @kernel
@@ -334,6 +340,7 @@ STAGES: dict[str, tuple[Callable, Callable]] = {
     "schedule": (schedule, run_schedule),
     "switch": (switch, run_switch),
     "populate": (populate, run_populate),
+    "release": (release, run_release),
     "propose": (propose, run_propose),
     "settle": (settle, run_settle),
     "condition": (condition, run_condition),

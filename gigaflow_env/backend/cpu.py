@@ -19,9 +19,9 @@ FIRST, STRIDE = 0, 1
 
 
 @kernel
-def clear(begin, end, every, key, chosen, clock, rows, motion, events, outcome):
+def clear(begin, end, every, key, chosen, clock, rows, pose, motion, events, outcome, p):
     for w in range(begin, end):
-        world.clear(w, FIRST, STRIDE, every, key, chosen, clock, rows, motion, events, outcome)
+        world.clear(w, FIRST, STRIDE, every, key, chosen, clock, rows, pose, motion, events, outcome, p)
 
 
 @kernel
@@ -39,12 +39,12 @@ def drive(
 @kernel
 def renew(
     begin, end, mode, anew, attempts,
-    clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, kinds, network, grid, p,
+    clock, rows, pose, motion, body, place, goals, wishes, events, lights, proposal, kinds, network, grid, p,
 ):  # fmt: skip
     for w in range(begin, end):
         world.renew(
             w, FIRST, STRIDE, mode, anew, attempts,
-            clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, kinds, network, grid, p,
+            clock, rows, pose, motion, body, place, goals, wishes, events, lights, proposal, kinds, network, grid, p,
         )  # fmt: skip
 
 
@@ -80,7 +80,7 @@ def step(begin, end, mode, actions, obs, final_obs, starts, state, roads, p):
     # Before the last show: an agent that starts anew must not be seen at its old place.
     renew(
         begin, end, mode, mode == SAME_STEP, p.spawn_attempts,
-        clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, kinds, network, grid, p,
+        clock, rows, pose, motion, body, place, goals, wishes, events, lights, proposal, kinds, network, grid, p,
     )  # fmt: skip
     show(
         begin, end, False, obs, starts,
@@ -90,10 +90,10 @@ def step(begin, end, mode, actions, obs, final_obs, starts, state, roads, p):
 
 def reset(begin, end, obs, starts, state, roads, p):
     """Find places for the waiting rows of worlds begin .. end-1, and show all."""
-    clock, rows, pose, motion, body, place, goals, wishes, _, outcome, lights, proposal, near, ways, kinds = state
+    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, proposal, near, ways, kinds = state
     renew(
         begin, end, DISABLED, True, RESET_ATTEMPTS,
-        clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, kinds, roads.network, roads.grid, p,
+        clock, rows, pose, motion, body, place, goals, wishes, events, lights, proposal, kinds, roads.network, roads.grid, p,
     )  # fmt: skip
     show(
         begin, end, False, obs, starts,

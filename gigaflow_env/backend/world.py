@@ -12,7 +12,7 @@ from gigaflow_env.sim.goals import arrive
 from gigaflow_env.sim.lanes import locate
 from gigaflow_env.sim.lights import schedule, switch
 from gigaflow_env.sim.observe import blank, look, survey, watch
-from gigaflow_env.sim.reset import enter, propose, settle
+from gigaflow_env.sim.reset import enter, propose, release, settle
 from gigaflow_env.sim.rewards import score
 from gigaflow_env.sim.world import begin, populate
 from gigaflow_env.state import ABSENT, ENDED, LIVE, WAITING
@@ -38,14 +38,6 @@ def begin_world(w, first, stride, clock, rows, lights, network, p):
 
 
 @stage
-def restart(w, first, stride, rows):
-    """Rows whose episode ended want a new place. Writes: rows.status."""
-    for a in range(first, rows.status.shape[1], stride):
-        if rows.status[w, a] == ENDED:
-            rows.status[w, a] = WAITING
-
-
-@stage
 def drive(
     w, first, stride, mode, actions,
     clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, network, grid, nearby, p,
@@ -61,9 +53,10 @@ def drive(
     if over:
         begin_world(w, first, stride, clock, rows, lights, network, p)
     if mode == NEXT_STEP:
-        restart(w, first, stride, rows)
+        for a in range(first, agents, stride):
+            release(w, a, rows, pose, motion, events, p)
     for a in range(first, agents, stride):
-        move(w, a, actions, rows, pose, motion, body, p)
+        move(w, a, actions, clock, rows, pose, motion, body, p)
     for a in range(first, agents, stride):
         locate(w, a, clock, rows, pose, goals, network, grid, place)
     barrier()  # collide reads the poses of others
@@ -72,7 +65,7 @@ def drive(
     for a in range(first, agents, stride):
         leave_road(w, a, clock, rows, pose, body, network, grid, events)
     for a in range(first, agents, stride):
-        run_light(w, a, rows, pose, body, place, lights, network, nearby, events)
+        run_light(w, a, rows, pose, motion, body, place, lights, network, nearby, events, p)
     for a in range(first, agents, stride):
         arrive(w, a, clock, rows, pose, motion, wishes, network, events, goals, place, p)
     barrier()  # score changes the status, which collide reads of others
@@ -89,7 +82,7 @@ def drive(
 @stage
 def renew(
     w, first, stride, mode, anew, attempts,
-    clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, kinds, network, grid, p,
+    clock, rows, pose, motion, body, place, goals, wishes, events, lights, proposal, kinds, network, grid, p,
 ):  # fmt: skip
     """Agents that wait start anew; if `anew`, so does a world that is over. Who finds no place in `attempts` rounds waits
     on."""
@@ -106,7 +99,8 @@ def renew(
     if begins:
         begin_world(w, first, stride, clock, rows, lights, network, p)
     if mode == SAME_STEP:
-        restart(w, first, stride, rows)
+        for a in range(first, agents, stride):
+            release(w, a, rows, pose, motion, events, p)
     for attempt in range(attempts):
         waiting = False
         for a in range(first, agents, stride):
@@ -131,7 +125,7 @@ def notice(w, a, only_ended, clock, rows, pose, place, goals, outcome, near, way
         return False
     outcome.active[w, a] = status == LIVE
     if status == LIVE or status == ENDED:
-        watch(w, a, rows, pose, near, p)
+        watch(w, a, clock, rows, pose, near, p)
         survey(w, a, clock, place, goals, ways, network, nearby)
     return True
 
@@ -154,11 +148,11 @@ def show(
 
 
 @stage
-def clear(w, first, stride, every, key, chosen, clock, rows, motion, events, outcome):
+def clear(w, first, stride, every, key, chosen, clock, rows, pose, motion, events, outcome, p):
     """Before a reset: the rows of `chosen` wait for a place; with `every` the clocks start anew, too. key: two uint32, or
     none, to keep the old ones.
 
-    Writes: clock, rows, motion.distance, events, outcome.
+    Writes: clock, rows, pose, motion, events, outcome.
     """
     agents = rows.status.shape[1]
     touched = False
@@ -166,14 +160,16 @@ def clear(w, first, stride, every, key, chosen, clock, rows, motion, events, out
         touched = touched or chosen[w, a]
         if every:
             rows.status[w, a], rows.episode[w, a] = ABSENT, 0
+        if chosen[w, a]:
+            if rows.status[w, a] == ENDED:
+                release(w, a, rows, pose, motion, events, p)
+            elif every or rows.status[w, a] != ABSENT:
+                rows.status[w, a] = WAITING
+            outcome.reward[w, a], outcome.terminated[w, a], outcome.truncated[w, a] = f32(0.0), False, False
         # A reset is no step: nothing happened in it.
         motion.distance[w, a] = f32(0.0)
         events.collision[w, a], events.offroad[w, a], events.red_light[w, a] = False, False, False
         events.goal[w, a], events.route_done[w, a], events.timeout[w, a] = False, False, False
-        if chosen[w, a]:
-            if every or rows.status[w, a] != ABSENT:
-                rows.status[w, a] = WAITING
-            outcome.reward[w, a], outcome.terminated[w, a], outcome.truncated[w, a] = f32(0.0), False, False
     touched = anyone(touched)
     if first == 0:
         if w == 0 and len(key) == 2:

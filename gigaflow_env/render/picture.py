@@ -21,7 +21,7 @@ class RoadPicture:
     paints: tuple[str, ...]  # of each shape: paved, asphalt (polygons), mark or edge (lines)
     boxes: np.ndarray  # (shapes, 4) [m]: smallest x, y, largest x, y of each shape
     stops: np.ndarray  # (stops, 4) [m]: the two ends of each stop line, x1, y1, x2, y2
-    stop_lights: np.ndarray  # (stops,) int: the light of each stop line, an index into Scene.lights
+    stop_lights: np.ndarray  # (stops,) int: the light of each stop line, an index into Scene.lights; -1: a stop sign
 
 
 class Piece(NamedTuple):

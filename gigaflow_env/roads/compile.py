@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -115,7 +115,8 @@ def _compile(road_map: RoadMap, sizes: Sizes) -> Roads:
             f"{START_LENGTH} m long and {START_WIDTH} m wide"
         )
     lights = sorted(signal.id for signal in road_map.signals.values() if signal.kind == "light")
-    stops = _stops(driving, sections, lanes, lights)
+    signs = [signal.id for signal in road_map.signals.values() if signal.kind == "stop"]
+    stops = _stops(driving, sections, lanes, lights, signs)
     strips = _strips(lines)
     links = np.repeat(np.arange(len(lanes)), lanes["successors"])
     border = trace(strips, np.column_stack([links, successors]))
@@ -263,9 +264,11 @@ def _quads(lanes: np.ndarray) -> np.ndarray:
     return np.concatenate([np.arange(row["first"], row["first"] + row["quads"]) for row in lanes])
 
 
-def _stops(driving: list[Lane], sections: np.ndarray, lanes: np.ndarray, lights: list[str]) -> np.ndarray:
-    """StopRows: one per light and place, as wide as the widest lane that starts there."""
-    number = {light: k for k, light in enumerate(lights)}
+def _stops(
+    driving: list[Lane], sections: np.ndarray, lanes: np.ndarray, lights: list[str], signs: Collection[str]
+) -> np.ndarray:
+    """StopRows: one per light and place, or stop sign, as wide as the widest lane that starts there."""
+    number = {light: k for k, light in enumerate(lights)} | dict.fromkeys(signs, -1)
     stops: list[tuple] = []
     for lane, row in zip(driving, lanes, strict=True):
         if lane.signal not in number:

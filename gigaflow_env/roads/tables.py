@@ -77,7 +77,7 @@ class MapRow(NamedTuple):
 
 
 class StopRow(NamedTuple):
-    """A stop line across the start of a lane that a light controls."""
+    """A stop line across the start of a lane that a light or a stop sign controls."""
 
     x: float = number("m", "middle of the line")
     y: float = number("m", "middle of the line")
@@ -85,7 +85,7 @@ class StopRow(NamedTuple):
     cos: float = number("", "direction of the traffic it stops, x")
     sin: float = number("", "direction of the traffic it stops, y")
     half_width: float = number("m", "half of its length")
-    light: int = number("", "number of its light inside the map", i32)
+    light: int = number("", "number of its light inside the map, -1: a stop sign", i32)
 
 
 class EdgeRow(NamedTuple):

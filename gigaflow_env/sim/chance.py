@@ -28,9 +28,10 @@ class Purpose(IntEnum):
     LIGHTS = 4
     STAGGER = 5
     WORLD = 6
+    ERRATIC = 7
 
 
-BODY, CONDITIONING, PLACE, GOALS, LIGHTS, STAGGER, WORLD = (int(purpose) for purpose in Purpose)
+BODY, CONDITIONING, PLACE, GOALS, LIGHTS, STAGGER, WORLD, ERRATIC = (int(purpose) for purpose in Purpose)
 
 
 @rule

@@ -12,6 +12,7 @@ from gigaflow_env.sim.geometry import (
     segment_hits_box,
     segments_cross,
 )
+from gigaflow_env.sim.lights import shown
 from gigaflow_env.state import LIVE, RED
 
 _EDGE_CELL = f32(EDGE_CELL)
@@ -143,8 +144,9 @@ def nearby_row(network, section):
 
 
 @stage
-def run_light(w, a, rows, pose, body, place, lights, network, nearby, events):
-    """Whether the middle of the front crossed a stop line while its light was red. Writes: events.red_light.
+def run_light(w, a, rows, pose, motion, body, place, lights, network, nearby, events, p):
+    """Whether the middle of the front crossed a stop line at red; and whether it stands at a stop sign, which is red until
+    then and again once it was crossed. Writes: events.red_light, place.stood.
 
     Source: arXiv 2502.03349, App. B.4; what counts as a violation isn't published. Ours: the colour is the one which
     the agent saw when it chose its action.
@@ -156,18 +158,25 @@ def run_light(w, a, rows, pose, body, place, lights, network, nearby, events):
     front_x, front_y = x + half_length * pose.cos[w, a], y + half_length * pose.sin[w, a]
     old_x = pose.old_x[w, a] + half_length * pose.old_cos[w, a]
     old_y = pose.old_y[w, a] + half_length * pose.old_sin[w, a]
+    stands, stood = abs(motion.speed[w, a]) < p.stop_sign_speed, i32(-1)
     row = nearby_row(network, place.section[w, a])
     for k in range(nearby.stops.shape[1]):
         number = nearby.stops[row, k]
         if number < 0:
-            return
+            break
         stop = network.stops[number]
-        if lights.colour[w, stop.light] != RED or abs(stop.z - z) > LEVEL_GAP:
+        sign = stop.light < 0
+        red = shown(w, a, number, stop.light, place, lights, p) == RED
+        if (not red and not sign) or abs(stop.z - z) > LEVEL_GAP:
             continue
         past, left = into_frame(front_x - stop.x, front_y - stop.y, stop.cos, stop.sin)
         old_past, old_left = into_frame(old_x - stop.x, old_y - stop.y, stop.cos, stop.sin)
+        crossed = False
         if old_past <= ZERO < past:
             share = old_past / (old_past - past)
-            if abs(old_left + share * (left - old_left)) <= stop.half_width:
-                events.red_light[w, a] = True
-                return
+            crossed = abs(old_left + share * (left - old_left)) <= stop.half_width
+            events.red_light[w, a] = events.red_light[w, a] or (red and crossed)
+        at_line = stands and -p.stop_sign_distance <= past <= ZERO and abs(left) <= stop.half_width
+        if sign and stood < 0 and (at_line or (not red and not crossed)):
+            stood = number
+    place.stood[w, a] = stood

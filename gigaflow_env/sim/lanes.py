@@ -122,7 +122,7 @@ def search(network, grid, map_row, section, x, y, z, cos, sin, goal_section):
 @stage
 def locate(w, a, clock, rows, pose, goals, network, grid, place):
     """Lane, Frenet coordinates, height and way to the goal. An agent keeps its lane while it's inside of it and heads along.
-    Writes: place, pose.z."""
+    Writes: place, except stood, pose.z."""
     if rows.status[w, a] != LIVE:
         return
     map_row = network.maps[clock.map[w]]

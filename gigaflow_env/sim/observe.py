@@ -25,8 +25,10 @@ from gigaflow_env.layout import (
     StopLine,
 )
 from gigaflow_env.sim.collision import nearby_row
+from gigaflow_env.sim.erratic import is_blind
 from gigaflow_env.sim.geometry import HALF, ONE, ZERO, clip, into_frame
 from gigaflow_env.sim.lanes import FAR, place_s, sample_way
+from gigaflow_env.sim.lights import shown
 from gigaflow_env.state import ENDED, GREEN, OFF, RED, YELLOW
 
 _OFFSET, _ANGLE, _CURVATURE = f32(1 / OFFSET_SCALE), f32(1 / math.pi), f32(1 / CURVATURE_SCALE)
@@ -63,8 +65,8 @@ def insert(keys, last, key):
 
 
 @stage
-def watch(w, a, rows, pose, near, p):
-    """The agents nearest to this one, nearest first. Writes: near.
+def watch(w, a, clock, rows, pose, near, p):
+    """The agents nearest to this one, nearest first; nobody while it does not look. Writes: near.
 
     Agents are ordered by a key: squared distance in units of 2^-24 of the squared range, then number. The order is
     unique, so
@@ -75,6 +77,10 @@ def watch(w, a, rows, pose, near, p):
     xs, ys, status = pose.x[w], pose.y[w], rows.status[w]
     keys, found, best = near.scratch[w, a], near.agent[w, a], near.key[w, a]
     seen = len(found)
+    if is_blind(w, a, clock, rows, p):
+        for k in range(seen):
+            found[k] = i32(-1)
+        return
     x, y, scale = xs[a], ys[a], _KEY_STEPS / (p.view_range * p.view_range)
     for b in range(len(keys)):
         dx, dy = xs[b] - x, ys[b] - y
@@ -203,7 +209,7 @@ def look_boundaries(w, a, first, stride, row, out, pose, nearby, p):
 
 
 @stage
-def look_stops(w, a, first, stride, row, out, pose, lights, network, nearby, p):
+def look_stops(w, a, first, stride, row, out, pose, place, lights, network, nearby, p):
     """Writes: obs."""
     x, y, cos, sin, scale = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a], ONE / p.view_range
     for k in range(first, nearby.stops.shape[1], stride):
@@ -213,7 +219,7 @@ def look_stops(w, a, first, stride, row, out, pose, lights, network, nearby, p):
         if number < 0:
             continue
         stop = network.stops[number]
-        colour = lights.colour[w, stop.light]
+        colour = shown(w, a, number, stop.light, place, lights, p)
         ahead, left = into_frame(stop.x - x, stop.y - y, cos, sin)
         if colour == OFF or ahead * ahead + left * left > p.view_range * p.view_range:
             continue
@@ -267,7 +273,7 @@ def look(w, a, first, stride, out, starts, pose, motion, body, place, goals, wis
     look_goals(w, a, first, stride, out[starts.goals : starts.lanes], pose, goals, p)
     look_lanes(w, a, first, stride, row, out[starts.lanes : starts.boundaries], pose, ways, nearby, p)
     look_boundaries(w, a, first, stride, row, out[starts.boundaries : starts.stops], pose, nearby, p)
-    look_stops(w, a, first, stride, row, out[starts.stops : starts.agents], pose, lights, network, nearby, p)
+    look_stops(w, a, first, stride, row, out[starts.stops : starts.agents], pose, place, lights, network, nearby, p)
     look_agents(w, a, first, stride, out[starts.agents :], pose, motion, body, near, p)
 
 

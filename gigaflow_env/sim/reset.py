@@ -6,8 +6,9 @@ Three stages, each independent of the order of the agents: all propose, then all
 import math
 
 from gigaflow_env.jit import f32, rule, stage
-from gigaflow_env.sim.chance import BODY, CONDITIONING, PLACE, between, draws, pick, spread
+from gigaflow_env.sim.chance import BODY, CONDITIONING, ERRATIC, PLACE, between, draws, pick, spread
 from gigaflow_env.sim.collision import edges_met
+from gigaflow_env.sim.erratic import INATTENTIVE, PHANTOM
 from gigaflow_env.sim.geometry import EPSILON, HALF, LEVEL_GAP, ONE, TWO, ZERO, into_frame
 from gigaflow_env.sim.goals import plan
 from gigaflow_env.sim.rewards import (
@@ -26,7 +27,7 @@ from gigaflow_env.sim.rewards import (
     VELOCITY_ALIGN,
 )
 from gigaflow_env.sim.world import kind_of
-from gigaflow_env.state import LIVE, WAITING
+from gigaflow_env.state import ENDED, FROZEN, LIVE, WAITING
 
 _BESIDE = f32(0.5)  # m, free distance to the side of a starting agent
 _LANE_ROOM = f32(0.3)  # m, a lane is so much wider than who starts on it
@@ -53,6 +54,21 @@ def in_the_way(ahead, left, cos, sin, half_length, half_width, speed, other_leng
     before = room + own_brake + (other_brake if cos < ZERO else ZERO)
     behind = room + (other_brake if cos > ZERO else ZERO)
     return abs(left) < beside and -behind < ahead < before
+
+
+@stage
+def release(w, a, rows, pose, motion, events, p):
+    """An agent whose episode ended looks for a new place; if the config wants it, a crashed one becomes a wreck first.
+    Writes: rows.status, steps, pose.old_x, old_y, old_cos, old_sin, motion.speed."""
+    if rows.status[w, a] != ENDED:
+        return
+    if p.crash_freezes == 0 or not (events.collision[w, a] or events.offroad[w, a]):
+        rows.status[w, a] = WAITING
+        return
+    rows.status[w, a], rows.steps[w, a] = FROZEN, 0
+    pose.old_x[w, a], pose.old_y[w, a] = pose.x[w, a], pose.y[w, a]
+    pose.old_cos[w, a], pose.old_sin[w, a] = pose.cos[w, a], pose.sin[w, a]
+    motion.speed[w, a] = ZERO
 
 
 @stage
@@ -159,13 +175,15 @@ def enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal,
     body.length[w, a], body.width[w, a] = proposal.length[w, a], proposal.width[w, a]
     throttle, steer, acc, vel = draws(clock.seed, w, a, clock.tick[w], BODY, 1)
     body.c_throttle[w, a], body.c_steer[w, a] = spread(throttle, p.throttle_spread), spread(steer, p.steer_spread)
+    blind, phantom, _, _ = draws(clock.seed, w, a, clock.tick[w], ERRATIC, 0)
+    rows.erratic[w, a] = (INATTENTIVE if blind < p.inattentive else 0) | (PHANTOM if phantom < p.phantom else 0)
     kind = proposal.kind[w, a]
     body.kind[w, a] = kind
     body.c_acc[w, a] = kinds.acceleration[kind] * spread(acc, p.acc_spread)
     body.c_vel[w, a] = kinds.speed[kind] * spread(vel, p.vel_spread)
 
     place.section[w, a], place.fraction[w, a], place.offset[w, a] = proposal.section[w, a], HALF, ZERO
-    place.cos[w, a], place.angle[w, a] = ONE, ZERO
+    place.cos[w, a], place.angle[w, a], place.stood[w, a] = ONE, ZERO, -1
     rows.status[w, a] = LIVE
     rows.steps[w, a], rows.score[w, a] = 0, ZERO
     rows.episode[w, a] += 1
