@@ -5,6 +5,7 @@ Confidence marks of the figures: (A) two or more independent sources agree, (B) 
 """
 
 import dataclasses
+import math
 from collections import namedtuple
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,6 +53,19 @@ class Config:
     agent_count: int = value(20, "", "nearest agents (A)")
     view_range: float = value(200.0, "m", "positions are divided by it, agents beyond it are not seen (A)")
     route_range: float = value(400.0, "m", "route distances are divided by it and clipped (D)")
+
+    # Observation: what is left out and blurred
+    lane_dropout: float = value(0.0, "share", "lane samples that are left out, others in each step (A: 50 %)")
+    boundary_dropout: float = value(0.0, "share", "boundary points that are left out, others in each step (A: 40 %)")
+    noise_position: float = value(0.0, "m", "other agents are seen up to this off, along each axis (D)")
+    noise_heading: float = value(0.0, "rad", "other agents are seen turned by up to this (D)")
+    noise_speed: float = value(0.0, "m/s", "other agents are seen up to this slower or faster (D)")
+
+    # Map variants: each world is the image of its map under scales, shear, flip and turn of its own
+    variant_scale: Range = value((1.0, 1.0), "", "scales along the map's x and y, each drawn (D)")
+    variant_shear: Range = value((0.0, 0.0), "", "shear, x grows by it times y (D)")
+    variant_flip: float = value(0.0, "share", "mirrored worlds: traffic keeps to the other side (D)")
+    variant_turn: Range = value((0.0, 0.0), "rad", "turn (D)")
 
     # Body
     population: str | Mapping[str, float] = value(
@@ -181,10 +195,21 @@ class Config:
             raise ValueError(f"agents_per_world={self.agents_per_world}: must be at least 1")
         if self.agents[1] > 256:
             raise ValueError(f"agents_per_world={self.agents_per_world}: a world has room for 256")
-        for name in ("inattentive", "inattentive_share", "phantom", "phantom_share"):
+        for name in ("inattentive", "inattentive_share", "phantom", "phantom_share", "variant_flip"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)}: a share is 0 to 1")
-        for name in ("stop_count", "agent_count", "freeze_time", "stop_sign_distance"):
+        for name in ("lane_dropout", "boundary_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: a share of at least 0 and below 1")
+        if not (0.5 <= self.variant_scale[0] and self.variant_scale[1] <= 2.0):
+            raise ValueError(f"variant_scale={self.variant_scale}: scales are 0.5 to 2")
+        if not (-0.5 <= self.variant_shear[0] and self.variant_shear[1] <= 0.5):
+            raise ValueError(f"variant_shear={self.variant_shear}: shear is -0.5 to 0.5")
+        if not 0 <= self.noise_heading <= 0.5:
+            raise ValueError(f"noise_heading={self.noise_heading}: must be 0 to 0.5 rad")
+        for name in (
+            "stop_count", "agent_count", "freeze_time", "stop_sign_distance", "noise_position", "noise_speed",
+        ):  # fmt: skip
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)}: must not be negative")
 
@@ -193,6 +218,16 @@ class Config:
         """Fewest and most agents of a world; the most are its rows."""
         given = self.agents_per_world
         return given if isinstance(given, tuple) else (given, given)
+
+    @property
+    def lanes_kept(self) -> int:
+        """Lane samples in an observation: what is left of lane_count. The same number always; at least 1."""
+        return max(1, round(self.lane_count * (1 - self.lane_dropout)))
+
+    @property
+    def boundaries_kept(self) -> int:
+        """Boundary points in an observation, likewise."""
+        return max(1, round(self.boundary_count * (1 - self.boundary_dropout)))
 
     def replace(self, **changes: Any) -> "Config":
         """A copy with some values changed; an unknown name is an error that says which names are near."""
@@ -216,7 +251,21 @@ def _whole_range(name: str, given: Any) -> tuple[int, int]:
 
 def paper() -> Config:
     """The published training setting."""
-    return Config(population="paper", agents_per_world=(1, 150), inattentive=0.05, phantom=0.1)
+    return Config(
+        population="paper",
+        agents_per_world=(1, 150),
+        inattentive=0.05,
+        phantom=0.1,
+        lane_dropout=0.5,
+        boundary_dropout=0.4,
+        noise_position=0.2,
+        noise_heading=0.02,
+        noise_speed=0.3,
+        variant_scale=(0.85, 1.2),
+        variant_shear=(-0.15, 0.15),
+        variant_flip=0.5,
+        variant_turn=(-math.pi, math.pi),
+    )
 
 
 def laptop() -> Config:
@@ -275,7 +324,7 @@ DEFAULT_LIGHTS: dict[str, Any] = {
 
 _SWITCHES = (
     "agents_low", "agents_high", "crash_ends", "crash_freezes", "route_ends", "near_first", "signs_count",
-    "inattentive_steps", "phantom_steps",
+    "inattentive_steps", "phantom_steps", "lanes_kept", "boundaries_kept", "drops", "noisy",
 )  # fmt: skip
 Params = namedtuple("Params", [*_flat_names(), *_SWITCHES])  # type: ignore[misc]
 """What the kernels see of a Config: the same names as float32 and int32 scalars; a range gives name_low and name_high."""
@@ -297,6 +346,9 @@ def params(config: Config) -> Params:
             flat[field.name] = np.float32(given)
     flat["crash_ends"] = np.int32(config.on_crash != "continue")
     flat["crash_freezes"] = np.int32(config.on_crash == "freeze")
+    flat["lanes_kept"], flat["boundaries_kept"] = map(np.int32, (config.lanes_kept, config.boundaries_kept))
+    flat["drops"] = np.int32((config.lanes_kept, config.boundaries_kept) != (config.lane_count, config.boundary_count))
+    flat["noisy"] = np.int32(max(config.noise_position, config.noise_heading, config.noise_speed) > 0)
     flat["signs_count"] = np.int32(config.stop_signs == "obey")
     for name in ("inattentive", "phantom"):
         flat[f"{name}_steps"] = np.int32(max(1, round(getattr(config, f"{name}_time") / config.dt)))

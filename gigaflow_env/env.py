@@ -23,6 +23,9 @@ _MODES = {
 }
 
 
+_VARIANTS_KEPT = 8  # pictures of warped roads
+
+
 def make_config(preset: str, config: Config | Mapping[str, Any] | None) -> Config:
     """The preset with changes, or a complete Config as it is."""
     if isinstance(config, Config):
@@ -113,6 +116,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     |---|---|---|
     | num_envs | 1 | rows: agents of all worlds together |
     | map | "loop" | shipped town, path of a map, RoadMap, or a list of these: world i has map i modulo their number |
+    | map_shares | None | worlds draw one of the maps by these shares, anew when they begin; None: as above, for good |
     | preset | "paper" | "paper", or "laptop" for two CPU cores |
     | config | None | changes to the preset by name, or a complete Config, which makes `preset` irrelevant |
     | agents_per_world, max_episode_steps | None | short for the config's `agents_per_world` and `max_steps` |
@@ -140,6 +144,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         num_envs: int = 1,
         *,
         map: MapLike | Sequence[MapLike] = "loop",
+        map_shares: Sequence[float] | None = None,
         preset: str = "paper",
         config: Config | Mapping[str, Any] | None = None,
         agents_per_world: int | None = None,
@@ -175,7 +180,9 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             "autoreset_mode": self.autoreset_mode,
             "render_fps": max(round(1 / self.config.dt), 1),  # a video needs a frame a second
         }
-        self.simulator = Simulator(map, self.num_envs, self.config, mode=_MODES[self.autoreset_mode], threads=threads)
+        self.simulator = Simulator(
+            map, self.num_envs, self.config, mode=_MODES[self.autoreset_mode], threads=threads, map_shares=map_shares
+        )
         self.layout: Layout = self.simulator.layout
         self.single_observation_space = spaces.Box(-1.0, 1.0, (self.layout.size,), np.float32)
         self.single_action_space = spaces.Discrete(ACTIONS)
@@ -285,7 +292,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def scene(self, world: int = 0, agent: int = 0) -> Any:
         """One world as it is now, following one of its agents: what `render.topview.draw` draws."""
-        from gigaflow_env.render import Scene, road_picture
+        from gigaflow_env.render import Scene
 
         simulator, state = self.simulator, self.simulator.state
         if not (0 <= world < self.num_worlds and 0 <= agent < self.agents_per_world):
@@ -293,15 +300,13 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                 f"world={world}, agent={agent}: there are {self.num_worlds} worlds of {self.agents_per_world} agents"
             )
         number = int(state.clock.map[world])
-        if number not in self._pictures:
-            self._pictures[number] = road_picture(simulator.roads, number)
         first, count = state.goals.next[world, agent], state.goals.count[world, agent]
         seen = state.near.agent[world, agent, : self.config.agent_count]
         lights = int(simulator.roads.network.maps[number]["lights"])
         live = state.rows.status[world] == LIVE
         moments = state.clock.step[world] * self.config.dt
         return Scene(
-            roads=self._pictures[number],
+            roads=self._road_picture(number, world),
             x=state.pose.x[world].copy(),
             y=state.pose.y[world].copy(),
             heading=np.arctan2(state.pose.sin[world], state.pose.cos[world]),
@@ -321,8 +326,25 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         )
 
     @cached_property
-    def _pictures(self) -> dict[int, Any]:
+    def _pictures(self) -> dict[tuple, Any]:
         return {}
+
+    def _road_picture(self, number: int, world: int) -> Any:
+        """The roads of a world as they are in its map variant. Kept: one of each map, and the variants drawn last."""
+        from gigaflow_env.render import road_picture, warped
+
+        if (number,) not in self._pictures:
+            self._pictures[number,] = road_picture(self.simulator.roads, number)
+        variant = self.simulator.state.variant
+        if variant.plain[world]:
+            return self._pictures[number,]
+        matrix = tuple(float(array[world]) for array in variant[:4])
+        if (number, matrix) not in self._pictures:
+            variants = [key for key in self._pictures if len(key) == 2]
+            if len(variants) >= _VARIANTS_KEPT:
+                del self._pictures[variants[0]]
+            self._pictures[number, matrix] = warped(self._pictures[number,], np.reshape(matrix, (2, 2)))
+        return self._pictures[number, matrix]
 
     def render_world(self, world: int = 0, agent: int = 0, size: int = 720, width: float = 120.0) -> np.ndarray:
         """Top view of one world around one of its agents: uint8 (size, size, 3), `width` metres wide."""

@@ -17,6 +17,8 @@ from gigaflow_env.state import ENDED, make
 class Simulator:
     """`worlds` worlds of `agents` agents each; rows beyond `rows` stay empty. All arrays are shared, not copied.
 
+    map_shares: worlds draw their map by these shares, a new one whenever they begin; None: world i has map i modulo their
+    number, for good.
     state: every array that changes (state.State), first axes (world, agent).
     observations, final_observations: float32 (worlds, agents, layout.size). The latter holds, for rows that ended in the
     last step in mode SAME_STEP, what they saw last; other rows of it are stale.
@@ -30,6 +32,7 @@ class Simulator:
         *,
         mode: int = world.SAME_STEP,
         threads: int | None = None,
+        map_shares: Sequence[float] | None = None,
     ) -> None:
         self.config = config
         self.layout = Layout(config)
@@ -52,8 +55,10 @@ class Simulator:
             boundary_count=config.boundary_count,
             stop_count=config.stop_count,
         )
+        if map_shares is not None:
+            self.roads.network.maps["until"] = _until(map_shares, len(self.maps))
         for number, name in enumerate(self.roads.names):
-            room = capacity(self.roads, number)
+            room = int(capacity(self.roads, number) * min(1.0, config.variant_scale[0]))
             if self.agents > room:
                 given = config.agents_per_world
                 raise ValueError(f"agents_per_world={given} do not fit map {name!r}: it has room for {room}")
@@ -133,3 +138,11 @@ class Simulator:
     def __setstate__(self, kept: dict[str, Any]) -> None:
         self.__dict__.update(kept)
         self._pool = cpu.Pool(self.threads)
+
+
+def _until(shares: Sequence[float], maps: int) -> np.ndarray:
+    """Cumulated shares of the maps, float64 (maps,)."""
+    given = np.asarray(shares, np.float64)
+    if given.shape != (maps,) or not np.isfinite(given).all() or (given < 0).any() or given.sum() == 0:
+        raise ValueError(f"map_shares={shares!r}: must be {maps} numbers of at least 0, one for each map, not all 0")
+    return np.cumsum(given / given.sum())

@@ -184,6 +184,34 @@ class Ways(NamedTuple):
     goal: np.ndarray = array("world agent", "", "the goal's quad they lead to, -1: not yet measured", i32)
 
 
+class Variant(NamedTuple):
+    """The affine map from each world's road map to the world, and what follows from it; see sim/variant.py."""
+
+    xx: np.ndarray = array("world", "", "to the world: x' = xx x + xy y")
+    xy: np.ndarray = array("world", "", "")
+    yx: np.ndarray = array("world", "", "y' = yx x + yy y")
+    yy: np.ndarray = array("world", "", "")
+    back_xx: np.ndarray = array("world", "", "its inverse")
+    back_xy: np.ndarray = array("world", "", "")
+    back_yx: np.ndarray = array("world", "", "")
+    back_yy: np.ndarray = array("world", "", "")
+    det: np.ndarray = array("world", "", "determinant, negative for a flip")
+    mean: np.ndarray = array("world", "", "lengths grow by mean + along cos 2t + across sin 2t in the direction t")
+    along: np.ndarray = array("world", "", "")
+    across: np.ndarray = array("world", "", "")
+    plain: np.ndarray = array("world", "", "the world is the map as it is", flag)
+
+
+class Seen(NamedTuple):
+    """What others see of the agent: its state with noise, the same for all who look."""
+
+    x: np.ndarray = array("world agent", "m", "")
+    y: np.ndarray = array("world agent", "m", "")
+    cos: np.ndarray = array("world agent", "", "of the heading")
+    sin: np.ndarray = array("world agent", "", "of the heading")
+    speed: np.ndarray = array("world agent", "m/s", "signed")
+
+
 class State(NamedTuple):
     clock: Clock
     rows: Rows
@@ -200,9 +228,14 @@ class State(NamedTuple):
     near: Near
     ways: Ways
     kinds: Kinds
+    variant: Variant
+    seen: Seen
 
 
-GROUPS = State(Clock, Rows, Pose, Motion, Body, Place, Goals, Wishes, Events, Outcome, Lights, Proposal, Near, Ways, Kinds)  # type: ignore[arg-type]
+GROUPS = State(
+    Clock, Rows, Pose, Motion, Body, Place, Goals, Wishes, Events, Outcome, Lights, Proposal, Near, Ways, Kinds,
+    Variant, Seen,
+)  # type: ignore[arg-type]  # fmt: skip
 
 
 def make(worlds: int, agents: int, coefficients: int, lights: int, seen: int, samples: int) -> State:
@@ -215,6 +248,8 @@ def make(worlds: int, agents: int, coefficients: int, lights: int, seen: int, sa
     groups: Any = GROUPS
     state = State(*(allocate(group, sizes) for group in groups))
     state.ways.goal[:] = -1
+    for one in ("xx", "yy", "back_xx", "back_yy", "det", "mean", "plain"):
+        getattr(state.variant, one)[:] = 1
     population = [(*kind.length, *kind.width, kind.speed, kind.acceleration) for kind in KINDS.values()]
     for column, values in zip(state.kinds[1:], zip(*population, strict=True), strict=True):
         column[:] = values

@@ -60,6 +60,7 @@ def ready(driven, name):
         for w in range(2):
             run("propose", sim, w=w)
     if name == "enter":
+        state.ways.goal[:] = 5
         for w in range(2):
             run("settle", sim, w=w)
         assert state.proposal.free.any() and not state.proposal.free.all()

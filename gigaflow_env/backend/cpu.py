@@ -27,77 +27,93 @@ def clear(begin, end, every, key, chosen, clock, rows, pose, motion, events, out
 @kernel
 def drive(
     begin, end, mode, actions,
-    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, network, grid, nearby, p,
+    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, variant, seen,
+    network, grid, nearby, p,
 ):  # fmt: skip
     for w in range(begin, end):
         world.drive(
             w, FIRST, STRIDE, mode, actions,
-            clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, network, grid, nearby, p,
+            clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, variant, seen,
+            network, grid, nearby, p,
         )  # fmt: skip
 
 
 @kernel
 def renew(
     begin, end, mode, anew, attempts,
-    clock, rows, pose, motion, body, place, goals, wishes, events, lights, proposal, kinds, network, grid, p,
+    clock, rows, pose, motion, body, place, goals, wishes, events, lights, proposal, ways, kinds, variant, seen,
+    network, grid, p,
 ):  # fmt: skip
     for w in range(begin, end):
         world.renew(
             w, FIRST, STRIDE, mode, anew, attempts,
-            clock, rows, pose, motion, body, place, goals, wishes, events, lights, proposal, kinds, network, grid, p,
+            clock, rows, pose, motion, body, place, goals, wishes, events, lights, proposal, ways, kinds, variant, seen,
+            network, grid, p,
         )  # fmt: skip
 
 
 @kernel
 def show(
     begin, end, only_ended, obs, starts,
-    clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, network, nearby, p,
+    clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, variant, seen,
+    network, nearby, p,
 ):  # fmt: skip
     """Observations of all rows, or only of those whose episode has just ended."""
     for w in range(begin, end):
         for a in range(rows.status.shape[1]):
-            if world.notice(w, a, only_ended, clock, rows, pose, place, goals, outcome, near, ways, network, nearby, p):
+            if world.notice(
+                w, a, only_ended, clock, rows, pose, place, goals, outcome, near, ways, variant, network, nearby, p
+            ):
                 world.show(
                     w, a, FIRST, STRIDE, obs[w, a], starts,
-                    rows, pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p,
+                    clock, rows, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen,
+                    network, nearby, p,
                 )  # fmt: skip
 
 
 def step(begin, end, mode, actions, obs, final_obs, starts, state, roads, p):
     """One step of worlds begin .. end-1."""
-    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, proposal, near, ways, kinds = state
+    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, proposal, near, ways = state[:14]
+    kinds, variant, seen = state[14:]
     network, grid, nearby = roads.network, roads.grid, roads.nearby
     drive(
         begin, end, mode, actions,
-        clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, network, grid, nearby, p,
+        clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, variant, seen,
+        network, grid, nearby, p,
     )  # fmt: skip
     if mode == SAME_STEP:
         # Before renew: the last observation of an episode shows the world in which it ended.
         show(
             begin, end, True, final_obs, starts,
-            clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, network, nearby, p,
+            clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, variant, seen,
+            network, nearby, p,
         )  # fmt: skip
     # Before the last show: an agent that starts anew must not be seen at its old place.
     renew(
         begin, end, mode, mode == SAME_STEP, p.spawn_attempts,
-        clock, rows, pose, motion, body, place, goals, wishes, events, lights, proposal, kinds, network, grid, p,
+        clock, rows, pose, motion, body, place, goals, wishes, events, lights, proposal, ways, kinds, variant, seen,
+        network, grid, p,
     )  # fmt: skip
     show(
         begin, end, False, obs, starts,
-        clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, network, nearby, p,
+        clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, variant, seen,
+        network, nearby, p,
     )  # fmt: skip
 
 
 def reset(begin, end, obs, starts, state, roads, p):
     """Find places for the waiting rows of worlds begin .. end-1, and show all."""
-    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, proposal, near, ways, kinds = state
+    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, proposal, near, ways = state[:14]
+    kinds, variant, seen = state[14:]
     renew(
         begin, end, DISABLED, True, RESET_ATTEMPTS,
-        clock, rows, pose, motion, body, place, goals, wishes, events, lights, proposal, kinds, roads.network, roads.grid, p,
+        clock, rows, pose, motion, body, place, goals, wishes, events, lights, proposal, ways, kinds, variant, seen,
+        roads.network, roads.grid, p,
     )  # fmt: skip
     show(
         begin, end, False, obs, starts,
-        clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, roads.network, roads.nearby, p,
+        clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, variant, seen,
+        roads.network, roads.nearby, p,
     )  # fmt: skip
 
 

@@ -11,9 +11,11 @@ from gigaflow_env.sim.dynamics import move
 from gigaflow_env.sim.goals import arrive
 from gigaflow_env.sim.lanes import locate
 from gigaflow_env.sim.lights import schedule, switch
+from gigaflow_env.sim.noise import blur
 from gigaflow_env.sim.observe import blank, look, survey, watch
 from gigaflow_env.sim.reset import enter, propose, release, settle
 from gigaflow_env.sim.rewards import score
+from gigaflow_env.sim.variant import warp
 from gigaflow_env.sim.world import begin, populate
 from gigaflow_env.state import ABSENT, ENDED, LIVE, WAITING
 
@@ -25,10 +27,11 @@ RESET_ATTEMPTS = i32(64)
 
 
 @stage
-def begin_world(w, first, stride, clock, rows, lights, network, p):
-    """A new world: its agents and lights are drawn anew. Writes: clock, rows.status, lights."""
+def begin_world(w, first, stride, clock, rows, lights, variant, network, p):
+    """A new world: its map, variant, agents and lights are drawn anew. Writes: clock, rows.status, lights, variant."""
     if first == 0:
-        begin(w, clock, p)
+        begin(w, clock, network, p)
+        warp(w, clock, variant, p)
     barrier()
     for a in range(first, rows.status.shape[1], stride):
         populate(w, a, clock, rows)
@@ -40,7 +43,8 @@ def begin_world(w, first, stride, clock, rows, lights, network, p):
 @stage
 def drive(
     w, first, stride, mode, actions,
-    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, network, grid, nearby, p,
+    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, variant, seen,
+    network, grid, nearby, p,
 ):  # fmt: skip
     """World w lives one step, from the action to the reward."""
     agents = rows.status.shape[1]
@@ -51,26 +55,28 @@ def drive(
         clock.tick[w] += i32(1)
     barrier()
     if over:
-        begin_world(w, first, stride, clock, rows, lights, network, p)
+        begin_world(w, first, stride, clock, rows, lights, variant, network, p)
     if mode == NEXT_STEP:
         for a in range(first, agents, stride):
             release(w, a, rows, pose, motion, events, p)
     for a in range(first, agents, stride):
         move(w, a, actions, clock, rows, pose, motion, body, p)
     for a in range(first, agents, stride):
-        locate(w, a, clock, rows, pose, goals, network, grid, place)
+        locate(w, a, clock, rows, pose, goals, variant, network, grid, place)
     barrier()  # collide reads the poses of others
     for a in range(first, agents, stride):
         collide(w, a, rows, pose, motion, body, near, events)
     for a in range(first, agents, stride):
-        leave_road(w, a, clock, rows, pose, body, network, grid, events)
+        leave_road(w, a, clock, rows, pose, body, variant, network, grid, events)
     for a in range(first, agents, stride):
-        run_light(w, a, rows, pose, motion, body, place, lights, network, nearby, events, p)
+        run_light(w, a, rows, pose, motion, body, place, lights, variant, network, nearby, events, p)
     for a in range(first, agents, stride):
-        arrive(w, a, clock, rows, pose, motion, wishes, network, events, goals, place, p)
+        arrive(w, a, clock, rows, pose, motion, wishes, variant, network, events, goals, place, p)
     barrier()  # score changes the status, which collide reads of others
     for a in range(first, agents, stride):
         score(w, a, clock, rows, motion, place, wishes, events, outcome, goals, p)
+    for a in range(first, agents, stride):
+        blur(w, a, clock, rows, pose, motion, seen, p)
     barrier()  # score and run_light read what changes now: red lights are judged by the colours that the agents saw
     if first == 0:
         clock.step[w] += i32(1)
@@ -82,7 +88,8 @@ def drive(
 @stage
 def renew(
     w, first, stride, mode, anew, attempts,
-    clock, rows, pose, motion, body, place, goals, wishes, events, lights, proposal, kinds, network, grid, p,
+    clock, rows, pose, motion, body, place, goals, wishes, events, lights, proposal, ways, kinds, variant, seen,
+    network, grid, p,
 ):  # fmt: skip
     """Agents that wait start anew; if `anew`, so does a world that is over. Who finds no place in `attempts` rounds waits
     on."""
@@ -97,7 +104,7 @@ def renew(
     begins = over or clock.tick[w] == 0
     barrier()
     if begins:
-        begin_world(w, first, stride, clock, rows, lights, network, p)
+        begin_world(w, first, stride, clock, rows, lights, variant, network, p)
     if mode == SAME_STEP:
         for a in range(first, agents, stride):
             release(w, a, rows, pose, motion, events, p)
@@ -108,17 +115,19 @@ def renew(
         if not anyone(waiting):
             break
         for a in range(first, agents, stride):
-            propose(w, a, attempt, clock, rows, network, proposal, kinds, p)
+            propose(w, a, attempt, clock, rows, variant, network, proposal, kinds, p)
         barrier()
         for a in range(first, agents, stride):
-            settle(w, a, clock, rows, pose, motion, body, proposal, network, grid, p)
+            settle(w, a, clock, rows, pose, motion, body, proposal, variant, network, grid, p)
         barrier()
         for a in range(first, agents, stride):
-            enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal, kinds, network, p)
+            enter(
+                w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal, ways, kinds, variant, seen, network, p
+            )
 
 
 @stage
-def notice(w, a, only_ended, clock, rows, pose, place, goals, outcome, near, ways, network, nearby, p):
+def notice(w, a, only_ended, clock, rows, pose, place, goals, outcome, near, ways, variant, network, nearby, p):
     """What agent a sees of others and of its way; whether there is anything to see. Writes: outcome.active, near, ways."""
     status = rows.status[w, a]
     if only_ended and status != ENDED:
@@ -126,14 +135,14 @@ def notice(w, a, only_ended, clock, rows, pose, place, goals, outcome, near, way
     outcome.active[w, a] = status == LIVE
     if status == LIVE or status == ENDED:
         watch(w, a, clock, rows, pose, near, p)
-        survey(w, a, clock, place, goals, ways, network, nearby)
+        survey(w, a, clock, place, goals, ways, variant, network, nearby)
     return True
 
 
 @stage
 def show(
     w, a, first, stride, out, starts,
-    rows, pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p,
+    clock, rows, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
 ):  # fmt: skip
     """The observation of a row in `out`, or zeros where there is no agent; of every block the elements first, first +
     stride, ..."""
@@ -141,7 +150,7 @@ def show(
     if status == LIVE or status == ENDED:
         look(
             w, a, first, stride, out, starts,
-            pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p,
+            clock, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
         )  # fmt: skip
     else:
         blank(first, stride, out)

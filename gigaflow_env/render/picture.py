@@ -1,6 +1,6 @@
 """What does not move in a top view: the shapes of a compiled map's roads, in painting order."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -50,6 +50,20 @@ def road_picture(roads: Roads, map_index: int = 0) -> RoadPicture:
         stops=np.concatenate(ends, axis=1),
         stop_lights=stops["light"].astype(np.int64),
     )
+
+
+def warped(picture: RoadPicture, matrix: np.ndarray) -> RoadPicture:
+    """The picture of a map variant: its image under a (2, 2) matrix. Stop lines stay square to their lanes, as the kernels
+    have them (sim/variant.py)."""
+    shapes = tuple(points @ matrix.T for points in picture.shapes)
+    first, last = picture.stops[:, :2], picture.stops[:, 2:]
+    across = (last - first) / 2
+    along = np.stack([across[:, 1], -across[:, 0]], axis=1) @ matrix.T
+    gain = np.hypot(*along.T)[:, None] / np.maximum(np.hypot(*across.T)[:, None], 1e-9)
+    square = np.stack([-along[:, 1], along[:, 0]], axis=1) * abs(np.linalg.det(matrix)) / np.maximum(gain, 1e-9) ** 2
+    middle = (first + last) / 2 @ matrix.T
+    boxes = np.array([[*points.min(axis=0), *points.max(axis=0)] for points in shapes])
+    return replace(picture, shapes=shapes, boxes=boxes, stops=np.concatenate([middle - square, middle + square], axis=1))
 
 
 def _pieces(roads: Roads, row: np.void) -> list[Piece]:

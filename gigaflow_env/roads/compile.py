@@ -136,7 +136,7 @@ def _compile(road_map: RoadMap, sizes: Sizes) -> Roads:
         lanes,
         successors,
         starts,
-        routes(lanes, successors),
+        *routes(lanes, successors),
         stops,
         _groups(road_map, lights),
     )
@@ -177,9 +177,16 @@ def _lanes(road_map: RoadMap, driving: list[Lane], lines: list[np.ndarray]) -> t
     rows["successors_at"] = np.cumsum(rows["successors"]) - rows["successors"]
     rows["junction"] = [lane.junction is not None for lane in driving]
     rows["local"] = np.arange(len(driving))
+    rows["cos2"], rows["sin2"] = _bends(lines[: len(driving)])
     lists = -(-rows["quads"] // ROW_QUADS)
     rows["nearby_at"] = np.cumsum(lists) - lists
     return rows, np.array([number[other] for lane in driving for other in lane.successors], np.int32)
+
+
+def _bends(lines: list[np.ndarray]) -> np.ndarray:
+    """Means of cos 2t and sin 2t along each line, t the direction: (2, lines)."""
+    doubled = [line[1:, HEADING] + line[:-1, HEADING] for line in lines]  # headings run on, without jumps
+    return np.array([[np.cos(angle).mean(), np.sin(angle).mean()] for angle in doubled]).T
 
 
 def _changes(road_map: RoadMap, driving: list[Lane], lines: list[np.ndarray]) -> np.ndarray:

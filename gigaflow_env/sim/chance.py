@@ -29,9 +29,14 @@ class Purpose(IntEnum):
     STAGGER = 5
     WORLD = 6
     ERRATIC = 7
+    VARIANT = 8
+    DROPOUT = 9
+    NOISE = 10
 
 
-BODY, CONDITIONING, PLACE, GOALS, LIGHTS, STAGGER, WORLD, ERRATIC = (int(purpose) for purpose in Purpose)
+(
+    BODY, CONDITIONING, PLACE, GOALS, LIGHTS, STAGGER, WORLD, ERRATIC, VARIANT, DROPOUT, NOISE,
+) = (int(purpose) for purpose in Purpose)  # fmt: skip
 
 
 @rule

@@ -11,6 +11,7 @@ from gigaflow_env.sim.collision import edges_met
 from gigaflow_env.sim.erratic import INATTENTIVE, PHANTOM
 from gigaflow_env.sim.geometry import EPSILON, HALF, LEVEL_GAP, ONE, TWO, ZERO, into_frame
 from gigaflow_env.sim.goals import plan
+from gigaflow_env.sim.noise import blur
 from gigaflow_env.sim.rewards import (
     CENTER_BIAS,
     COLLISION,
@@ -26,6 +27,7 @@ from gigaflow_env.sim.rewards import (
     VELOCITY,
     VELOCITY_ALIGN,
 )
+from gigaflow_env.sim.variant import curved, placed, to_world
 from gigaflow_env.sim.world import kind_of
 from gigaflow_env.state import ENDED, FROZEN, LIVE, WAITING
 
@@ -72,7 +74,7 @@ def release(w, a, rows, pose, motion, events, p):
 
 
 @stage
-def propose(w, a, attempt, clock, rows, network, proposal, kinds, p):
+def propose(w, a, attempt, clock, rows, variant, network, proposal, kinds, p):
     """A waiting agent draws its body and a place. Writes: proposal, except free.
 
     Source: arXiv 2502.03349, section 2: length and width are uniform, the width at most the length (A). Ours: nobody is
@@ -89,21 +91,25 @@ def propose(w, a, attempt, clock, rows, network, proposal, kinds, p):
     cos, sin = first.cos + second.cos, first.sin + second.sin
     scale = ONE / f32(math.sqrt(cos * cos + sin * sin))
     proposal.section[w, a] = section
-    proposal.x[w, a], proposal.y[w, a] = HALF * (first.x + second.x), HALF * (first.y + second.y)
+    x, y = HALF * (first.x + second.x), HALF * (first.y + second.y)
+    half_width = min(first.half_width, second.half_width)
+    _, half_width, cos, sin = placed(w, variant, ZERO, half_width, cos * scale, sin * scale)
+    proposal.x[w, a], proposal.y[w, a] = to_world(w, variant, x, y)
     proposal.z[w, a] = HALF * (first.z + second.z)
-    proposal.cos[w, a], proposal.sin[w, a] = cos * scale, sin * scale
-    proposal.speed[w, a] = start_speed(fast, network.lanes[first.lane].speed, first.curvature, p)
+    proposal.cos[w, a], proposal.sin[w, a] = cos, sin
+    curvature = curved(w, variant, first.curvature, first.cos, first.sin)
+    proposal.speed[w, a] = start_speed(fast, network.lanes[first.lane].speed, curvature, p)
     kind = kind_of(who, kinds)
     proposal.kind[w, a] = kind
     proposal.length[w, a] = between(length, kinds.length_low[kind], kinds.length_high[kind])
-    room = TWO * min(first.half_width, second.half_width) - _LANE_ROOM
+    room = TWO * half_width - _LANE_ROOM
     proposal.width[w, a] = min(
         between(width, kinds.width_low[kind], kinds.width_high[kind]), min(proposal.length[w, a], room)
     )
 
 
 @stage
-def settle(w, a, clock, rows, pose, motion, body, proposal, network, grid, p):
+def settle(w, a, clock, rows, pose, motion, body, proposal, variant, network, grid, p):
     """A proposed place is free if no agent on the road and no proposal of a lower number needs it, and the body fits
     between the edges of the road: long ones don't in a bend. Writes: proposal.free."""
     proposal.free[w, a] = False
@@ -112,8 +118,9 @@ def settle(w, a, clock, rows, pose, motion, body, proposal, network, grid, p):
     x, y, z, cos, sin = proposal.x[w, a], proposal.y[w, a], proposal.z[w, a], proposal.cos[w, a], proposal.sin[w, a]
     half_length, half_width, speed = HALF * proposal.length[w, a], HALF * proposal.width[w, a], proposal.speed[w, a]
     if edges_met(
-        grid, network.maps[clock.map[w]], x, y, z, cos, sin, x, y, half_length + _EDGE_ROOM, half_width + _EDGE_ROOM
-    ):
+        w, variant, grid, network.maps[clock.map[w]],
+        x, y, z, cos, sin, x, y, half_length + _EDGE_ROOM, half_width + _EDGE_ROOM,
+    ):  # fmt: skip
         return
     for b in range(rows.status.shape[1]):
         if rows.status[w, b] >= LIVE:
@@ -159,8 +166,11 @@ def condition(w, a, clock, wishes, p):
 
 
 @stage
-def enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal, kinds, network, p):
-    """An agent whose place is free starts there. Writes: rows, pose, motion, body, place, goals, wishes."""
+def enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal, ways, kinds, variant, seen, network, p):
+    """An agent whose place is free starts there.
+
+    Writes: rows, pose, motion, body, place, goals, wishes, ways.goal, seen.
+    """
     if rows.status[w, a] != WAITING or not proposal.free[w, a]:
         return
     x, y, cos, sin = proposal.x[w, a], proposal.y[w, a], proposal.cos[w, a], proposal.sin[w, a]
@@ -188,5 +198,7 @@ def enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal,
     rows.steps[w, a], rows.score[w, a] = 0, ZERO
     rows.episode[w, a] += 1
     goals.routes[w, a], goals.gained[w, a] = 0, ZERO
+    blur(w, a, clock, rows, pose, motion, seen, p)
+    ways.goal[w, a] = -1  # what was measured may be another world's
     condition(w, a, clock, wishes, p)
-    plan(w, a, clock, goals, place, network, p)
+    plan(w, a, clock, goals, place, variant, network, p)

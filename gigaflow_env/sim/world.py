@@ -2,6 +2,7 @@
 
 from gigaflow_env.jit import f32, i32, rule, stage
 from gigaflow_env.sim.chance import STAGGER, WORLD, draws, pick
+from gigaflow_env.sim.geometry import ZERO
 from gigaflow_env.state import ABSENT, WAITING
 
 
@@ -15,8 +16,8 @@ def kind_of(u, kinds):
 
 
 @stage
-def begin(w, clock, p):
-    """A world begins, with an age and a number of agents. Writes: clock.step, clock.agents.
+def begin(w, clock, network, p):
+    """A world begins, with a map, an age and a number of agents. Writes: clock.step, clock.map, clock.agents.
 
     Source: arXiv 2502.03349, section 2: up to 150 agents (A), a random number in each world (B), uniform (C).
     """
@@ -25,7 +26,13 @@ def begin(w, clock, p):
         # The first worlds begin at different ages, so that they do not all end, and start anew, in one step.
         age, _, _, _ = draws(clock.seed, w, 0, 0, STAGGER, 0)
         clock.step[w] = i32(age * p.world_stagger * f32(p.world_steps))
-    many, _, _, _ = draws(clock.seed, w, 0, clock.tick[w], WORLD, 0)
+    many, which, _, _ = draws(clock.seed, w, 0, clock.tick[w], WORLD, 0)
+    last = len(network.maps) - 1
+    if network.maps[last].until > ZERO:
+        number = i32(0)
+        while number < last and which >= network.maps[number].until:
+            number = i32(number + i32(1))
+        clock.map[w] = number
     count = i32(p.agents_low + pick(many, i32(p.agents_high - p.agents_low + i32(1))))
     clock.agents[w] = min(count, clock.room[w])
 
