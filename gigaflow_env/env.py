@@ -117,7 +117,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | num_envs | 1 | rows: agents of all worlds together |
     | map | "loop" | shipped town, path of a map, RoadMap, or a list of these: world i has map i modulo their number |
     | map_shares | None | worlds draw one of the maps by these shares, anew when they begin; None: as above, for good |
-    | preset | "paper" | "paper", or "laptop" for two CPU cores |
+    | preset | "paper" | "paper", "laptop" for two CPU cores, or "longform", the paper's safety evaluation |
     | config | None | changes to the preset by name, or a complete Config, which makes `preset` irrelevant |
     | agents_per_world, max_episode_steps | None | short for the config's `agents_per_world` and `max_steps` |
     | autoreset_mode | "SameStep" | "SameStep", "NextStep" or "Disabled" |

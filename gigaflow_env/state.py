@@ -182,6 +182,7 @@ class Ways(NamedTuple):
     smallest: np.ndarray = array("world agent", "m", "the smallest of them")
     row: np.ndarray = array("world agent", "", "the Nearby row they belong to", i32)
     goal: np.ndarray = array("world agent", "", "the goal's quad they lead to, -1: not yet measured", i32)
+    shrink: np.ndarray = array("world agent sample", "", "1 / gain of each sample's direction, see sim/variant.py")
 
 
 class Variant(NamedTuple):

@@ -82,7 +82,7 @@ def test_what_is_left_is_part_of_what_was():
         assert part.lanes.shape[1:] == (10, 7) and part.boundaries.shape[1:] == (12, 2)
         for row in range(40):
             for whole, some in ((every.lanes[row], part.lanes[row]), (every.boundaries[row], part.boundaries[row])):
-                match = (some[:, None] == whole[None]).all(axis=2)
+                match = (abs(some[:, None] - whole[None]) < 1e-6).all(axis=2)
                 assert match.any(axis=1).all()
             subsets.add(tuple(match.argmax(axis=1)))
         for name in ("ego", "conditioning", "goals", "stops", "agents"):

@@ -22,6 +22,7 @@ GEOS = "3.14.1"
 GOLDEN = {
     "loop": "d55e7418fc681ab4",
     "downtown": "f567a2f20456c466",
+    "crowd": "",
     "two maps": "42413828cd9c77f8",
 }
 

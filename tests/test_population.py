@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_reset import SMALL, boxes, overlaps, uniform
 
-from gigaflow_env.config import Config, laptop, paper
+from gigaflow_env.config import CONDITIONING, Config, laptop, longform, paper
 from gigaflow_env.env import GigaflowVectorEnv
 from gigaflow_env.population import KINDS, shares
 from gigaflow_env.roads import load, shipped
@@ -149,7 +149,7 @@ def edges(sim, number=0):
 @pytest.mark.parametrize("name", ["loop", "lots", "arterial"])
 def test_everybody_starts_on_the_road_and_clear_of_others(name):
     town = load(shipped()[name])
-    config = paper().replace(**SMALL, agents_per_world=100)
+    config = Config(**SMALL, population="paper", agents_per_world=100)
     sim = simulator(town, 400, config, seed=5)
     lines, heights = edges(sim)
     tree = shapely.STRtree(lines)
@@ -180,3 +180,41 @@ def test_start_is_no_crash(seed):
     sim.reset(key(seed))
     sim.step(np.full(60, 7))
     assert not sim.state.events.collision.any() and not sim.state.events.offroad.any()
+
+
+# Presets
+
+
+def test_longform_is_the_papers_evaluation():
+    """50 agents for 9000 steps of 0.066 s, ten minutes; 40 others in view; cautious; nothing random but who drives where."""
+    config = longform()
+    assert config.world_steps * config.dt == pytest.approx(594) and config.agents == (50, 50) and config.agent_count == 40
+    assert (config.collision, config.offroad, config.stop_line) == ((3.0, 3.0), (3.0, 3.0), (1.0, 1.0))
+    for name in (
+        "lane_dropout",
+        "boundary_dropout",
+        "noise_position",
+        "noise_speed",
+        "inattentive",
+        "phantom",
+        "variant_flip",
+    ):
+        assert getattr(config, name) == 0, name
+    sim = simulator(load(shipped()["downtown"]), 100, config)
+    assert (sim.state.lights.red[:, :38] == 2).all() and sim.state.body.c_vel == pytest.approx(1)
+    for low, name in zip(sim.state.wishes.coefficients[0, 0], CONDITIONING, strict=True):
+        assert low == pytest.approx(getattr(config, name)[0]) and getattr(config, name)[0] == getattr(config, name)[1]
+    for _ in range(5):
+        sim.step(np.full(100, 7))
+    assert sim.state.seen.x.tolist() == sim.state.pose.x.tolist()
+
+
+def test_paper_is_the_papers_training():
+    config = paper()
+    assert (config.population, config.agents, config.inattentive, config.phantom) == ("paper", (1, 150), 0.05, 0.1)
+    assert (config.lane_dropout, config.boundary_dropout) == (0.5, 0.4)
+    sim = simulator(load(shipped()["downtown"]), 300, config)
+    counts = sim.state.clock.agents
+    sim.step(np.full(300, 7))
+    assert ((sim.state.rows.status != ABSENT).sum(axis=1) == counts).all() and not sim.state.variant.plain.any()
+    assert np.isfinite(sim.observations).all() and abs(sim.observations).max() <= 1

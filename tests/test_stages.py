@@ -42,6 +42,7 @@ def ready(driven, name):
     state.place.stood[:] = 7
     for a in range(AGENTS):
         state.ways.way[:, a], state.ways.smallest[:, a] = 100.0 + a, 50.0
+    state.ways.shrink[:] = 2.0
     state.ways.row[:], state.ways.goal[:] = -1, -1
     state.clock.tick[:] += 1
     sim.observations[:] = np.nan

@@ -76,19 +76,21 @@ def collide(w, a, rows, pose, motion, body, near, events):
     lengths, widths, close = body.length[w], body.width[w], near.scratch[w, a]
     x, y, z = xs[a], ys[a], zs[a]
     # Circles around the boxes, as wide as the step was long: nothing outside of them can meet. Two loops, as the first
-    # vectorises.
+    # vectorises; who is there at all, and on which level, is asked of the few that are left.
     reach = HALF * (lengths[a] + widths[a]) + moved[a]
     any_close = u32(0)
     for b in range(len(xs)):
         dx, dy = xs[b] - x, ys[b] - y
         far = reach + HALF * (lengths[b] + widths[b]) + moved[b]
-        meets = (dx * dx + dy * dy < far * far) & (status[b] >= LIVE) & (abs(zs[b] - z) < LEVEL_GAP) & (b != a)
+        meets = (dx * dx + dy * dy < far * far) & (b != a)
         close[b] = u32(meets)
         any_close |= close[b]
     if any_close == 0:
         return
     for b in range(len(xs)):
-        if close[b] != 0 and boxes_met(w, a, b, pose, body):
+        if close[b] == 0 or status[b] < LIVE or abs(zs[b] - z) >= LEVEL_GAP:
+            continue
+        if boxes_met(w, a, b, pose, body):
             events.collision[w, a] = True
             return
 

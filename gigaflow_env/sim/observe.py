@@ -30,7 +30,7 @@ from gigaflow_env.sim.erratic import is_blind
 from gigaflow_env.sim.geometry import HALF, ONE, ZERO, clip, into_frame
 from gigaflow_env.sim.lanes import FAR, place_s, sample_way
 from gigaflow_env.sim.lights import shown
-from gigaflow_env.sim.variant import curved, frame_of, seen_from, to_map
+from gigaflow_env.sim.variant import curved, frame_of, seen_from, to_map, turned
 from gigaflow_env.state import ENDED, GREEN, OFF, RED, YELLOW
 
 _OFFSET, _ANGLE, _CURVATURE = f32(1 / OFFSET_SCALE), f32(1 / math.pi), f32(1 / CURVATURE_SCALE)
@@ -87,20 +87,20 @@ def watch(w, a, clock, rows, pose, near, p):
     for b in range(len(keys)):
         dx, dy = xs[b] - x, ys[b] - y
         distance = (dx * dx + dy * dy) * scale
-        hidden = (status[b] < ENDED) | (b == a) | (distance >= _KEY_STEPS)
+        hidden = (b == a) | (distance >= _KEY_STEPS)
         key = u32(u32(u32(i32(distance)) << _KEY_SHIFT) | u32(b))
         keys[b] = NOBODY if hidden else key
     count = 0
     for k in range(seen):
         b = found[k]
-        if b >= 0 and keys[b] != NOBODY:
+        if b >= 0 and keys[b] != NOBODY and status[b] >= ENDED:
             insert(best, count, keys[b])
             keys[b] = NOBODY
             count += 1
     for k in range(count, seen):
         best[k] = NOBODY
     for b in range(len(keys)):
-        if keys[b] < best[seen - 1]:
+        if keys[b] < best[seen - 1] and status[b] >= ENDED:  # the status last: its bytes don't vectorise with floats
             insert(best, seen - 1, keys[b])
     for k in range(seen):
         found[k] = i32(best[k] & _KEY_AGENT) if best[k] != NOBODY else i32(-1)
@@ -171,9 +171,11 @@ def survey(w, a, clock, place, goals, ways, variant, network, nearby):
     map_row, goal_lane = network.maps[clock.map[w]], network.lanes[network.sections[goal].lane]
     goal_s = place_s(network, goal, HALF)
     route_row = map_row.route_at + goal_lane.local * map_row.lanes
-    places, way = nearby.sample_lanes[row], ways.way[w, a]
+    places, way, shrink = nearby.sample_lanes[row], ways.way[w, a], ways.shrink[w, a]
     smallest = FAR
     for k in range(len(places)):
+        _, _, gain = turned(w, variant, nearby.samples[row, k].cos, nearby.samples[row, k].sin)
+        shrink[k] = ONE / gain
         way[k] = sample_way(w, variant, network, route_row, places[k], goal_lane, goal_s)
         smallest = min(smallest, way[k])
     ways.row[w, a], ways.goal[w, a], ways.smallest[w, a] = row, goal, smallest
@@ -196,30 +198,40 @@ def walk(u, v, count, kept):
     return i32(pick(u, count)), i32(1) if count % prime == 0 else i32(prime % count)
 
 
+@rule
+def lane_seen(sample, way, smallest, x, y, frame, shrink, area, scale, route_scale):
+    """A lane sample from a place (x, y) of the map in a frame of the world; `shrink` is 1 / gain, see sim/variant.py."""
+    ahead, left = seen_from(frame, sample.x - x, sample.y - y)
+    lane_cos, lane_sin = seen_from(frame, sample.cos, sample.sin)
+    return LaneSample(
+        x=ahead * scale,
+        y=left * scale,
+        cos=lane_cos * shrink,
+        sin=lane_sin * shrink,
+        width=sample.width * area * shrink * _LANE_WIDTH,
+        distance=way * route_scale,
+        relative=(way - smallest) * route_scale,
+    )
+
+
 @stage
 def look_lanes(w, a, first, stride, row, out, begin, pace, pose, ways, variant, nearby, p):
     """Writes: obs."""
     x, y = to_map(w, variant, pose.x[w, a], pose.y[w, a])
     frame = frame_of(w, variant, pose.cos[w, a], pose.sin[w, a])
     scale, route_scale, smallest = ONE / p.view_range, ONE / p.route_range, ways.smallest[w, a]
-    plain, area = variant.plain[w], abs(variant.det[w])
-    samples, way = nearby.samples[row], ways.way[w, a]
-    count = i32(len(samples))
+    samples, way, shrink = nearby.samples[row], ways.way[w, a], ways.shrink[w, a]
+    area, count = abs(variant.det[w]), i32(len(samples))
+    if p.drops == 0:  # one after the other: this loop vectorises
+        for k in range(first, len(samples), stride):
+            lane = lane_seen(samples[k], way[k], smallest, x, y, frame, shrink[k], area, scale, route_scale)
+            put(out, k * _LANE_SIZE, lane)
+        return
     element, step = i32(i32(begin + first * pace) % count), i32(i32(stride * pace) % count)
     for k in range(first, p.lanes_kept, stride):
-        sample = samples[element]
-        ahead, left = seen_from(frame, sample.x - x, sample.y - y)
-        lane_cos, lane_sin = seen_from(frame, sample.cos, sample.sin)
-        shrink = ONE if plain else ONE / f32(math.sqrt(lane_cos * lane_cos + lane_sin * lane_sin))
-        lane = LaneSample(
-            x=ahead * scale,
-            y=left * scale,
-            cos=lane_cos * shrink,
-            sin=lane_sin * shrink,
-            width=sample.width * area * shrink * _LANE_WIDTH,
-            distance=way[element] * route_scale,
-            relative=(way[element] - smallest) * route_scale,
-        )
+        lane = lane_seen(
+            samples[element], way[element], smallest, x, y, frame, shrink[element], area, scale, route_scale
+        )  # fmt: skip
         put(out, k * _LANE_SIZE, lane)
         element = i32(element + step)
         element = i32(element - count) if element >= count else element
@@ -231,6 +243,11 @@ def look_boundaries(w, a, first, stride, row, out, begin, pace, pose, variant, n
     x, y = to_map(w, variant, pose.x[w, a], pose.y[w, a])
     frame, scale = frame_of(w, variant, pose.cos[w, a], pose.sin[w, a]), ONE / p.view_range
     points = nearby.boundaries[row]
+    if p.drops == 0:  # vectorises, as above
+        for k in range(first, len(points), stride):
+            ahead, left = seen_from(frame, points[k].x - x, points[k].y - y)
+            put(out, k * _BOUNDARY_SIZE, Boundary(x=ahead * scale, y=left * scale))
+        return
     count = i32(len(points))
     element, step = i32(i32(begin + first * pace) % count), i32(i32(stride * pace) % count)
     for k in range(first, p.boundaries_kept, stride):
