@@ -12,6 +12,7 @@ from gymnasium.vector.utils import batch_space
 from gigaflow_env.backend import world
 from gigaflow_env.config import PRESETS, Config
 from gigaflow_env.layout import ACTIONS, Layout
+from gigaflow_env.output import Arrays
 from gigaflow_env.roads.mapfiles import MapLike
 from gigaflow_env.simulator import Simulator
 from gigaflow_env.state import LIVE
@@ -33,6 +34,23 @@ def make_config(preset: str, config: Config | Mapping[str, Any] | None) -> Confi
     if preset not in PRESETS:
         raise ValueError(f"preset={preset!r}: choose one of {', '.join(map(repr, PRESETS))}")
     return PRESETS[preset]().replace(**(config or {}))
+
+
+def device_number(backend: str, device: str | int | None) -> int:
+    """Number of the card that `device` names: "cuda" or None is the first one."""
+    if device is None or (backend == "cpu" and device == "cpu"):
+        return 0
+    text = str(device)
+    number = text.removeprefix("cuda").removeprefix(":") or "0"
+    if backend != "cuda" or not number.isdecimal():
+        raise ValueError(f"device={device!r} does not fit backend={backend!r}: it is 'cuda:0' and the like with 'cuda' only")
+    return int(number)
+
+
+def _tensors(simulator: Simulator, copy: bool, device: int) -> Any:
+    from gigaflow_env.adapters.tensors import Tensors
+
+    return Tensors(simulator, copy, device)
 
 
 class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
@@ -125,10 +143,17 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | copy | True | False returns arrays that the next step overwrites: faster, and wrong for trainers that keep them |
     | record_stats | False | `episode` in the info; Gymnasium's RecordEpisodeStatistics wants it off |
     | render_mode | None | "rgb_array": `render()` gives a picture a row, drawn when it is looked at |
-    | backend | "cpu" | where the kernels run |
+    | backend | "cpu" | where the kernels run: "cpu", or "cuda" |
+    | device | None | the card: "cuda:0" and the like; None: the first |
+    | output | "numpy" | "torch": tensors that share the simulator's memory, on its device; actions may be tensors, too |
+    | obs_dtype | "float32" | "float16", and with tensors "bfloat16", halve the bytes of observations |
+
+    On a CUDA device with `output="torch"` a step waits for nothing: it runs on torch's current stream, takes actions from
+    the device unchecked, and can be recorded in a CUDA graph, by `capture()` or by the caller. In mode "Disabled" it does
+    not check that ended rows were reset.
 
     With strings, numbers and dicts as arguments `env.spec.to_json()` works. An environment can be pickled and copied; a
-    copy goes on as the original does. The same seed gives the same episodes, bit for bit.
+    copy goes on as the original does (not on CUDA). The same seed gives the same episodes, bit for bit.
 
     ## References
     Cusumano-Towner et al. 2025, "Robust Autonomy Emerges from Self-Play", arXiv 2502.03349.
@@ -155,11 +180,15 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         record_stats: bool = False,
         render_mode: str | None = None,
         backend: str = "cpu",
+        device: str | int | None = None,
+        output: str = "numpy",
+        obs_dtype: str = "float32",
     ) -> None:
         if isinstance(num_envs, bool) or not isinstance(num_envs, (int, np.integer)) or num_envs < 1:
             raise ValueError(f"num_envs={num_envs!r}: must be a whole number of at least 1")
-        if backend != "cpu":
-            raise ValueError(f"backend={backend!r}: this version has 'cpu'")
+        if output not in ("numpy", "torch"):
+            raise ValueError(f"output={output!r}: choose one of 'numpy', 'torch'")
+        number = device_number(backend, device)
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode={render_mode!r}: choose one of None, 'rgb_array'")
         try:
@@ -181,10 +210,22 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             "render_fps": max(round(1 / self.config.dt), 1),  # a video needs a frame a second
         }
         self.simulator = Simulator(
-            map, self.num_envs, self.config, mode=_MODES[self.autoreset_mode], threads=threads, map_shares=map_shares
+            map,
+            self.num_envs,
+            self.config,
+            mode=_MODES[self.autoreset_mode],
+            threads=threads,
+            backend=backend,
+            device=number,
+            obs_dtype=obs_dtype,
+            map_shares=map_shares,
         )
+        self.output = output
+        self._arrays: Any = Arrays(self.simulator, copy) if output == "numpy" else _tensors(self.simulator, copy, number)
         self.layout: Layout = self.simulator.layout
-        self.single_observation_space = spaces.Box(-1.0, 1.0, (self.layout.size,), np.float32)
+        # NumPy, whose types a space has, knows no bfloat16.
+        seen = np.float16 if obs_dtype == "float16" else np.float32
+        self.single_observation_space = spaces.Box(-1.0, 1.0, (self.layout.size,), seen)  # type: ignore[arg-type]
         self.single_action_space = spaces.Discrete(ACTIONS)
         self._begun = False
 
@@ -221,10 +262,12 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             raise ValueError(f"unknown reset option {unknown[0]!r}: there is only 'reset_mask'")
         mask = None
         if options is not None and "reset_mask" in options:
-            mask = np.asarray(options["reset_mask"])
-            if mask.shape != (self.num_envs,) or mask.dtype != np.bool_:
-                raise ValueError(f"reset_mask is {mask.dtype} {mask.shape}: expected bool ({self.num_envs},)")
-            if not mask.any():
+            mask = options["reset_mask"]
+            if not self._on_cuda:
+                mask = np.asarray(mask)
+            if tuple(mask.shape) != (self.num_envs,) or str(mask.dtype).removeprefix("torch.") != "bool":
+                raise ValueError(f"reset_mask is {mask.dtype} {tuple(mask.shape)}: expected bool ({self.num_envs},)")
+            if not self._on_cuda and not mask.any():
                 raise ValueError("reset_mask names no row: at least one must be True")
             if not self._begun:
                 raise RuntimeError("reset_mask before the first reset: call reset() for all rows first")
@@ -232,55 +275,49 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         key = None
         if mask is None or seed is not None:
             key = self.np_random.integers(0, 2**32, 2, dtype=np.uint32)
-        self.simulator.reset(key, mask)
+        self._arrays.reset(key, mask)
         self._begun = True
-        return self._own(self.simulator.per_row(self.simulator.observations)), self._info()
+        return self._arrays.of(self.simulator.observations), self._info()
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Drive every row one time step. Rows that are not active ignore their action."""
         self._check_open()
         if not self._begun:
             raise RuntimeError("step() before the first reset(): call reset() first")
-        if self.autoreset_mode == AutoresetMode.DISABLED and self.simulator.ended.any():
+        if self.autoreset_mode == AutoresetMode.DISABLED and not self._on_cuda and self.simulator.ended.any():
             row = int(np.flatnonzero(self.simulator.ended)[0])
             raise RuntimeError(f"row {row} has ended: reset it with options={{'reset_mask': mask}} before the next step")
-        simulator = self.simulator
-        simulator.step(np.asarray(actions))
-        outcome = simulator.state.outcome
-        terminated, truncated = simulator.per_row(outcome.terminated), simulator.per_row(outcome.truncated)
+        self._arrays.step(actions)
+        of, outcome = self._arrays.of, self.simulator.state.outcome
+        terminated, truncated = of(outcome.terminated), of(outcome.truncated)
         done = terminated | truncated
         info = self._info()
         if self.autoreset_mode == AutoresetMode.SAME_STEP:
-            info["final_obs"], info["_final_obs"] = self._final(done), done
+            seen = self.simulator.final_observations
+            info["final_obs"] = self._arrays.only(seen, done) if self.copy else of(seen)
+            info["_final_obs"] = done
         if self.record_stats:
-            returns, lengths = simulator.per_row(outcome.episode_return), simulator.per_row(outcome.episode_length)
-            info["episode"] = {"r": np.where(done, returns, 0), "l": np.where(done, lengths, 0)}
+            only = self._arrays.only
+            info["episode"] = {"r": only(outcome.episode_return, done), "l": only(outcome.episode_length, done)}
             info["_episode"] = done
-        return (
-            self._own(simulator.per_row(simulator.observations)),
-            self._own(simulator.per_row(outcome.reward)),
-            self._own(terminated),
-            self._own(truncated),
-            info,
-        )
+        return of(self.simulator.observations), of(outcome.reward), terminated, truncated, info
 
-    def _own(self, view: np.ndarray) -> np.ndarray:
-        return view.copy() if self.copy else view
+    def capture(self) -> None:
+        """Record the step on a CUDA device: from the second step on it is one launch. Needs `output="torch"`."""
+        self._check_open()
+        self._arrays.capture()
 
-    def _final(self, done: np.ndarray) -> np.ndarray:
-        seen = self.simulator.per_row(self.simulator.final_observations)
-        if not self.copy:
-            return seen
-        final = np.zeros_like(seen)  # pages that no ended row touches are never mapped: cheaper than a copy
-        final[done] = seen[done]
-        return final
+    @property
+    def _on_cuda(self) -> bool:
+        """Whether a look at an array would wait for a device."""
+        return self.output == "torch" and self.simulator.backend == "cuda"
 
     def _info(self) -> dict[str, Any]:
-        simulator = self.simulator
-        info = {name: self._own(simulator.per_row(event)) for name, event in simulator.state.events._asdict().items()}
-        info["erratic"] = simulator.per_row(simulator.state.rows.erratic) != 0
-        info["active"] = self._own(simulator.per_row(simulator.state.outcome.active))
-        info["distance"] = self._own(simulator.per_row(simulator.state.motion.distance))
+        state, of = self.simulator.state, self._arrays.of
+        info = {name: of(event) for name, event in state.events._asdict().items()}
+        info["erratic"] = of(state.outcome.erratic)
+        info["active"] = of(state.outcome.active)
+        info["distance"] = of(state.motion.distance)
         return info
 
     def _check_open(self) -> None:
@@ -294,34 +331,35 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """One world as it is now, following one of its agents: what `render.topview.draw` draws."""
         from gigaflow_env.render import Scene
 
-        simulator, state = self.simulator, self.simulator.state
         if not (0 <= world < self.num_worlds and 0 <= agent < self.agents_per_world):
             raise ValueError(
                 f"world={world}, agent={agent}: there are {self.num_worlds} worlds of {self.agents_per_world} agents"
             )
-        number = int(state.clock.map[world])
-        first, count = state.goals.next[world, agent], state.goals.count[world, agent]
-        seen = state.near.agent[world, agent, : self.config.agent_count]
-        lights = int(simulator.roads.network.maps[number]["lights"])
-        live = state.rows.status[world] == LIVE
-        moments = state.clock.step[world] * self.config.dt
+        roads, state = self.simulator.roads, self.simulator.look_at(world)
+        number = int(state.clock.map)
+        first, count = state.goals.next[agent], state.goals.count[agent]
+        seen = state.near.agent[agent, : self.config.agent_count]
+        lights = int(roads.network.maps[number]["lights"])
+        live = state.rows.status == LIVE
+        moments = state.clock.step * self.config.dt
         return Scene(
-            roads=self._road_picture(number, world),
-            x=state.pose.x[world].copy(),
-            y=state.pose.y[world].copy(),
-            heading=np.arctan2(state.pose.sin[world], state.pose.cos[world]),
-            length=state.body.length[world].copy(),
-            width=state.body.width[world].copy(),
-            speed=state.motion.speed[world].copy(),
+            roads=self._road_picture(number, state.variant),
+            x=state.pose.x,
+            y=state.pose.y,
+            z=state.pose.z,
+            heading=np.arctan2(state.pose.sin, state.pose.cos),
+            length=state.body.length,
+            width=state.body.width,
+            speed=state.motion.speed,
             active=live,
-            lights=state.lights.colour[world, :lights].copy(),
+            lights=state.lights.colour[:lights],
             followed=agent if live[agent] else -1,
             neighbours=seen[seen >= 0].astype(np.int64),
-            goals=np.stack([state.goals.x[world, agent, first:count], state.goals.y[world, agent, first:count]], axis=1),
-            goal_radius=float(state.wishes.coefficients[world, agent, 0]),
+            goals=np.stack([state.goals.x[agent, first:count], state.goals.y[agent, first:count]], axis=1),
+            goal_radius=float(state.wishes.coefficients[agent, 0]),
             text=(
-                f"{simulator.roads.names[number]}  world {world}  {moments:.1f} s",
-                f"agent {agent}  {3.6 * state.motion.speed[world, agent]:.0f} km/h  {count - first} goals left",
+                f"{roads.names[number]}  world {world}  {moments:.1f} s",
+                f"agent {agent}  {3.6 * state.motion.speed[agent]:.0f} km/h  {count - first} goals left",
             ),
         )
 
@@ -329,16 +367,15 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def _pictures(self) -> dict[tuple, Any]:
         return {}
 
-    def _road_picture(self, number: int, world: int) -> Any:
+    def _road_picture(self, number: int, variant: Any) -> Any:
         """The roads of a world as they are in its map variant. Kept: one of each map, and the variants drawn last."""
         from gigaflow_env.render import road_picture, warped
 
         if (number,) not in self._pictures:
             self._pictures[number,] = road_picture(self.simulator.roads, number)
-        variant = self.simulator.state.variant
-        if variant.plain[world]:
+        if variant.plain:
             return self._pictures[number,]
-        matrix = tuple(float(array[world]) for array in variant[:4])
+        matrix = tuple(map(float, variant[:4]))
         if (number, matrix) not in self._pictures:
             variants = [key for key in self._pictures if len(key) == 2]
             if len(variants) >= _VARIANTS_KEPT:

@@ -91,13 +91,15 @@ def kernel(function: Callable, *, cache: bool = True) -> Callable:
 
 def barrier() -> None:
     """The workers of a world wait for each other: what one wrote before, all see after."""
-    if SIMULATED:
-        threading.current_thread().syncthreads()  # type: ignore[attr-defined]
+    worker: Any = threading.current_thread()
+    if hasattr(worker, "syncthreads"):  # a thread of a simulated block
+        worker.syncthreads()
 
 
 def anyone(flag: Any) -> Any:
     """Whether the flag of any worker of the world is set; a barrier, too."""
-    return threading.current_thread().syncthreads_or(flag) if SIMULATED else flag  # type: ignore[attr-defined]
+    worker: Any = threading.current_thread()
+    return worker.syncthreads_or(flag) if hasattr(worker, "syncthreads_or") else flag
 
 
 @overload(barrier, target="cpu")

@@ -137,6 +137,7 @@ class Outcome(NamedTuple):
     terminated: np.ndarray = array("world agent", "", "ended by crash or by its final goal", flag)
     truncated: np.ndarray = array("world agent", "", "ended by its own time or the world's", flag)
     active: np.ndarray = array("world agent", "", "the row's observation is a live agent's", flag)
+    erratic: np.ndarray = array("world agent", "", "and that of an erratic driver, whom a trainer leaves out", flag)
     episode_return: np.ndarray = array("world agent", "", "of the episode that ended last")
     episode_length: np.ndarray = array("world agent", "steps", "of the episode that ended last", i32)
 

@@ -26,7 +26,7 @@ class TrainConfig:
     environment: dict[str, Any] = value({}, "", "values of the environment's Config that differ from its preset")
     num_envs: int = value(2048, "rows", "agents that drive at once: 128 steps of 2048 take 1 GB (D; the paper: 2.6 M)")
     agents_per_world: int | None = value(None, "rows", "rows that share a world; none: as the environment's preset has it")
-    backend: str = value("cpu", "", "what steps the environment; the learner itself runs on the CPU")
+    backend: str = value("cpu", "", "what steps the environment, and where the learner works: cpu or cuda")
     threads: int = value(2, "threads", "of the simulator and of torch, which take turns")
     seed: int = value(0, "", "of weights, actions, minibatches and worlds")
 

@@ -10,9 +10,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
+
 from gigaflow_env.backend import world
-from gigaflow_env.backend.world import DISABLED, RESET_ATTEMPTS, SAME_STEP
+from gigaflow_env.backend.world import DISABLED, RESET_ATTEMPTS, SAME_STEP, Parts
 from gigaflow_env.jit import kernel
+from gigaflow_env.layout import FLOAT32
+from gigaflow_env.sim.precision import half_bits
 
 FIRST, STRIDE = 0, 1
 """One worker drives all agents of a world."""
@@ -71,65 +75,117 @@ def show(
                 )  # fmt: skip
 
 
-def step(begin, end, mode, actions, obs, final_obs, starts, state, roads, p):
-    """One step of worlds begin .. end-1."""
-    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, proposal, near, ways = state[:14]
-    kinds, variant, seen = state[14:]
-    network, grid, nearby = roads.network, roads.grid, roads.nearby
-    drive(
-        begin, end, mode, actions,
-        clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, variant, seen,
-        network, grid, nearby, p,
-    )  # fmt: skip
-    if mode == SAME_STEP:
-        # Before renew: the last observation of an episode shows the world in which it ended.
-        show(
-            begin, end, True, final_obs, starts,
-            clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, variant, seen,
-            network, nearby, p,
-        )  # fmt: skip
-    # Before the last show: an agent that starts anew must not be seen at its old place.
-    renew(
-        begin, end, mode, mode == SAME_STEP, p.spawn_attempts,
-        clock, rows, pose, motion, body, place, goals, wishes, events, lights, proposal, ways, kinds, variant, seen,
-        network, grid, p,
-    )  # fmt: skip
-    show(
-        begin, end, False, obs, starts,
-        clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, variant, seen,
-        network, nearby, p,
-    )  # fmt: skip
+@kernel
+def show_half(
+    begin, end, only_ended, obs_dtype, row, bits, obs, starts,
+    clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, variant, seen,
+    network, nearby, p,
+):  # fmt: skip
+    """The same in half precision. `row`, float32 (worlds, columns), holds one row at a time; `bits` are its uint32."""
+    for w in range(begin, end):
+        for a in range(rows.status.shape[1]):
+            if world.notice(
+                w, a, only_ended, clock, rows, pose, place, goals, outcome, near, ways, variant, network, nearby, p
+            ):
+                world.show(
+                    w, a, FIRST, STRIDE, row[w], starts,
+                    clock, rows, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen,
+                    network, nearby, p,
+                )  # fmt: skip
+                for i in range(obs.shape[2]):
+                    obs[w, a, i] = half_bits(bits[w, i], obs_dtype)
 
 
-def reset(begin, end, obs, starts, state, roads, p):
-    """Find places for the waiting rows of worlds begin .. end-1, and show all."""
-    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, proposal, near, ways = state[:14]
-    kinds, variant, seen = state[14:]
-    renew(
-        begin, end, DISABLED, True, RESET_ATTEMPTS,
-        clock, rows, pose, motion, body, place, goals, wishes, events, lights, proposal, ways, kinds, variant, seen,
-        roads.network, roads.grid, p,
-    )  # fmt: skip
-    show(
-        begin, end, False, obs, starts,
-        clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, variant, seen,
-        roads.network, roads.nearby, p,
-    )  # fmt: skip
+class Threads:
+    """The processors: arrays are numpy's, and a range of worlds is a thread's.
 
+    The pool is made at first use and anew in a forked process, where threads don't survive.
+    """
 
-class Pool:
-    """Worker threads for ranges of worlds. Made at first use and anew in a forked process, where threads don't survive."""
-
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
+    def __init__(self, threads: int | None) -> None:
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads={threads}: must be at least 1, or None for all processors")
+        self.threads = threads or default_threads()
         self._process = 0
         self._workers: Any = None  # ThreadPoolExecutor, made at first use
+        self._row = np.zeros((0, 0), np.float32)
 
-    def run(self, function: Callable, worlds: int, *args: Any) -> None:
+    def expect(self, worlds: int, nbytes: int) -> None:
+        """Before arrays of so many bytes a world are made. The operating system minds the memory."""
+
+    def put(self, group: Any) -> Any:
+        """A group of arrays as the kernels want them: as they are."""
+        return group
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        return np.zeros(shape, dtype)
+
+    def write(self, array: np.ndarray, values: np.ndarray) -> None:
+        array[...] = values
+
+    def fetch(self, array: np.ndarray) -> np.ndarray:
+        """The array itself."""
+        return array
+
+    def clear(self, parts: Parts, every: bool, key: np.ndarray, chosen: np.ndarray) -> None:
+        clock, rows, pose, motion, _, _, _, _, events, outcome, *_ = parts.state
+        self._run(clear, parts, every, key, chosen, clock, rows, pose, motion, events, outcome, parts.p)
+
+    def reset(self, parts: Parts) -> None:
+        """Find places for the waiting rows, and show all."""
+        self._run(self._reset, parts, parts)
+
+    def step(self, parts: Parts) -> None:
+        self._run(self._step, parts, parts)
+
+    def _reset(self, begin: int, end: int, parts: Parts) -> None:
+        self._renew(begin, end, parts, DISABLED, True, RESET_ATTEMPTS)
+        self._show(begin, end, parts, False, parts.obs)
+
+    def _step(self, begin: int, end: int, parts: Parts) -> None:
+        clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, _, near, *_ = parts.state
+        drive(
+            begin, end, parts.mode, parts.actions,
+            clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near,
+            parts.state.variant, parts.state.seen, parts.roads.network, parts.roads.grid, parts.roads.nearby, parts.p,
+        )  # fmt: skip
+        if parts.mode == SAME_STEP:
+            # Before renew: the last observation of an episode shows the world in which it ended.
+            self._show(begin, end, parts, True, parts.final_obs)
+        # Before the last show: an agent that starts anew must not be seen at its old place.
+        self._renew(begin, end, parts, parts.mode, parts.mode == SAME_STEP, parts.p.spawn_attempts)
+        self._show(begin, end, parts, False, parts.obs)
+
+    def _renew(self, begin: int, end: int, parts: Parts, mode: int, anew: bool, attempts: Any) -> None:
+        clock, rows, pose, motion, body, place, goals, wishes, events, _, lights, proposal, _, ways = parts.state[:14]
+        kinds, variant, seen = parts.state[14:]
+        renew(
+            begin, end, mode, anew, attempts,
+            clock, rows, pose, motion, body, place, goals, wishes, events, lights, proposal, ways, kinds, variant, seen,
+            parts.roads.network, parts.roads.grid, parts.p,
+        )  # fmt: skip
+
+    def _show(self, begin: int, end: int, parts: Parts, only_ended: bool, obs: np.ndarray) -> None:
+        clock, rows, pose, motion, body, place, goals, wishes, _, outcome, lights, _, near, ways = parts.state[:14]
+        variant, seen = parts.state.variant, parts.state.seen
+        shown = (
+            clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, variant, seen,
+            parts.roads.network, parts.roads.nearby, parts.p,
+        )  # fmt: skip
+        if parts.obs_dtype == FLOAT32:
+            show(begin, end, only_ended, obs, parts.starts, *shown)
+        else:
+            row = self._row
+            show_half(begin, end, only_ended, parts.obs_dtype, row, row.view(np.uint32), obs, parts.starts, *shown)
+
+    def _run(self, function: Callable, parts: Parts, *args: Any) -> None:
         """Call `function(begin, end, *args)` for ranges that cover all worlds; the caller's thread takes the first."""
-        parts = min(self.threads, worlds)
-        bounds = [worlds * part // parts for part in range(parts + 1)]
-        if parts > 1 and self._process != os.getpid():
+        worlds, _, columns = parts.obs.shape
+        if parts.obs_dtype != FLOAT32 and self._row.shape != (worlds, columns):
+            self._row = np.zeros((worlds, columns), np.float32)
+        ranges = min(self.threads, worlds)
+        bounds = [worlds * part // ranges for part in range(ranges + 1)]
+        if ranges > 1 and self._process != os.getpid():
             self._process, self._workers = os.getpid(), ThreadPoolExecutor(self.threads - 1, "gigaflow")
         others = [self._workers.submit(function, *pair, *args) for pair in zip(bounds[1:-1], bounds[2:], strict=True)]
         function(bounds[0], bounds[1], *args)
@@ -140,6 +196,9 @@ class Pool:
         if self._workers is not None and self._process == os.getpid():
             self._workers.shutdown()
         self._workers, self._process = None, 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_workers": None, "_process": 0}  # threads can't be copied
 
 
 def default_threads() -> int:

@@ -5,7 +5,10 @@ the CPU, every 64th or so on CUDA, where the workers are the threads of a block.
 have a `barrier` before them, at which the workers of a world wait for each other; on the CPU it's nothing.
 """
 
+from typing import Any, NamedTuple
+
 from gigaflow_env.jit import anyone, barrier, f32, i32, stage
+from gigaflow_env.roads.tables import Roads
 from gigaflow_env.sim.collision import collide, leave_road, run_light
 from gigaflow_env.sim.dynamics import move
 from gigaflow_env.sim.goals import arrive
@@ -17,13 +20,27 @@ from gigaflow_env.sim.reset import enter, propose, release, settle
 from gigaflow_env.sim.rewards import score
 from gigaflow_env.sim.variant import warp
 from gigaflow_env.sim.world import begin, populate
-from gigaflow_env.state import ABSENT, ENDED, LIVE, WAITING
+from gigaflow_env.state import ABSENT, ENDED, LIVE, WAITING, State
 
 SAME_STEP, NEXT_STEP, DISABLED = range(3)
 """When a row whose episode ended starts anew: in the same step, in the next one, or when `reset` is called for it."""
 
 RESET_ATTEMPTS = i32(64)
 """Rounds in which a reset looks for places: with every agent waiting at once there are more conflicts than in a step."""
+
+
+class Parts(NamedTuple):
+    """What a backend works on: its own arrays, and numbers."""
+
+    mode: int
+    obs_dtype: int  # FLOAT32, FLOAT16 or BFLOAT16
+    state: State
+    roads: Roads
+    actions: Any  # int32 (worlds, agents)
+    obs: Any  # float32, or uint16: the bits of half precision (worlds, agents, columns)
+    final_obs: Any  # the same; empty if mode is not SAME_STEP
+    starts: Any  # columns of the blocks
+    p: Any  # config.Params
 
 
 @stage
@@ -128,11 +145,13 @@ def renew(
 
 @stage
 def notice(w, a, only_ended, clock, rows, pose, place, goals, outcome, near, ways, variant, network, nearby, p):
-    """What agent a sees of others and of its way; whether there is anything to see. Writes: outcome.active, near, ways."""
+    """What agent a sees of others and of its way; whether there is anything to see. Writes: outcome.active, erratic, near,
+    ways."""
     status = rows.status[w, a]
     if only_ended and status != ENDED:
         return False
     outcome.active[w, a] = status == LIVE
+    outcome.erratic[w, a] = status == LIVE and rows.erratic[w, a] != 0
     if status == LIVE or status == ENDED:
         watch(w, a, clock, rows, pose, near, p)
         survey(w, a, clock, place, goals, ways, variant, network, nearby)
