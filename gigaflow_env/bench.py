@@ -170,7 +170,10 @@ def stage_times(simulator: Simulator) -> dict[str, float]:
     }
     for name, (stage, start, *args) in blocks.items():
         times[name] = _fastest(_each_row(stage), simulator, obs, start, *args)
-    walk = np.int32(5), np.int32(1 if p.drops == 0 else 43)  # where the seen elements begin, and how they go on
+    walk = (
+        np.int32(5),
+        np.int32(1 if simulator.config.lanes_kept == simulator.config.lane_count else 43),
+    )  # where the seen elements begin, and how they go on
     listed: dict[str, Any] = {
         "look_lanes": (observe.look_lanes, starts.lanes, *walk, pose, ways, variant, nearby, p),
         "look_boundaries": (observe.look_boundaries, starts.boundaries, *walk, pose, variant, nearby, p),

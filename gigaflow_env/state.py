@@ -235,9 +235,9 @@ class State(NamedTuple):
 
 
 GROUPS = State(
-    Clock, Rows, Pose, Motion, Body, Place, Goals, Wishes, Events, Outcome, Lights, Proposal, Near, Ways, Kinds,
-    Variant, Seen,
-)  # type: ignore[arg-type]  # fmt: skip
+    Clock, Rows, Pose, Motion, Body, Place, Goals, Wishes, Events, Outcome, Lights, Proposal, Near, Ways, Kinds,  # type: ignore[arg-type]
+    Variant, Seen,  # type: ignore[arg-type]
+)  # fmt: skip
 
 
 def make(worlds: int, agents: int, coefficients: int, lights: int, seen: int, samples: int) -> State:
