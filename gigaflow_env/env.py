@@ -24,6 +24,9 @@ _MODES = {
 }
 
 
+_VARIANTS_KEPT = 8  # pictures of warped roads
+
+
 def make_config(preset: str, config: Config | Mapping[str, Any] | None) -> Config:
     """The preset with changes, or a complete Config as it is."""
     if isinstance(config, Config):
@@ -54,7 +57,8 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     """Self-play driving: many agents share each world, every agent is a row, and one policy drives all rows.
 
     ## Description
-    `num_envs` agents in worlds of `agents_per_world`; the last world may hold fewer. An agent follows a route of goals
+    `num_envs` agents in worlds of `agents_per_world`; the last world may hold fewer. Where that is a range, each world draws
+    how many it has when it begins, and the rows beyond are not `active` until it ends. An agent follows a route of goals
     through a town with lanes, junctions and traffic lights, among agents which do the same. Bodies, routes and reward
     coefficients are drawn anew for every episode; the coefficients are part of the observation, so that one policy learns
     many ways to drive.
@@ -97,6 +101,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     ## Episode End
     Terminated: collision or off-road (unless `on_crash="continue"`), or the final goal with `on_route_done="respawn"`.
+    With `on_crash="freeze"` a wreck stands in the way for `freeze_time`; its row is not `active` until then.
     Truncated: after `max_steps`, and when the world is over (`world_steps`). An episode can thus be shorter than
     `max_episode_steps`, not longer.
 
@@ -111,6 +116,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | key | dtype | meaning |
     |---|---|---|
     | active | bool | the observation is a live agent's: the weight of the transition that begins with it |
+    | erratic | bool | the agent is one of the erratic drivers, whose transitions a trainer leaves out |
     | collision, offroad, red_light | bool | what happened in the step |
     | goal, route_done | bool | reached a goal; the final one |
     | timeout | bool | the episode was `max_steps` old |
@@ -118,7 +124,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | final_obs, _final_obs | float32 (num_envs, size); bool | "SameStep": last observation of the rows that ended; which |
     | episode, _episode | {r: float32, l: int32}; bool | `record_stats`: return and length of the rows that ended, else 0 |
 
-    `reset` returns the first seven, without events. Other rows of `final_obs` are 0 with `copy=True`, and stale with
+    `reset` returns the first eight, without events. Other rows of `final_obs` are 0 with `copy=True`, and stale with
     `copy=False`.
 
     ## Arguments
@@ -128,7 +134,8 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     |---|---|---|
     | num_envs | 1 | rows: agents of all worlds together |
     | map | "loop" | shipped town, path of a map, RoadMap, or a list of these: world i has map i modulo their number |
-    | preset | "paper" | "paper", or "laptop" for two CPU cores |
+    | map_shares | None | worlds draw one of the maps by these shares, anew when they begin; None: as above, for good |
+    | preset | "paper" | "paper", "laptop" for two CPU cores, or "longform", the paper's safety evaluation |
     | config | None | changes to the preset by name, or a complete Config, which makes `preset` irrelevant |
     | agents_per_world, max_episode_steps | None | short for the config's `agents_per_world` and `max_steps` |
     | autoreset_mode | "SameStep" | "SameStep", "NextStep" or "Disabled" |
@@ -162,6 +169,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         num_envs: int = 1,
         *,
         map: MapLike | Sequence[MapLike] = "loop",
+        map_shares: Sequence[float] | None = None,
         preset: str = "paper",
         config: Config | Mapping[str, Any] | None = None,
         agents_per_world: int | None = None,
@@ -210,6 +218,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             backend=backend,
             device=number,
             obs_dtype=obs_dtype,
+            map_shares=map_shares,
         )
         self.output = output
         self._arrays: Any = Arrays(self.simulator, copy) if output == "numpy" else _tensors(self.simulator, copy, number)
@@ -306,6 +315,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def _info(self) -> dict[str, Any]:
         state, of = self.simulator.state, self._arrays.of
         info = {name: of(event) for name, event in state.events._asdict().items()}
+        info["erratic"] = of(state.outcome.erratic)
         info["active"] = of(state.outcome.active)
         info["distance"] = of(state.motion.distance)
         return info
@@ -319,7 +329,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def scene(self, world: int = 0, agent: int = 0) -> Any:
         """One world as it is now, following one of its agents: what `render.topview.draw` draws."""
-        from gigaflow_env.render import Scene, road_picture
+        from gigaflow_env.render import Scene
 
         if not (0 <= world < self.num_worlds and 0 <= agent < self.agents_per_world):
             raise ValueError(
@@ -327,15 +337,13 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             )
         roads, state = self.simulator.roads, self.simulator.look_at(world)
         number = int(state.clock.map)
-        if number not in self._pictures:
-            self._pictures[number] = road_picture(roads, number)
         first, count = state.goals.next[agent], state.goals.count[agent]
         seen = state.near.agent[agent, : self.config.agent_count]
         lights = int(roads.network.maps[number]["lights"])
         live = state.rows.status == LIVE
         moments = state.clock.step * self.config.dt
         return Scene(
-            roads=self._pictures[number],
+            roads=self._road_picture(number, state.variant),
             x=state.pose.x,
             y=state.pose.y,
             z=state.pose.z,
@@ -356,8 +364,24 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         )
 
     @cached_property
-    def _pictures(self) -> dict[int, Any]:
+    def _pictures(self) -> dict[tuple, Any]:
         return {}
+
+    def _road_picture(self, number: int, variant: Any) -> Any:
+        """The roads of a world as they are in its map variant. Kept: one of each map, and the variants drawn last."""
+        from gigaflow_env.render import road_picture, warped
+
+        if (number,) not in self._pictures:
+            self._pictures[number,] = road_picture(self.simulator.roads, number)
+        if variant.plain:
+            return self._pictures[number,]
+        matrix = tuple(map(float, variant[:4]))
+        if (number, matrix) not in self._pictures:
+            variants = [key for key in self._pictures if len(key) == 2]
+            if len(variants) >= _VARIANTS_KEPT:
+                del self._pictures[variants[0]]
+            self._pictures[number, matrix] = warped(self._pictures[number,], np.reshape(matrix, (2, 2)))
+        return self._pictures[number, matrix]
 
     def render_world(self, world: int = 0, agent: int = 0, size: int = 720, width: float = 120.0) -> np.ndarray:
         """Top view of one world around one of its agents: uint8 (size, size, 3), `width` metres wide."""

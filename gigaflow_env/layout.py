@@ -155,7 +155,7 @@ class Layout:
     """
 
     def __init__(self, config: Config) -> None:
-        self.counts = Blocks(1, 1, GOALS, config.lane_count, config.boundary_count, config.stop_count, config.agent_count)
+        self.counts = Blocks(1, 1, GOALS, config.lanes_kept, config.boundaries_kept, config.stop_count, config.agent_count)
         widths = [count * len(fields(group)) for count, group in zip(self.counts, FEATURES, strict=True)]
         ends = np.cumsum(widths)
         columns = [np.int32(end - width) for end, width in zip(ends, widths, strict=True)]

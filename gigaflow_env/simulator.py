@@ -10,6 +10,7 @@ from gigaflow_env.backend.world import Parts
 from gigaflow_env.config import CONDITIONING, Config, params
 from gigaflow_env.declare import fields
 from gigaflow_env.layout import ACTIONS, FLOAT32, OBS_DTYPES, Layout
+from gigaflow_env.population import shares
 from gigaflow_env.roads.compile import capacity, compile
 from gigaflow_env.roads.mapfiles import MapLike, find
 from gigaflow_env.state import ENDED, State, make
@@ -26,6 +27,8 @@ class Simulator:
 
     backend: "cpu" with `threads`, or "cuda" with `device`, the number of a card. There state, actions and observations are
     numba's device arrays; `host` brings them to numpy.
+    map_shares: worlds draw their map by these shares, a new one whenever they begin; None: world i has map i modulo their
+    number, for good.
     observations, final_observations: (worlds, agents, layout.size) in obs_dtype ("float32"; "float16" and "bfloat16" as
     uint16 bits). The latter holds, for rows that ended in the last step in mode SAME_STEP, what they saw last; other rows of
     it are stale.
@@ -44,6 +47,7 @@ class Simulator:
         backend: str = "cpu",
         device: int = 0,
         obs_dtype: str = "float32",
+        map_shares: Sequence[float] | None = None,
     ) -> None:
         if backend not in BACKENDS:
             raise ValueError(f"backend={backend!r}: choose one of {', '.join(map(repr, BACKENDS))}")
@@ -52,7 +56,7 @@ class Simulator:
         self.config = config
         self.layout = Layout(config)
         self.rows = rows
-        self.agents = min(config.agents_per_world, rows)
+        self.agents = min(config.agents[1], rows)
         self.worlds = -(-rows // self.agents)
         self.mode = mode
         self.obs_dtype = obs_dtype
@@ -71,14 +75,19 @@ class Simulator:
             boundary_count=config.boundary_count,
             stop_count=config.stop_count,
         )
+        if map_shares is not None:
+            roads.network.maps["until"] = _until(map_shares, len(self.maps))
         for number, name in enumerate(roads.names):
-            room = capacity(roads, number)
+            room = int(capacity(roads, number) * min(1.0, config.variant_scale[0]))
             if self.agents > room:
-                raise ValueError(f"agents_per_world={self.agents} do not fit map {name!r}: it has room for {room}")
+                given = config.agents_per_world
+                raise ValueError(f"agents_per_world={given} do not fit map {name!r}: it has room for {room}")
 
         lights = int(roads.network.maps["lights"].max())
         state = make(self.worlds, self.agents, len(CONDITIONING), lights, config.agent_count, config.lane_count)
         state.clock.map[:] = np.arange(self.worlds) % len(self.maps)
+        state.clock.room[:] = np.minimum(rows - self.agents * np.arange(self.worlds), self.agents)
+        state.kinds.until[:] = np.cumsum(list(shares(config.population).values()))
         put, zeros = self._machine.put, self._machine.zeros
         cells, column = (self.worlds, self.agents), np.float32 if OBS_DTYPES[obs_dtype] == FLOAT32 else np.uint16
         self._machine.expect(self.worlds, self._nbytes(state, column))
@@ -201,3 +210,11 @@ def _cuda() -> Any:
     if missing:
         raise MissingDevice(missing)
     return cuda
+
+
+def _until(shares: Sequence[float], maps: int) -> np.ndarray:
+    """Cumulated shares of the maps, float64 (maps,)."""
+    given = np.asarray(shares, np.float64)
+    if given.shape != (maps,) or not np.isfinite(given).all() or (given < 0).any() or given.sum() == 0:
+        raise ValueError(f"map_shares={shares!r}: must be {maps} numbers of at least 0, one for each map, not all 0")
+    return np.cumsum(given / given.sum())

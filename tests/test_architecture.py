@@ -24,7 +24,7 @@ MODULES = {
 }
 
 LAYERS = (
-    ("declare", "files", "jit"),
+    ("declare", "files", "jit", "population"),
     ("config",),
     ("layout",),
     ("state", "roads"),

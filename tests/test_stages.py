@@ -14,13 +14,13 @@ from gigaflow_env.roads import load, shipped
 from gigaflow_env.state import ENDED, GROUPS, LIVE, WAITING
 
 AGENTS = 12
-STARTING = ("propose", "settle", "enter", "condition")
+STARTING = ("populate", "propose", "settle", "enter", "condition")
 
 
 @pytest.fixture(scope="module")
 def driven():
     """Two worlds on two maps after random driving, with rows of every status."""
-    config = laptop().replace(agents_per_world=AGENTS, on_route_done="new_route", lights_off=0.0)
+    config = laptop().replace(agents_per_world=AGENTS, on_route_done="new_route", on_crash="freeze", lights_off=0.0)
     sim = simulator([load(shipped()["loop"]), crossing(lights=True)], 2 * AGENTS, config)
     rng = np.random.default_rng(0)
     for _ in range(30):
@@ -39,8 +39,10 @@ def ready(driven, name):
     state.lights.colour[:] = -1
     state.near.agent[:], state.near.key[:], state.near.scratch[:] = -1, 7, 7
     state.outcome.reward[:] = np.nan
+    state.place.stood[:] = 7
     for a in range(AGENTS):
         state.ways.way[:, a], state.ways.smallest[:, a] = 100.0 + a, 50.0
+    state.ways.shrink[:] = 2.0
     state.ways.row[:], state.ways.goal[:] = -1, -1
     state.clock.tick[:] += 1
     sim.observations[:] = np.nan
@@ -59,9 +61,13 @@ def ready(driven, name):
         for w in range(2):
             run("propose", sim, w=w)
     if name == "enter":
+        state.ways.goal[:] = 5
         for w in range(2):
             run("settle", sim, w=w)
         assert state.proposal.free.any() and not state.proposal.free.all()
+    if name == "release":
+        for array in (*state.pose[-4:], state.motion.speed):
+            array[:] = 3.0
     if name == "arrive":
         # One of the agents has reached its final goal.
         a = int(np.flatnonzero(state.rows.status[0] == LIVE)[0])

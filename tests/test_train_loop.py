@@ -9,10 +9,11 @@ import torch
 from train_stub import Stub, earned
 
 from gigaflow_train import checkpoint, journal
+from gigaflow_train.advantage import keep_informative
 from gigaflow_train.config import TrainConfig
 from gigaflow_train.evaluate.policies import random, trained
 from gigaflow_train.policy import Policy
-from gigaflow_train.rollout import allocate, begin, collect
+from gigaflow_train.rollout import allocate, begin, collect, learners
 from gigaflow_train.train import spent, train
 
 CONFIG = TrainConfig(
@@ -84,13 +85,28 @@ def test_other_weights_than_saved_can_not_be_resumed(tmp_path):
         train(Stub(64), SHORT, tmp_path, resume=True)
 
 
+def test_erratic_drivers_teach_nothing():
+    """Their samples are neither learnt from nor counted; the others' are as before."""
+    env = Stub(32)
+    env.erratic[::5] = True
+    torch.manual_seed(0)
+    policy = Policy(env.layout, CONFIG)
+    storage = allocate(20, 32, env.layout.size)
+    obs, info = env.reset(seed=3)
+    begin(storage, obs, learners(info))
+    driven = collect(env, policy, storage, torch.Generator().manual_seed(4))
+    assert not storage.active[:, ::5].any() and storage.active[:, 1::5].any()
+    kept = keep_informative(torch.rand(20, 32) + 1.0, storage.active[:-1], 0.0, share=0.0, rate=0.25, least=0).keep
+    assert set((kept % 32).tolist()).isdisjoint(range(0, 32, 5)) and len(kept) == driven.tally.steps
+
+
 def test_collect_keeps_what_happened():
     env = Stub(32)
     torch.manual_seed(0)
     policy = Policy(env.layout, CONFIG)
     storage = allocate(20, 32, env.layout.size)
     obs, info = env.reset(seed=3)
-    begin(storage, obs, info["active"])
+    begin(storage, obs, learners(info))
     driven = collect(env, policy, storage, torch.Generator().manual_seed(4))
 
     replay = Stub(32)

@@ -23,62 +23,74 @@ FIRST, STRIDE = 0, 1
 
 
 @kernel
-def clear(begin, end, every, key, chosen, clock, rows, motion, events, outcome):
+def clear(begin, end, every, key, chosen, clock, rows, pose, motion, events, outcome, p):
     for w in range(begin, end):
-        world.clear(w, FIRST, STRIDE, every, key, chosen, clock, rows, motion, events, outcome)
+        world.clear(w, FIRST, STRIDE, every, key, chosen, clock, rows, pose, motion, events, outcome, p)
 
 
 @kernel
 def drive(
     begin, end, mode, actions,
-    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, network, grid, nearby, p,
+    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, variant, seen,
+    network, grid, nearby, p,
 ):  # fmt: skip
     for w in range(begin, end):
         world.drive(
             w, FIRST, STRIDE, mode, actions,
-            clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, network, grid, nearby, p,
+            clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, variant, seen,
+            network, grid, nearby, p,
         )  # fmt: skip
 
 
 @kernel
 def renew(
     begin, end, mode, anew, attempts,
-    clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, network, p,
+    clock, rows, pose, motion, body, place, goals, wishes, events, lights, proposal, ways, kinds, variant, seen,
+    network, grid, p,
 ):  # fmt: skip
     for w in range(begin, end):
         world.renew(
             w, FIRST, STRIDE, mode, anew, attempts,
-            clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, network, p,
+            clock, rows, pose, motion, body, place, goals, wishes, events, lights, proposal, ways, kinds, variant, seen,
+            network, grid, p,
         )  # fmt: skip
 
 
 @kernel
 def show(
     begin, end, only_ended, obs, starts,
-    clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, network, nearby, p,
+    clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, variant, seen,
+    network, nearby, p,
 ):  # fmt: skip
     """Observations of all rows, or only of those whose episode has just ended."""
     for w in range(begin, end):
         for a in range(rows.status.shape[1]):
-            if world.notice(w, a, only_ended, clock, rows, pose, place, goals, outcome, near, ways, network, nearby, p):
+            if world.notice(
+                w, a, only_ended, clock, rows, pose, place, goals, outcome, near, ways, variant, network, nearby, p
+            ):
                 world.show(
                     w, a, FIRST, STRIDE, obs[w, a], starts,
-                    rows, pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p,
+                    clock, rows, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen,
+                    network, nearby, p,
                 )  # fmt: skip
 
 
 @kernel
 def show_half(
     begin, end, only_ended, obs_dtype, row, bits, obs, starts,
-    clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, network, nearby, p,
+    clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, variant, seen,
+    network, nearby, p,
 ):  # fmt: skip
     """The same in half precision. `row`, float32 (worlds, columns), holds one row at a time; `bits` are its uint32."""
     for w in range(begin, end):
         for a in range(rows.status.shape[1]):
-            if world.notice(w, a, only_ended, clock, rows, pose, place, goals, outcome, near, ways, network, nearby, p):
+            if world.notice(
+                w, a, only_ended, clock, rows, pose, place, goals, outcome, near, ways, variant, network, nearby, p
+            ):
                 world.show(
                     w, a, FIRST, STRIDE, row[w], starts,
-                    rows, pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p,
+                    clock, rows, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen,
+                    network, nearby, p,
                 )  # fmt: skip
                 for i in range(obs.shape[2]):
                     obs[w, a, i] = half_bits(bits[w, i], obs_dtype)
@@ -116,8 +128,8 @@ class Threads:
         return array
 
     def clear(self, parts: Parts, every: bool, key: np.ndarray, chosen: np.ndarray) -> None:
-        clock, rows, _, motion, _, _, _, _, events, outcome, *_ = parts.state
-        self._run(clear, parts, every, key, chosen, clock, rows, motion, events, outcome)
+        clock, rows, pose, motion, _, _, _, _, events, outcome, *_ = parts.state
+        self._run(clear, parts, every, key, chosen, clock, rows, pose, motion, events, outcome, parts.p)
 
     def reset(self, parts: Parts) -> None:
         """Find places for the waiting rows, and show all."""
@@ -131,11 +143,11 @@ class Threads:
         self._show(begin, end, parts, False, parts.obs)
 
     def _step(self, begin: int, end: int, parts: Parts) -> None:
-        clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, _, near, _ = parts.state
+        clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, _, near, *_ = parts.state
         drive(
             begin, end, parts.mode, parts.actions,
             clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near,
-            parts.roads.network, parts.roads.grid, parts.roads.nearby, parts.p,
+            parts.state.variant, parts.state.seen, parts.roads.network, parts.roads.grid, parts.roads.nearby, parts.p,
         )  # fmt: skip
         if parts.mode == SAME_STEP:
             # Before renew: the last observation of an episode shows the world in which it ended.
@@ -145,23 +157,26 @@ class Threads:
         self._show(begin, end, parts, False, parts.obs)
 
     def _renew(self, begin: int, end: int, parts: Parts, mode: int, anew: bool, attempts: Any) -> None:
-        clock, rows, pose, motion, body, place, goals, wishes, _, _, lights, proposal, _, _ = parts.state
+        clock, rows, pose, motion, body, place, goals, wishes, events, _, lights, proposal, _, ways = parts.state[:14]
+        kinds, variant, seen = parts.state[14:]
         renew(
             begin, end, mode, anew, attempts,
-            clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, parts.roads.network, parts.p,
+            clock, rows, pose, motion, body, place, goals, wishes, events, lights, proposal, ways, kinds, variant, seen,
+            parts.roads.network, parts.roads.grid, parts.p,
         )  # fmt: skip
 
     def _show(self, begin: int, end: int, parts: Parts, only_ended: bool, obs: np.ndarray) -> None:
-        clock, rows, pose, motion, body, place, goals, wishes, _, outcome, lights, _, near, ways = parts.state
-        seen = (
-            clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways,
+        clock, rows, pose, motion, body, place, goals, wishes, _, outcome, lights, _, near, ways = parts.state[:14]
+        variant, seen = parts.state.variant, parts.state.seen
+        shown = (
+            clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, variant, seen,
             parts.roads.network, parts.roads.nearby, parts.p,
         )  # fmt: skip
         if parts.obs_dtype == FLOAT32:
-            show(begin, end, only_ended, obs, parts.starts, *seen)
+            show(begin, end, only_ended, obs, parts.starts, *shown)
         else:
             row = self._row
-            show_half(begin, end, only_ended, parts.obs_dtype, row, row.view(np.uint32), obs, parts.starts, *seen)
+            show_half(begin, end, only_ended, parts.obs_dtype, row, row.view(np.uint32), obs, parts.starts, *shown)
 
     def _run(self, function: Callable, parts: Parts, *args: Any) -> None:
         """Call `function(begin, end, *args)` for ranges that cover all worlds; the caller's thread takes the first."""

@@ -62,43 +62,51 @@ if not SIMULATED:
         return lambda flag: cuda.syncthreads_or(numba.int32(flag)) != 0
 
 
-def clear(every, key, chosen, clock, rows, motion, events, outcome):  # type: ignore[no-untyped-def]
-    world.clear(cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, every, key, chosen, clock, rows, motion, events, outcome)
+def clear(every, key, chosen, clock, rows, pose, motion, events, outcome, p):  # type: ignore[no-untyped-def]
+    world.clear(
+        cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, every, key, chosen, clock, rows, pose, motion, events, outcome, p
+    )
 
 
 def drive(  # type: ignore[no-untyped-def]
     mode, actions,
-    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, network, grid, nearby, p,
+    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, variant, seen,
+    network, grid, nearby, p,
 ):  # fmt: skip
     world.drive(
         cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, mode, actions,
-        clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, network, grid, nearby, p,
+        clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, variant, seen,
+        network, grid, nearby, p,
     )  # fmt: skip
 
 
 def renew(  # type: ignore[no-untyped-def]
-    mode, anew, attempts, clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, network, p
-):
+    mode, anew, attempts,
+    clock, rows, pose, motion, body, place, goals, wishes, events, lights, proposal, ways, kinds, variant, seen,
+    network, grid, p,
+):  # fmt: skip
     world.renew(
         cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, mode, anew, attempts,
-        clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, network, p,
+        clock, rows, pose, motion, body, place, goals, wishes, events, lights, proposal, ways, kinds, variant, seen,
+        network, grid, p,
     )  # fmt: skip
 
 
 def notice(  # type: ignore[no-untyped-def]
-    only_ended, clock, rows, pose, place, goals, outcome, near, ways, network, nearby, p
+    only_ended, clock, rows, pose, place, goals, outcome, near, ways, variant, network, nearby, p
 ):
     """A thread a row."""
     agents = rows.status.shape[1]
     row = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
     if row < rows.status.shape[0] * agents:
         w, a = row // agents, row % agents
-        world.notice(w, a, only_ended, clock, rows, pose, place, goals, outcome, near, ways, network, nearby, p)
+        world.notice(w, a, only_ended, clock, rows, pose, place, goals, outcome, near, ways, variant, network, nearby, p)
 
 
 def show(  # type: ignore[no-untyped-def]
-    only_ended, obs, starts, rows, pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p
-):
+    only_ended, obs, starts,
+    clock, rows, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
+):  # fmt: skip
     """A warp a row."""
     shared = cuda.shared.array(0, numba.float32)
     agents, columns = obs.shape[1], obs.shape[2]
@@ -109,26 +117,9 @@ def show(  # type: ignore[no-untyped-def]
         return  # all threads of the warp
     out = shared[number * columns : (number + 1) * columns]
     world.show(
-        w,
-        a,
-        lane,
-        LANES,
-        out,
-        starts,
-        rows,
-        pose,
-        motion,
-        body,
-        place,
-        goals,
-        wishes,
-        lights,
-        near,
-        ways,
-        network,
-        nearby,
-        p,
-    )
+        w, a, lane, LANES, out, starts,
+        clock, rows, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
+    )  # fmt: skip
     if LANES > 1:
         cuda.syncwarp()
     for i in range(lane, columns, LANES):
@@ -137,7 +128,7 @@ def show(  # type: ignore[no-untyped-def]
 
 def show_half(  # type: ignore[no-untyped-def]
     only_ended, obs_dtype, obs, starts,
-    rows, pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p,
+    clock, rows, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
 ):  # fmt: skip
     """The same in half precision."""
     shared = cuda.shared.array(0, numba.float32)
@@ -150,26 +141,9 @@ def show_half(  # type: ignore[no-untyped-def]
         return
     out = shared[number * columns : (number + 1) * columns]
     world.show(
-        w,
-        a,
-        lane,
-        LANES,
-        out,
-        starts,
-        rows,
-        pose,
-        motion,
-        body,
-        place,
-        goals,
-        wishes,
-        lights,
-        near,
-        ways,
-        network,
-        nearby,
-        p,
-    )
+        w, a, lane, LANES, out, starts,
+        clock, rows, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
+    )  # fmt: skip
     if LANES > 1:
         cuda.syncwarp()
     for i in range(lane, columns, LANES):
@@ -281,23 +255,24 @@ class Device:
             return host
 
     def clear(self, parts: Parts, every: bool, key: np.ndarray, chosen: Any) -> None:
-        clock, rows, _, motion, _, _, _, _, events, outcome, *_ = parts.state
+        clock, rows, pose, motion, _, _, _, _, events, outcome, *_ = parts.state
         if len(key):
             self.write(self._key, key)
         self._worlds(
-            "clear", parts, every, self._key if len(key) else self._same_key, chosen, clock, rows, motion, events, outcome
-        )
+            "clear", parts, every, self._key if len(key) else self._same_key, chosen,
+            clock, rows, pose, motion, events, outcome, parts.p,
+        )  # fmt: skip
 
     def reset(self, parts: Parts) -> None:
         self._renew(parts, DISABLED, True, RESET_ATTEMPTS)
         self._show(parts, False, parts.obs)
 
     def step(self, parts: Parts) -> None:
-        clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, _, near, _ = parts.state
+        clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, _, near, *_ = parts.state
         self._worlds(
             "drive", parts, parts.mode, parts.actions,
             clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near,
-            parts.roads.network, parts.roads.grid, parts.roads.nearby, parts.p,
+            parts.state.variant, parts.state.seen, parts.roads.network, parts.roads.grid, parts.roads.nearby, parts.p,
         )  # fmt: skip
         if parts.mode == SAME_STEP:
             # Before renew: the last observation of an episode shows the world in which it ended.
@@ -307,31 +282,36 @@ class Device:
         self._show(parts, False, parts.obs)
 
     def _renew(self, parts: Parts, mode: int, anew: bool, attempts: Any) -> None:
-        clock, rows, pose, motion, body, place, goals, wishes, _, _, lights, proposal, _, _ = parts.state
+        clock, rows, pose, motion, body, place, goals, wishes, events, _, lights, proposal, _, ways = parts.state[:14]
+        kinds, variant, seen = parts.state[14:]
         self._worlds(
             "renew", parts, mode, anew, attempts,
-            clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, parts.roads.network, parts.p,
+            clock, rows, pose, motion, body, place, goals, wishes, events, lights, proposal, ways, kinds, variant, seen,
+            parts.roads.network, parts.roads.grid, parts.p,
         )  # fmt: skip
 
     def _show(self, parts: Parts, only_ended: bool, obs: Any) -> None:
-        clock, rows, pose, motion, body, place, goals, wishes, _, outcome, lights, _, near, ways = parts.state
+        clock, rows, pose, motion, body, place, goals, wishes, _, outcome, lights, _, near, ways = parts.state[:14]
+        variant, seen = parts.state.variant, parts.state.seen
         network, nearby, p = parts.roads.network, parts.roads.nearby, parts.p
         worlds, agents, columns = parts.obs.shape
         every = worlds * agents
         self._launch(
             "notice", -(-every // MOST_THREADS), MOST_THREADS, 0,
-            only_ended, clock, rows, pose, place, goals, outcome, near, ways, network, nearby, p,
+            only_ended, clock, rows, pose, place, goals, outcome, near, ways, variant, network, nearby, p,
         )  # fmt: skip
         wide = columns * 4
         if wide > MOST_SHARED:
             raise ValueError(f"an observation of {columns} columns: on CUDA {MOST_SHARED // 4} fit")
         together = min(ROWS, MOST_SHARED // wide)
-        seen = (rows, pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p)
+        shown = (
+            clock, rows, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
+        )  # fmt: skip
         sizes = -(-every // together), together * LANES, together * wide
         if parts.obs_dtype == FLOAT32:
-            self._launch("show", *sizes, only_ended, obs, parts.starts, *seen)
+            self._launch("show", *sizes, only_ended, obs, parts.starts, *shown)
         else:
-            self._launch("show_half", *sizes, only_ended, parts.obs_dtype, obs, parts.starts, *seen)
+            self._launch("show_half", *sizes, only_ended, parts.obs_dtype, obs, parts.starts, *shown)
 
     def _worlds(self, name: str, parts: Parts, *args: Any) -> None:
         """A block a world, a thread an agent, in whole warps."""

@@ -2,6 +2,7 @@
 
 from gigaflow_env.jit import f32, i32, rule, stage
 from gigaflow_env.layout import LATERAL_JERKS, LONGITUDINAL_JERKS
+from gigaflow_env.sim.erratic import brakes
 from gigaflow_env.sim.geometry import HALF, ONE, TWO, ZERO, atan_small, clip, sincos, sincos_small
 from gigaflow_env.state import LIVE
 
@@ -74,16 +75,20 @@ def advance(x, y, cos, sin, distance, curvature):
 
 
 @stage
-def move(w, a, actions, rows, pose, motion, body, p):
+def move(w, a, actions, clock, rows, pose, motion, body, p):
     """One step of the bicycle. Writes: pose, motion."""
     if rows.status[w, a] != LIVE:
         motion.distance[w, a] = ZERO
         return
     jerk, side_jerk = jerks(actions[w, a])
     old_speed = motion.speed[w, a]
+    braking = old_speed > ZERO and brakes(w, a, clock, rows, p)
+    jerk = p.phantom_jerk if braking else jerk
     speed, acceleration = accelerate(
         old_speed, motion.acceleration[w, a], jerk, body.c_throttle[w, a], body.c_acc[w, a], body.c_vel[w, a], p
     )
+    if braking and speed <= ZERO:  # it brakes to a halt, and does not roll back
+        speed, acceleration = ZERO, ZERO
     wheelbase = p.wheelbase * body.length[w, a]
     steer, curvature, lateral = turn(
         speed, motion.lateral[w, a], motion.steer[w, a], side_jerk, body.c_steer[w, a], wheelbase, p
