@@ -1,5 +1,6 @@
 """GigaflowVectorEnv: the simulator behind Gymnasium's vector contract. Every agent is a row; one policy drives all rows."""
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -9,6 +10,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from gigaflow_env import snapshot
 from gigaflow_env.backend import cpu
 from gigaflow_env.config import PRESETS, Config
 from gigaflow_env.layout import ACTIONS, Layout
@@ -228,9 +230,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Drive every row one time step. Rows that are not active ignore their action."""
-        self._check_open()
-        if not self._begun:
-            raise RuntimeError("step() before the first reset(): call reset() first")
+        self._check_begun("step()")
         if self.autoreset_mode == AutoresetMode.DISABLED and self.simulator.ended.any():
             row = int(np.flatnonzero(self.simulator.ended)[0])
             raise RuntimeError(f"row {row} has ended: reset it with options={{'reset_mask': mask}} before the next step")
@@ -254,6 +254,47 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             info,
         )
 
+    def snapshot(self, worlds: Sequence[int] | np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """All worlds, or those with the given numbers, as arrays by name: what `restore` puts back.
+
+        Restored worlds go on bit-equal. `gigaflow_env.snapshot.save` and `load` keep it in an .npz file.
+        """
+        self._check_begun("snapshot()")
+        kept = snapshot.take(self.simulator, worlds)
+        if worlds is None:  # from which a reset without a seed goes on
+            kept["np_random"] = np.array(json.dumps(self.np_random.bit_generator.state))
+        return kept
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, Any]]:
+        """Put worlds back as `snapshot` found them; the others stay as they are. Returns what `reset` does, for all rows.
+
+        Raises ValueError that names what differs where the snapshot is of another environment: rows, config, maps, mode,
+        arrays or version.
+        """
+        self._check_open()
+        if not self._begun and "np_random" not in state:
+            raise RuntimeError("restore() of some worlds before the first reset(): call reset() first")
+        snapshot.put(self.simulator, state)
+        if "np_random" in state:
+            self.np_random.bit_generator.state = json.loads(str(state["np_random"]))
+        self._begun = True
+        return self._own(self.simulator.per_row(self.simulator.observations)), self._info()
+
+    def sight(self) -> dict[str, np.ndarray]:
+        """The arrays from which the present observations follow, a small part of their size: what a trainer may keep."""
+        self._check_begun("sight()")
+        return snapshot.sight(self.simulator)
+
+    def observe(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Observations float32 (..., agents_per_world, size) of states kept by `sight` or `snapshot`, bit for bit.
+
+        Arrays may be stacked, with any axes before those of a world: (steps, worlds, agents_per_world, ...). The rows of
+        the environment are the first num_envs of its worlds' agents. The last observations of episodes (`final_obs`) are
+        not among them. The environment's own state doesn't change.
+        """
+        self._check_open()
+        return snapshot.observe(self.simulator, state)
+
     def _own(self, view: np.ndarray) -> np.ndarray:
         return view.copy() if self.copy else view
 
@@ -275,6 +316,11 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def _check_open(self) -> None:
         if self.closed:
             raise RuntimeError("the environment is closed: make a new one")
+
+    def _check_begun(self, call: str) -> None:
+        self._check_open()
+        if not self._begun:
+            raise RuntimeError(f"{call} before the first reset(): call reset() first")
 
     def close_extras(self, **kwargs: Any) -> None:
         self.simulator.close()

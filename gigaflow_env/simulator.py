@@ -10,7 +10,7 @@ from gigaflow_env.config import CONDITIONING, Config, params
 from gigaflow_env.layout import ACTIONS, Layout
 from gigaflow_env.roads.compile import capacity, compile
 from gigaflow_env.roads.mapfiles import MapLike, find
-from gigaflow_env.state import ABSENT, ENDED, WAITING, make
+from gigaflow_env.state import ABSENT, ENDED, WAITING, State, make
 
 
 class Simulator:
@@ -56,8 +56,7 @@ class Simulator:
             if self.agents > room:
                 raise ValueError(f"agents_per_world={self.agents} do not fit map {name!r}: it has room for {room}")
 
-        lights = int(self.roads.network.maps["lights"].max())
-        self.state = make(self.worlds, self.agents, len(CONDITIONING), lights, config.agent_count, config.lane_count)
+        self.state = self.new_state(self.worlds)
         self.state.clock.map[:] = np.arange(self.worlds) % len(self.maps)
         self.observations = np.zeros((self.worlds, self.agents, self.layout.size), np.float32)
         kept = self.observations.shape if mode == cpu.SAME_STEP else (0, 0, 0)
@@ -65,6 +64,11 @@ class Simulator:
         self.actions = np.zeros((self.worlds, self.agents), np.int32)
         self._params = params(config)
         self._pool = cpu.Pool(self.threads)
+
+    def new_state(self, worlds: int) -> State:
+        """Empty arrays for some worlds like this simulator's."""
+        lights = int(self.roads.network.maps["lights"].max())
+        return make(worlds, self.agents, len(CONDITIONING), lights, self.config.agent_count, self.config.lane_count)
 
     def reset(self, key: np.ndarray | None, mask: np.ndarray | None = None) -> None:
         """Start the rows of `mask`, bool (rows,), anew, or all rows and all worlds where it's None.
@@ -107,6 +111,11 @@ class Simulator:
             cpu.step, self.worlds, self.mode, self.actions, self.observations, self.final_observations, self.layout.starts,
             self.state, self.roads, self._params,
         )  # fmt: skip
+
+    def show(self, state: State, observations: np.ndarray) -> None:
+        """What the agents of a state, of this simulator or made by `new_state`, see: float32 (worlds, agents, size)."""
+        worlds = len(observations)
+        self._pool.run(cpu.observe, worlds, observations, self.layout.starts, state, self.roads, self._params)
 
     @property
     def ended(self) -> np.ndarray:

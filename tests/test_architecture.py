@@ -31,6 +31,7 @@ LAYERS = (
     ("sim",),
     ("backend",),
     ("simulator",),
+    ("snapshot",),
     ("env",),
 )
 """From the bottom up; a module may import what lies below it, and its siblings."""

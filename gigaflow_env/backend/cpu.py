@@ -169,6 +169,15 @@ def reset(begin, end, obs, starts, state, roads, p):
     )  # fmt: skip
 
 
+def observe(begin, end, obs, starts, state, roads, p):
+    """Show all rows of worlds begin .. end-1 of a state in which nothing else changes."""
+    clock, rows, pose, motion, body, place, goals, wishes, _, outcome, lights, _, near, ways = state
+    show(
+        begin, end, False, obs, starts,
+        clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, roads.network, roads.nearby, p,
+    )  # fmt: skip
+
+
 class Pool:
     """Worker threads for ranges of worlds. Made at first use and anew in a forked process, where threads don't survive."""
 
