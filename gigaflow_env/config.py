@@ -201,6 +201,9 @@ CONDITIONING = (
 )  # fmt: skip
 """The reward coefficients in the order in which the policy sees them. Their published ranges normalise what it sees."""
 
+CHOICES = (*CONDITIONING, "length", "width", "c_throttle", "c_steer", "c_acc", "c_vel")
+"""What may be chosen by hand, per row, instead of being drawn as the Config says."""
+
 
 def _flat_names() -> list[str]:
     names = []

@@ -12,6 +12,7 @@ from gymnasium.vector.utils import batch_space
 
 from gigaflow_env import snapshot
 from gigaflow_env.backend import cpu
+from gigaflow_env.conditioning import choose, forget, read
 from gigaflow_env.config import PRESETS, Config
 from gigaflow_env.layout import ACTIONS, Layout
 from gigaflow_env.roads.mapfiles import MapLike
@@ -52,6 +53,9 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | 1 | -4 | 0 |
     | 2 | 0 | 4 |
     | 3 | 4 | |
+
+    With `action="continuous"`: `Box(-1, 1, (2,), float32)`, longitudinal and lateral jerk. -1, 0 and 1 mean -15, 0 and
+    4 m/s^3 along, -4, 0 and 4 m/s^3 to the left, and linear in between. The dynamics are the same.
 
     ## Observation Space
     `Box(-1, 1, (layout.size,), float32)`. Positions are in the agent's own frame, x ahead and y left, and scaled to the
@@ -121,6 +125,8 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | record_stats | False | `episode` in the info; Gymnasium's RecordEpisodeStatistics wants it off |
     | render_mode | None | "rgb_array": `render()` gives a picture a row, drawn when it is looked at |
     | backend | "cpu" | where the kernels run |
+    | action | "discrete" | "discrete" or "continuous" |
+    | conditioning | None | values chosen by hand, see `reset` |
 
     With strings, numbers and dicts as arguments `env.spec.to_json()` works. An environment can be pickled and copied; a
     copy goes on as the original does. The same seed gives the same episodes, bit for bit.
@@ -149,11 +155,15 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         record_stats: bool = False,
         render_mode: str | None = None,
         backend: str = "cpu",
+        action: str = "discrete",
+        conditioning: Mapping[str, Any] | None = None,
     ) -> None:
         if isinstance(num_envs, bool) or not isinstance(num_envs, (int, np.integer)) or num_envs < 1:
             raise ValueError(f"num_envs={num_envs!r}: must be a whole number of at least 1")
         if backend != "cpu":
             raise ValueError(f"backend={backend!r}: this version has 'cpu'")
+        if action not in ("discrete", "continuous"):
+            raise ValueError(f"action={action!r}: choose one of 'discrete', 'continuous'")
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode={render_mode!r}: choose one of None, 'rgb_array'")
         try:
@@ -174,10 +184,17 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             "autoreset_mode": self.autoreset_mode,
             "render_fps": max(round(1 / self.config.dt), 1),  # a video needs a frame a second
         }
-        self.simulator = Simulator(map, self.num_envs, self.config, mode=_MODES[self.autoreset_mode], threads=threads)
+        continuous = action == "continuous"
+        self.simulator = Simulator(
+            map, self.num_envs, self.config, mode=_MODES[self.autoreset_mode], threads=threads, continuous=continuous
+        )
+        if conditioning is not None:
+            choose(self.simulator, read(conditioning, self.num_envs))
         self.layout: Layout = self.simulator.layout
         self.single_observation_space = spaces.Box(-1.0, 1.0, (self.layout.size,), np.float32)
-        self.single_action_space = spaces.Discrete(ACTIONS)
+        self.single_action_space: spaces.Space = spaces.Discrete(ACTIONS)
+        if continuous:
+            self.single_action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
         self._begun = False
 
     # Gymnasium's batched spaces hold two bounds per number: 200 MB for 65,536 rows. Most trainers never look.
@@ -206,11 +223,17 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """Start all rows anew, or those of `options["reset_mask"]`, bool (num_envs,). The same seed gives the same episodes.
 
         A seed that comes with a mask becomes the key of all chance from now on.
+
+        `options["conditioning"]` chooses by hand what is else drawn as the Config says: any reward coefficient, `length`,
+        `width`, `c_throttle`, `c_steer`, `c_acc`, `c_vel`. For example `{"collision": 3.0, "length": (4, 5), "center_bias":
+        array}`: a value, a range, an array (num_envs,) of values or (num_envs, 2) of ranges. nan in an array leaves a row to
+        the Config, and None a name. It holds for the episodes that begin from now on, until it is changed; names that are
+        not given stay as they are, and `"conditioning": None` forgets all. A body is at most as wide as it is long.
         """
         self._check_open()
-        unknown = sorted(set(options or {}) - {"reset_mask"})
+        unknown = sorted(set(options or {}) - {"reset_mask", "conditioning"})
         if unknown:
-            raise ValueError(f"unknown reset option {unknown[0]!r}: there is only 'reset_mask'")
+            raise ValueError(f"unknown reset option {unknown[0]!r}: there are 'reset_mask' and 'conditioning'")
         mask = None
         if options is not None and "reset_mask" in options:
             mask = np.asarray(options["reset_mask"])
@@ -220,6 +243,12 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                 raise ValueError("reset_mask names no row: at least one must be True")
             if not self._begun:
                 raise RuntimeError("reset_mask before the first reset: call reset() for all rows first")
+        if options is not None and "conditioning" in options:
+            given = options["conditioning"]
+            if given is None:
+                forget(self.simulator)
+            else:
+                choose(self.simulator, read(given, self.num_envs))
         super().reset(seed=seed)
         key = None
         if mask is None or seed is not None:

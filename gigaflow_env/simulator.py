@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from gigaflow_env.backend import cpu
-from gigaflow_env.config import CONDITIONING, Config, params
+from gigaflow_env.config import CHOICES, CONDITIONING, Config, params
 from gigaflow_env.layout import ACTIONS, Layout
 from gigaflow_env.roads.compile import capacity, compile
 from gigaflow_env.roads.mapfiles import MapLike, find
@@ -29,6 +29,7 @@ class Simulator:
         *,
         mode: int = cpu.SAME_STEP,
         threads: int | None = None,
+        continuous: bool = False,
     ) -> None:
         self.config = config
         self.layout = Layout(config)
@@ -62,13 +63,16 @@ class Simulator:
         kept = self.observations.shape if mode == cpu.SAME_STEP else (0, 0, 0)
         self.final_observations = np.zeros(kept, np.float32)
         self.actions = np.zeros((self.worlds, self.agents), np.int32)
+        self.wanted = np.zeros((self.worlds, self.agents, 2) if continuous else (0, 0, 2), np.float32)
         self._params = params(config)
         self._pool = cpu.Pool(self.threads)
 
     def new_state(self, worlds: int) -> State:
         """Empty arrays for some worlds like this simulator's."""
         lights = int(self.roads.network.maps["lights"].max())
-        return make(worlds, self.agents, len(CONDITIONING), lights, self.config.agent_count, self.config.lane_count)
+        return make(
+            worlds, self.agents, len(CONDITIONING), lights, self.config.agent_count, self.config.lane_count, len(CHOICES)
+        )
 
     def reset(self, key: np.ndarray | None, mask: np.ndarray | None = None) -> None:
         """Start the rows of `mask`, bool (rows,), anew, or all rows and all worlds where it's None.
@@ -97,19 +101,14 @@ class Simulator:
         self._pool.run(cpu.reset, self.worlds, self.observations, self.layout.starts, self.state, self.roads, self._params)
 
     def step(self, actions: np.ndarray) -> None:
-        """One step; `actions` int (rows,) in 0..11. Raises ValueError for others."""
-        if actions.shape != (self.rows,):
-            raise ValueError(f"actions have shape {actions.shape}: expected one per row, ({self.rows},)")
-        if not np.issubdtype(actions.dtype, np.integer):
-            raise ValueError(f"actions have dtype {actions.dtype}: expected whole numbers 0 to {ACTIONS - 1}")
-        low, high = actions.min(), actions.max()
-        if low < 0 or high >= ACTIONS:
-            row = int(np.flatnonzero((actions < 0) | (actions >= ACTIONS))[0])
-            raise ValueError(f"action {actions[row]} of row {row}: must be 0 to {ACTIONS - 1}")
-        self.actions.reshape(-1)[: self.rows] = actions
+        """One step; `actions` int (rows,) in 0..11, or continuous (rows, 2) in -1..1. Raises ValueError for others."""
+        if len(self.wanted):
+            self.per_row(self.wanted)[:] = _continuous(actions, self.rows)
+        else:
+            self.actions.reshape(-1)[: self.rows] = _discrete(actions, self.rows)
         self._pool.run(
-            cpu.step, self.worlds, self.mode, self.actions, self.observations, self.final_observations, self.layout.starts,
-            self.state, self.roads, self._params,
+            cpu.step, self.worlds, self.mode, self.actions, self.wanted, self.observations, self.final_observations,
+            self.layout.starts, self.state, self.roads, self._params,
         )  # fmt: skip
 
     def show(self, state: State, observations: np.ndarray) -> None:
@@ -149,3 +148,26 @@ class Simulator:
     def __setstate__(self, kept: dict[str, Any]) -> None:
         self.__dict__.update(kept)
         self._pool = cpu.Pool(self.threads)
+
+
+def _discrete(actions: np.ndarray, rows: int) -> np.ndarray:
+    if actions.shape != (rows,):
+        raise ValueError(f"actions have shape {actions.shape}: expected one per row, ({rows},)")
+    if not np.issubdtype(actions.dtype, np.integer):
+        raise ValueError(f"actions have dtype {actions.dtype}: expected whole numbers 0 to {ACTIONS - 1}")
+    low, high = actions.min(), actions.max()
+    if low < 0 or high >= ACTIONS:
+        row = int(np.flatnonzero((actions < 0) | (actions >= ACTIONS))[0])
+        raise ValueError(f"action {actions[row]} of row {row}: must be 0 to {ACTIONS - 1}")
+    return actions
+
+
+def _continuous(actions: np.ndarray, rows: int) -> np.ndarray:
+    if actions.shape != (rows, 2):
+        raise ValueError(f"actions have shape {actions.shape}: expected two per row, ({rows}, 2)")
+    if not np.issubdtype(actions.dtype, np.floating):
+        raise ValueError(f"actions have dtype {actions.dtype}: expected numbers -1.0 to 1.0")
+    if not np.abs(actions).max() <= 1.0:  # nan, too
+        row = int(np.flatnonzero(~(np.abs(actions) <= 1.0).all(axis=1))[0])
+        raise ValueError(f"action {actions[row].tolist()} of row {row}: must be -1 to 1, clip it")
+    return actions

@@ -14,6 +14,10 @@ i8, i32, u32, flag = np.int8, np.int32, np.uint32, np.bool_
 ABSENT, LIVE, ENDED, WAITING = range(4)
 """ABSENT: the row has no agent. ENDED: its episode ended in this step. WAITING: it needs a new place; nobody sees it."""
 
+# Driver of a row.
+POLICY, IDM = range(2)
+"""POLICY: the actions given to `step`. IDM: the rules of sim/traffic.py."""
+
 # Colours of a light.
 OFF, GREEN, YELLOW, RED = range(4)
 
@@ -34,6 +38,7 @@ class Rows(NamedTuple):
     episode: np.ndarray = array("world agent", "", "episodes begun", i32)
     steps: np.ndarray = array("world agent", "steps", "age of the episode", i32)
     score: np.ndarray = array("world agent", "", "sum of the rewards of the episode")
+    driver: np.ndarray = array("world agent", "", "POLICY or IDM: who drives it", i8)
 
 
 class Pose(NamedTuple):
@@ -163,6 +168,13 @@ class Ways(NamedTuple):
     goal: np.ndarray = array("world agent", "", "the goal's quad they lead to, -1: not yet measured", i32)
 
 
+class Chosen(NamedTuple):
+    """What is chosen by hand for a row's next episodes, in the order of `config.CHOICES`; nan: as the Config says."""
+
+    low: np.ndarray = array("world agent choice", "", "lower end of the range")
+    high: np.ndarray = array("world agent choice", "", "upper end")
+
+
 class State(NamedTuple):
     clock: Clock
     rows: Rows
@@ -178,18 +190,21 @@ class State(NamedTuple):
     proposal: Proposal
     near: Near
     ways: Ways
+    chosen: Chosen
 
 
-GROUPS = State(Clock, Rows, Pose, Motion, Body, Place, Goals, Wishes, Events, Outcome, Lights, Proposal, Near, Ways)  # type: ignore[arg-type]
+GROUPS = State(Clock, Rows, Pose, Motion, Body, Place, Goals, Wishes, Events, Outcome, Lights, Proposal, Near, Ways, Chosen)  # type: ignore[arg-type]
 
 
-def make(worlds: int, agents: int, coefficients: int, lights: int, seen: int, samples: int) -> State:
+def make(worlds: int, agents: int, coefficients: int, lights: int, seen: int, samples: int, choices: int) -> State:
     """A State in which nothing has happened yet."""
     sizes = {
+        "choice": choices,
         "two": 2, "world": worlds, "agent": agents, "coefficient": coefficients, "goal": GOALS,
         "light": max(lights, 1), "seen": max(seen, 1), "other": agents, "sample": samples,
     }  # fmt: skip
     groups: Any = GROUPS
     state = State(*(allocate(group, sizes) for group in groups))
     state.ways.goal[:] = -1
+    state.chosen.low[:] = state.chosen.high[:] = np.nan
     return state

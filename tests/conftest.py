@@ -13,7 +13,7 @@ from gigaflow_env.config import Config, laptop
 from gigaflow_env.jit import kernel
 from gigaflow_env.roads import Lane, RoadMap, Signal
 from gigaflow_env.sim.collision import collide, leave_road, run_light
-from gigaflow_env.sim.dynamics import move
+from gigaflow_env.sim.dynamics import decide, move
 from gigaflow_env.sim.goals import arrive, plan
 from gigaflow_env.sim.lanes import locate
 from gigaflow_env.sim.lights import schedule, switch
@@ -202,9 +202,15 @@ def map_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @kernel
-def run_move(agents, w, actions, rows, pose, motion, body, p):
+def run_decide(agents, w, actions, wanted, rows, motion):
     for a in agents:
-        move(w, a, actions, rows, pose, motion, body, p)
+        decide(w, a, actions, wanted, rows, motion)
+
+
+@kernel
+def run_move(agents, w, rows, pose, motion, body, p):
+    for a in agents:
+        move(w, a, rows, pose, motion, body, p)
 
 
 @kernel
@@ -262,9 +268,9 @@ def run_switch(agents, w, clock, lights, p):
 
 
 @kernel
-def run_propose(agents, w, attempt, clock, rows, network, proposal, p):
+def run_propose(agents, w, attempt, clock, rows, network, chosen, proposal, p):
     for a in agents:
-        propose(w, a, attempt, clock, rows, network, proposal, p)
+        propose(w, a, attempt, clock, rows, network, chosen, proposal, p)
 
 
 @kernel
@@ -274,15 +280,15 @@ def run_settle(agents, w, rows, pose, motion, body, proposal, p):
 
 
 @kernel
-def run_condition(agents, w, clock, wishes, p):
+def run_condition(agents, w, clock, wishes, chosen, p):
     for a in agents:
-        condition(w, a, clock, wishes, p)
+        condition(w, a, clock, wishes, chosen, p)
 
 
 @kernel
-def run_enter(agents, w, clock, rows, pose, motion, body, place, goals, wishes, proposal, network, p):
+def run_enter(agents, w, clock, rows, pose, motion, body, place, goals, wishes, chosen, proposal, network, p):
     for a in agents:
-        enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal, network, p)
+        enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, chosen, proposal, network, p)
 
 
 @kernel
@@ -312,6 +318,7 @@ def run_blank(agents, w, obs):
 
 
 STAGES: dict[str, tuple[Callable, Callable]] = {
+    "decide": (decide, run_decide),
     "move": (move, run_move),
     "locate": (locate, run_locate),
     "collide": (collide, run_collide),
@@ -343,8 +350,8 @@ def run(name: str, sim: Simulator, order: Iterable[int] | None = None, *, w: int
     """Run one stage in world `w`, for all agents (or lights) or in the `order` given."""
     state, roads = sim.state, sim.roads
     known = {
-        **state._asdict(), **roads._asdict(), "p": sim._params, "actions": sim.actions, "obs": sim.observations,
-        "starts": sim.layout.starts, "attempt": 0, "w": w, **given,
+        **state._asdict(), **roads._asdict(), "p": sim._params, "actions": sim.actions, "wanted": sim.wanted,
+        "obs": sim.observations, "starts": sim.layout.starts, "attempt": 0, "w": w, **given,
     }  # fmt: skip
     if order is None:
         lights = int(roads.network.maps["lights"][state.clock.map[w]])

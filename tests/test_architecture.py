@@ -31,7 +31,7 @@ LAYERS = (
     ("sim",),
     ("backend",),
     ("simulator",),
-    ("snapshot",),
+    ("snapshot", "conditioning"),
     ("env",),
 )
 """From the bottom up; a module may import what lies below it, and its siblings."""

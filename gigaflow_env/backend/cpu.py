@@ -14,7 +14,7 @@ from typing import Any
 from gigaflow_env.jit import f32, i32, kernel, stage
 from gigaflow_env.sim.chance import STAGGER, draws
 from gigaflow_env.sim.collision import collide, leave_road, run_light
-from gigaflow_env.sim.dynamics import move
+from gigaflow_env.sim.dynamics import decide, move
 from gigaflow_env.sim.goals import arrive
 from gigaflow_env.sim.lanes import locate
 from gigaflow_env.sim.lights import schedule, switch
@@ -45,7 +45,7 @@ def begin_world(w, clock, lights, network, p):
 
 @kernel
 def drive(
-    begin, end, mode, actions,
+    begin, end, mode, actions, wanted,
     clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, network, grid, nearby, p,
 ):  # fmt: skip
     """Worlds begin .. end-1 live one step, from the action to the reward."""
@@ -60,7 +60,9 @@ def drive(
                 if rows.status[w, a] == ENDED:
                     rows.status[w, a] = WAITING
         for a in range(agents):
-            move(w, a, actions, rows, pose, motion, body, p)
+            decide(w, a, actions, wanted, rows, motion)
+        for a in range(agents):
+            move(w, a, rows, pose, motion, body, p)
         for a in range(agents):
             locate(w, a, clock, rows, pose, goals, network, grid, place)
         for a in range(agents):
@@ -82,7 +84,7 @@ def drive(
 @kernel
 def renew(
     begin, end, mode, anew, attempts,
-    clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, network, p,
+    clock, rows, pose, motion, body, place, goals, wishes, lights, chosen, proposal, network, p,
 ):  # fmt: skip
     """Agents that wait start anew; if `anew`, so do worlds that are over. Who finds no place in `attempts` rounds waits
     on."""
@@ -104,11 +106,11 @@ def renew(
             if not waiting:
                 break
             for a in range(agents):
-                propose(w, a, attempt, clock, rows, network, proposal, p)
+                propose(w, a, attempt, clock, rows, network, chosen, proposal, p)
             for a in range(agents):
                 settle(w, a, rows, pose, motion, body, proposal, p)
             for a in range(agents):
-                enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal, network, p)
+                enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, chosen, proposal, network, p)
 
 
 @kernel
@@ -131,12 +133,12 @@ def show(
                 blank(w, a, obs)
 
 
-def step(begin, end, mode, actions, obs, final_obs, starts, state, roads, p):
+def step(begin, end, mode, actions, wanted, obs, final_obs, starts, state, roads, p):
     """One step of worlds begin .. end-1."""
-    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, proposal, near, ways = state
+    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, proposal, near, ways, chosen = state
     network, grid, nearby = roads.network, roads.grid, roads.nearby
     drive(
-        begin, end, mode, actions,
+        begin, end, mode, actions, wanted,
         clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, network, grid, nearby, p,
     )  # fmt: skip
     if mode == SAME_STEP:
@@ -148,7 +150,7 @@ def step(begin, end, mode, actions, obs, final_obs, starts, state, roads, p):
     # Before the last show: an agent that starts anew must not be seen at its old place.
     renew(
         begin, end, mode, mode == SAME_STEP, p.spawn_attempts,
-        clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, network, p,
+        clock, rows, pose, motion, body, place, goals, wishes, lights, chosen, proposal, network, p,
     )  # fmt: skip
     show(
         begin, end, False, obs, starts,
@@ -158,10 +160,10 @@ def step(begin, end, mode, actions, obs, final_obs, starts, state, roads, p):
 
 def reset(begin, end, obs, starts, state, roads, p):
     """Find places for the waiting rows of worlds begin .. end-1, and show all."""
-    clock, rows, pose, motion, body, place, goals, wishes, _, outcome, lights, proposal, near, ways = state
+    clock, rows, pose, motion, body, place, goals, wishes, _, outcome, lights, proposal, near, ways, chosen = state
     renew(
         begin, end, DISABLED, True, RESET_ATTEMPTS,
-        clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, roads.network, p,
+        clock, rows, pose, motion, body, place, goals, wishes, lights, chosen, proposal, roads.network, p,
     )  # fmt: skip
     show(
         begin, end, False, obs, starts,
@@ -171,7 +173,7 @@ def reset(begin, end, obs, starts, state, roads, p):
 
 def observe(begin, end, obs, starts, state, roads, p):
     """Show all rows of worlds begin .. end-1 of a state in which nothing else changes."""
-    clock, rows, pose, motion, body, place, goals, wishes, _, outcome, lights, _, near, ways = state
+    clock, rows, pose, motion, body, place, goals, wishes, _, outcome, lights, _, near, ways, _ = state
     show(
         begin, end, False, obs, starts,
         clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, roads.network, roads.nearby, p,

@@ -5,7 +5,9 @@ Three stages, each independent of the order of the agents: all propose, then all
 
 import math
 
-from gigaflow_env.jit import f32, rule, stage
+from gigaflow_env.config import CHOICES
+from gigaflow_env.config import CONDITIONING as COEFFICIENTS
+from gigaflow_env.jit import f32, i32, rule, stage
 from gigaflow_env.sim.chance import BODY, CONDITIONING, PLACE, between, draws, pick, spread
 from gigaflow_env.sim.geometry import EPSILON, HALF, LEVEL_GAP, ONE, TWO, ZERO, into_frame
 from gigaflow_env.sim.goals import plan
@@ -26,6 +28,9 @@ from gigaflow_env.sim.rewards import (
 )
 from gigaflow_env.state import LIVE, WAITING
 
+LENGTH, WIDTH, C_THROTTLE, C_STEER, C_ACC, C_VEL = range(len(COEFFICIENTS), len(CHOICES))
+_COEFFICIENTS = len(COEFFICIENTS)
+_BY_HAND = 100  # numbers of the draws for what is chosen by hand
 _BESIDE = f32(0.5)  # m, free distance to the side of a starting agent
 
 
@@ -51,8 +56,18 @@ def in_the_way(ahead, left, cos, sin, half_length, half_width, speed, other_leng
     return abs(left) < beside and -behind < ahead < before
 
 
+@rule
+def by_hand(drawn, seed, w, a, moment, choice, chosen):
+    """A value from the range which was chosen by hand; what was drawn where there is none."""
+    low, high = chosen.low[w, a, choice], chosen.high[w, a, choice]
+    if not low <= high:  # nan
+        return drawn
+    u, _, _, _ = draws(seed, w, a, moment, CONDITIONING, i32(choice + _BY_HAND))
+    return between(u, low, high)
+
+
 @stage
-def propose(w, a, attempt, clock, rows, network, proposal, p):
+def propose(w, a, attempt, clock, rows, network, chosen, proposal, p):
     """A waiting agent draws its body and a place. Writes: proposal, except free."""
     if rows.status[w, a] != WAITING:
         return
@@ -69,8 +84,9 @@ def propose(w, a, attempt, clock, rows, network, proposal, p):
     proposal.z[w, a] = HALF * (first.z + second.z)
     proposal.cos[w, a], proposal.sin[w, a] = cos * scale, sin * scale
     proposal.speed[w, a] = start_speed(fast, network.lanes[first.lane].speed, first.curvature, p)
-    proposal.length[w, a] = between(length, p.length_low, p.length_high)
-    proposal.width[w, a] = min(between(width, p.width_low, p.width_high), proposal.length[w, a])
+    length = by_hand(between(length, p.length_low, p.length_high), seed, w, a, moment, LENGTH, chosen)
+    width = by_hand(between(width, p.width_low, p.width_high), seed, w, a, moment, WIDTH, chosen)
+    proposal.length[w, a], proposal.width[w, a] = length, min(width, length)
 
 
 @stage
@@ -102,7 +118,7 @@ def settle(w, a, rows, pose, motion, body, proposal, p):
 
 
 @stage
-def condition(w, a, clock, wishes, p):
+def condition(w, a, clock, wishes, chosen, p):
     """Draw the reward coefficients. Writes: wishes."""
     seed, moment, c = clock.seed, clock.tick[w], wishes.coefficients[w, a]
     u0, u1, u2, u3 = draws(seed, w, a, moment, CONDITIONING, 0)
@@ -122,11 +138,13 @@ def condition(w, a, clock, wishes, p):
     c[TIMESTEP] = between(u3, p.timestep_low, p.timestep_high)
     u0, _, _, _ = draws(seed, w, a, moment, CONDITIONING, 3)
     c[PROGRESS] = between(u0, p.progress_low, p.progress_high)
+    for k in range(_COEFFICIENTS):
+        c[k] = by_hand(c[k], seed, w, a, moment, k, chosen)
 
 
 @stage
-def enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal, network, p):
-    """An agent whose place is free starts there. Writes: rows, pose, motion, body, place, goals, wishes."""
+def enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, chosen, proposal, network, p):
+    """An agent whose place is free starts there. Writes: rows, except driver, pose, motion, body, place, goals, wishes."""
     if rows.status[w, a] != WAITING or not proposal.free[w, a]:
         return
     x, y, cos, sin = proposal.x[w, a], proposal.y[w, a], proposal.cos[w, a], proposal.sin[w, a]
@@ -139,9 +157,12 @@ def enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal,
     motion.steer[w, a], motion.jerk[w, a], motion.side_jerk[w, a] = ZERO, ZERO, ZERO
 
     body.length[w, a], body.width[w, a] = proposal.length[w, a], proposal.width[w, a]
-    throttle, steer, acc, vel = draws(clock.seed, w, a, clock.tick[w], BODY, 1)
-    body.c_throttle[w, a], body.c_steer[w, a] = spread(throttle, p.throttle_spread), spread(steer, p.steer_spread)
-    body.c_acc[w, a], body.c_vel[w, a] = spread(acc, p.acc_spread), spread(vel, p.vel_spread)
+    seed, moment = clock.seed, clock.tick[w]
+    throttle, steer, acc, vel = draws(seed, w, a, moment, BODY, 1)
+    body.c_throttle[w, a] = by_hand(spread(throttle, p.throttle_spread), seed, w, a, moment, C_THROTTLE, chosen)
+    body.c_steer[w, a] = by_hand(spread(steer, p.steer_spread), seed, w, a, moment, C_STEER, chosen)
+    body.c_acc[w, a] = by_hand(spread(acc, p.acc_spread), seed, w, a, moment, C_ACC, chosen)
+    body.c_vel[w, a] = by_hand(spread(vel, p.vel_spread), seed, w, a, moment, C_VEL, chosen)
 
     place.section[w, a], place.fraction[w, a], place.offset[w, a] = proposal.section[w, a], HALF, ZERO
     place.cos[w, a], place.angle[w, a] = ONE, ZERO
@@ -149,5 +170,5 @@ def enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal,
     rows.steps[w, a], rows.score[w, a] = 0, ZERO
     rows.episode[w, a] += 1
     goals.routes[w, a], goals.gained[w, a] = 0, ZERO
-    condition(w, a, clock, wishes, p)
+    condition(w, a, clock, wishes, chosen, p)
     plan(w, a, clock, goals, place, network, p)
