@@ -146,7 +146,7 @@ def first_steps(map: str, preset: str) -> tuple[tuple[float, float], tuple[float
 def stage_times(simulator: Simulator) -> dict[str, float]:
     """Time of each stage alone [ns per agent], from the simulator's present state: the fastest of some passes, one
     thread."""
-    clock, rows, pose, motion, body, place, goal, wishes, events, outcome, lights, proposal, near, ways, _ = simulator.state
+    clock, rows, pose, motion, body, place, goal, wishes, events, outcome, lights, proposal, near, ways, *_ = simulator.state
     network, grid, nearby = simulator.roads.network, simulator.roads.grid, simulator.roads.nearby
     p, starts, obs = simulator._params, simulator.layout.starts, simulator.observations
     plain: dict[str, Any] = {

@@ -104,6 +104,13 @@ class Config:
     comfort_jerk: float = value(5.0, "m/s^3", "harsh above this, per axis (C)")
     center_gate: float = value(0.5, "", "lane centre counts where cos(angle to the lane) is above this (A)")
 
+    # Rule-based traffic (sim/traffic.py)
+    idm_acceleration: float = value(1.5, "m/s^2", "rule-based drivers: acceleration at low speed (D)")
+    idm_deceleration: float = value(2.0, "m/s^2", "rule-based drivers: comfortable braking (D)")
+    idm_headway: float = value(1.2, "s", "rule-based drivers: time gap to the leader (D)")
+    idm_gap: float = value(2.0, "m", "rule-based drivers: gap to a leader that stands (D)")
+    idm_lateral: float = value(2.0, "m/s^2", "rule-based drivers: lateral acceleration in curves (D)")
+
     def __post_init__(self) -> None:
         choices = {
             "on_crash": ("respawn", "continue"),
@@ -126,7 +133,7 @@ class Config:
                 raise ValueError(f"{field.name}={given!r} is not a number")
         if not 0 <= self.waypoints_max <= 3:
             raise ValueError(f"waypoints_max={self.waypoints_max}: the observation has room for 0 to 3")
-        for name in ("dt", "lane_spacing", "view_range", "route_range"):
+        for name in ("dt", "lane_spacing", "view_range", "route_range", "idm_acceleration", "idm_deceleration", "idm_lateral"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)}: must be above 0")
         for name in (

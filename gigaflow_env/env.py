@@ -16,8 +16,8 @@ from gigaflow_env.conditioning import choose, forget, read
 from gigaflow_env.config import PRESETS, Config
 from gigaflow_env.layout import ACTIONS, Layout
 from gigaflow_env.roads.mapfiles import MapLike
-from gigaflow_env.simulator import Simulator
-from gigaflow_env.state import LIVE
+from gigaflow_env.simulator import Drivers, Simulator
+from gigaflow_env.state import IDM, LIVE
 
 _MODES = {
     AutoresetMode.SAME_STEP: cpu.SAME_STEP,
@@ -103,10 +103,11 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | goal, route_done | bool | reached a goal; the final one |
     | timeout | bool | the episode was `max_steps` old |
     | distance | float32 | way moved in the step [m] |
+    | traffic | bool | the row has a rule-based driver, ignores its action, and is nothing to learn from |
     | final_obs, _final_obs | float32 (num_envs, size); bool | "SameStep": last observation of the rows that ended; which |
     | episode, _episode | {r: float32, l: int32}; bool | `record_stats`: return and length of the rows that ended, else 0 |
 
-    `reset` returns the first seven, without events. Other rows of `final_obs` are 0 with `copy=True`, and stale with
+    `reset` returns the first eight, without events. Other rows of `final_obs` are 0 with `copy=True`, and stale with
     `copy=False`.
 
     ## Arguments
@@ -127,6 +128,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | backend | "cpu" | where the kernels run |
     | action | "discrete" | "discrete" or "continuous" |
     | conditioning | None | values chosen by hand, see `reset` |
+    | drivers | "policy" | "idm" has rule-based drivers in all rows; `{"policy": 0.8, "idm": 0.2}` in a share of them; or a name for each |
 
     With strings, numbers and dicts as arguments `env.spec.to_json()` works. An environment can be pickled and copied; a
     copy goes on as the original does. The same seed gives the same episodes, bit for bit.
@@ -157,6 +159,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         backend: str = "cpu",
         action: str = "discrete",
         conditioning: Mapping[str, Any] | None = None,
+        drivers: Drivers = "policy",
     ) -> None:
         if isinstance(num_envs, bool) or not isinstance(num_envs, (int, np.integer)) or num_envs < 1:
             raise ValueError(f"num_envs={num_envs!r}: must be a whole number of at least 1")
@@ -186,7 +189,13 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         }
         continuous = action == "continuous"
         self.simulator = Simulator(
-            map, self.num_envs, self.config, mode=_MODES[self.autoreset_mode], threads=threads, continuous=continuous
+            map,
+            self.num_envs,
+            self.config,
+            mode=_MODES[self.autoreset_mode],
+            threads=threads,
+            continuous=continuous,
+            drivers=drivers,
         )
         if conditioning is not None:
             choose(self.simulator, read(conditioning, self.num_envs))
@@ -340,6 +349,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         info = {name: self._own(simulator.per_row(event)) for name, event in simulator.state.events._asdict().items()}
         info["active"] = self._own(simulator.per_row(simulator.state.outcome.active))
         info["distance"] = self._own(simulator.per_row(simulator.state.motion.distance))
+        info["traffic"] = self.simulator.drivers == IDM
         return info
 
     def _check_open(self) -> None:

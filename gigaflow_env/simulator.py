@@ -1,6 +1,6 @@
 """Simulator: worlds of agents on compiled roads without RL interface. `env.py` puts the Gymnasium contract around it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,34 @@ from gigaflow_env.backend import cpu
 from gigaflow_env.config import CHOICES, CONDITIONING, Config, params
 from gigaflow_env.layout import ACTIONS, Layout
 from gigaflow_env.roads.compile import capacity, compile
+from gigaflow_env.roads.conflicts import conflicts
 from gigaflow_env.roads.mapfiles import MapLike, find
-from gigaflow_env.state import ABSENT, ENDED, WAITING, State, make
+from gigaflow_env.state import ABSENT, ENDED, IDM, POLICY, WAITING, State, make
+
+
+Drivers = str | Mapping[str, float] | Sequence[str]
+"""Who drives the rows: "policy", "idm", shares of both, or a name for each row."""
+
+DRIVERS = {"policy": POLICY, "idm": IDM}
+
+
+def drivers_of(given: Drivers, rows: int) -> np.ndarray:
+    """Driver of each row, int8 (rows,). Shares are spread evenly over the rows, the same for every seed."""
+    if isinstance(given, str):
+        given = {given: 1.0}
+    names = list(given)
+    wrong = [name for name in names if name not in DRIVERS]
+    if wrong or not names:
+        raise ValueError(f"drivers={given!r}: choose of {', '.join(map(repr, DRIVERS))}")
+    if not isinstance(given, Mapping):
+        if len(names) != rows:
+            raise ValueError(f"drivers has {len(names)} names: expected one per row, {rows}")
+        return np.array([DRIVERS[name] for name in names], np.int8)
+    shares = [given.get(name, 0.0) for name in DRIVERS]
+    if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+        raise ValueError(f"drivers={given!r}: shares must add up to 1")
+    turns = np.floor(np.arange(rows + 1) * shares[IDM] + 1e-6)
+    return np.where(np.diff(turns) > 0, IDM, POLICY).astype(np.int8)
 
 
 class Simulator:
@@ -30,6 +56,7 @@ class Simulator:
         mode: int = cpu.SAME_STEP,
         threads: int | None = None,
         continuous: bool = False,
+        drivers: Drivers = "policy",
     ) -> None:
         self.config = config
         self.layout = Layout(config)
@@ -59,6 +86,9 @@ class Simulator:
 
         self.state = self.new_state(self.worlds)
         self.state.clock.map[:] = np.arange(self.worlds) % len(self.maps)
+        self.drivers = drivers_of(drivers, rows)
+        self.per_row(self.state.rows.driver)[:] = self.drivers
+        self.conflicts = conflicts(self.roads) if (self.drivers == IDM).any() else None
         self.observations = np.zeros((self.worlds, self.agents, self.layout.size), np.float32)
         kept = self.observations.shape if mode == cpu.SAME_STEP else (0, 0, 0)
         self.final_observations = np.zeros(kept, np.float32)
@@ -108,7 +138,7 @@ class Simulator:
             self.actions.reshape(-1)[: self.rows] = _discrete(actions, self.rows)
         self._pool.run(
             cpu.step, self.worlds, self.mode, self.actions, self.wanted, self.observations, self.final_observations,
-            self.layout.starts, self.state, self.roads, self._params,
+            self.layout.starts, self.state, self.roads, self.conflicts, self._params,
         )  # fmt: skip
 
     def show(self, state: State, observations: np.ndarray) -> None:

@@ -175,6 +175,20 @@ class Chosen(NamedTuple):
     high: np.ndarray = array("world agent choice", "", "upper end")
 
 
+class Traffic(NamedTuple):
+    """What a driver is about to do, as far as rule-based drivers have to know it: said anew in every step."""
+
+    next: np.ndarray = array("world agent", "", "lane with conflicts that it enters next, -1: none near", i32)
+    gap: np.ndarray = array("world agent", "m", "from its front to that lane")
+    inside: np.ndarray = array("world agent", "", "lane in which its front is, where that has conflicts or is its own", i32)
+    claims: np.ndarray = array("world agent", "", "it could enter that lane: no red light, room behind it", flag)
+    sure: np.ndarray = array("world agent", "", "it can't stop before that lane any more", flag)
+    stop: np.ndarray = array("world agent", "m", "from its front to a line before which it has to stop")
+    cap: np.ndarray = array("world agent", "m/s", "speed that the road, lights, the goal and a leader permit")
+    brake: np.ndarray = array("world agent", "m/s^2", "what a leader takes off its acceleration")
+    curvature: np.ndarray = array("world agent", "1/m", "that it wants to drive")
+
+
 class State(NamedTuple):
     clock: Clock
     rows: Rows
@@ -191,9 +205,10 @@ class State(NamedTuple):
     near: Near
     ways: Ways
     chosen: Chosen
+    traffic: Traffic
 
 
-GROUPS = State(Clock, Rows, Pose, Motion, Body, Place, Goals, Wishes, Events, Outcome, Lights, Proposal, Near, Ways, Chosen)  # type: ignore[arg-type]
+GROUPS = State(Clock, Rows, Pose, Motion, Body, Place, Goals, Wishes, Events, Outcome, Lights, Proposal, Near, Ways, Chosen, Traffic)  # type: ignore[arg-type]
 
 
 def make(worlds: int, agents: int, coefficients: int, lights: int, seen: int, samples: int, choices: int) -> State:

@@ -20,6 +20,7 @@ from gigaflow_env.sim.lights import schedule, switch
 from gigaflow_env.sim.observe import blank, look, survey, watch
 from gigaflow_env.sim.reset import condition, enter, propose, settle
 from gigaflow_env.sim.rewards import score
+from gigaflow_env.sim.traffic import follow, intend
 from gigaflow_env.simulator import Simulator
 from gigaflow_env.state import ABSENT, LIVE
 
@@ -317,7 +318,21 @@ def run_blank(agents, w, obs):
         blank(w, a, obs)
 
 
+@kernel
+def run_intend(agents, w, clock, rows, pose, motion, body, place, goals, lights, near, network, conflicts, traffic, p):
+    for a in agents:
+        intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, network, conflicts, traffic, p)
+
+
+@kernel
+def run_follow(agents, w, rows, motion, body, place, network, conflicts, traffic, p):
+    for a in agents:
+        follow(w, a, rows, motion, body, place, network, conflicts, traffic, p)
+
+
 STAGES: dict[str, tuple[Callable, Callable]] = {
+    "intend": (intend, run_intend),
+    "follow": (follow, run_follow),
     "decide": (decide, run_decide),
     "move": (move, run_move),
     "locate": (locate, run_locate),
@@ -350,7 +365,7 @@ def run(name: str, sim: Simulator, order: Iterable[int] | None = None, *, w: int
     """Run one stage in world `w`, for all agents (or lights) or in the `order` given."""
     state, roads = sim.state, sim.roads
     known = {
-        **state._asdict(), **roads._asdict(), "p": sim._params, "actions": sim.actions, "wanted": sim.wanted,
+        **state._asdict(), **roads._asdict(), "p": sim._params, "actions": sim.actions, "wanted": sim.wanted, "conflicts": sim.conflicts,
         "obs": sim.observations, "starts": sim.layout.starts, "attempt": 0, "w": w, **given,
     }  # fmt: skip
     if order is None:

@@ -21,6 +21,7 @@ from gigaflow_env.sim.lights import schedule, switch
 from gigaflow_env.sim.observe import blank, look, survey, watch
 from gigaflow_env.sim.reset import enter, propose, settle
 from gigaflow_env.sim.rewards import score
+from gigaflow_env.sim.traffic import follow, intend
 from gigaflow_env.state import ENDED, LIVE, WAITING
 
 SAME_STEP, NEXT_STEP, DISABLED = range(3)
@@ -41,6 +42,19 @@ def begin_world(w, clock, lights, network, p):
     for k in range(network.maps[clock.map[w]].lights):
         schedule(w, k, clock, network, lights, p)
         switch(w, k, clock, lights, p)
+
+
+@kernel
+def guide(
+    begin, end, clock, rows, pose, motion, body, place, goals, lights, near, traffic, network, conflicts, p,
+):  # fmt: skip
+    """Rule-based drivers look at what everybody saw last, and decide."""
+    agents = rows.status.shape[1]
+    for w in range(begin, end):
+        for a in range(agents):
+            intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, network, conflicts, traffic, p)
+        for a in range(agents):
+            follow(w, a, rows, motion, body, place, network, conflicts, traffic, p)
 
 
 @kernel
@@ -133,10 +147,12 @@ def show(
                 blank(w, a, obs)
 
 
-def step(begin, end, mode, actions, wanted, obs, final_obs, starts, state, roads, p):
-    """One step of worlds begin .. end-1."""
-    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, proposal, near, ways, chosen = state
+def step(begin, end, mode, actions, wanted, obs, final_obs, starts, state, roads, conflicts, p):
+    """One step of worlds begin .. end-1. conflicts: None where no row has a rule-based driver."""
+    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, proposal, near, ways, chosen, traffic = state
     network, grid, nearby = roads.network, roads.grid, roads.nearby
+    if conflicts is not None:
+        guide(begin, end, clock, rows, pose, motion, body, place, goals, lights, near, traffic, network, conflicts, p)
     drive(
         begin, end, mode, actions, wanted,
         clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, network, grid, nearby, p,
@@ -160,7 +176,7 @@ def step(begin, end, mode, actions, wanted, obs, final_obs, starts, state, roads
 
 def reset(begin, end, obs, starts, state, roads, p):
     """Find places for the waiting rows of worlds begin .. end-1, and show all."""
-    clock, rows, pose, motion, body, place, goals, wishes, _, outcome, lights, proposal, near, ways, chosen = state
+    clock, rows, pose, motion, body, place, goals, wishes, _, outcome, lights, proposal, near, ways, chosen, _ = state
     renew(
         begin, end, DISABLED, True, RESET_ATTEMPTS,
         clock, rows, pose, motion, body, place, goals, wishes, lights, chosen, proposal, roads.network, p,
@@ -173,7 +189,7 @@ def reset(begin, end, obs, starts, state, roads, p):
 
 def observe(begin, end, obs, starts, state, roads, p):
     """Show all rows of worlds begin .. end-1 of a state in which nothing else changes."""
-    clock, rows, pose, motion, body, place, goals, wishes, _, outcome, lights, _, near, ways, _ = state
+    clock, rows, pose, motion, body, place, goals, wishes, _, outcome, lights, _, near, ways, *_ = state
     show(
         begin, end, False, obs, starts,
         clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, roads.network, roads.nearby, p,
