@@ -109,7 +109,7 @@ class Config:
     idm_deceleration: float = value(2.0, "m/s^2", "rule-based drivers: comfortable braking (D)")
     idm_headway: float = value(1.2, "s", "rule-based drivers: time gap to the leader (D)")
     idm_gap: float = value(2.0, "m", "rule-based drivers: gap to a leader that stands (D)")
-    idm_lateral: float = value(2.0, "m/s^2", "rule-based drivers: lateral acceleration in curves (D)")
+    idm_lateral: float = value(1.5, "m/s^2", "rule-based drivers: lateral acceleration in curves (D)")
 
     def __post_init__(self) -> None:
         choices = {

@@ -22,9 +22,9 @@ from gigaflow_env.roads.tables import LANE_CHANGE_COST, UNREACHABLE
 from gigaflow_env.sim.dynamics import hold_zero
 from gigaflow_env.sim.geometry import EPSILON, HALF, LEVEL_GAP, ONE, TWO, ZERO, clip, into_frame
 from gigaflow_env.sim.lanes import FAR, place_s, way
-from gigaflow_env.state import IDM, LIVE, POLICY, RED, YELLOW
+from gigaflow_env.state import IDM, LIVE, OFF, POLICY, RED, YELLOW
 
-_CHANGE = f32(LANE_CHANGE_COST)
+_CHANGE_COST = f32(LANE_CHANGE_COST)
 _REACHABLE = f32(UNREACHABLE / 2)
 _STRIDE = i32(2)  # sections from one look at the road ahead to the next: 2 m
 _STEPS = 200  # looks at most
@@ -37,8 +37,9 @@ _SLOW = f32(0.5)  # m/s: who is slower and has no rules may not mean to go
 _TRACK = f32(0.6)  # s, in which a wrong speed is corrected
 _SAFE_GAP = f32(0.3)  # m, the same when one has to brake hard for it
 _TIDY = f32(1e-3)  # m/s: standing
-_PREVIEW, _PREVIEW_LEAST = f32(0.7), f32(3.5)  # s, m: how far ahead the point lies to which one steers
-_CHANGE_PREVIEW, _CHANGE_LEAST = f32(2.0), f32(8.0)  # the same while changing lanes: gentler
+_PREVIEW, _PREVIEW_LEAST = f32(0.9), f32(3.5)  # s, m: how far ahead the point lies to which one steers
+_CHANGE, _CHANGE_LEAST = f32(2.0), f32(8.0)  # the same while changing lanes: gentler
+_CRAWL = f32(3.0)  # m/s: a leader that is slower may stop behind the junction
 _ASIDE = f32(1.5)  # s, in which somebody who moves sideways comes into a lane
 
 
@@ -175,7 +176,7 @@ def wished_lane(network, map_row, lane, s, goal_lane, goal_s):
         other = row.left if side == 0 else row.right
         if other >= 0:
             there = s * network.lanes[other].length / row.length
-            length = way(network, map_row.route_at, map_row.lanes, other, there, goal_lane, goal_s) + _CHANGE
+            length = way(network, map_row.route_at, map_row.lanes, other, there, goal_lane, goal_s) + _CHANGE_COST
             if length < best:
                 best, found = length, i32(other)
     return found
@@ -242,9 +243,10 @@ def intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, ne
         row = network.lanes[wished]
         there = s * row.length / network.lanes[lane].length
         beside = i32(row.first + clip(i32(there / row.step), i32(0), i32(row.quads - i32(1))))
-        if room_beside(w, a, beside, count, close, pose, motion, body, network, p):
-            lane, s, section, held = wished, there, beside, False
-            preview = max(_CHANGE_PREVIEW * speed, _CHANGE_LEAST)
+        change = max(_CHANGE * speed, _CHANGE_LEAST)
+        fits = network.lanes[lane].length - s > change
+        if fits and room_beside(w, a, beside, count, close, pose, motion, body, network, p):
+            lane, s, section, held, preview = wished, there, beside, False, change
     # Without room, and without another way to the goal, one waits before the lane's end.
     waits = held and onward(network, map_row, lane, s, goal_lane, goal_s) > _REACHABLE
 
@@ -256,7 +258,7 @@ def intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, ne
     steer_x, steer_y, steered = x + cos * preview, y + sin * preview, False
     target, gap, room_from, blocked, waiting = i32(-1), FAR, FAR, False, False
     acceleration, stop = motion.acceleration[w, a], FAR
-    leader_gap, leader_speed = FAR, ZERO
+    leader_gap, leader_speed, followed = FAR, ZERO, False
     limit = horizon
     for _ in range(_STEPS):
         distance = passed + f32(k) * row.step
@@ -268,7 +270,7 @@ def intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, ne
         if not steered and distance >= preview:
             steer_x, steer_y, steered = at.x, at.y, True
         shift = aside * max(ONE - distance / preview, ZERO)
-        for c in range(count):
+        for c in range(i32(0) if followed else count):
             b = i32(close[c])
             if abs(pose.z[w, b] - at.z) > LEVEL_GAP:
                 continue
@@ -287,9 +289,9 @@ def intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, ne
             free_way = distance + ahead - long - half_length
             if free_way < leader_gap:
                 leader_gap, leader_speed = free_way, max(motion.speed[w, b] * other_cos, ZERO)
-        if leader_gap < FAR:
+        followed = leader_gap < FAR
+        if followed and target >= 0:
             break
-
         k = i32(k + _STRIDE)
         if k < row.quads:
             continue
@@ -312,6 +314,10 @@ def intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, ne
                 can_stop = stopping_distance(speed, acceleration, p.brake_max, p) < line
                 if colour == RED or (colour == YELLOW and can_stop):
                     stop, waiting = min(stop, line), True
+                elif colour != OFF:
+                    # So slowly that, when it turns yellow, one can either stop or pass before it's red.
+                    yellow = max(p.light_yellow_low - p.dt - HALF * p.dt, p.dt)
+                    cap = min(cap, stopping_speed(line - yellow * speed, TWO * p.brake_max * yellow, p))
         if conflicts.at[follower + i32(1)] > conflicts.at[follower]:
             if line <= ZERO:
                 traffic.inside[w, a] = follower
@@ -327,7 +333,7 @@ def intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, ne
     if leader_gap < FAR:
         # A leader will be as far as it needs to stop: is there room behind the junction by then?
         stands = leader_gap + half_length + leader_speed * leader_speed / (TWO * _LEADER_BRAKE)
-        blocked = target >= 0 and stands < room_from + TWO * half_length + p.idm_gap
+        blocked = target >= 0 and leader_speed < _CRAWL and stands < room_from + TWO * half_length + p.idm_gap
         traffic.brake[w, a] = behind(speed, leader_gap, leader_speed, p)
         cap = min(cap, safe_speed(leader_gap - HALF, leader_speed, p))
     traffic.cap[w, a], traffic.stop[w, a] = max(cap, ZERO), stop
@@ -379,7 +385,7 @@ def follow(w, a, rows, motion, body, place, network, conflicts, traffic, p):
         free_to_go = traffic.claims[w, a] or traffic.sure[w, a]
         if not free_to_go or yields(w, a, rows, body, place, network, conflicts, traffic):
             stop = min(stop, traffic.gap[w, a])
-    cap = min(cap, stopping_speed(stop - _STOP_GAP, ZERO, p))
+    cap = min(cap, stopping_speed(stop - _STOP_GAP - HALF * speed * p.dt, ZERO, p))
     wanted = free(speed, cap, p)
     wanted = min(wanted, free(speed, max(cap, ONE), p) - traffic.brake[w, a]) if traffic.brake[w, a] > ZERO else wanted
     needed = needed_brake(speed, acceleration, stop - _SAFE_GAP, p)
