@@ -31,7 +31,7 @@ _STEPS = 200  # looks at most
 _MARGIN = f32(0.3)  # m, free space to the side of what is not in the way
 _STOP_GAP = f32(0.8)  # m, from the front to a line
 _LEADER_BRAKE = f32(5.0)  # m/s^2, what others may brake with
-_SURE_BRAKE = f32(4.5)  # m/s^2: who would have to brake harder than this to stop before a junction drives on
+_SURE_BRAKE = f32(4.0)  # m/s^2: who would have to brake harder than this to stop before a junction drives on
 _GUARD_BRAKE = f32(4.0)  # m/s^2, with which the distance to a leader is always enough
 _SLOW = f32(0.5)  # m/s: who is slower and has no rules may not mean to go
 _TRACK = f32(0.6)  # s, in which a wrong speed is corrected
@@ -143,6 +143,13 @@ def goes_first(gap, number, other_gap, other_number):
 
 
 @rule
+def same_start(network, lane, other):
+    """Whether two lanes branch off the same place."""
+    a, b = network.sections[network.lanes[lane].first], network.sections[network.lanes[other].first]
+    return (a.x - b.x) * (a.x - b.x) + (a.y - b.y) * (a.y - b.y) < ONE
+
+
+@rule
 def onward(network, map_row, lane, s, goal_lane, goal_s):
     """Way [m] from `s` on a lane to the goal without a lane change on this lane; about UNREACHABLE where there is none."""
     row = network.lanes[lane]
@@ -209,13 +216,14 @@ def room_beside(w, a, section, count, close, pose, motion, body, network, p):
 
 @stage
 def intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, network, conflicts, traffic, p):
-    """Look along the route: how fast may one be, where to steer, which junction comes next. Writes: traffic, near.scratch."""
+    """Look along the route: how fast may one be, where to steer, which junction comes next. Writes: traffic, except held, near.scratch."""
     # Who can't stop any more, or is inside with its front, goes where it was going, even if its goal is another by now.
     settled = traffic.inside[w, a]
     if traffic.sure[w, a] and traffic.next[w, a] >= 0:
         settled = traffic.next[w, a]
+    settled = i32(-1) if rows.steps[w, a] == 0 else settled
     traffic.next[w, a], traffic.inside[w, a], traffic.stop[w, a] = i32(-1), i32(-1), FAR
-    traffic.gap[w, a], traffic.claims[w, a], traffic.sure[w, a] = FAR, False, False
+    traffic.gap[w, a], traffic.front[w, a], traffic.claims[w, a], traffic.sure[w, a] = FAR, ZERO, False, False
     traffic.cap[w, a], traffic.brake[w, a], traffic.curvature[w, a] = ZERO, ZERO, ZERO
     if rows.status[w, a] != LIVE:
         return
@@ -237,6 +245,10 @@ def intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, ne
     section = place.section[w, a]
     lane = network.sections[section].lane
     s, preview = place_s(network, section, place.fraction[w, a]), max(_PREVIEW * speed, _PREVIEW_LEAST)
+    if settled >= 0 and settled != lane and same_start(network, lane, settled):
+        # Lanes that branch lie on each other at first: its place says where its goal is, not where it's going.
+        row = network.lanes[settled]
+        lane, section = settled, i32(row.first + clip(i32(s / row.step), i32(0), i32(row.quads - i32(1))))
     wished = wished_lane(network, map_row, lane, s, goal_lane, goal_s)
     held = wished != lane
     if held:
@@ -320,7 +332,7 @@ def intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, ne
                     cap = min(cap, stopping_speed(line - yellow * speed, TWO * p.brake_max * yellow, p))
         if conflicts.at[follower + i32(1)] > conflicts.at[follower]:
             if line <= ZERO:
-                traffic.inside[w, a] = follower
+                traffic.inside[w, a], traffic.front[w, a] = follower, -line
             elif target < 0:
                 target, gap = i32(follower), line
                 room_from = end + network.lanes[follower].length
@@ -343,10 +355,39 @@ def intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, ne
     if target >= 0:
         slow = rows.driver[w, a] == POLICY and speed < _SLOW
         traffic.claims[w, a] = not (blocked or waiting or slow)
-        traffic.sure[w, a] = gap < stopping_distance(speed, acceleration, _SURE_BRAKE, p) and not waiting
-    elif traffic.inside[w, a] < 0:
-        # Who is inside with its middle is found by its place.
-        traffic.inside[w, a] = network.sections[place.section[w, a]].lane
+        # Who gives way is not sure for the reason that it stops late.
+        brake = p.brake_max if traffic.held[w, a] else _SURE_BRAKE
+        traffic.sure[w, a] = gap < stopping_distance(speed, acceleration, brake, p) and not waiting
+    if traffic.inside[w, a] < 0:
+        traffic.inside[w, a], traffic.front[w, a] = network.sections[section].lane, s + half_length
+
+
+@rule
+def passed(w, b, conflict, body, network, traffic):
+    """Whether the rear of b, whose front is in the other lane of a conflict, has left the common part."""
+    rear = traffic.front[w, b] - body.length[w, b]
+    return rear > conflict.other_leave * network.lanes[conflict.lane].length
+
+
+@stage
+def crossing_gap(w, a, rows, body, network, conflicts, traffic):
+    """Way [m] from the front of an agent inside a junction lane to a part of it that somebody else comes to first."""
+    lane, front, gap = traffic.inside[w, a], traffic.front[w, a], FAR
+    first, last = conflicts.at[lane], conflicts.at[lane + i32(1)]
+    if first == last:
+        return gap
+    length = network.lanes[lane].length
+    for b in range(rows.status.shape[1]):
+        if b == a or rows.status[w, b] != LIVE:
+            continue
+        for k in range(first, last):
+            other = conflicts.rows[k]
+            if traffic.inside[w, b] == other.lane and not passed(w, b, other, body, network, traffic):
+                mine = other.enter * length - front
+                its = other.other_enter * network.lanes[other.lane].length - traffic.front[w, b]
+                if mine > ZERO and goes_first(mine, i32(a), its, i32(b)):
+                    gap = min(gap, mine)
+    return gap
 
 
 @stage
@@ -364,7 +405,7 @@ def yields(w, a, rows, body, place, network, conflicts, traffic):
                 rear = place_s(network, place.section[w, b], place.fraction[w, b]) - HALF * body.length[w, b]
                 if rear < other.other_leave * network.lanes[on].length:
                     return True
-            if front == other.lane and on != other.lane:
+            if front == other.lane and on != other.lane and not passed(w, b, other, body, network, traffic):
                 return True
             if next_ == other.lane:
                 first = goes_first(gap, i32(a), traffic.gap[w, b], i32(b))
@@ -377,14 +418,17 @@ def yields(w, a, rows, body, place, network, conflicts, traffic):
 
 @stage
 def follow(w, a, rows, motion, body, place, network, conflicts, traffic, p):
-    """What a rule-based driver does, as jerks. Writes: motion.jerk, motion.side_jerk."""
+    """What a rule-based driver does, as jerks. Writes: motion.jerk, motion.side_jerk, traffic.held."""
     if rows.status[w, a] != LIVE or rows.driver[w, a] != IDM:
         return
-    speed, acceleration, cap, stop = motion.speed[w, a], motion.acceleration[w, a], traffic.cap[w, a], traffic.stop[w, a]
+    speed, acceleration, cap = motion.speed[w, a], motion.acceleration[w, a], traffic.cap[w, a]
+    stop = min(traffic.stop[w, a], crossing_gap(w, a, rows, body, network, conflicts, traffic))
+    traffic.held[w, a] = False
     if traffic.next[w, a] >= 0:
         free_to_go = traffic.claims[w, a] or traffic.sure[w, a]
         if not free_to_go or yields(w, a, rows, body, place, network, conflicts, traffic):
             stop = min(stop, traffic.gap[w, a])
+            traffic.held[w, a] = True
     cap = min(cap, stopping_speed(stop - _STOP_GAP - HALF * speed * p.dt, ZERO, p))
     wanted = free(speed, cap, p)
     wanted = min(wanted, free(speed, max(cap, ONE), p) - traffic.brake[w, a]) if traffic.brake[w, a] > ZERO else wanted
