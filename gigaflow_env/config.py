@@ -133,7 +133,15 @@ class Config:
                 raise ValueError(f"{field.name}={given!r} is not a number")
         if not 0 <= self.waypoints_max <= 3:
             raise ValueError(f"waypoints_max={self.waypoints_max}: the observation has room for 0 to 3")
-        for name in ("dt", "lane_spacing", "view_range", "route_range", "idm_acceleration", "idm_deceleration", "idm_lateral"):
+        for name in (
+            "dt",
+            "lane_spacing",
+            "view_range",
+            "route_range",
+            "idm_acceleration",
+            "idm_deceleration",
+            "idm_lateral",
+        ):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)}: must be above 0")
         for name in (

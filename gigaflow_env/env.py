@@ -14,6 +14,7 @@ from gigaflow_env import snapshot
 from gigaflow_env.backend import cpu
 from gigaflow_env.conditioning import choose, forget, read
 from gigaflow_env.config import PRESETS, Config
+from gigaflow_env.eventlog import EventLog
 from gigaflow_env.layout import ACTIONS, Layout
 from gigaflow_env.roads.mapfiles import MapLike
 from gigaflow_env.simulator import Drivers, Simulator
@@ -128,7 +129,8 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | backend | "cpu" | where the kernels run |
     | action | "discrete" | "discrete" or "continuous" |
     | conditioning | None | values chosen by hand, see `reset` |
-    | drivers | "policy" | "idm" has rule-based drivers in all rows; `{"policy": 0.8, "idm": 0.2}` in a share of them; or a name for each |
+    | drivers | "policy" | "idm": rule-based drivers; `{"policy": 0.8, "idm": 0.2}`: for a share of rows; or a name a row |
+    | events | False | True keeps a log of collisions, departures from the road and red lights: `event_log` |
 
     With strings, numbers and dicts as arguments `env.spec.to_json()` works. An environment can be pickled and copied; a
     copy goes on as the original does. The same seed gives the same episodes, bit for bit.
@@ -160,6 +162,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         action: str = "discrete",
         conditioning: Mapping[str, Any] | None = None,
         drivers: Drivers = "policy",
+        events: bool = False,
     ) -> None:
         if isinstance(num_envs, bool) or not isinstance(num_envs, (int, np.integer)) or num_envs < 1:
             raise ValueError(f"num_envs={num_envs!r}: must be a whole number of at least 1")
@@ -204,6 +207,9 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.single_action_space: spaces.Space = spaces.Discrete(ACTIONS)
         if continuous:
             self.single_action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
+        self._log = EventLog(self.simulator) if events else None
+        if self._log is not None:
+            self.simulator.notes = self._log.notes
         self._begun = False
 
     # Gymnasium's batched spaces hold two bounds per number: 200 MB for 65,536 rows. Most trainers never look.
@@ -263,6 +269,8 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if mask is None or seed is not None:
             key = self.np_random.integers(0, 2**32, 2, dtype=np.uint32)
         self.simulator.reset(key, mask)
+        if mask is None and self._log is not None:
+            self._log.clear()
         self._begun = True
         return self._own(self.simulator.per_row(self.simulator.observations)), self._info()
 
@@ -274,6 +282,8 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             raise RuntimeError(f"row {row} has ended: reset it with options={{'reset_mask': mask}} before the next step")
         simulator = self.simulator
         simulator.step(np.asarray(actions))
+        if self._log is not None:
+            self._log.add(simulator)
         outcome = simulator.state.outcome
         terminated, truncated = simulator.per_row(outcome.terminated), simulator.per_row(outcome.truncated)
         done = terminated | truncated
@@ -317,6 +327,17 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             self.np_random.bit_generator.state = json.loads(str(state["np_random"]))
         self._begun = True
         return self._own(self.simulator.per_row(self.simulator.observations)), self._info()
+
+    @property
+    def event_log(self) -> np.ndarray:
+        """What happened since the last reset of all rows, with `events=True`: a structured array, see `eventlog.Event`.
+
+        One entry for each collision of two agents, each departure from the road and each red light, with the side on which
+        they met and who was at fault. Raises RuntimeError where there is no log.
+        """
+        if self._log is None:
+            raise RuntimeError("event_log needs events=True at make_vec")
+        return self._log.array
 
     def sight(self) -> dict[str, np.ndarray]:
         """The arrays from which the present observations follow, a small part of their size: what a trainer may keep."""

@@ -13,7 +13,6 @@ from gigaflow_env.roads.conflicts import conflicts
 from gigaflow_env.roads.mapfiles import MapLike, find
 from gigaflow_env.state import ABSENT, ENDED, IDM, POLICY, WAITING, State, make
 
-
 Drivers = str | Mapping[str, float] | Sequence[str]
 """Who drives the rows: "policy", "idm", shares of both, or a name for each row."""
 
@@ -94,6 +93,7 @@ class Simulator:
         self.final_observations = np.zeros(kept, np.float32)
         self.actions = np.zeros((self.worlds, self.agents), np.int32)
         self.wanted = np.zeros((self.worlds, self.agents, 2) if continuous else (0, 0, 2), np.float32)
+        self.notes: Any = None  # eventlog.Notes where there is a log
         self._params = params(config)
         self._pool = cpu.Pool(self.threads)
 
@@ -138,7 +138,7 @@ class Simulator:
             self.actions.reshape(-1)[: self.rows] = _discrete(actions, self.rows)
         self._pool.run(
             cpu.step, self.worlds, self.mode, self.actions, self.wanted, self.observations, self.final_observations,
-            self.layout.starts, self.state, self.roads, self.conflicts, self._params,
+            self.layout.starts, self.state, self.roads, self.conflicts, self.notes, self._params,
         )  # fmt: skip
 
     def show(self, state: State, observations: np.ndarray) -> None:

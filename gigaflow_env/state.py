@@ -210,15 +210,18 @@ class State(NamedTuple):
     traffic: Traffic
 
 
-GROUPS = State(Clock, Rows, Pose, Motion, Body, Place, Goals, Wishes, Events, Outcome, Lights, Proposal, Near, Ways, Chosen, Traffic)  # type: ignore[arg-type]
+_GROUPS: tuple[Any, ...] = (
+    Clock, Rows, Pose, Motion, Body, Place, Goals, Wishes, Events, Outcome, Lights, Proposal, Near, Ways, Chosen, Traffic,
+)  # fmt: skip
+GROUPS = State(*_GROUPS)
 
 
 def make(worlds: int, agents: int, coefficients: int, lights: int, seen: int, samples: int, choices: int) -> State:
     """A State in which nothing has happened yet."""
     sizes = {
-        "choice": choices,
         "two": 2, "world": worlds, "agent": agents, "coefficient": coefficients, "goal": GOALS,
         "light": max(lights, 1), "seen": max(seen, 1), "other": agents, "sample": samples,
+        "choice": choices,
     }  # fmt: skip
     groups: Any = GROUPS
     state = State(*(allocate(group, sizes) for group in groups))

@@ -15,10 +15,12 @@ def make(
     threads: int,
     backend: str = "cpu",
     render: bool = False,
+    traffic: float = 0.0,
 ) -> Any:
     """A GigaFlow vector environment whose returned arrays are reused by the next step: copy what is to be kept.
 
-    config: values that differ from the preset. Raises ValueError or OSError where the map or a value isn't right.
+    config: values that differ from the preset. traffic: share of the rows with rule-based drivers.
+    Raises ValueError or OSError where the map or a value isn't right.
     """
     return gymnasium.make_vec(
         "gigaflow_env:GigaFlow-v0",
@@ -33,4 +35,5 @@ def make(
         copy=False,
         record_stats=True,
         render_mode="rgb_array" if render else None,
+        drivers={"policy": 1.0 - traffic, "idm": traffic},
     )

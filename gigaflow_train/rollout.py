@@ -1,5 +1,6 @@
 """Driving: the policy acts for some steps, everything lands in tensors which are allocated once."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ class Storage(NamedTuple):
     """T steps of N rows; obs, value and active have one more: what the last action led to."""
 
     obs: Tensor  # (T + 1, N, D)
-    active: Tensor  # bool (T + 1, N): the row was there to act
+    active: Tensor  # bool (T + 1, N): the policy acted in the row
     value: Tensor  # (T + 1, N)
     action: Tensor  # int64 (T, N)
     log_prob: Tensor  # (T, N)
@@ -38,10 +39,15 @@ def allocate(steps: int, rows: int, columns: int) -> Storage:
     )
 
 
-def begin(storage: Storage, obs: np.ndarray, active: np.ndarray) -> None:
-    """Put the observation of `env.reset` where `collect` goes on from."""
+def acting(info: Mapping[str, Any]) -> np.ndarray:
+    """Rows in which the policy acts: they have an agent, and no driver of their own."""
+    return info["active"] & ~info["traffic"]
+
+
+def begin(storage: Storage, obs: np.ndarray, info: Mapping[str, Any]) -> None:
+    """Put what `env.reset` returned where `collect` goes on from."""
     storage.obs[-1].copy_(torch.from_numpy(obs))
-    storage.active[-1].copy_(torch.from_numpy(active))
+    storage.active[-1].copy_(torch.from_numpy(acting(info)))
 
 
 class Driven(NamedTuple):
@@ -69,7 +75,7 @@ def collect(env: Any, policy: Policy, storage: Storage, generator: torch.Generat
 
             obs, reward, terminated, truncated, info = env.step(action.numpy())
             storage.obs[t + 1].copy_(torch.from_numpy(obs))
-            storage.active[t + 1].copy_(torch.from_numpy(info["active"]))
+            storage.active[t + 1].copy_(torch.from_numpy(acting(info)))
             storage.reward[t].copy_(torch.from_numpy(reward))
             storage.terminated[t].copy_(torch.from_numpy(terminated))
             storage.truncated[t].copy_(torch.from_numpy(truncated))

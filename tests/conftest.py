@@ -12,6 +12,7 @@ import shapely
 from gigaflow_env.config import Config, laptop
 from gigaflow_env.jit import kernel
 from gigaflow_env.roads import Lane, RoadMap, Signal
+from gigaflow_env.sim.blame import note
 from gigaflow_env.sim.collision import collide, leave_road, run_light
 from gigaflow_env.sim.dynamics import decide, move
 from gigaflow_env.sim.goals import arrive, plan
@@ -319,6 +320,12 @@ def run_blank(agents, w, obs):
 
 
 @kernel
+def run_note(agents, w, rows, pose, motion, body, place, events, network, notes):
+    for a in agents:
+        note(w, a, rows, pose, motion, body, place, events, network, notes)
+
+
+@kernel
 def run_intend(agents, w, clock, rows, pose, motion, body, place, goals, lights, near, network, conflicts, traffic, p):
     for a in agents:
         intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, network, conflicts, traffic, p)
@@ -331,6 +338,7 @@ def run_follow(agents, w, rows, motion, body, place, network, conflicts, traffic
 
 
 STAGES: dict[str, tuple[Callable, Callable]] = {
+    "note": (note, run_note),
     "intend": (intend, run_intend),
     "follow": (follow, run_follow),
     "decide": (decide, run_decide),
@@ -365,8 +373,9 @@ def run(name: str, sim: Simulator, order: Iterable[int] | None = None, *, w: int
     """Run one stage in world `w`, for all agents (or lights) or in the `order` given."""
     state, roads = sim.state, sim.roads
     known = {
-        **state._asdict(), **roads._asdict(), "p": sim._params, "actions": sim.actions, "wanted": sim.wanted, "conflicts": sim.conflicts,
-        "obs": sim.observations, "starts": sim.layout.starts, "attempt": 0, "w": w, **given,
+        **state._asdict(), **roads._asdict(), "p": sim._params, "actions": sim.actions, "wanted": sim.wanted,
+        "conflicts": sim.conflicts, "notes": sim.notes, "obs": sim.observations, "starts": sim.layout.starts,
+        "attempt": 0, "w": w, **given,
     }  # fmt: skip
     if order is None:
         lights = int(roads.network.maps["lights"][state.clock.map[w]])

@@ -31,8 +31,9 @@ LAYERS = (
     ("sim",),
     ("backend",),
     ("simulator",),
-    ("snapshot", "conditioning"),
+    ("snapshot", "conditioning", "eventlog"),
     ("env",),
+    ("single",),
 )
 """From the bottom up; a module may import what lies below it, and its siblings."""
 

@@ -128,7 +128,7 @@ def test_collect_keeps_what_happened():
     policy = Policy(env.layout, CONFIG)
     storage = allocate(20, 32, env.layout.size)
     obs, info = env.reset(seed=3)
-    begin(storage, obs, info["active"])
+    begin(storage, obs, info)
     driven = collect(env, policy, storage, torch.Generator().manual_seed(4))
 
     replay = Stub(32)

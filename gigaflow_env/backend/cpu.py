@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from gigaflow_env.jit import f32, i32, kernel, stage
+from gigaflow_env.sim.blame import note
 from gigaflow_env.sim.chance import STAGGER, draws
 from gigaflow_env.sim.collision import collide, leave_road, run_light
 from gigaflow_env.sim.dynamics import decide, move
@@ -147,9 +148,19 @@ def show(
                 blank(w, a, obs)
 
 
-def step(begin, end, mode, actions, wanted, obs, final_obs, starts, state, roads, conflicts, p):
-    """One step of worlds begin .. end-1. conflicts: None where no row has a rule-based driver."""
-    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, proposal, near, ways, chosen, traffic = state
+@kernel
+def write_down(begin, end, rows, pose, motion, body, place, events, network, notes):
+    """Who met whom, for the event log."""
+    for w in range(begin, end):
+        for a in range(rows.status.shape[1]):
+            note(w, a, rows, pose, motion, body, place, events, network, notes)
+
+
+def step(begin, end, mode, actions, wanted, obs, final_obs, starts, state, roads, conflicts, notes, p):
+    """One step of worlds begin .. end-1. conflicts: None where no row has a rule-based driver. notes: None without a log."""
+    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, proposal, near, ways, chosen, traffic = (
+        state
+    )
     network, grid, nearby = roads.network, roads.grid, roads.nearby
     if conflicts is not None:
         guide(begin, end, clock, rows, pose, motion, body, place, goals, lights, near, traffic, network, conflicts, p)
@@ -157,6 +168,9 @@ def step(begin, end, mode, actions, wanted, obs, final_obs, starts, state, roads
         begin, end, mode, actions, wanted,
         clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, network, grid, nearby, p,
     )  # fmt: skip
+    if notes is not None:
+        # Before renew: it moves those who crashed to other places.
+        write_down(begin, end, rows, pose, motion, body, place, events, network, notes)
     if mode == SAME_STEP:
         # Before renew: the last observation of an episode shows the world in which it ended.
         show(

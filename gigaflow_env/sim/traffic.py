@@ -216,7 +216,10 @@ def room_beside(w, a, section, count, close, pose, motion, body, network, p):
 
 @stage
 def intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, network, conflicts, traffic, p):
-    """Look along the route: how fast may one be, where to steer, which junction comes next. Writes: traffic, except held, near.scratch."""
+    """Look along the route: how fast may one be, where to steer, which junction comes next.
+
+    Writes: traffic, except held, near.scratch.
+    """
     # Who can't stop any more, or is inside with its front, goes where it was going, even if its goal is another by now.
     settled = traffic.inside[w, a]
     if traffic.sure[w, a] and traffic.next[w, a] >= 0:
