@@ -79,7 +79,8 @@ class EventLog:
             tick, key = int(state.clock.tick[w]), (kind, w, a, b)
             last = self._last.get(key)
             self._last[key] = tick
-            if last is not None and tick - last <= repeat:
+            age = min(notes.age[w, a], notes.age[w, b]) if b >= 0 else notes.age[w, a]
+            if last is not None and tick - last <= repeat and tick - last < age:  # not that of an episode before
                 continue
             known = [crash[w, agent] for agent in (a, b) if (w, agent) in crash]
             number_ = known[0] if known else self._crashes
@@ -95,6 +96,6 @@ class EventLog:
                     tick, w, kind, number_, w * simulator.agents + a, w * simulator.agents + b if met else -1,
                     notes.fault[w, a], met and notes.fault[w, b], notes.side[w, a], notes.side[w, b] if met else 0, x, y,
                     notes.speed[w, a], notes.speed[w, b] if met else 0.0,
-                    min(notes.age[w, a], notes.age[w, b]) if met else notes.age[w, a],
+                    age,
                 )
             )  # fmt: skip

@@ -180,6 +180,9 @@ class Traffic(NamedTuple):
 
     next: np.ndarray = array("world agent", "", "lane with conflicts that it enters next, -1: none near", i32)
     gap: np.ndarray = array("world agent", "m", "from its front to that lane")
+    turn: np.ndarray = array(
+        "world agent", "m", "the same as an order: who is in a junction already comes before all others"
+    )
     inside: np.ndarray = array("world agent", "", "lane in which its front is, where that has conflicts or is its own", i32)
     front: np.ndarray = array("world agent", "m", "its front from the start of `inside`")
     claims: np.ndarray = array("world agent", "", "it could enter that lane: no red light, room behind it", flag)

@@ -39,6 +39,8 @@ _SAFE_GAP = f32(0.3)  # m, the same when one has to brake hard for it
 _TIDY = f32(1e-3)  # m/s: standing
 _PREVIEW, _PREVIEW_LEAST = f32(0.9), f32(3.5)  # s, m: how far ahead the point lies to which one steers
 _CHANGE, _CHANGE_LEAST = f32(2.0), f32(8.0)  # the same while changing lanes: gentler
+_IN_JUNCTION = f32(1000.0)  # m, by which who is in a junction already is nearer to its next lane than anybody else
+_PATIENCE = f32(0.7)  # share of the speed limit at which one who wants another lane waits for room beside
 _CRAWL = f32(3.0)  # m/s: a leader that is slower may stop behind the junction
 _ASIDE = f32(1.5)  # s, in which somebody who moves sideways comes into a lane
 
@@ -268,7 +270,7 @@ def intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, ne
     row = network.lanes[lane]
     here = network.sections[section]
     _, aside = into_frame(x - here.x, y - here.y, here.cos, here.sin)
-    cap = min(p.speed_max * body.c_vel[w, a], row.speed)
+    cap = min(p.speed_max * body.c_vel[w, a], row.speed * (_PATIENCE if held else ONE))
     passed, k = -s, i32(section - row.first)  # way from here to the start of the lane; number of the section on it
     steer_x, steer_y, steered = x + cos * preview, y + sin * preview, False
     target, gap, room_from, blocked, waiting = i32(-1), FAR, FAR, False, False
@@ -354,7 +356,11 @@ def intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, ne
     traffic.cap[w, a], traffic.stop[w, a] = max(cap, ZERO), stop
     ahead, left = into_frame(steer_x - x, steer_y - y, cos, sin)
     traffic.curvature[w, a] = pursuit(ahead, left)
+    # Whoever is in a roundabout goes on, and before those who want to enter: else it fills up, and nobody can leave.
+    within = network.lanes[network.sections[place.section[w, a]].lane].junction != 0
+    blocked = blocked and not within
     traffic.next[w, a], traffic.gap[w, a] = target, gap
+    traffic.turn[w, a] = gap - _IN_JUNCTION if within else gap
     if target >= 0:
         slow = rows.driver[w, a] == POLICY and speed < _SLOW
         traffic.claims[w, a] = not (blocked or waiting or slow)
@@ -396,7 +402,7 @@ def crossing_gap(w, a, rows, body, network, conflicts, traffic):
 @stage
 def yields(w, a, rows, body, place, network, conflicts, traffic):
     """Whether somebody else is in the junction lane that comes next, or enters before agent a does."""
-    target, gap, sure = traffic.next[w, a], traffic.gap[w, a], traffic.sure[w, a]
+    target, turn, sure = traffic.next[w, a], traffic.turn[w, a], traffic.sure[w, a]
     for b in range(rows.status.shape[1]):
         if b == a or rows.status[w, b] != LIVE:
             continue
@@ -411,7 +417,7 @@ def yields(w, a, rows, body, place, network, conflicts, traffic):
             if front == other.lane and on != other.lane and not passed(w, b, other, body, network, traffic):
                 return True
             if next_ == other.lane:
-                first = goes_first(gap, i32(a), traffic.gap[w, b], i32(b))
+                first = goes_first(turn, i32(a), traffic.turn[w, b], i32(b))
                 if traffic.sure[w, b] and (not sure or first):
                     return True
                 if traffic.claims[w, b] and not sure and first:
