@@ -22,6 +22,8 @@ LEVEL = 2.5
 """[m] Lanes further apart in height do not meet."""
 SAME = 1.0
 """[m] Lanes that begin so near to each other branch off the same lane: who follows whom is decided there."""
+SHORT = 25.0
+"""[m] A lane between two with conflicts that is shorter is part of their junction: a piece of a roundabout. Ours."""
 SAME_LINE = 0.5
 """[m] A stop line so near to the start of a lane governs it, as in the compiler."""
 
@@ -39,13 +41,9 @@ class ConflictRow(NamedTuple):
 class Conflicts(NamedTuple):
     at: np.ndarray = array("lane", "", "first entry of each lane in `rows`, and one more", i32)
     rows: np.ndarray = array("entry", "", "ConflictRow")
+    within: np.ndarray = array("lane", "", "part of a junction: who stands there is in the way of others", np.bool_)
     stops_at: np.ndarray = array("lane", "", "first entry of each lane in `stops`, and one more", i32)
     stops: np.ndarray = array("entry", "", "lights whose stop lines lie at the lane's start, numbered inside the map", i32)
-
-
-def none() -> Conflicts:
-    """The tables of a simulator without such traffic."""
-    return Conflicts(np.zeros(1, i32), np.zeros(0, record(ConflictRow)), np.zeros(1, i32), np.zeros(0, i32))
 
 
 def conflicts(roads: Roads) -> Conflicts:
@@ -68,6 +66,11 @@ def conflicts(roads: Roads) -> Conflicts:
         rows[name] = found[:, column + 1]
     at = np.concatenate([[0], np.cumsum(counts)]).astype(i32)
 
+    before, behind = np.repeat(np.arange(len(lanes)), lanes["successors"]), network.successors
+    leads, reached = np.zeros(len(lanes), bool), np.zeros(len(lanes), bool)
+    leads[before[counts[behind] > 0]], reached[behind[counts[before] > 0]] = True, True
+    within = (lanes["junction"] != 0) | (leads & reached & (lanes["length"] < SHORT))
+
     stops, stops_at = [], [0]
     for k, lane in enumerate(lanes):
         start, row = sections[lane["first"]], network.maps[number_of[k]]
@@ -78,7 +81,7 @@ def conflicts(roads: Roads) -> Conflicts:
         here = (gap < SAME_LINE) & (abs(near["z"] - start["z"]) < LEVEL) & (along > 0.9)
         stops.extend(near["light"][here].tolist())
         stops_at.append(len(stops))
-    return Conflicts(at, rows, np.array(stops_at, i32), np.array(stops, i32))
+    return Conflicts(at, rows, within, np.array(stops_at, i32), np.array(stops, i32))
 
 
 @kernel

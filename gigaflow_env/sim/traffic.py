@@ -357,7 +357,7 @@ def intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, ne
     ahead, left = into_frame(steer_x - x, steer_y - y, cos, sin)
     traffic.curvature[w, a] = pursuit(ahead, left)
     # Whoever is in a roundabout goes on, and before those who want to enter: else it fills up, and nobody can leave.
-    within = network.lanes[network.sections[place.section[w, a]].lane].junction != 0
+    within = conflicts.within[network.sections[place.section[w, a]].lane]
     blocked = blocked and not within
     traffic.next[w, a], traffic.gap[w, a] = target, gap
     traffic.turn[w, a] = gap - _IN_JUNCTION if within else gap
