@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 from conftest import aim_at, bridge, clear, crossing, motorway, place, ring, road_map, run, section_at, simulator, straight
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gigaflow_env.config import Config, laptop, params
@@ -60,6 +60,7 @@ def movable(speed, acceleration):
     return max(speed, -0.5 * acceleration * P.dt + 1e-3)
 
 
+@settings(deadline=None)
 @given(gap=st.floats(0, 100), leader=st.floats(0, 20))
 def test_the_safe_speed_stops_behind_a_leader_that_brakes_as_hard_as_it_can(gap, leader):
     """Also if nothing happens for two steps."""
@@ -70,6 +71,7 @@ def test_the_safe_speed_stops_behind_a_leader_that_brakes_as_hard_as_it_can(gap,
     assert 2 * P.dt * speed + speed**2 / (2 * 4.0) == pytest.approx(gap + leader**2 / (2 * 5.0), abs=1e-2)
 
 
+@settings(deadline=None)
 @given(speed=st.floats(0, 20), acceleration=st.floats(-5, 2.5), wanted=st.floats(-5, 0), throttle=st.floats(0.8, 1.25))
 def test_braking_ends_at_rest_and_never_rolls_back(speed, acceleration, wanted, throttle):
     out = braked(movable(speed, acceleration), acceleration, wanted, throttle)
@@ -78,6 +80,7 @@ def test_braking_ends_at_rest_and_never_rolls_back(speed, acceleration, wanted, 
         assert abs(out[-1, 0]) < 2e-3 and out[-1, 1] == 0
 
 
+@settings(deadline=None)
 @given(speed=st.floats(0, 20), acceleration=st.floats(-4, 2.5))
 def test_the_stopping_distance_suffices(speed, acceleration):
     """Braking from now on with 4 m/s^2 stops within it, with the bicycle's own steps, but for the last few centimetres."""
@@ -89,6 +92,7 @@ def test_the_stopping_distance_suffices(speed, acceleration):
     assert way - 0.35 <= out[0] <= way + 1.0
 
 
+@settings(deadline=None)
 @given(gap=st.floats(0, 50), other=st.floats(0, 50))
 def test_one_of_two_goes_first(gap, other):
     out = np.zeros(2, np.bool_)
@@ -243,11 +247,11 @@ def test_it_changes_lanes_where_the_route_asks_for_it_and_not_into_somebody():
     def watch():
         lanes.append(int(sim.state.place.section[0, 0]))
 
-    assert steps(sim, 80, watch) == 0
-    inner = section_at(sim, "inner 2", 0.0)
+    assert steps(sim, 150, watch) == 0
     names = [lane.id for lane in sim.maps[0].lanes.values()]
     visited = [names[sim.roads.network.sections["lane"][section]] for section in lanes]
-    assert visited[0] == "outer 0" and any(name.startswith("inner") for name in visited), inner
+    assert visited[0] == "outer 0" and any(name.startswith("inner") for name in visited)
+    assert sim.state.goals.routes[0, 0] > 1, "it has reached its goal on the other lane"
 
 
 def test_bicycle_limits_hold_and_drivers_never_reverse():

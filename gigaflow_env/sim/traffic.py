@@ -178,7 +178,7 @@ def next_lane(network, map_row, lane, goal_lane, goal_s):
 
 @rule
 def wished_lane(network, map_row, lane, s, goal_lane, goal_s):
-    """The neighbour lane from which the way to the goal is shorter, or this lane."""
+    """The neighbour lane from which the way to the goal is shorter, or this lane. Where one can change later, one does."""
     row = network.lanes[lane]
     best, found = onward(network, map_row, lane, s, goal_lane, goal_s) - ONE, i32(lane)
     for side in range(2):
