@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 TRAIN_MAP ?= loop
 TRAIN_OUT ?= runs/$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: train test bench lint soak towns clean
+.PHONY: train test bench lint soak towns gallery gpu-check clean
 
 train: $(READY)  ## teach agents to drive by self-play, about ten minutes; then table, curve and video
 	$(BIN)/gigaflow-train run --preset laptop --map $(TRAIN_MAP) --out $(TRAIN_OUT) --report
@@ -22,6 +22,12 @@ soak: $(READY)  ## ten million agent-steps on the towns: no NaN, no escape, no o
 
 towns: $(READY)  ## 200 random towns: all of them plausible (minutes)
 	$(BIN)/python benchmarks/towns.py
+
+gpu-check: $(READY)  ## on a machine with a card, 8 minutes: tests, throughput, training; benchmarks/results/cuda.json
+	$(BIN)/python benchmarks/gpu_check.py
+
+gallery: $(READY)  ## docs/towns.png: the shipped towns, as the README shows them
+	$(BIN)/python docs/gallery.py
 
 lint: $(READY)  ## style and types
 	$(BIN)/ruff check .

@@ -18,7 +18,7 @@ import numpy as np
 import tyro
 from anomalies import ANOMALIES, COUNTS, Tally, ground, inspect, remember, tally
 
-from gigaflow_env.backend import cpu
+from gigaflow_env.backend import world
 from gigaflow_env.bench import machine
 from gigaflow_env.config import paper
 from gigaflow_env.layout import ACTIONS, LATERAL_JERKS, LONGITUDINAL_JERKS, SPEED_SCALE, Ego
@@ -26,7 +26,7 @@ from gigaflow_env.roads import shipped
 from gigaflow_env.roads.mapfiles import MapLike
 from gigaflow_env.simulator import Simulator
 
-PASSES = {"continue": cpu.SAME_STEP, "respawn": cpu.NEXT_STEP}
+PASSES = {"continue": world.SAME_STEP, "respawn": world.NEXT_STEP}
 """`on_crash` and autoreset mode. NEXT_STEP leaves the boxes of a crash where they are, so that it can be judged."""
 
 THOROUGH_EVERY = 5

@@ -6,6 +6,7 @@ from gigaflow_env.config import CONDITIONING, PRESETS, Config
 from gigaflow_env.env import GigaflowVectorEnv
 from gigaflow_env.layout import ACTIONS, FEATURES, LATERAL_JERKS, LONGITUDINAL_JERKS, Blocks, Layout
 from gigaflow_env.roads import MapError, RoadMap
+from gigaflow_env.simulator import MissingDevice
 
 __all__ = [
     "ACTIONS",
@@ -19,6 +20,7 @@ __all__ = [
     "GigaflowVectorEnv",
     "Layout",
     "MapError",
+    "MissingDevice",
     "RoadMap",
     "__version__",
 ]

@@ -21,6 +21,7 @@ import numba
 import numpy as np
 
 from gigaflow_env.backend import cpu
+from gigaflow_env.backend.cpu import FIRST, STRIDE
 from gigaflow_env.env import GigaflowVectorEnv
 from gigaflow_env.jit import kernel
 from gigaflow_env.layout import ACTIONS
@@ -161,7 +162,6 @@ def stage_times(simulator: Simulator) -> dict[str, float]:
     }
     times = {name: _fastest(_each_agent(stage), simulator, *args) for name, (stage, *args) in plain.items()}
     blocks: dict[str, Any] = {
-        "look_ego": (observe.look_ego, starts.ego, motion, body, place, network, p),
         "look_goals": (observe.look_goals, starts.goals, pose, goal, p),
         "look_agents": (observe.look_agents, starts.agents, pose, motion, body, near, p),
     }
@@ -192,7 +192,7 @@ def _each_row(stage: Any) -> Any:
     def loop(worlds, agents, obs, start, *args):  # type: ignore[no-untyped-def]
         for w in range(worlds):
             for a in range(agents):
-                stage(w, a, obs[w, a, start:], *args)
+                stage(w, a, FIRST, STRIDE, obs[w, a, start:], *args)
 
     return kernel(loop, cache=False)
 
@@ -203,7 +203,7 @@ def _each_listed_row(stage: Any) -> Any:
     def loop(worlds, agents, obs, start, place, network, *args):  # type: ignore[no-untyped-def]
         for w in range(worlds):
             for a in range(agents):
-                stage(w, a, nearby_row(network, place.section[w, a]), obs[w, a, start:], *args)
+                stage(w, a, FIRST, STRIDE, nearby_row(network, place.section[w, a]), obs[w, a, start:], *args)
 
     return kernel(loop, cache=False)
 

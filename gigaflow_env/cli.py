@@ -16,8 +16,9 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixe
 from gigaflow_env.render.extra import MissingExtra
 from gigaflow_env.roads import load, save, shipped, summary
 from gigaflow_env.roads.mapfiles import find
+from gigaflow_env.simulator import MissingDevice
 
-USER_ERRORS = (ValueError, OSError, MissingExtra)
+USER_ERRORS = (ValueError, OSError, MissingExtra, MissingDevice)
 """What a user can cause and mend; MapError is a ValueError. Anything else is a defect and keeps its traceback."""
 
 
@@ -50,7 +51,9 @@ class Inspect:
     json: bool = False
     """Print a JSON object."""
     png: Path | None = None
-    """Draw the map into this file."""
+    """Draw the map into this file, *.png."""
+    html: Path | None = None
+    """Write a page for the browser into this file, *.html: pan, zoom, layers, search, and the facts of what is clicked."""
 
     def run(self) -> None:
         road_map = find(self.file)
@@ -59,6 +62,10 @@ class Inspect:
             from gigaflow_env.render import draw_map
 
             draw_map(road_map, self.png)
+        if self.html is not None:
+            from gigaflow_env.render import write_page
+
+            write_page(road_map, self.html)
         if self.json:
             _print_json(facts)
         else:
@@ -107,11 +114,21 @@ class Bench:
     """CPU threads; all cores by default."""
     steps: int = 200
     """Steps that are timed."""
+    backend: str = "cpu"
+    """`cpu`; or `cuda`: 64 and 150 agents a world, a thousand to a million rows, always as JSON."""
     json: bool = False
     """Print a JSON object."""
 
     def run(self) -> None:
-        from gigaflow_env import bench  # here: it compiles kernels
+        # Here, not above: they compile kernels.
+        if self.backend == "cuda":
+            from gigaflow_env import bench_cuda
+
+            _print_json(bench_cuda.run(map=self.map, preset=self.preset, steps=self.steps))
+            return
+        if self.backend != "cpu":
+            raise ValueError(f"backend={self.backend!r}: choose one of 'cpu', 'cuda'")
+        from gigaflow_env import bench
 
         facts = bench.run(
             map=self.map,

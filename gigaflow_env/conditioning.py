@@ -65,11 +65,14 @@ def _ends(name: str, value: Any, rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 def choose(simulator: Simulator, ranges: Ranges) -> None:
     """From now on, the rows draw from these ranges when an episode begins; other names stay as they were chosen before."""
-    for name, (low, high) in ranges.items():
-        k, chosen = CHOICES.index(name), simulator.state.chosen
-        simulator.per_row(chosen.low)[:, k], simulator.per_row(chosen.high)[:, k] = low, high
+    for end, array in enumerate(simulator.state.chosen):
+        values = simulator.host(array)
+        for name, ends in ranges.items():
+            simulator.per_row(values)[:, CHOICES.index(name)] = ends[end]
+        simulator.write(array, values)
 
 
 def forget(simulator: Simulator) -> None:
     """From now on, all rows draw as the Config says."""
-    simulator.state.chosen.low[:] = simulator.state.chosen.high[:] = np.nan
+    for array in simulator.state.chosen:
+        simulator.write(array, np.full(array.shape, np.nan, np.float32))

@@ -11,19 +11,20 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from gigaflow_env import snapshot
-from gigaflow_env.backend import cpu
+from gigaflow_env.backend import world
 from gigaflow_env.conditioning import choose, forget, read
 from gigaflow_env.config import PRESETS, Config
 from gigaflow_env.eventlog import EventLog
 from gigaflow_env.layout import ACTIONS, Layout
+from gigaflow_env.output import Arrays
 from gigaflow_env.roads.mapfiles import MapLike
 from gigaflow_env.simulator import Drivers, Simulator
 from gigaflow_env.state import IDM, LIVE
 
 _MODES = {
-    AutoresetMode.SAME_STEP: cpu.SAME_STEP,
-    AutoresetMode.NEXT_STEP: cpu.NEXT_STEP,
-    AutoresetMode.DISABLED: cpu.DISABLED,
+    AutoresetMode.SAME_STEP: world.SAME_STEP,
+    AutoresetMode.NEXT_STEP: world.NEXT_STEP,
+    AutoresetMode.DISABLED: world.DISABLED,
 }
 
 
@@ -34,6 +35,23 @@ def make_config(preset: str, config: Config | Mapping[str, Any] | None) -> Confi
     if preset not in PRESETS:
         raise ValueError(f"preset={preset!r}: choose one of {', '.join(map(repr, PRESETS))}")
     return PRESETS[preset]().replace(**(config or {}))
+
+
+def device_number(backend: str, device: str | int | None) -> int:
+    """Number of the card that `device` names: "cuda" or None is the first one."""
+    if device is None or (backend == "cpu" and device == "cpu"):
+        return 0
+    text = str(device)
+    number = text.removeprefix("cuda").removeprefix(":") or "0"
+    if backend != "cuda" or not number.isdecimal():
+        raise ValueError(f"device={device!r} does not fit backend={backend!r}: it is 'cuda:0' and the like with 'cuda' only")
+    return int(number)
+
+
+def _tensors(simulator: Simulator, copy: bool, device: int) -> Any:
+    from gigaflow_env.adapters.tensors import Tensors
+
+    return Tensors(simulator, copy, device)
 
 
 class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
@@ -126,14 +144,21 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | copy | True | False returns arrays that the next step overwrites: faster, and wrong for trainers that keep them |
     | record_stats | False | `episode` in the info; Gymnasium's RecordEpisodeStatistics wants it off |
     | render_mode | None | "rgb_array": `render()` gives a picture a row, drawn when it is looked at |
-    | backend | "cpu" | where the kernels run |
+    | backend | "cpu" | where the kernels run: "cpu", or "cuda" |
+    | device | None | the card: "cuda:0" and the like; None: the first |
+    | output | "numpy" | "torch": tensors that share the simulator's memory, on its device; actions may be tensors, too |
+    | obs_dtype | "float32" | "float16", and with tensors "bfloat16", halve the bytes of observations |
     | action | "discrete" | "discrete" or "continuous" |
     | conditioning | None | values chosen by hand, see `reset` |
     | drivers | "policy" | "idm": rule-based drivers; `{"policy": 0.8, "idm": 0.2}`: for a share of rows; or a name a row |
     | events | False | True keeps a log of collisions, departures from the road and red lights: `event_log` |
 
+    On a CUDA device with `output="torch"` a step waits for nothing: it runs on torch's current stream, takes actions from
+    the device unchecked, and can be recorded in a CUDA graph, by `capture()` or by the caller. In mode "Disabled" it does
+    not check that ended rows were reset.
+
     With strings, numbers and dicts as arguments `env.spec.to_json()` works. An environment can be pickled and copied; a
-    copy goes on as the original does. The same seed gives the same episodes, bit for bit.
+    copy goes on as the original does (not on CUDA). The same seed gives the same episodes, bit for bit.
 
     ## References
     Cusumano-Towner et al. 2025, "Robust Autonomy Emerges from Self-Play", arXiv 2502.03349.
@@ -159,6 +184,9 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         record_stats: bool = False,
         render_mode: str | None = None,
         backend: str = "cpu",
+        device: str | int | None = None,
+        output: str = "numpy",
+        obs_dtype: str = "float32",
         action: str = "discrete",
         conditioning: Mapping[str, Any] | None = None,
         drivers: Drivers = "policy",
@@ -166,10 +194,13 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     ) -> None:
         if isinstance(num_envs, bool) or not isinstance(num_envs, (int, np.integer)) or num_envs < 1:
             raise ValueError(f"num_envs={num_envs!r}: must be a whole number of at least 1")
-        if backend != "cpu":
-            raise ValueError(f"backend={backend!r}: this version has 'cpu'")
+        if output not in ("numpy", "torch"):
+            raise ValueError(f"output={output!r}: choose one of 'numpy', 'torch'")
         if action not in ("discrete", "continuous"):
             raise ValueError(f"action={action!r}: choose one of 'discrete', 'continuous'")
+        if events and backend != "cpu":
+            raise ValueError("events=True needs backend='cpu'")
+        number = device_number(backend, device)
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode={render_mode!r}: choose one of None, 'rgb_array'")
         try:
@@ -190,26 +221,32 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             "autoreset_mode": self.autoreset_mode,
             "render_fps": max(round(1 / self.config.dt), 1),  # a video needs a frame a second
         }
-        continuous = action == "continuous"
         self.simulator = Simulator(
             map,
             self.num_envs,
             self.config,
             mode=_MODES[self.autoreset_mode],
             threads=threads,
-            continuous=continuous,
+            backend=backend,
+            device=number,
+            obs_dtype=obs_dtype,
+            continuous=action == "continuous",
             drivers=drivers,
         )
         if conditioning is not None:
             choose(self.simulator, read(conditioning, self.num_envs))
-        self.layout: Layout = self.simulator.layout
-        self.single_observation_space = spaces.Box(-1.0, 1.0, (self.layout.size,), np.float32)
-        self.single_action_space: spaces.Space = spaces.Discrete(ACTIONS)
-        if continuous:
-            self.single_action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
         self._log = EventLog(self.simulator) if events else None
         if self._log is not None:
             self.simulator.notes = self._log.notes
+        self.output = output
+        self._arrays: Any = Arrays(self.simulator, copy) if output == "numpy" else _tensors(self.simulator, copy, number)
+        self.layout: Layout = self.simulator.layout
+        # NumPy, whose types a space has, knows no bfloat16.
+        seen = np.float16 if obs_dtype == "float16" else np.float32
+        self.single_observation_space = spaces.Box(-1.0, 1.0, (self.layout.size,), seen)  # type: ignore[arg-type]
+        self.single_action_space: spaces.Space = spaces.Discrete(ACTIONS)
+        if action == "continuous":
+            self.single_action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
         self._begun = False
 
     # Gymnasium's batched spaces hold two bounds per number: 200 MB for 65,536 rows. Most trainers never look.
@@ -251,10 +288,12 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             raise ValueError(f"unknown reset option {unknown[0]!r}: there are 'reset_mask' and 'conditioning'")
         mask = None
         if options is not None and "reset_mask" in options:
-            mask = np.asarray(options["reset_mask"])
-            if mask.shape != (self.num_envs,) or mask.dtype != np.bool_:
-                raise ValueError(f"reset_mask is {mask.dtype} {mask.shape}: expected bool ({self.num_envs},)")
-            if not mask.any():
+            mask = options["reset_mask"]
+            if not self._on_cuda:
+                mask = np.asarray(mask)
+            if tuple(mask.shape) != (self.num_envs,) or str(mask.dtype).removeprefix("torch.") != "bool":
+                raise ValueError(f"reset_mask is {mask.dtype} {tuple(mask.shape)}: expected bool ({self.num_envs},)")
+            if not self._on_cuda and not mask.any():
                 raise ValueError("reset_mask names no row: at least one must be True")
             if not self._begun:
                 raise RuntimeError("reset_mask before the first reset: call reset() for all rows first")
@@ -268,39 +307,34 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         key = None
         if mask is None or seed is not None:
             key = self.np_random.integers(0, 2**32, 2, dtype=np.uint32)
-        self.simulator.reset(key, mask)
+        self._arrays.reset(key, mask)
         if mask is None and self._log is not None:
             self._log.clear()
         self._begun = True
-        return self._own(self.simulator.per_row(self.simulator.observations)), self._info()
+        return self._arrays.of(self.simulator.observations), self._info()
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Drive every row one time step. Rows that are not active ignore their action."""
         self._check_begun("step()")
-        if self.autoreset_mode == AutoresetMode.DISABLED and self.simulator.ended.any():
+        if self.autoreset_mode == AutoresetMode.DISABLED and not self._on_cuda and self.simulator.ended.any():
             row = int(np.flatnonzero(self.simulator.ended)[0])
             raise RuntimeError(f"row {row} has ended: reset it with options={{'reset_mask': mask}} before the next step")
-        simulator = self.simulator
-        simulator.step(np.asarray(actions))
+        self._arrays.step(actions)
         if self._log is not None:
-            self._log.add(simulator)
-        outcome = simulator.state.outcome
-        terminated, truncated = simulator.per_row(outcome.terminated), simulator.per_row(outcome.truncated)
+            self._log.add(self.simulator)
+        of, outcome = self._arrays.of, self.simulator.state.outcome
+        terminated, truncated = of(outcome.terminated), of(outcome.truncated)
         done = terminated | truncated
         info = self._info()
         if self.autoreset_mode == AutoresetMode.SAME_STEP:
-            info["final_obs"], info["_final_obs"] = self._final(done), done
+            seen = self.simulator.final_observations
+            info["final_obs"] = self._arrays.only(seen, done) if self.copy else of(seen)
+            info["_final_obs"] = done
         if self.record_stats:
-            returns, lengths = simulator.per_row(outcome.episode_return), simulator.per_row(outcome.episode_length)
-            info["episode"] = {"r": np.where(done, returns, 0), "l": np.where(done, lengths, 0)}
+            only = self._arrays.only
+            info["episode"] = {"r": only(outcome.episode_return, done), "l": only(outcome.episode_length, done)}
             info["_episode"] = done
-        return (
-            self._own(simulator.per_row(simulator.observations)),
-            self._own(simulator.per_row(outcome.reward)),
-            self._own(terminated),
-            self._own(truncated),
-            info,
-        )
+        return of(self.simulator.observations), of(outcome.reward), terminated, truncated, info
 
     def snapshot(self, worlds: Sequence[int] | np.ndarray | None = None) -> dict[str, np.ndarray]:
         """All worlds, or those with the given numbers, as arrays by name: what `restore` puts back.
@@ -326,7 +360,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if "np_random" in state:
             self.np_random.bit_generator.state = json.loads(str(state["np_random"]))
         self._begun = True
-        return self._own(self.simulator.per_row(self.simulator.observations)), self._info()
+        return self._arrays.of(self.simulator.observations), self._info()
 
     @property
     def event_log(self) -> np.ndarray:
@@ -354,23 +388,22 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._check_open()
         return snapshot.observe(self.simulator, state)
 
-    def _own(self, view: np.ndarray) -> np.ndarray:
-        return view.copy() if self.copy else view
+    def capture(self) -> None:
+        """Record the step on a CUDA device: from the second step on it is one launch. Needs `output="torch"`."""
+        self._check_open()
+        self._arrays.capture()
 
-    def _final(self, done: np.ndarray) -> np.ndarray:
-        seen = self.simulator.per_row(self.simulator.final_observations)
-        if not self.copy:
-            return seen
-        final = np.zeros_like(seen)  # pages that no ended row touches are never mapped: cheaper than a copy
-        final[done] = seen[done]
-        return final
+    @property
+    def _on_cuda(self) -> bool:
+        """Whether a look at an array would wait for a device."""
+        return self.output == "torch" and self.simulator.backend == "cuda"
 
     def _info(self) -> dict[str, Any]:
-        simulator = self.simulator
-        info = {name: self._own(simulator.per_row(event)) for name, event in simulator.state.events._asdict().items()}
-        info["active"] = self._own(simulator.per_row(simulator.state.outcome.active))
-        info["distance"] = self._own(simulator.per_row(simulator.state.motion.distance))
-        info["traffic"] = self.simulator.drivers == IDM
+        state, of = self.simulator.state, self._arrays.of
+        info = {name: of(event) for name, event in state.events._asdict().items()}
+        info["active"] = of(state.outcome.active)
+        info["distance"] = of(state.motion.distance)
+        info["traffic"] = self._arrays.rows_of(self.simulator.drivers == IDM)
         return info
 
     def _check_open(self) -> None:
@@ -389,36 +422,37 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """One world as it is now, following one of its agents: what `render.topview.draw` draws."""
         from gigaflow_env.render import Scene, road_picture
 
-        simulator, state = self.simulator, self.simulator.state
         if not (0 <= world < self.num_worlds and 0 <= agent < self.agents_per_world):
             raise ValueError(
                 f"world={world}, agent={agent}: there are {self.num_worlds} worlds of {self.agents_per_world} agents"
             )
-        number = int(state.clock.map[world])
+        roads, state = self.simulator.roads, self.simulator.look_at(world)
+        number = int(state.clock.map)
         if number not in self._pictures:
-            self._pictures[number] = road_picture(simulator.roads, number)
-        first, count = state.goals.next[world, agent], state.goals.count[world, agent]
-        seen = state.near.agent[world, agent, : self.config.agent_count]
-        lights = int(simulator.roads.network.maps[number]["lights"])
-        live = state.rows.status[world] == LIVE
-        moments = state.clock.step[world] * self.config.dt
+            self._pictures[number] = road_picture(roads, number)
+        first, count = state.goals.next[agent], state.goals.count[agent]
+        seen = state.near.agent[agent, : self.config.agent_count]
+        lights = int(roads.network.maps[number]["lights"])
+        live = state.rows.status == LIVE
+        moments = state.clock.step * self.config.dt
         return Scene(
             roads=self._pictures[number],
-            x=state.pose.x[world].copy(),
-            y=state.pose.y[world].copy(),
-            heading=np.arctan2(state.pose.sin[world], state.pose.cos[world]),
-            length=state.body.length[world].copy(),
-            width=state.body.width[world].copy(),
-            speed=state.motion.speed[world].copy(),
+            x=state.pose.x,
+            y=state.pose.y,
+            z=state.pose.z,
+            heading=np.arctan2(state.pose.sin, state.pose.cos),
+            length=state.body.length,
+            width=state.body.width,
+            speed=state.motion.speed,
             active=live,
-            lights=state.lights.colour[world, :lights].copy(),
+            lights=state.lights.colour[:lights],
             followed=agent if live[agent] else -1,
             neighbours=seen[seen >= 0].astype(np.int64),
-            goals=np.stack([state.goals.x[world, agent, first:count], state.goals.y[world, agent, first:count]], axis=1),
-            goal_radius=float(state.wishes.coefficients[world, agent, 0]),
+            goals=np.stack([state.goals.x[agent, first:count], state.goals.y[agent, first:count]], axis=1),
+            goal_radius=float(state.wishes.coefficients[agent, 0]),
             text=(
-                f"{simulator.roads.names[number]}  world {world}  {moments:.1f} s",
-                f"agent {agent}  {3.6 * state.motion.speed[world, agent]:.0f} km/h  {count - first} goals left",
+                f"{roads.names[number]}  world {world}  {moments:.1f} s",
+                f"agent {agent}  {3.6 * state.motion.speed[agent]:.0f} km/h  {count - first} goals left",
             ),
         )
 

@@ -11,10 +11,15 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, with its suffix, which takes its place at the end; after an error nothing is left.
 
-    Raises FileNotFoundError where the directory does not exist.
+    Raises FileNotFoundError where the directory does not exist, IsADirectoryError where `path` is one, PermissionError
+    where nothing can be written beside it.
     """
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: the directory {path.parent} does not exist")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: is a directory")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"{path}: the directory {path.parent} can't be written to")
     # Processes, and threads of one, may write the same file at once.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.{threading.get_ident()}{path.suffix}")
     try:

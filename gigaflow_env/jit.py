@@ -2,17 +2,20 @@
 
 `rule` marks a pure scalar function, `stage` marks a function that loads, calls rules and stores one agent's row, `kernel`
 marks the loop around the stages that Python calls. All three are ordinary Python functions under the CUDA simulator
-(NUMBA_ENABLE_CUDASIM=1), where device code runs interpreted.
+(NUMBA_ENABLE_CUDASIM=1), where device code runs interpreted. `barrier` and `anyone` are what the workers of a world have in
+common; backend/cuda.py says what they are on CUDA.
 """
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
+from numba.extending import overload
 
 f32 = np.float32
 i32 = np.int32
@@ -50,8 +53,7 @@ SOURCE_HASH = source_hash()
 
 
 # Numba counts references of an array at every access through a tuple, with atomic instructions in the innermost loops.
-# Kernels
-# allocate nothing, so that is waste: switching it off (`_nrt=False`) made `locate` 18 times and `move` 3 times faster.
+# Kernels allocate nothing, so that is waste: without it (`_nrt=False`) `locate` is 18 times and `move` 3 times faster.
 _OPTIONS: Any = {"error_model": "numpy", "_nrt": False}  # Any: Numba's stubs do not know all of its options
 
 
@@ -85,3 +87,26 @@ def kernel(function: Callable, *, cache: bool = True) -> Callable:
         return numba.njit(function, cache=True, **_KERNEL)
     except RuntimeError:  # Numba found no directory it may write its cache to: compile in every process instead.
         return numba.njit(function, **_KERNEL)
+
+
+def barrier() -> None:
+    """The workers of a world wait for each other: what one wrote before, all see after."""
+    worker: Any = threading.current_thread()
+    if hasattr(worker, "syncthreads"):  # a thread of a simulated block
+        worker.syncthreads()
+
+
+def anyone(flag: Any) -> Any:
+    """Whether the flag of any worker of the world is set; a barrier, too."""
+    worker: Any = threading.current_thread()
+    return worker.syncthreads_or(flag) if hasattr(worker, "syncthreads_or") else flag
+
+
+@overload(barrier, target="cpu")
+def _barrier_of_one() -> Callable:
+    return lambda: None
+
+
+@overload(anyone, target="cpu")
+def _anyone_of_one(flag):  # type: ignore[no-untyped-def]
+    return lambda flag: flag

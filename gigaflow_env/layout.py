@@ -21,6 +21,10 @@ GOALS = 4
 """Entries of the goal block: up to three way-points and the final goal."""
 
 
+FLOAT32, FLOAT16, BFLOAT16 = range(3)
+OBS_DTYPES = {"float32": FLOAT32, "float16": FLOAT16, "bfloat16": BFLOAT16}
+"""Types of the observation: half precision halves the bytes that a step writes and a policy reads."""
+
 # Features are divided by these and clipped to [-1, 1].
 OFFSET_SCALE = 5.0  # m
 CURVATURE_SCALE = 0.2  # 1/m: the tightest curve a car can drive

@@ -144,7 +144,20 @@ def traffic() -> str:
     return table(head, rows)
 
 
-PARTS = {part.__name__: part for part in (actions, observation, conditioning, config, throughput, stages, learning, traffic)}
+def cuda_code() -> str:
+    rows = []
+    for r in _results("cuda_code.jsonl"):
+        spilled, share = r["spilled_bytes"] + r["stack_bytes"], f"{100 * r['occupancy']:.0f} %"
+        facts = (r["registers"], spilled, r["double_instructions"], r["instructions"], share, f"{r['compile_s']:.0f}")
+        rows.append([f"`{r['kernel']}`", f"sm_{r['cc'].replace('.', '')}", *map(str, facts)])
+    head = ["kernel", "for", "registers", "spilled bytes", "double", "instructions", "occupancy", "compile [s]"]
+    return table(head, rows)
+
+
+PARTS = {
+    part.__name__: part
+    for part in (actions, observation, conditioning, config, throughput, stages, cuda_code, learning, traffic)
+}
 
 
 def filled(text: str) -> str:

@@ -5,13 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from gigaflow_env.backend import cpu
+from gigaflow_env.backend import cpu, world
+from gigaflow_env.backend.world import Parts
 from gigaflow_env.config import CHOICES, CONDITIONING, Config, params
-from gigaflow_env.layout import ACTIONS, Layout
+from gigaflow_env.declare import fields
+from gigaflow_env.layout import ACTIONS, FLOAT32, OBS_DTYPES, Layout
 from gigaflow_env.roads.compile import capacity, compile
 from gigaflow_env.roads.conflicts import conflicts
 from gigaflow_env.roads.mapfiles import MapLike, find
-from gigaflow_env.state import ABSENT, ENDED, IDM, POLICY, WAITING, State, make
+from gigaflow_env.state import ENDED, IDM, POLICY, State, make
+
+BACKENDS = ("cpu", "cuda")
+
 
 Drivers = str | Mapping[str, float] | Sequence[str]
 """Who drives the rows: "policy", "idm", shares of both, or a name for each row."""
@@ -38,12 +43,20 @@ def drivers_of(given: Drivers, rows: int) -> np.ndarray:
     return np.where(np.diff(turns) > 0, IDM, POLICY).astype(np.int8)
 
 
+class MissingDevice(RuntimeError):
+    """CUDA is asked for, and a library, a driver or a card is missing; the message says what to install."""
+
+
 class Simulator:
     """`worlds` worlds of `agents` agents each; rows beyond `rows` stay empty. All arrays are shared, not copied.
 
-    state: every array that changes (state.State), first axes (world, agent).
-    observations, final_observations: float32 (worlds, agents, layout.size). The latter holds, for rows that ended in the
-    last step in mode SAME_STEP, what they saw last; other rows of it are stale.
+    backend: "cpu" with `threads`, or "cuda" with `device`, the number of a card. There state, actions and observations are
+    numba's device arrays; `host` brings them to numpy.
+    observations, final_observations: (worlds, agents, layout.size) in obs_dtype ("float32"; "float16" and "bfloat16" as
+    uint16 bits). The latter holds, for rows that ended in the last step in mode SAME_STEP, what they saw last; other rows of
+    it are stale.
+    Raises ValueError for arguments out of range, MissingDevice where CUDA is asked for and missing, MemoryError where the
+    device is too small.
     """
 
     def __init__(
@@ -52,114 +65,167 @@ class Simulator:
         rows: int,
         config: Config,
         *,
-        mode: int = cpu.SAME_STEP,
+        mode: int = world.SAME_STEP,
         threads: int | None = None,
+        backend: str = "cpu",
+        device: int = 0,
+        obs_dtype: str = "float32",
         continuous: bool = False,
         drivers: Drivers = "policy",
     ) -> None:
+        if backend not in BACKENDS:
+            raise ValueError(f"backend={backend!r}: choose one of {', '.join(map(repr, BACKENDS))}")
+        if obs_dtype not in OBS_DTYPES:
+            raise ValueError(f"obs_dtype={obs_dtype!r}: choose one of {', '.join(map(repr, OBS_DTYPES))}")
         self.config = config
         self.layout = Layout(config)
         self.rows = rows
         self.agents = min(config.agents_per_world, rows)
         self.worlds = -(-rows // self.agents)
         self.mode = mode
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads={threads}: must be at least 1, or None for all processors")
-        self.threads = threads or cpu.default_threads()
+        self.obs_dtype = obs_dtype
+        self.backend = backend
 
         several = isinstance(maps, Sequence) and not isinstance(maps, str)
         self.maps = [find(one) for one in maps] if several else [find(maps)]  # type: ignore[union-attr,arg-type]
         if not self.maps:
             raise ValueError("map=[]: name at least one map")
-        self.roads = compile(
+        # Before the maps: what is missing should be said at once.
+        self._machine: Any = cpu.Threads(threads) if backend == "cpu" else _cuda().Device(device)
+        roads = compile(
             self.maps,
             lane_spacing=config.lane_spacing,
             lane_count=config.lane_count,
             boundary_count=config.boundary_count,
             stop_count=config.stop_count,
         )
-        for number, name in enumerate(self.roads.names):
-            room = capacity(self.roads, number)
+        for number, name in enumerate(roads.names):
+            room = capacity(roads, number)
             if self.agents > room:
                 raise ValueError(f"agents_per_world={self.agents} do not fit map {name!r}: it has room for {room}")
 
-        self.state = self.new_state(self.worlds)
-        self.state.clock.map[:] = np.arange(self.worlds) % len(self.maps)
+        self.roads = roads
         self.drivers = drivers_of(drivers, rows)
-        self.per_row(self.state.rows.driver)[:] = self.drivers
-        self.conflicts = conflicts(self.roads) if (self.drivers == IDM).any() else None
-        self.observations = np.zeros((self.worlds, self.agents, self.layout.size), np.float32)
-        kept = self.observations.shape if mode == cpu.SAME_STEP else (0, 0, 0)
-        self.final_observations = np.zeros(kept, np.float32)
-        self.actions = np.zeros((self.worlds, self.agents), np.int32)
-        self.wanted = np.zeros((self.worlds, self.agents, 2) if continuous else (0, 0, 2), np.float32)
+        state = self.new_state(self.worlds)
+        self.per_row(state.rows.driver)[:] = self.drivers
+        state.clock.map[:] = np.arange(self.worlds) % len(self.maps)
+        put, zeros = self._machine.put, self._machine.zeros
+        cells, column = (self.worlds, self.agents), np.float32 if OBS_DTYPES[obs_dtype] == FLOAT32 else np.uint16
+        self._machine.expect(self.worlds, self._nbytes(state, column))
+        self._placed = None
+        if backend != "cpu":
+            self._placed = roads._replace(network=put(roads.network), grid=put(roads.grid), nearby=put(roads.nearby))
+        self.state: State = State(*(put(group) for group in state))
+        self.observations = zeros((*cells, self.layout.size), column)
+        self.final_observations = zeros((*cells, self.layout.size) if mode == world.SAME_STEP else (0, 0, 0), column)
+        self.actions = zeros(cells, np.int32)
+        self.wanted = zeros((*cells, 2) if continuous else (0, 0, 2), np.float32)
+        self.conflicts = put(conflicts(roads)) if (self.drivers == IDM).any() else None
         self.notes: Any = None  # eventlog.Notes where there is a log
+        self.chosen = zeros(cells, np.bool_)
         self._params = params(config)
-        self._pool = cpu.Pool(self.threads)
 
-    def new_state(self, worlds: int) -> State:
-        """Empty arrays for some worlds like this simulator's."""
-        lights = int(self.roads.network.maps["lights"].max())
-        return make(
-            worlds, self.agents, len(CONDITIONING), lights, self.config.agent_count, self.config.lane_count, len(CHOICES)
-        )
+    @property
+    def threads(self) -> int:
+        return self._machine.threads
 
-    def reset(self, key: np.ndarray | None, mask: np.ndarray | None = None) -> None:
-        """Start the rows of `mask`, bool (rows,), anew, or all rows and all worlds where it's None.
-
-        key: two uint32 from which all chance follows; None keeps the old one.
-        """
-        clock, status, outcome, events = self.state.clock, self.state.rows.status, self.state.outcome, self.state.events
-        if key is not None:
-            clock.seed[:] = key
-        if mask is None:
-            clock.tick[:] = 0
-            clock.step[:] = 0
-            chosen = self._per_row(np.ones(self.rows, np.bool_))
-            status[:] = ABSENT
-            self.state.rows.episode[:] = 0
-        else:
-            chosen = self._per_row(mask)
-            # The draws must differ from those of the step before. Other worlds don't notice: a light that began with this
-            # tick would be drawn anew.
-            clock.tick[chosen.any(axis=1)] += 1
-        status[chosen] = WAITING
-        for array in (*events, self.state.motion.distance):
-            array[:] = 0  # a reset is no step: nothing happened in it
-        for array in (outcome.reward, outcome.terminated, outcome.truncated):
-            array[chosen] = 0
-        self._pool.run(cpu.reset, self.worlds, self.observations, self.layout.starts, self.state, self.roads, self._params)
-
-    def step(self, actions: np.ndarray) -> None:
-        """One step; `actions` int (rows,) in 0..11, or continuous (rows, 2) in -1..1. Raises ValueError for others."""
-        if len(self.wanted):
-            self.per_row(self.wanted)[:] = _continuous(actions, self.rows)
-        else:
-            self.actions.reshape(-1)[: self.rows] = _discrete(actions, self.rows)
-        self._pool.run(
-            cpu.step, self.worlds, self.mode, self.actions, self.wanted, self.observations, self.final_observations,
-            self.layout.starts, self.state, self.roads, self.conflicts, self.notes, self._params,
+    @property
+    def _parts(self) -> Parts:
+        return Parts(
+            self.mode, OBS_DTYPES[self.obs_dtype], self.state, self._placed or self.roads, self.actions, self.wanted,
+            self.observations, self.final_observations, self.layout.starts, self.conflicts, self.notes, self._params,
         )  # fmt: skip
 
-    def show(self, state: State, observations: np.ndarray) -> None:
-        """What the agents of a state, of this simulator or made by `new_state`, see: float32 (worlds, agents, size)."""
-        worlds = len(observations)
-        self._pool.run(cpu.observe, worlds, observations, self.layout.starts, state, self.roads, self._params)
+    def new_state(self, worlds: int) -> State:
+        """Empty arrays on the host for some worlds like this simulator's."""
+        lights = int(self.roads.network.maps["lights"].max())
+        seen, samples = self.config.agent_count, self.config.lane_count
+        return make(worlds, self.agents, len(CONDITIONING), lights, seen, samples, len(CHOICES))
+
+    def look(self) -> None:
+        """Make the observations anew from the state as it is."""
+        self._machine.look(self._parts)
+
+    def look_into(self, state: State, observations: np.ndarray) -> None:
+        """What the agents of a state made by `new_state` see: float32 (worlds, agents, size). On the CPU only."""
+        if self.backend != "cpu":
+            raise RuntimeError("observations of stored states are made by backend='cpu' only")
+        self._machine.look(self._parts._replace(state=state, obs=observations, obs_dtype=FLOAT32))
+
+    def reset(self, key: np.ndarray | None, mask: Any = None) -> None:
+        """Start the rows of `mask` anew, or all rows and all worlds where it's None.
+
+        key: two uint32 from which all chance follows; None keeps the old one. mask: bool (rows,), or `chosen`, filled by the
+        caller, which saves the copy.
+        """
+        every = mask is None
+        if mask is not self.chosen:
+            self._machine.write(self.per_row(self.chosen), np.ones(self.rows, np.bool_) if every else mask)
+        self._machine.clear(self._parts, every, np.zeros(0, np.uint32) if key is None else key, self.chosen)
+        self._machine.reset(self._parts)
+
+    def step(self, actions: Any) -> None:
+        """One step. actions: int (rows,) in 0..11, continuous (rows, 2) in -1..1, or `actions` or `wanted`, filled by the
+        caller, which saves the copy and the check.
+
+        Raises ValueError for others.
+        """
+        if actions is not self.actions and actions is not self.wanted:
+            self.write_actions(np.asarray(actions))
+        self._machine.step(self._parts)
+
+    def write_actions(self, actions: np.ndarray) -> None:
+        """Check actions of the host, and put them into `actions` or `wanted`."""
+        if self.wanted.size:
+            self._machine.write(self.per_row(self.wanted), _continuous(actions, self.rows))
+        else:
+            self._machine.write(self.per_row(self.actions), _discrete(actions, self.rows))
+
+    @property
+    def stream(self) -> int:
+        """The CUDA stream on which kernels are launched, by its number; 0: the default one."""
+        return self._machine.stream
+
+    @stream.setter
+    def stream(self, number: int) -> None:
+        self._machine.stream = number
 
     @property
     def ended(self) -> np.ndarray:
-        """Rows whose episode is over and that wait for a reset, bool (rows,)."""
-        return self.per_row(self.state.rows.status) == ENDED
+        """Rows whose episode is over and that wait for a reset, bool (rows,), on the host."""
+        return self.host(self.per_row(self.state.rows.status)) == ENDED
 
-    def per_row(self, array: np.ndarray) -> np.ndarray:
+    def per_row(self, array: Any) -> Any:
         """View of a (worlds, agents, ...) array by row: (rows, ...)."""
         return array.reshape(self.worlds * self.agents, *array.shape[2:])[: self.rows]
 
-    def _per_row(self, mask: np.ndarray) -> np.ndarray:
-        """A mask by row as (worlds, agents); rows that don't exist are False."""
-        full = np.zeros(self.worlds * self.agents, np.bool_)
-        full[: self.rows] = mask
-        return full.reshape(self.worlds, self.agents)
+    def host(self, array: Any) -> np.ndarray:
+        """An array of this simulator as numpy's: itself on the CPU, a copy from a device, which waits for it."""
+        return self._machine.fetch(array)
+
+    def write(self, array: Any, values: np.ndarray) -> None:
+        """Put values of the host into an array of this simulator."""
+        self._machine.write(array, values)
+
+    def look_at(self, world: int) -> State:
+        """Copies of one world's arrays on the host, without the axis of the worlds."""
+
+        def of_one(group: Any) -> Any:
+            copies = []
+            for array, field in zip(group, fields(type(group)).values(), strict=True):
+                each_world = field.axes[0] == "world"
+                copy = self.host(array[world : world + 1] if each_world else array).copy()
+                copies.append(copy[0] if each_world else copy)
+            return type(group)(*copies)
+
+        return State(*(of_one(group) for group in self.state))
+
+    def _nbytes(self, state: State, column: Any) -> int:
+        """Bytes of one world's arrays."""
+        observation = self.agents * self.layout.size * np.dtype(column).itemsize
+        return sum(array.nbytes for group in state for array in group) // self.worlds + observation * (
+            1 + (self.mode == world.SAME_STEP)
+        )
 
     def nbytes(self) -> dict[str, int]:
         """Memory [bytes] of state, observations and roads."""
@@ -170,14 +236,19 @@ class Simulator:
         }
 
     def close(self) -> None:
-        self._pool.close()
+        self._machine.close()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_pool": None}  # threads can't be copied
 
-    def __setstate__(self, kept: dict[str, Any]) -> None:
-        self.__dict__.update(kept)
-        self._pool = cpu.Pool(self.threads)
+def _cuda() -> Any:
+    """The CUDA backend, whose libraries nobody else has to have."""
+    try:
+        from gigaflow_env.backend import cuda
+    except ImportError as error:
+        raise MissingDevice(str(error)) from None
+    missing = cuda.missing()
+    if missing:
+        raise MissingDevice(missing)
+    return cuda
 
 
 def _discrete(actions: np.ndarray, rows: int) -> np.ndarray:

@@ -80,8 +80,8 @@ def take(simulator: Simulator, worlds: Sequence[int] | np.ndarray | None = None)
     whole = numbers.ndim == 1 and len(numbers) > 0 and np.issubdtype(numbers.dtype, np.integer)
     if not whole or numbers.min() < 0 or numbers.max() >= simulator.worlds or len(set(numbers.tolist())) < len(numbers):
         raise ValueError(f"worlds={worlds!r}: expected different numbers from 0 to {simulator.worlds - 1}")
-    kept = {name: array if name == "clock.seed" else array[numbers] for name, array in arrays(simulator.state).items()}
-    kept["clock.seed"] = simulator.state.clock.seed.copy()
+    host = {name: simulator.host(array) for name, array in arrays(simulator.state).items()}
+    kept = {name: array.copy() if name == "clock.seed" else array[numbers] for name, array in host.items()}
     return {"declaration": np.array(json.dumps(declaration(simulator))), "worlds": numbers.astype(np.int64), **kept}
 
 
@@ -93,14 +93,16 @@ def put(simulator: Simulator, snapshot: Mapping[str, np.ndarray]) -> None:
     """
     check(simulator, snapshot)
     worlds, mine = snapshot["worlds"], arrays(simulator.state)
-    if len(worlds) < simulator.worlds and not np.array_equal(snapshot["clock.seed"], mine["clock.seed"]):
+    if len(worlds) < simulator.worlds and not np.array_equal(snapshot["clock.seed"], simulator.host(mine["clock.seed"])):
         raise ValueError(
             f"the snapshot has {len(worlds)} of {simulator.worlds} worlds and was taken under another seed: restore it "
             "before the next reset with a seed, or take one of all worlds"
         )
     for name, array in mine.items():
-        array[... if name == "clock.seed" else worlds] = snapshot[name]
-    simulator.show(simulator.state, simulator.observations)
+        values = simulator.host(array)
+        values[... if name == "clock.seed" else worlds] = snapshot[name]
+        simulator.write(array, values)
+    simulator.look()
 
 
 def check(simulator: Simulator, snapshot: Mapping[str, np.ndarray]) -> None:
@@ -147,7 +149,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 def sight(simulator: Simulator) -> dict[str, np.ndarray]:
     """Copies of the arrays from which the observations of all worlds follow: `SEEN`."""
     mine = arrays(simulator.state)
-    return {name: mine[name].copy() for name in SEEN}
+    return {name: simulator.host(mine[name]).copy() for name in SEEN}
 
 
 def observe(simulator: Simulator, seen: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -176,5 +178,5 @@ def observe(simulator: Simulator, seen: Mapping[str, np.ndarray]) -> np.ndarray:
         for name, array in known.items():
             array[: len(part)] = flat[name][begin : begin + CHUNK]
         state.ways.goal[:] = -1  # not yet measured
-        simulator.show(state, part)
+        simulator.look_into(state, part)
     return observations.reshape(*before, simulator.agents, simulator.layout.size)

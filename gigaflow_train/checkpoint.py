@@ -166,7 +166,7 @@ def _load_resume(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"nothing to resume: {path} does not exist")
     try:
-        saved = torch.load(path, weights_only=True)
+        saved = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # torch raises whatever the damaged bytes lead to
         raise CheckpointError(f"{path} can't be read: {_first_line(error)}") from None
     if not isinstance(saved, dict) or saved.get("format") != FORMAT:

@@ -16,6 +16,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, subcommand
 
+from gigaflow_env import MissingDevice
 from gigaflow_env.render import MissingExtra
 from gigaflow_train import checkpoint, environment, report
 from gigaflow_train.config import PRESETS, TrainConfig
@@ -24,7 +25,7 @@ from gigaflow_train.evaluate import policies, video
 from gigaflow_train.evaluate.run import drive, figures
 from gigaflow_train.train import train
 
-USER_ERRORS = (ValueError, OSError, MissingExtra)
+USER_ERRORS = (ValueError, OSError, MissingExtra, MissingDevice)
 """What a user can cause and mend; CheckpointError is a ValueError. Anything else is a defect and keeps its traceback."""
 
 
@@ -53,7 +54,7 @@ class Run:
     seed: int | None = None
     """Of weights, actions and worlds."""
     backend: str | None = None
-    """What steps the environment: `cpu`."""
+    """What steps the environment, and where the learner works: `cpu` or `cuda`."""
     set: tuple[str, ...] = ()
     """Other training values, as name=value, for example learning_rate=1e-3."""
     environment: tuple[str, ...] = ()
@@ -73,6 +74,7 @@ class Run:
             threads=config.threads,
             backend=config.backend,
             traffic=config.traffic,
+            output="torch",
         )
         console.print(f"training in {directory}: {config.num_envs} agents on {config.map}", highlight=False)
         with Dashboard(console) as dashboard:

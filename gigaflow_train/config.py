@@ -29,7 +29,7 @@ class TrainConfig:
     traffic: float = value(
         0.0, "share", "of the rows with rule-based drivers, from which nothing is learned; 0 in the paper (D)"
     )
-    backend: str = value("cpu", "", "what steps the environment; the learner itself runs on the CPU")
+    backend: str = value("cpu", "", "what steps the environment, and where the learner works: cpu or cuda")
     threads: int = value(2, "threads", "of the simulator and of torch, which take turns")
     seed: int = value(0, "", "of weights, actions, minibatches and worlds")
 

@@ -3,19 +3,24 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from gigaflow_train.evaluate.metrics import Tally, count, total
 from gigaflow_train.policy import Policy, sample
 
+USED = (
+    "active", "collision", "offroad", "red_light", "goal", "route_done", "timeout", "distance", "traffic",
+    "final_obs", "_episode",
+)  # fmt: skip
+"""Entries of the step's info that are arrays by row."""
+
 
 class Storage(NamedTuple):
     """T steps of N rows; obs, value and active have one more: what the last action led to."""
 
     obs: Tensor  # (T + 1, N, D)
-    active: Tensor  # bool (T + 1, N): the policy acted in the row
+    active: Tensor  # bool (T + 1, N): the row was there to act
     value: Tensor  # (T + 1, N)
     action: Tensor  # int64 (T, N)
     log_prob: Tensor  # (T, N)
@@ -25,29 +30,32 @@ class Storage(NamedTuple):
     truncated: Tensor  # bool (T, N)
 
 
-def allocate(steps: int, rows: int, columns: int) -> Storage:
+def allocate(steps: int, rows: int, columns: int, device: torch.device | str = "cpu") -> Storage:
+    def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.zeros(*shape, dtype=dtype, device=device)
+
     return Storage(
-        obs=torch.zeros(steps + 1, rows, columns),
-        active=torch.zeros(steps + 1, rows, dtype=torch.bool),
-        value=torch.zeros(steps + 1, rows),
-        action=torch.zeros(steps, rows, dtype=torch.int64),
-        log_prob=torch.zeros(steps, rows),
-        reward=torch.zeros(steps, rows),
-        bootstrap=torch.zeros(steps, rows),
-        terminated=torch.zeros(steps, rows, dtype=torch.bool),
-        truncated=torch.zeros(steps, rows, dtype=torch.bool),
+        obs=zeros(steps + 1, rows, columns),
+        active=zeros(steps + 1, rows, dtype=torch.bool),
+        value=zeros(steps + 1, rows),
+        action=zeros(steps, rows, dtype=torch.int64),
+        log_prob=zeros(steps, rows),
+        reward=zeros(steps, rows),
+        bootstrap=zeros(steps, rows),
+        terminated=zeros(steps, rows, dtype=torch.bool),
+        truncated=zeros(steps, rows, dtype=torch.bool),
     )
 
 
-def acting(info: Mapping[str, Any]) -> np.ndarray:
+def acting(info: Mapping[str, Any]) -> Tensor:
     """Rows in which the policy acts: they have an agent, and no driver of their own."""
-    return info["active"] & ~info["traffic"]
+    return torch.as_tensor(info["active"]) & ~torch.as_tensor(info["traffic"])
 
 
-def begin(storage: Storage, obs: np.ndarray, info: Mapping[str, Any]) -> None:
+def begin(storage: Storage, obs: Any, info: Mapping[str, Any]) -> None:
     """Put what `env.reset` returned where `collect` goes on from."""
-    storage.obs[-1].copy_(torch.from_numpy(obs))
-    storage.active[-1].copy_(torch.from_numpy(acting(info)))
+    storage.obs[-1].copy_(torch.as_tensor(obs))
+    storage.active[-1].copy_(acting(info))
 
 
 class Driven(NamedTuple):
@@ -59,13 +67,17 @@ class Driven(NamedTuple):
 
 
 def collect(env: Any, policy: Policy, storage: Storage, generator: torch.Generator) -> Driven:
-    """Drive on from the last observation and fill the storage."""
+    """Drive on from the last observation and fill the storage.
+
+    env: returns arrays, or tensors on the storage's device; nothing but counts and indices leaves it.
+    """
     steps, rows = storage.action.shape
     storage.obs[0].copy_(storage.obs[-1])
     storage.active[0].copy_(storage.active[-1])
     storage.bootstrap.zero_()
     places, last_obs = [], []  # of truncated episodes
-    tallies, episodes, episode_return = [], 0, 0.0
+    tallies, episodes, episode_returns = [], [], []
+    on_host = storage.obs.device.type == "cpu"
     with torch.inference_mode():
         for t in range(steps):
             logits, storage.value[t] = policy(storage.obs[t])
@@ -73,23 +85,22 @@ def collect(env: Any, policy: Policy, storage: Storage, generator: torch.Generat
             storage.action[t] = action
             storage.log_prob[t] = torch.log_softmax(logits, dim=1).gather(1, action[:, None]).squeeze(1)
 
-            obs, reward, terminated, truncated, info = env.step(action.numpy())
-            storage.obs[t + 1].copy_(torch.from_numpy(obs))
-            storage.active[t + 1].copy_(torch.from_numpy(acting(info)))
-            storage.reward[t].copy_(torch.from_numpy(reward))
-            storage.terminated[t].copy_(torch.from_numpy(terminated))
-            storage.truncated[t].copy_(torch.from_numpy(truncated))
+            obs, *outcome, info = env.step(action.numpy() if on_host else action)
+            info = {name: torch.as_tensor(info[name]) for name in USED} | {"r": torch.as_tensor(info["episode"]["r"])}
+            storage.obs[t + 1].copy_(torch.as_tensor(obs))
+            storage.active[t + 1].copy_(acting(info))
+            for kept, new in zip((storage.reward, storage.terminated, storage.truncated), outcome, strict=True):
+                kept[t].copy_(torch.as_tensor(new))
 
             # The returned obs is already the next episode's: the value of a time-out is that of `final_obs`.
-            cut = np.flatnonzero(truncated & ~terminated)
-            if cut.size:
-                places.append(torch.from_numpy(t * rows + cut))
-                last_obs.append(torch.from_numpy(info["final_obs"][cut]))
-            tallies.append(count(storage.active[t].numpy(), terminated, info))
-            over = info["_episode"]
-            episodes += int(np.count_nonzero(over))
-            episode_return += float(info["episode"]["r"][over].sum())
+            cut = (storage.truncated[t] & ~storage.terminated[t]).nonzero().squeeze(1)  # waits for the device
+            if len(cut):
+                places.append(t * rows + cut)
+                last_obs.append(info["final_obs"][cut])
+            tallies.append(count(storage.active[t], storage.terminated[t], info))
+            episodes.append(info["_episode"].sum())
+            episode_returns.append((info["r"] * info["_episode"]).sum())
         storage.value[steps] = policy(storage.obs[steps])[1]
         if places:
             storage.bootstrap.view(-1)[torch.cat(places)] = policy(torch.cat(last_obs))[1]
-    return Driven(total(tallies), episodes, episode_return)
+    return Driven(total(tallies), int(sum(episodes)), float(sum(episode_returns)))

@@ -36,16 +36,21 @@ def train(
 ) -> Row:
     """Train a policy until a budget is spent or Ctrl-C is pressed, and return the last row of the journal.
 
-    env: GigaFlow vector environment, SameStep. directory: for checkpoint, journal and TensorBoard files; made if needed.
+    env: GigaFlow vector environment, SameStep; the learner works where its observations are. directory: for checkpoint,
+    journal and TensorBoard files; made if needed.
     show gets a row after every iteration, say a line where something is worth telling.
     """
     directory.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    policy = Policy(env.layout, config)
+    obs, info = env.reset(seed=config.seed)
+    device = torch.as_tensor(obs).device
+    policy = Policy(env.layout, config).to(device)
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.learning_rate, eps=config.adam_epsilon, fused=True)
-    generator = torch.Generator().manual_seed(config.seed)
-    storage = allocate(config.rollout, env.num_envs, env.layout.size)
+    generator = torch.Generator(device).manual_seed(config.seed)
+    storage = allocate(config.rollout, env.num_envs, env.layout.size, device)
+    if device.type == "cuda":
+        env.capture()
     saved = (directory, env, config, policy, optimizer, generator, storage)
 
     if resume:
@@ -56,7 +61,6 @@ def train(
             begin(storage, obs, info)
     else:
         progress = Progress()
-        obs, info = env.reset(seed=config.seed)
         begin(storage, obs, info)
         # One rollout of the untrained policy shows what is usual for each feature.
         collect(env, policy, storage, generator)
@@ -138,12 +142,12 @@ def update(
     obs = storage.obs[:-1].flatten(0, 1)  # (T * N, D), a view
     action, log_prob = storage.action.flatten(), storage.log_prob.flatten()
     target = (advantage + storage.value[:-1]).flatten()
-    normalised = torch.zeros(target.shape)
+    normalised = torch.zeros_like(target)
     normalised[keep] = normalise(advantage.flatten()[keep])
     minibatches = max(1, round(len(keep) / config.minibatch))
     learned = []
     for _ in range(config.epochs):
-        order = keep[torch.randperm(len(keep), generator=generator)]
+        order = keep[torch.randperm(len(keep), generator=generator, device=keep.device)]
         for chosen in order.tensor_split(minibatches):
             batch = Batch(obs[chosen], action[chosen], log_prob[chosen], normalised[chosen], target[chosen])
             logits, value = policy(batch.obs)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import shapely
 
+from gigaflow_env.backend.cpu import FIRST, STRIDE
 from gigaflow_env.config import Config, laptop
 from gigaflow_env.jit import kernel
 from gigaflow_env.roads import Lane, RoadMap, Signal
@@ -310,13 +311,16 @@ def run_look(
     agents, w, obs, starts, pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p
 ):  # fmt: skip
     for a in agents:
-        look(w, a, obs, starts, pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p)
+        look(
+            w, a, FIRST, STRIDE, obs[w, a], starts,
+            pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p,
+        )  # fmt: skip
 
 
 @kernel
 def run_blank(agents, w, obs):
     for a in agents:
-        blank(w, a, obs)
+        blank(FIRST, STRIDE, obs[w, a])
 
 
 @kernel

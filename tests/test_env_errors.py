@@ -47,7 +47,7 @@ def env():
         ({"autoreset_mode": None}, r"autoreset_mode=None: choose one of"),
         ({"threads": 0}, r"threads=0: must be at least 1, or None for all processors"),
         ({"render_mode": "human"}, r"render_mode='human': choose one of None, 'rgb_array'"),
-        ({"backend": "tpu"}, r"backend='tpu': this version has 'cpu'"),
+        ({"backend": "tpu"}, r"backend='tpu': choose one of 'cpu', 'cuda'"),
     ],
 )
 def test_making(options, message):

@@ -1,6 +1,7 @@
 """Pictures have the expected colours at known places; videos can be read again; errors name what is wrong."""
 
 import re
+import runpy
 import subprocess
 import sys
 import time
@@ -20,12 +21,13 @@ from gigaflow_env.render import (
     draw_map,
     extra,
     mapview,
+    pieces,
     road_picture,
     strips,
     topview,
     write_video,
 )
-from gigaflow_env.roads import Crosswalk, Lane, MapError, RoadMap, Signal, load
+from gigaflow_env.roads import Crosswalk, Lane, MapError, RoadMap, Signal, load, shipped
 from gigaflow_env.roads.tables import EdgeRow, Grid, LaneRow, MapRow, Nearby, Network, Roads, Section, StopRow
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "maps"
@@ -95,10 +97,10 @@ def picture() -> RoadPicture:
 
 
 def scene_of(picture: RoadPicture, cars: list[tuple[float, float, float, float]] = (), **more: object) -> Scene:
-    """Cars of 5 x 2 m from (x, y, heading, speed)."""
+    """Cars of 5 x 2 m on the ground from (x, y, heading, speed)."""
     x, y, heading, speed = np.array(cars, float).reshape(-1, 4).T
-    size = np.ones(len(x))
-    return Scene(picture, x, y, heading, 5 * size, 2 * size, speed, size > 0, lights=np.array([0, 3]))._replace(**more)
+    size, lights = np.ones(len(x)), np.array([0, 3])
+    return Scene(picture, x, y, 0 * size, heading, 5 * size, 2 * size, speed, size > 0, lights=lights)._replace(**more)
 
 
 def pixel(image: np.ndarray, x: float, y: float, view: View) -> tuple[int, ...]:
@@ -204,6 +206,41 @@ def test_a_bridge_covers_the_road_below_and_keeps_its_edges() -> None:
     assert pixel(image, 20.0, 2.0, VIEW) == topview.EDGE
 
 
+def test_cars_and_stop_lines_below_a_bridge_are_covered() -> None:
+    below, above = straight(0.0, 0.0), straight(0.0, np.pi / 2, z=6.0, along="y")
+    edges = box(-50, -2, 50, 2) + box(-2, -50, 2, 50, z=6.0)
+    line = {"y": 0.0, "cos": 1.0, "sin": 0.0, "half_width": 2.0}
+    stops = [line | {"x": 0.0, "light": 0}, line | {"x": 10.0, "light": 1}]
+    picture = road_picture(roads_of(([above, below], edges, stops)))
+    cars = [(0.0, 0.0, 0.0, 0.0), (0.0, 8.0, np.pi / 2, 0.0), (20.0, 0.0, 0.0, 0.0), (0.0, 30.0, np.pi / 2, 0.0)]
+    scene = scene_of(picture, cars, z=np.array([0.0, 6.0, 0.0, 6.0]), lights=np.array([3, 3]))
+    slow = tuple(topview.CAR_COLOURS[0].astype(int).tolist())
+    image = draw(scene, VIEW, 720)
+    assert pixel(image, -1.5, 0.0, VIEW) == topview.ASPHALT, "a car below the deck"
+    assert pixel(image, 0.0, -1.0, VIEW) == topview.ASPHALT, "a stop line below the deck"
+    assert pixel(image, -2.3, 0.0, VIEW) == slow, "its tail looks out from below"
+    assert pixel(image, 0.0, 6.5, VIEW) == slow, "a car on the deck"
+    assert pixel(image, 19.0, 0.0, VIEW) == slow, "a car beside the bridge"
+    assert pixel(image, 0.0, 28.5, VIEW) == slow, "a car where nothing lies below the bridge"
+    assert pixel(image, 10.0, -1.0, VIEW) == topview.LIGHTS[3]
+    followed = draw(scene._replace(followed=0), VIEW, 720)
+    outline = {pixel(followed, 0.0, y, VIEW)[0] for y in np.arange(-1.2, -0.8, 0.1)}
+    assert max(outline) > 2 * topview.ASPHALT[0], "the outline of the followed car"
+    assert pixel(followed, -1.0, 0.0, VIEW) == topview.ASPHALT
+    high = draw(scene._replace(z=np.array([6.0, 6.0, 0.0, 6.0])), VIEW, 720)
+    assert pixel(high, -1.5, 0.0, VIEW) == slow, "the same car on the deck"
+
+
+def test_a_car_on_its_way_to_the_bridge_is_not_cut() -> None:
+    """The deck begins in the middle of the car: both parts of the road have its height."""
+    below, above = straight(0.0, 0.0), straight(0.0, np.pi / 2, z=6.0, along="y")
+    picture = road_picture(roads_of(([above, below], box(-2, -50, 2, 50, z=6.0), [])))
+    slow = tuple(topview.CAR_COLOURS[0].astype(int).tolist())
+    for y in np.arange(-25.0, 26.0, 1.0):
+        image = draw(scene_of(picture, [(0.0, y, np.pi / 2, 0.0)], z=np.array([6.0])), VIEW, 720)
+        assert pixel(image, 0.7, y - 2.2, VIEW) == pixel(image, 0.7, y + 2.0, VIEW) == slow, y
+
+
 def test_paved_ground_reaches_to_the_next_edge_or_lane() -> None:
     lanes = [straight(0.0, 0.0), straight(-10.0, 0.0)]
     edges = box(-50, -30, 50, 8) + box(-10, 4, 10, 6)
@@ -264,6 +301,7 @@ def test_each_map_of_several_has_its_own_picture() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"z": np.zeros(2)}, r"Scene.z has shape \(2,\), Scene.x \(1,\)"),
         ({"heading": np.zeros(3)}, r"Scene.heading has shape \(3,\), Scene.x \(1,\)"),
         ({"lights": np.zeros(1, int)}, "Scene.lights has 1 lights, a stop line belongs to light 1"),
         ({"lights": np.array([0, 4])}, r"Scene.lights has the state 4"),
@@ -328,18 +366,18 @@ class Chart:
         self.scale = image.shape[1] / 110.0  # 100 m and twice the margin of 3 % + 2 m
 
     def __call__(self, x: float, y: float) -> tuple[int, ...]:
-        row, column = len(self.image) - (y + 55.0) * self.scale, (x + 55.0) * self.scale
+        row, column = len(self.image) - mapview.FOOTER - (y + 55.0) * self.scale, (x + 55.0) * self.scale
         return tuple(self.image[int(row), int(column)].tolist())
 
 
 def test_a_map_picture_shows_each_thing_at_its_place(tmp_path: Path) -> None:
-    image = draw_map(town(), tmp_path / "village.png", size=1160)
-    assert image.shape == (1160, 1100, 3) and image.dtype == np.uint8
+    image = draw_map(town(), tmp_path / "village.png", size=1236)
+    assert image.shape == (1236, 1100, 3) and image.dtype == np.uint8
     colour = Chart(image)
     assert colour(-43.0, -3.6) == hexed(mapview.SURFACES["driving"])
     assert colour(-43.0, -6.0) == hexed(mapview.SURFACES["shoulder"])
-    assert colour(15.0, -3.0) == hexed(mapview.JUNCTION)
-    assert colour(15.0, -2.0) != hexed(mapview.JUNCTION), "the connector's way"
+    assert colour(15.0, -3.0) == hexed(mapview.SURFACES["junction"])
+    assert colour(15.0, -2.0) != hexed(mapview.SURFACES["junction"]), "the connector's way"
     assert colour(0.0, 30.0) == hexed(mapview.PAPER)
     assert min(colour(-43.0, 0.0)) > 230, "the line between the lanes"
     assert colour(10.0, -2.0) == hexed(mapview.SIGNALS["light"])
@@ -348,10 +386,49 @@ def test_a_map_picture_shows_each_thing_at_its_place(tmp_path: Path) -> None:
     assert colour(32.0, -2.0) == hexed(mapview.EDGE), "the parapet of the bridge"
     zebra = {colour(3.0, y) for y in np.arange(-7.5, 3.5, 0.1)}
     assert hexed(mapview.BORDER) in zebra and hexed(mapview.SURFACES["driving"]) in zebra
+    assert colour(50.0, -2.0) == hexed(mapview.END), "nothing goes on"
+    ways = {x: sum(colour(x, y) == hexed(mapview.CONNECTOR) for y in np.arange(-3, -1, 0.02)) for x in (13.0, 17.1)}
+    assert ways[17.1] > 3 * ways[13.0] > 0, "a head on the way through the junction"
     arrows = {colour(x, 2.0) for x in np.arange(-40, -5, 0.1)}
     assert hexed(mapview.ARROW) in arrows
     assert (image[:60] < 100).any(), "the title"
     assert (image[-60:, :300] < 100).any(), "the scale bar"
+
+
+def test_crosswalks_and_stop_lines_below_a_bridge_are_covered() -> None:
+    """Both moved under the bridge of x = 28 to 32."""
+    road_map, shift = town(), np.array([30.0, 0, 0])
+    zebra = Crosswalk("zebra", road_map.crosswalks["zebra"].outline + shift)
+    lanes = road_map.lanes | {"on": replace(road_map.lanes["on"], signal="light")}
+    line = lanes["on"].line.copy()
+    line[0, 0] = 30.0
+    lanes["on"] = replace(lanes["on"], line=line)
+    colour = Chart(draw_map(replace(road_map, lanes=lanes, crosswalks={"zebra": zebra}), size=1236))
+    below = {colour(31.0, y) for y in np.arange(-7.5, 3.5, 0.05)}
+    assert hexed(mapview.BORDER) not in below and hexed(mapview.SIGNALS["light"]) not in below
+    assert hexed(mapview.BORDER) in {colour(34.0, y) for y in np.arange(-7.5, 3.5, 0.05)}
+
+
+def test_the_legend_names_what_occurs() -> None:
+    def names(road_map: RoadMap) -> list[str]:
+        return mapview._names(road_map, pieces.cut(road_map))
+
+    assert names(town()) == [
+        "driving", "junction", "shoulder", "bridge", "crosswalk", "light", "end",
+    ]  # fmt: skip
+    ring = lane("a", (0, 0, 0, 0, 4), (9, 0, 0, 0, 4), successors=("a",))
+    assert names(RoadMap("ring", {"a": ring})) == ["driving"]
+    for size in (200, 600, 1600):
+        assert (draw_map(town(), size=size)[:60] < 100).any()
+
+
+def test_the_gallery_has_every_shipped_town() -> None:
+    gallery = runpy.run_path(str(Path(__file__).resolve().parents[1] / "docs" / "gallery.py"))
+    towns = shipped()
+    assert sorted(gallery["ORDER"]) == sorted(towns)
+    image = gallery["gallery"]({name: towns[name] for name in ("loop", "lefthand")})
+    assert image.shape[1] == 3 * (gallery["SIZE"] + gallery["GAP"]) - gallery["GAP"]
+    assert hexed(mapview.SURFACES["driving"]) in set(map(tuple, image[:, : gallery["SIZE"]].reshape(-1, 3).tolist()))
 
 
 def test_the_file_is_the_picture(tmp_path: Path) -> None:
@@ -368,7 +445,7 @@ def test_arrows_point_along_the_lane() -> None:
     """The head of an arrow is wider than its tail: most white lies ahead of the middle."""
     road_map = RoadMap("one", {"a": lane("a", (0, 0, 0, np.pi, 4), (-16, 0, 0, np.pi, 4))})
     image = draw_map(road_map, size=1000)
-    middle = len(image) - (len(image) - 60) // 2
+    middle = len(image) - mapview.FOOTER - (len(image) - 60 - mapview.FOOTER) // 2
     white = (image[middle - 100 : middle + 100] == 255).all(axis=-1)
     columns = white.sum(axis=0)
     span = np.flatnonzero(columns)

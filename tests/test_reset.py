@@ -8,7 +8,7 @@ import pytest
 import shapely
 from conftest import box, bridge, clear, key, place, ring, run, simulator
 
-from gigaflow_env.backend import cpu
+from gigaflow_env.backend import world
 from gigaflow_env.config import CONDITIONING, Config, laptop
 from gigaflow_env.jit import kernel
 from gigaflow_env.roads import load, shipped
@@ -254,7 +254,7 @@ def crashed(mode):
 
 
 def test_same_step():
-    sim = crashed(cpu.SAME_STEP)
+    sim = crashed(world.SAME_STEP)
     state = sim.state
     assert state.rows.status[0, 0] == LIVE and state.rows.episode[0, 0] == 2 and state.rows.steps[0, 0] == 0
     final, first = (sim.layout.split(array) for array in (sim.final_observations, sim.observations))
@@ -264,16 +264,16 @@ def test_same_step():
 
 def test_the_way_of_the_last_step_is_not_lost():
     """Where a row starts anew in the same step, `distance` is still the way of the step that ended its episode."""
-    sim = crashed(cpu.SAME_STEP)
+    sim = crashed(world.SAME_STEP)
     assert sim.state.motion.distance[0, 0] == pytest.approx(1.5)
-    sim = crashed(cpu.NEXT_STEP)
+    sim = crashed(world.NEXT_STEP)
     assert sim.state.motion.distance[0, 0] == pytest.approx(1.5)
     sim.step(np.array([7]))
     assert sim.state.motion.distance[0, 0] == 0
 
 
 def test_next_step():
-    sim = crashed(cpu.NEXT_STEP)
+    sim = crashed(world.NEXT_STEP)
     state = sim.state
     assert not state.outcome.active[0, 0] and state.rows.episode[0, 0] == 1
     assert sim.layout.split(sim.observations).ego[0, 0, 3] == pytest.approx(5 / 30)
@@ -283,7 +283,7 @@ def test_next_step():
 
 
 def test_disabled():
-    sim = crashed(cpu.DISABLED)
+    sim = crashed(world.DISABLED)
     assert sim.ended.tolist() == [True] and not sim.state.outcome.active[0, 0]
     sim.reset(None, np.array([True]))
     assert sim.ended.tolist() == [False] and sim.state.rows.episode[0, 0] == 2

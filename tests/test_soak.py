@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import bridge, place
 
-from gigaflow_env.backend import cpu
+from gigaflow_env.backend import world
 from gigaflow_env.config import paper
 from gigaflow_env.roads import RoadMap, load, shipped
 from gigaflow_env.simulator import Simulator
@@ -47,7 +47,7 @@ def test_lane_keepers_come_far() -> None:
     """What they are for: agents that live for long. Straight on and at random the first bends end them."""
     reached = []
     for behaviour in range(3):
-        simulator = Simulator(maps()[0], 48, paper().replace(agents_per_world=16), mode=cpu.NEXT_STEP, threads=1)
+        simulator = Simulator(maps()[0], 48, paper().replace(agents_per_world=16), mode=world.NEXT_STEP, threads=1)
         simulator.reset(np.array([1, 0], np.uint32))
         rng, moved = np.random.default_rng(1), np.zeros(48)
         for _ in range(150):

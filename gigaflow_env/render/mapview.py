@@ -1,7 +1,7 @@
 """A road map as a picture: what a mapping engineer looks for, north up, light paper. Library: matplotlib (Agg)."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import shapely
@@ -9,42 +9,46 @@ import shapely
 from gigaflow_env.files import replacing
 from gigaflow_env.render import strips
 from gigaflow_env.render.extra import library
+from gigaflow_env.render.pieces import Piece, crosswalk_levels, cut, edges
 from gigaflow_env.roads.centreline import length, sample
-from gigaflow_env.roads.source import Lane, MapError, RoadMap
+from gigaflow_env.roads.source import MapError, RoadMap
 
 PAPER = "#f4f2ec"
 INK = "#22262c"
-SURFACES = {"driving": "#8d939c", "shoulder": "#c2c0b8", "parking": "#b3bfcc", "biking": "#c9a99f"}
-JUNCTION = "#9ba1aa"
+FAINT = "#6b7079"
+SURFACES = {"driving": "#8d939c", "junction": "#9ba1aa", "shoulder": "#c9c6bb", "parking": "#b3c3d6", "biking": "#cfa79b"}
 BORDER = "#f7f7f5"
 EDGE = "#3a3f47"
-CONNECTOR = "#5d7fb0"
+CONNECTOR = "#3f6cae"
 ARROW = "#ffffff"
+JOINT = "#1d3f73"
+END = "#d0006f"
 SIGNALS = {"light": "#e02d2d", "stop": "#9c2fa8", "yield": "#f08c00"}
-NAMES = {"light": "traffic light", "stop": "stop sign", "yield": "give way"}
+MARKERS = {"light": "o", "stop": "8", "yield": "v"}
+NAMES = {"driving": "driving lane", "junction": "in a junction", "biking": "bicycle lane"}
+NAMES |= {name: name for name in ("shoulder", "parking", "bridge", "crosswalk")}
+NAMES |= {"light": "traffic light", "stop": "stop sign", "yield": "give way", "end": "nothing goes on"}
 
 DPI = 100
+FOOTER = 36  # pixels, for the scale bar
+HEADER = 60  # pixels, for the name
+ROOMY = 500  # pixels: smaller pictures have no legend
+LINE, COLUMN, LETTER = 20, 150, 14.0  # pixels: of the legend, and of a letter of the name
 ARROW_EVERY = (45, 15.0)  # pixels and metres, whichever is more
+ARROW_LEAST = 5.0  # pixels: the length of a legible arrow
+LEGIBLE = 1.0  # pixels per metre: below, the lines between lanes would only blur
+NEAR = 3.0  # pixels per metre: links can be told apart
 # On a lane of width 1, pointing along x.
 ARROW_SHAPE = np.array([(0.6, 0.0), (0.0, 0.33), (0.0, 0.1), (-0.6, 0.1), (-0.6, -0.1), (0.0, -0.1), (0.0, -0.33)])
+HEAD_SHAPE = np.array([(1.0, 0.0), (0.0, 0.5), (0.0, -0.5)])
 STRIPE = 0.5  # m, of a crosswalk
 
 
-class Piece(NamedTuple):
-    """About 10 m of a lane."""
-
-    lane: Lane
-    left: np.ndarray  # (sections, 2) [m]
-    right: np.ndarray
-    centre: np.ndarray
-    z: float
-
-
-def draw_map(road_map: RoadMap, path: str | Path | None = None, size: int = 1600) -> np.ndarray:
+def draw_map(road_map: RoadMap, path: str | Path | None = None, size: int = 1600, *, legend: bool = True) -> np.ndarray:
     """Picture of a map whose longer side has `size` pixels: (H, W, 3) uint8, also written to `path` (.png) where given.
 
-    Shows surfaces by kind, lane borders (dashed where a lane change is permitted), directions, connectors, stop lines by
-    what controls them, crosswalks, bridges over what they cross, a scale bar, and the name with the lane-km.
+    Shows surfaces by kind, lane borders (dashed where a lane change is permitted), directions, connectors, links, stop lines
+    by what controls them, crosswalks, bridges over what they cross, a legend from 500 pixels, a scale bar, name and lane-km.
     Raises MapError for a map without lanes, ValueError for another suffix or a size below 200.
     """
     if not road_map.lanes:
@@ -53,17 +57,18 @@ def draw_map(road_map: RoadMap, path: str | Path | None = None, size: int = 1600
         raise ValueError(f"size={size}: a map needs at least 200 pixels")
     if path is not None and Path(path).suffix.lower() != ".png":
         raise ValueError(f"{path}: maps are drawn as .png")
-    pieces = [piece for lane in road_map.lanes.values() for piece in _cut(lane)]
-    figure, axes, scale = _paper(pieces, size)
-    level = strips.levels([strips.outline(p.left, p.right) for p in pieces], np.array([p.z for p in pieces]))
-    _draw_surfaces(axes, pieces, level, scale)
-    _draw_crosswalks(axes, road_map, int(level.max()))
-    _draw_arrows(axes, road_map, pieces, level, scale)
-    _draw_stop_lines(axes, road_map, scale)
+    pieces = cut(road_map)
+    names = _names(road_map, pieces) if legend and size >= ROOMY else []
+    figure, axes, scale, columns = _paper(pieces, size, len(names))
+    _draw_surfaces(axes, pieces, scale)
+    _draw_crosswalks(axes, road_map, pieces, scale)
+    _draw_arrows(axes, road_map, pieces, scale)
+    _draw_links(axes, road_map, pieces, scale)
+    _draw_stop_lines(axes, road_map, pieces, scale)
     _draw_scale_bar(axes, scale)
-    lane_km = sum(length(lane.line) for lane in road_map.lanes.values() if lane.kind == "driving") / 1000
-    figure.text(0.012, 1 - 8 / _height(figure), road_map.name, size=15, weight="bold", color=INK, va="top")
-    figure.text(0.012, 1 - 34 / _height(figure), f"{lane_km:.2f} lane-km", size=10, color=INK, va="top")
+    _draw_title(figure, road_map)
+    if names:
+        _draw_legend(figure, names, columns)
 
     canvas = library("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)
     canvas.draw()
@@ -74,16 +79,22 @@ def draw_map(road_map: RoadMap, path: str | Path | None = None, size: int = 1600
     return picture
 
 
-def _cut(lane: Lane) -> list[Piece]:
-    x, y, z, heading, width = sample(lane.line, 1.0).T[:5]
-    left, right = strips.sides(x, y, np.cos(heading), np.sin(heading), width / 2)
-    centre = np.column_stack([x, y])
-    parts = strips.pieces(len(x))
-    return [Piece(lane, left[part], right[part], centre[part], float(z[part].mean())) for part in parts]
+def _names(road_map: RoadMap, pieces: list[Piece]) -> list[str]:
+    """What occurs and is explained in the legend."""
+    lanes = road_map.lanes.values()
+    found = {_surface(piece) for piece in pieces} | {road_map.signals[lane.signal].kind for lane in lanes if lane.signal}
+    found |= {"bridge"} if any(piece.level for piece in pieces) else set()
+    found |= {"crosswalk"} if road_map.crosswalks else set()
+    found |= {"end"} if any(lane.kind == "driving" and not lane.successors for lane in lanes) else set()
+    return [name for name in NAMES if name in found]
 
 
-def _paper(pieces: list[Piece], size: int) -> tuple[Any, Any, float]:
-    """Empty figure and axes in metres which just hold the map, and its pixels per metre."""
+def _surface(piece: Piece) -> str:
+    return "junction" if piece.lane.junction and piece.lane.kind == "driving" else piece.lane.kind
+
+
+def _paper(pieces: list[Piece], size: int, names: int) -> tuple[Any, Any, float, int]:
+    """Empty figure and axes in metres which just hold the map, its pixels per metre, and the columns of the legend."""
     points = np.concatenate([side for piece in pieces for side in (piece.left, piece.right)])
     low, high = points.min(axis=0), points.max(axis=0)
     margin = 0.03 * (high - low).max() + 2.0
@@ -91,14 +102,16 @@ def _paper(pieces: list[Piece], size: int) -> tuple[Any, Any, float]:
     # A long thin map still leaves room for title and scale.
     wanted = np.maximum(high - low, 0.4 * (high - low).max())
     low, high = (low + high - wanted) / 2, (low + high + wanted) / 2
-    header = 60  # pixels
-    scale = min(size / wanted[0], (size - header) / wanted[1])
-    width, height = round(wanted[0] * scale), round(wanted[1] * scale) + header
+    columns = max(1, int(0.8 * size * min(1.0, wanted[0] / wanted[1])) // COLUMN)
+    header = HEADER + LINE * -(-names // columns)
+    around = header + FOOTER
+    scale = min(size / wanted[0], (size - around) / wanted[1])
+    width, height = round(wanted[0] * scale), round(wanted[1] * scale) + around
     figure = library("matplotlib.figure").Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=PAPER)
-    axes = figure.add_axes((0, 0, 1, (height - header) / height))
+    axes = figure.add_axes((0, FOOTER / height, 1, (height - around) / height))
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     axes.axis("off")
-    return figure, axes, scale
+    return figure, axes, scale, columns
 
 
 def _height(figure: Any) -> float:
@@ -110,36 +123,27 @@ def _points(metres: float, scale: float, least: float) -> float:
     return max(metres * scale, least) * 72 / DPI
 
 
-def _draw_surfaces(axes: Any, pieces: list[Piece], level: np.ndarray, scale: float) -> None:
-    collections = library("matplotlib.collections")
-    outlines = [strips.outline(piece.left, piece.right) for piece in pieces]
-    polygons = shapely.buffer([shapely.Polygon(points) for points in outlines], 0.05, join_style="mitre")
-    for height in range(int(level.max()) + 1):
-        here = np.flatnonzero(level == height)
-        colours = [JUNCTION if pieces[k].lane.junction else SURFACES[pieces[k].lane.kind] for k in here]
-        # The line of the same colour hides the seams between pieces. Shoulders first: lanes may overlap them.
-        order = sorted(range(len(here)), key=lambda i: pieces[here[i]].lane.kind == "driving")
-        axes.add_collection(
-            collections.PolyCollection(
-                [outlines[here[i]] for i in order],
-                facecolors=[colours[i] for i in order],
-                edgecolors=[colours[i] for i in order],
-                linewidths=0.9,
-                zorder=10 * height + 1,
-            )
-        )
-        lanes = [pieces[k] for k in here if not pieces[k].lane.junction]
-        lines = [side for p in lanes for side in _borders(p)]
-        connectors = [pieces[k].centre for k in here if pieces[k].lane.junction and pieces[k].lane.kind == "driving"]
-        edges = _edges(polygons, np.array([p.z for p in pieces]), level, height)
-        wide = 2.0 if height else 1.0  # a bridge has a parapet
-        for drawn, colour, width, place in (
-            (connectors, CONNECTOR, _points(0.12, scale, 0.5), 2),
-            (lines, BORDER, _points(0.15, scale, 0.5), 3),
-            (edges, EDGE, wide * _points(0.2, scale, 0.8), 4),
-        ):
-            shown = collections.LineCollection(drawn, colors=colour, linewidths=width, zorder=10 * height + place)
-            axes.add_collection(shown)
+def _add(axes: Any, kind: str, drawn: list[np.ndarray], zorder: int, **look: Any) -> None:
+    """Add polygons ("Poly") or lines ("Line") to the picture."""
+    axes.add_collection(getattr(library("matplotlib.collections"), f"{kind}Collection")(drawn, zorder=zorder, **look))
+
+
+def _draw_surfaces(axes: Any, pieces: list[Piece], scale: float) -> None:
+    for level, borders in enumerate(edges(pieces)):
+        # Connectors before lanes and both after shoulders: they may overlap.
+        here = [p for p in pieces if p.level == level]
+        here.sort(key=lambda p: (p.lane.kind == "driving") + (_surface(p) == "driving"))
+        colours = [SURFACES[_surface(p)] for p in here]
+        outlines = [strips.outline(p.left, p.right) for p in here]
+        # The line of the same colour hides the seams between pieces.
+        _add(axes, "Poly", outlines, 10 * level + 1, facecolors=colours, edgecolors=colours, linewidths=0.9)
+        ways = [p.centre for p in here if _surface(p) == "junction"]
+        _add(axes, "Line", ways, 10 * level + 2, colors=CONNECTOR, linewidths=_points(0.12, scale, 0.5))
+        lines = [side for p in here if not p.lane.junction and p.lane.kind != "shoulder" for side in _borders(p)]
+        if scale > LEGIBLE:
+            _add(axes, "Line", lines, 10 * level + 3, colors=BORDER, linewidths=_points(0.15, scale, 0.5))
+        wide = 2.0 if level else 1.0  # a bridge has a parapet
+        _add(axes, "Line", borders, 10 * level + 4, colors=EDGE, linewidths=wide * _points(0.2, scale, 0.8))
 
 
 def _borders(piece: Piece) -> list[np.ndarray]:
@@ -148,76 +152,128 @@ def _borders(piece: Piece) -> list[np.ndarray]:
     return [side if beside is None else side[:5] for side, beside in pairs]
 
 
-def _edges(polygons: np.ndarray, heights: np.ndarray, level: np.ndarray, height: int) -> list[np.ndarray]:
-    """Border of one level's surface, except where the road goes on in another level at the same height."""
-    here, other = level == height, np.flatnonzero(level != height)
-    border = shapely.union_all(polygons[here]).boundary
-    index, at = shapely.STRtree(polygons[here]).query(polygons[other], predicate="intersects")
-    joined = np.unique(other[index[abs(heights[other[index]] - heights[here][at]) < strips.CLEARANCE]])
-    if len(joined):
-        border = border.difference(shapely.buffer(shapely.union_all(polygons[joined]), 0.1))
-    return [shapely.get_coordinates(line) for line in shapely.get_parts(border)]
-
-
-def _draw_crosswalks(axes: Any, road_map: RoadMap, top: int) -> None:
-    """Zebra stripes: along the shorter side of each crosswalk, every second one left out."""
-    shown = []
-    for crosswalk in road_map.crosswalks.values():
-        shape = shapely.Polygon(crosswalk.outline[:, :2]).buffer(0)
+def _draw_crosswalks(axes: Any, road_map: RoadMap, pieces: list[Piece], scale: float) -> None:
+    """Zebra stripes: along the shorter side of each crosswalk, every second one left out; one block where they'd blur."""
+    for key, level in crosswalk_levels(road_map, pieces).items():
+        shape = shapely.Polygon(road_map.crosswalks[key].outline[:, :2]).buffer(0)
         corners = shapely.get_coordinates(shapely.minimum_rotated_rectangle(shape))
         if len(corners) < 5:
-            raise MapError(f"crosswalk {crosswalk.id!r} of map {road_map.name!r} has no area")
+            raise MapError(f"crosswalk {key!r} of map {road_map.name!r} has no area")
         first, second = corners[1] - corners[0], corners[3] - corners[0]
         walk, stripe = (first, second) if np.hypot(*first) > np.hypot(*second) else (second, first)
-        count = max(1, round(np.hypot(*walk) / (2 * STRIPE)))
+        count = max(1, round(np.hypot(*walk) / (2 * max(STRIPE, 1.5 / scale))))
+        shown = []
         for k in range(count):
             a, b = corners[0] + walk * (k + 0.25) / count, corners[0] + walk * (k + 0.75) / count
             part = shape.intersection(shapely.Polygon([a, b, b + stripe, a + stripe]))
             shown += [shapely.get_coordinates(p) for p in shapely.get_parts(part) if p.area > 0]
-    collection = library("matplotlib.collections").PolyCollection(shown, facecolors=BORDER, zorder=10 * top + 6)
-    axes.add_collection(collection)
+        _add(axes, "Poly", shown, 10 * level + 6, facecolors=BORDER)
+        border = [shapely.get_coordinates(part.exterior) for part in shapely.get_parts(shape)]
+        _add(axes, "Line", border, 10 * level + 6, colors=FAINT, linewidths=0.3)  # for those that reach beyond the road
 
 
-def _draw_arrows(axes: Any, road_map: RoadMap, pieces: list[Piece], level: np.ndarray, scale: float) -> None:
-    """Directions of the driving lanes, connectors excepted: at even distances, at least one a lane that has room for it."""
-    shown: list[list[np.ndarray]] = [[] for _ in range(int(level.max()) + 1)]
+def _draw_arrows(axes: Any, road_map: RoadMap, pieces: list[Piece], scale: float) -> None:
+    """Directions of the driving lanes at even distances, at least one a lane that has room for it; heads on connectors.
+
+    None where they would be too small to be read.
+    """
+    shown: list[list[np.ndarray]] = [[] for _ in range(_top(pieces) + 1)]
+    heads: list[list[np.ndarray]] = [[] for _ in shown]
     by_lane: dict[str, list[int]] = {}
-    for piece, height in zip(pieces, level.tolist(), strict=True):
-        by_lane.setdefault(piece.lane.id, []).append(height)
+    for piece in pieces:
+        by_lane.setdefault(piece.lane.id, []).append(piece.level)
     for lane in road_map.lanes.values():
-        if lane.kind != "driving" or lane.junction:
+        if lane.kind != "driving":
             continue
-        # Sampled as in _cut, so that s also says which piece (and level) an arrow lies on.
+        # Sampled as in `cut`, so that s also says which piece (and level) an arrow lies on.
         x, y, _, heading, width, _, s = sample(lane.line, 1.0).T
-        if s[-1] < 1.5 * width.mean():
-            continue
-        count = max(1, round(s[-1] / max(ARROW_EVERY[0] / scale, ARROW_EVERY[1])))
-        for at in np.searchsorted(s, s[-1] * (np.arange(count) + 0.5) / count).tolist():
+        if lane.junction:
+            places, shape, sizes = [0.62 * s[-1]], HEAD_SHAPE, np.full(len(s), 1.2)
+        else:
+            count = max(1, round(s[-1] / max(ARROW_EVERY[0] / scale, ARROW_EVERY[1])))
+            places, shape, sizes = s[-1] * (np.arange(count) + 0.5) / count, ARROW_SHAPE, width
+        for at in np.searchsorted(s, places).tolist():
+            if s[-1] < 1.5 * sizes[at] or sizes[at] * scale < ARROW_LEAST:
+                continue
             cos, sin = np.cos(heading[at]), np.sin(heading[at])
-            arrow = ARROW_SHAPE * width[at] @ np.array([(cos, sin), (-sin, cos)]) + (x[at], y[at])
-            shown[by_lane[lane.id][min(at, len(s) - 2) // strips.PIECE]].append(arrow)
-    for height, arrows in enumerate(shown):
-        collection = library("matplotlib.collections").PolyCollection(arrows, facecolors=ARROW, zorder=10 * height + 5)
-        axes.add_collection(collection)
+            arrow = shape * sizes[at] @ np.array([(cos, sin), (-sin, cos)]) + (x[at], y[at])
+            level = by_lane[lane.id][min(at, len(s) - 2) // strips.PIECE]
+            (heads if lane.junction else shown)[level].append(arrow)
+    for level in range(len(shown)):
+        _add(axes, "Poly", heads[level], 10 * level + 2, facecolors=CONNECTOR)
+        _add(axes, "Poly", shown[level], 10 * level + 5, facecolors=ARROW)
 
 
-def _draw_stop_lines(axes: Any, road_map: RoadMap, scale: float) -> None:
-    """Across the start of each controlled lane, over everything, with a legend of the kinds that occur."""
-    lines: dict[str, list[np.ndarray]] = {kind: [] for kind in SIGNALS}
-    for lane in road_map.lanes.values():
-        if lane.signal is not None:
-            x, y, _, heading, width = lane.line[0]
-            across = np.array([-np.sin(heading), np.cos(heading)]) * width / 2
-            lines[road_map.signals[lane.signal].kind].append(np.array([(x, y) - across, (x, y) + across]))
-    shown = []
-    for kind, drawn in lines.items():
-        if drawn:
-            collection = library("matplotlib.collections").LineCollection(
-                drawn, colors=SIGNALS[kind], linewidths=_points(0.6, scale, 2.0), zorder=1000, label=NAMES[kind]
-            )
-            shown.append(axes.add_collection(collection))
-    if shown:
-        axes.figure.legend(handles=shown, loc="upper right", ncols=len(shown), frameon=False, fontsize=10, labelcolor=INK)
+def _mark(axes: Any, places: list[np.ndarray], zorder: int, pixels: float, **look: Any) -> None:
+    """Marks of a size in pixels, whatever the scale."""
+    if places:
+        axes.scatter(*np.array(places).T, s=(pixels * 72 / DPI) ** 2, zorder=zorder, **look)
+
+
+def _draw_links(axes: Any, road_map: RoadMap, pieces: list[Piece], scale: float) -> None:
+    """Near: a dot where a lane goes on in another one. Always: a square where a driving lane ends and nothing goes on."""
+    last = {piece.lane.id: piece for piece in pieces if piece.lane.kind == "driving"}
+    for level in range(_top(pieces) + 1):
+        here = [piece for piece in last.values() if piece.level == level]
+        if scale > NEAR:
+            joints = [piece.centre[-1] for piece in here if piece.lane.successors]
+            _mark(axes, joints, 10 * level + 7, 3.4, marker="o", color=JOINT, linewidths=0)
+        ends = [piece.centre[-1] for piece in here if not piece.lane.successors]
+        _mark(axes, ends, 10 * level + 7, 5.0, marker="s", color=END, linewidths=0)
+
+
+def _draw_stop_lines(axes: Any, road_map: RoadMap, pieces: list[Piece], scale: float) -> None:
+    """Across the start of each controlled lane, with a sign in the middle that can be seen at every scale."""
+    first = {piece.lane.id: piece for piece in reversed(pieces) if piece.lane.signal}
+    pixels = min(max(1.2 * scale, 5.0), 14.0)
+    for level in range(_top(pieces) + 1):
+        for kind, colour in SIGNALS.items():
+            here = [p for p in first.values() if p.level == level and road_map.signals[p.lane.signal or ""].kind == kind]
+            lines = [np.array([p.left[0], p.right[0]]) for p in here]
+            _add(axes, "Line", lines, 10 * level + 8, colors=colour, linewidths=_points(0.6, scale, 2.0))
+            look = {"marker": MARKERS[kind], "color": colour, "edgecolors": "white", "linewidths": 0.5}
+            _mark(axes, [p.centre[0] for p in here], 10 * level + 8, pixels, **look)
+
+
+def _top(pieces: list[Piece]) -> int:
+    return max(piece.level for piece in pieces)
+
+
+def _draw_title(figure: Any, road_map: RoadMap) -> None:
+    """Upper left, a long name in small letters."""
+    lane_km = sum(length(lane.line) for lane in road_map.lanes.values() if lane.kind == "driving") / 1000
+    width, height = figure.get_figwidth() * DPI, _height(figure)
+    size = min(15.0, 15.0 * (width - 20) / (LETTER * max(len(road_map.name), 1)))
+    figure.text(10 / width, 1 - 8 / height, road_map.name, size=size, weight="bold", color=INK, va="top", parse_math=False)
+    figure.text(10 / width, 1 - 34 / height, f"{lane_km:.2f} lane-km", size=10, color=INK, va="top")
+
+
+def _draw_legend(figure: Any, names: list[str], columns: int) -> None:
+    """Below the title: what occurs in this map."""
+    line, patch = library("matplotlib.lines").Line2D, library("matplotlib.patches").Patch
+    handles = []
+    for name in names:
+        label = NAMES[name]
+        if name in SURFACES:
+            handles.append(patch(facecolor=SURFACES[name], edgecolor=EDGE, linewidth=0.5, label=label))
+        elif name == "bridge":
+            handles.append(patch(facecolor=SURFACES["driving"], edgecolor=EDGE, linewidth=2, label=label))
+        elif name == "crosswalk":
+            handles.append(patch(facecolor=SURFACES["driving"], edgecolor=BORDER, hatch="|||", linewidth=0, label=label))
+        else:
+            colour, marker = SIGNALS.get(name, END), MARKERS.get(name, "s")
+            handles.append(line([], [], color=colour, marker=marker, markersize=7, linestyle="none", label=label))
+    figure.legend(
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(0.0, 1 - (HEADER - 12) / _height(figure)),
+        borderpad=0.6,
+        ncols=columns,
+        frameon=False,
+        fontsize=9,
+        labelcolor=INK,
+        columnspacing=1.4,
+    )
 
 
 def _draw_scale_bar(axes: Any, scale: float) -> None:
@@ -227,7 +283,7 @@ def _draw_scale_bar(axes: Any, scale: float) -> None:
     longest = min(200 / scale, (high_x - low_x) / 5)
     power = 10.0 ** np.floor(np.log10(longest))
     bar = power * max(step for step in (1, 2, 5) if step * power <= longest)
-    x, y = low_x + 16 / scale, low_y + 14 / scale
+    x, y = low_x + 16 / scale, low_y - 24 / scale
     tick = 5 / scale
-    axes.plot([x, x, x + bar, x + bar], [y + tick, y, y, y + tick], color=INK, linewidth=1.6, zorder=1001)
+    axes.plot([x, x, x + bar, x + bar], [y + tick, y, y, y + tick], color=INK, linewidth=1.6, zorder=1001, clip_on=False)
     axes.text(x + bar / 2, y + tick, f"{bar:g} m", color=INK, size=9, ha="center", va="bottom", zorder=1001)

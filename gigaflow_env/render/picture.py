@@ -19,9 +19,26 @@ class RoadPicture:
 
     shapes: tuple[np.ndarray, ...]  # polygons or lines, each (points, 2) [m]
     paints: tuple[str, ...]  # of each shape: paved, asphalt (polygons), mark or edge (lines)
+    levels: np.ndarray  # (shapes,) int: 0 on the ground, 1 on a bridge, 2 on a bridge over that one
     boxes: np.ndarray  # (shapes, 4) [m]: smallest x, y, largest x, y of each shape
     stops: np.ndarray  # (stops, 4) [m]: the two ends of each stop line, x1, y1, x2, y2
     stop_lights: np.ndarray  # (stops,) int: the light of each stop line, an index into Scene.lights
+    stop_levels: np.ndarray  # (stops,) int
+    lanes: "Lanes"
+
+
+class Lanes(NamedTuple):
+    """All pieces of lanes, to find on which level something is."""
+
+    tree: shapely.STRtree  # their polygons
+    z: np.ndarray  # (pieces,) [m]
+    level: np.ndarray  # (pieces,) int
+
+    def levels_at(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """(points,) level of points [m] by the lanes beside them at their height."""
+        if not self.level.any():
+            return np.zeros(len(x), np.int64)
+        return strips.levels_beside(shapely.points(x, y), z, self.tree, self.z, self.level)
 
 
 class Piece(NamedTuple):
@@ -42,13 +59,19 @@ def road_picture(roads: Roads, map_index: int = 0) -> RoadPicture:
     last_stop = maps[map_index + 1]["stops_at"] if map_index + 1 < len(maps) else len(roads.network.stops)
     stops = roads.network.stops[row["stops_at"] : last_stop]
     ends = strips.sides(*(stops[name] for name in ("x", "y", "cos", "sin", "half_width")))
-    painted = _paint(_pieces(roads, row), _edges(roads, row))
+    pieces = _pieces(roads, row)
+    outlines, z = [strips.outline(piece.left, piece.right) for piece in pieces], np.array([piece.z for piece in pieces])
+    lanes = Lanes(shapely.STRtree(strips.polygons(outlines)), z, strips.levels(outlines, z))
+    painted = _paint(pieces, outlines, lanes, _edges(roads, row))
     return RoadPicture(
-        shapes=tuple(points for points, _ in painted),
-        paints=tuple(paint for _, paint in painted),
-        boxes=np.array([[*points.min(axis=0), *points.max(axis=0)] for points, _ in painted]),
+        shapes=tuple(points for points, _, _ in painted),
+        paints=tuple(paint for _, paint, _ in painted),
+        levels=np.array([level for _, _, level in painted]),
+        boxes=np.array([[*points.min(axis=0), *points.max(axis=0)] for points, _, _ in painted]),
         stops=np.concatenate(ends, axis=1),
         stop_lights=stops["light"].astype(np.int64),
+        stop_levels=lanes.levels_at(stops["x"], stops["y"], stops["z"]),
+        lanes=lanes,
     )
 
 
@@ -73,32 +96,21 @@ def _edges(roads: Roads, row: np.void) -> np.ndarray:
     return np.unique(np.stack([table[name] for name in ("x1", "y1", "x2", "y2", "z")], axis=-1), axis=0).astype(float)
 
 
-def _paint(pieces: list[Piece], edges: np.ndarray) -> list[tuple[np.ndarray, str]]:
+def _paint(
+    pieces: list[Piece], outlines: list[np.ndarray], lanes: Lanes, edges: np.ndarray
+) -> list[tuple[np.ndarray, str, int]]:
     """Everything in order, so that bridges cover what they cross: by level verges, asphalt, marks and road edges."""
-    outlines = [strips.outline(piece.left, piece.right) for piece in pieces]
-    heights = np.array([piece.z for piece in pieces])
-    level = strips.levels(outlines, heights)
-    lanes = shapely.buffer([shapely.Polygon(points) for points in outlines], 0.0)  # mends folded inner curves
     lines = shapely.linestrings(edges[:, :4].reshape(-1, 2, 2))
-    edge_level = _edge_levels(lines, edges[:, 4], lanes, heights, level)
-    verges = _verges(pieces, lanes, lines, np.concatenate([heights, edges[:, 4]]))
-    painted: list[tuple[np.ndarray, str]] = []
-    for height in range(int(level.max()) + 1):
-        here = np.flatnonzero(level == height)
-        painted += [(verge, "paved") for k in here for verge in verges[k]]
-        painted += [(outlines[k], "asphalt") for k in here]
-        painted += [(line, "mark") for k in here for line in pieces[k].marks]
-        painted += [(edge.reshape(2, 2), "edge") for edge in edges[edge_level == height, :4]]
+    edge_level = strips.levels_beside(lines, edges[:, 4], *lanes)
+    verges = _verges(pieces, lanes.tree.geometries, lines, np.concatenate([lanes.z, edges[:, 4]]))
+    painted: list[tuple[np.ndarray, str, int]] = []
+    for level in range(int(lanes.level.max()) + 1):
+        here = np.flatnonzero(lanes.level == level)
+        painted += [(verge, "paved", level) for k in here for verge in verges[k]]
+        painted += [(outlines[k], "asphalt", level) for k in here]
+        painted += [(line, "mark", level) for k in here for line in pieces[k].marks]
+        painted += [(edge.reshape(2, 2), "edge", level) for edge in edges[edge_level == level, :4]]
     return painted
-
-
-def _edge_levels(lines: np.ndarray, z: np.ndarray, lanes: np.ndarray, heights: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """(edges,) the highest level among the lanes beside each edge and of about its height."""
-    found = np.zeros(len(lines), np.int64)
-    edge, lane = shapely.STRtree(lanes).query(lines, predicate="dwithin", distance=strips.BESIDE)
-    same = abs(heights[lane] - z[edge]) < strips.CLEARANCE
-    np.maximum.at(found, edge[same], level[lane[same]])
-    return found
 
 
 def _verges(pieces: list[Piece], lanes: np.ndarray, edges: np.ndarray, z: np.ndarray) -> list[list[np.ndarray]]:

@@ -32,14 +32,21 @@ def outline(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.concatenate([left, right[::-1]])
 
 
+def polygons(outlines: Sequence[np.ndarray]) -> np.ndarray:
+    """Shapely's polygons of outlines (n, 2), folded inner curves mended."""
+    return shapely.buffer([shapely.Polygon(points) for points in outlines], 0.0)
+
+
 def levels(outlines: Sequence[np.ndarray], heights: np.ndarray) -> np.ndarray:
     """How many pieces lie below each piece at most, one under the other: (pieces,) int.
 
     0 is on the ground, 1 on a bridge, 2 on a bridge over that one.
     `outlines`: polygons (n, 2) [m]; `heights`: (pieces,) [m]. Painted by rising level, bridges cover what they cross.
     """
-    polygons = shapely.buffer([shapely.Polygon(points) for points in outlines], 0.0)  # also mends folded inner curves
-    upper, lower = shapely.STRtree(polygons).query(polygons, predicate="dwithin", distance=BESIDE)
+    if np.ptp(heights) <= CLEARANCE:
+        return np.zeros(len(outlines), np.int64)
+    shapes = polygons(outlines)
+    upper, lower = shapely.STRtree(shapes).query(shapes, predicate="dwithin", distance=BESIDE)
     bridge = heights[upper] - heights[lower] > CLEARANCE
     upper, lower = upper[bridge], lower[bridge]
     level = np.zeros(len(outlines), np.int64)
@@ -49,3 +56,17 @@ def levels(outlines: Sequence[np.ndarray], heights: np.ndarray) -> np.ndarray:
         if (raised == level).all():
             return level
         level = raised
+
+
+def levels_beside(
+    shapes: np.ndarray, z: np.ndarray, roads: shapely.STRtree, heights: np.ndarray, level: np.ndarray
+) -> np.ndarray:
+    """(shapes,) the highest level among the pieces beside each shape and of about its height `z` [m]; 0 where there is none.
+
+    `roads` holds the polygons of the pieces, `heights` [m] and `level` belong to them.
+    """
+    found = np.zeros(len(shapes), np.int64)
+    shape, piece = roads.query(shapes, predicate="dwithin", distance=BESIDE)
+    same = abs(heights[piece] - z[shape]) < CLEARANCE
+    np.maximum.at(found, shape[same], level[piece[same]])
+    return found

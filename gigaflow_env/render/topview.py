@@ -58,6 +58,7 @@ class Scene(NamedTuple):
     roads: RoadPicture
     x: np.ndarray  # (agents,) [m] centre of the car
     y: np.ndarray  # (agents,) [m]
+    z: np.ndarray  # (agents,) [m] height of the road under it
     heading: np.ndarray  # (agents,) [rad]
     length: np.ndarray  # (agents,) [m]
     width: np.ndarray  # (agents,) [m]
@@ -80,19 +81,27 @@ def draw(scene: Scene, view: View, size: int = 720) -> np.ndarray:
     # The corner is a whole pixel, so that tiles are copied and not resampled.
     corner = np.round([(view.x - view.span / 2) * scale, -(view.y + view.span / 2) * scale]).astype(int)
     frame = pygame.Surface((enlarged, enlarged), 0, 32)
-    for column in range(corner[0] // TILE, (corner[0] + enlarged - 1) // TILE + 1):
-        for row in range(corner[1] // TILE, (corner[1] + enlarged - 1) // TILE + 1):
-            frame.blit(_tile(scene.roads, scale, column, row), (column * TILE - corner[0], row * TILE - corner[1]))
-    _draw_stops(frame, scene, scale, corner)
+    levels = _car_levels(scene)
+    # A bridge is painted over the cars and stop lines below it. Its own come next.
+    for level in range(int(scene.roads.levels.max()) + 1):
+        for column in range(corner[0] // TILE, (corner[0] + enlarged - 1) // TILE + 1):
+            for row in range(corner[1] // TILE, (corner[1] + enlarged - 1) // TILE + 1):
+                tile = _tile(scene.roads, level, scale, column, row)
+                if tile is not None:
+                    frame.blit(tile, (column * TILE - corner[0], row * TILE - corner[1]))
+        _draw_stops(frame, scene, level, scale, corner)
+        _draw_cars(frame, scene, scene.active & (levels == level), scale, corner)
+    if scene.followed >= 0:  # below a bridge its outline stays in sight
+        outline = _placed(scene, BODY, 0.0, scale, corner)[scene.followed]
+        pygame.draw.polygon(frame, FOLLOWED, outline, max(2, round(0.15 * scale)))
     _draw_goals(frame, scene, scale, corner)
-    _draw_cars(frame, scene, scale, corner)
     frame = pygame.transform.smoothscale(frame, (size, size))
     _draw_text(frame, scene.text, size)
     return np.ascontiguousarray(pygame.surfarray.array3d(frame).swapaxes(0, 1))
 
 
 def _check(scene: Scene, view: View, size: int) -> None:
-    for name in ("y", "heading", "length", "width", "speed", "active"):
+    for name in ("y", "z", "heading", "length", "width", "speed", "active"):
         shape = np.shape(getattr(scene, name))
         if shape != np.shape(scene.x) or len(shape) != 1:
             raise ValueError(f"Scene.{name} has shape {shape}, Scene.x {np.shape(scene.x)}: both are (agents,)")
@@ -102,7 +111,7 @@ def _check(scene: Scene, view: View, size: int) -> None:
     for state in np.unique(scene.lights).tolist():
         if state not in range(len(LIGHTS)):
             raise ValueError(f"Scene.lights has the state {state}: 0 off, 1 green, 2 yellow, 3 red")
-    for name in ("x", "y", "heading", "length", "width", "speed"):
+    for name in ("x", "y", "z", "heading", "length", "width", "speed"):
         wrong = np.flatnonzero(scene.active & ~np.isfinite(getattr(scene, name)))
         if len(wrong):
             raise ValueError(f"agent {wrong[0]} is active, but its {name} is {getattr(scene, name)[wrong[0]]}")
@@ -127,18 +136,32 @@ def _pixels(points: np.ndarray, scale: float, corner: np.ndarray) -> np.ndarray:
     return np.asarray(points, np.float64) * [scale, -scale] - corner
 
 
+def _car_levels(scene: Scene) -> np.ndarray:
+    """(agents,) int; 0 for those that aren't active."""
+    levels = np.zeros(len(scene.x), np.int64)
+    here = np.flatnonzero(scene.active)
+    levels[here] = scene.roads.lanes.levels_at(scene.x[here], scene.y[here], scene.z[here])
+    return levels
+
+
 @functools.lru_cache(maxsize=TILES_KEPT)
-def _tile(roads: RoadPicture, scale: float, column: int, row: int) -> Any:
-    """The painted road of one tile. Painted at twice the frame's size again: thin lines need it."""
+def _tile(roads: RoadPicture, level: int, scale: float, column: int, row: int) -> Any:
+    """The painted road of one tile and level: on the ground all of it, above with nothing around, None where nothing is.
+
+    Painted at twice the frame's size again: thin lines need it.
+    """
     pygame = _pygame()
     scale *= 2
-    tile = pygame.Surface((2 * TILE, 2 * TILE), 0, 32)
-    tile.fill(GROUND)
     corner = np.array([column, row]) * 2 * TILE
     low_x, high_y = corner / [scale, -scale]
     high_x, low_y = (corner + 2 * TILE) / [scale, -scale]
     boxes = roads.boxes
     seen = (boxes[:, 0] < high_x + 1) & (boxes[:, 2] > low_x - 1) & (boxes[:, 1] < high_y + 1) & (boxes[:, 3] > low_y - 1)
+    seen &= roads.levels == level
+    if level > 0 and not seen.any():
+        return None
+    tile = pygame.Surface((2 * TILE, 2 * TILE), pygame.SRCALPHA if level > 0 else 0, 32)
+    tile.fill((*GROUND, 0 if level > 0 else 255))
     for k in np.flatnonzero(seen):
         colour, width = PAINTS[roads.paints[k]]
         points = _pixels(roads.shapes[k], scale, corner).tolist()
@@ -149,13 +172,13 @@ def _tile(roads: RoadPicture, scale: float, column: int, row: int) -> Any:
     return pygame.transform.smoothscale(tile, (TILE, TILE))
 
 
-def _draw_stops(frame: Any, scene: Scene, scale: float, corner: np.ndarray) -> None:
+def _draw_stops(frame: Any, scene: Scene, level: int, scale: float, corner: np.ndarray) -> None:
     pygame = _pygame()
     ends = _pixels(scene.roads.stops.reshape(-1, 2, 2), scale, corner)
     states = np.asarray(scene.lights, np.int64)[scene.roads.stop_lights]
     # Red last: it is what matters where lines of several lanes cover each other.
     for k in np.argsort(states, kind="stable"):
-        if states[k] > 0:
+        if states[k] > 0 and scene.roads.stop_levels[k] == level:
             pygame.draw.line(frame, LIGHTS[states[k]], *ends[k].tolist(), max(2, round(0.6 * scale)))
 
 
@@ -175,21 +198,24 @@ WINDSCREEN = np.array([(0.5, -0.8), (0.5, 0.8), (0.12, 0.62), (0.12, -0.62)])
 OUTLINE = 0.3  # m
 
 
-def _draw_cars(frame: Any, scene: Scene, scale: float, corner: np.ndarray) -> None:
-    pygame = _pygame()
+def _placed(scene: Scene, shape: np.ndarray, grown: float, scale: float, corner: np.ndarray) -> list:
+    """`shape` for each car, in pixels; `grown` [m] on each side."""
     half = np.stack([scene.length, scene.width], axis=-1) / 2  # (agents, 2)
     cos, sin = np.cos(scene.heading), np.sin(scene.heading)
     turn = np.stack([cos, sin, -sin, cos], axis=-1).reshape(-1, 2, 2)  # its rows are ahead and left
     centre = np.stack([scene.x, scene.y], axis=-1)
+    return _pixels(centre[:, None] + (shape * (half[:, None] + grown)) @ turn, scale, corner).tolist()
 
-    def placed(shape: np.ndarray, grown: float) -> list:
-        return _pixels(centre[:, None] + (shape * (half[:, None] + grown)) @ turn, scale, corner).tolist()
 
-    bodies, screens, outlines = placed(BODY, 0.0), placed(WINDSCREEN, 0.0), placed(BODY, OUTLINE)
+def _draw_cars(frame: Any, scene: Scene, drawn: np.ndarray, scale: float, corner: np.ndarray) -> None:
+    pygame = _pygame()
+    bodies, screens, outlines = (
+        _placed(scene, shape, grown, scale, corner) for shape, grown in ((BODY, 0.0), (WINDSCREEN, 0.0), (BODY, OUTLINE))
+    )
     speed = abs(np.asarray(scene.speed, np.float64))
     colours = np.stack([np.interp(speed, SPEEDS, channel) for channel in CAR_COLOURS.T], axis=-1).astype(int).tolist()
     neighbours = set(np.asarray(scene.neighbours).tolist())
-    for a in np.flatnonzero(scene.active).tolist():
+    for a in np.flatnonzero(drawn).tolist():
         if a in neighbours or a == scene.followed:
             pygame.draw.polygon(frame, NEIGHBOUR, outlines[a])
         pygame.draw.polygon(frame, FOLLOWED if a == scene.followed else colours[a], bodies[a])

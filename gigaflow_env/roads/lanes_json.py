@@ -16,6 +16,7 @@ FORMAT, VERSION = "gigaflow-lanes", 1
 SCALES = np.array([100.0, 100.0, 100.0, 1e4, 100.0])
 """What a unit of each column of `Lane.line` is in the integers of the file."""
 HEAD = {"name": str, "left_hand": bool, "source": str, "licence": str, "attribution": str}
+PARTS = ("crosswalks", "lanes", "signals")
 LANE_REQUIRED = {"kind": str, "line": list, "speed": (int, float), "successors": list}
 LANE_OPTIONAL = {"left": str, "right": str, "junction": str, "signal": str}
 
@@ -29,20 +30,27 @@ def save(road_map: RoadMap, path: str | os.PathLike[str]) -> None:
     path = Path(path)
     if not path.name.endswith(SUFFIX):
         raise MapError(f"{path}: the name of a map must end with {SUFFIX}")
+    given = document(road_map)
+    lines = []
+    for key, value in given.items():
+        if key in PARTS:
+            rows = [f"\n{_json(name)}: {_json(record)}" for name, record in value.items()]
+            lines.append(f"{_json(key)}: {{{','.join(rows)}\n}}")
+        else:
+            lines.append(f"{_json(key)}: {_json(value)}")
+    text = "{\n" + ",\n".join(lines) + "\n}\n"
+    write_text(path, text)
+
+
+def document(road_map: RoadMap) -> dict[str, Any]:
+    """What `save` writes, as plain dicts, lists, texts and numbers. Raises MapError for an inconsistent map."""
     validate(road_map)
     ends = _weld(road_map.lanes)
     head = {"format": FORMAT, "version": VERSION, **{name: getattr(road_map, name) for name in HEAD}}
-    parts = {
-        "crosswalks": {key: {"outline": _integers(c.outline, 100.0)} for key, c in road_map.crosswalks.items()},
-        "lanes": {key: _lane_record(lane, ends) for key, lane in road_map.lanes.items()},
-        "signals": {key: {"group": s.group, "kind": s.kind} for key, s in road_map.signals.items()},
-    }
-    lines = [f"{_json(key)}: {_json(given)}" for key, given in head.items()]
-    for part, records in parts.items():
-        rows = [f"\n{_json(key)}: {_json(record)}" for key, record in records.items()]
-        lines.append(f"{_json(part)}: {{{','.join(rows)}\n}}")
-    text = "{\n" + ",\n".join(lines) + "\n}\n"
-    write_text(path, text)
+    crosswalks = {key: {"outline": _integers(c.outline, 100.0)} for key, c in road_map.crosswalks.items()}
+    lanes = {key: _lane_record(lane, ends) for key, lane in road_map.lanes.items()}
+    signals = {key: {"group": s.group, "kind": s.kind} for key, s in road_map.signals.items()}
+    return head | dict(zip(PARTS, (crosswalks, lanes, signals), strict=True))
 
 
 def _json(given: Any) -> str:

@@ -98,12 +98,18 @@ def watch(w, a, rows, pose, near, p):
         found[k] = i32(best[k] & _KEY_AGENT) if best[k] != NOBODY else i32(-1)
 
 
+# Of every block a worker writes the elements first, first + stride, ...: all of them on the CPU; on CUDA the threads of a
+# warp share an agent, so that neighbours read and write what lies side by side.
+
+
 @stage
-def look_ego(w, a, out, motion, body, place, network, p):
+def look_ego(w, a, first, out, motion, body, place, network, p):
     """Writes: obs."""
-    first, second = network.sections[place.section[w, a]], network.sections[place.section[w, a] + 1]
-    curvature = first.curvature + place.fraction[w, a] * (second.curvature - first.curvature)
-    limit = min(network.lanes[first.lane].speed, p.speed_max * body.c_vel[w, a])
+    if first != 0:
+        return
+    behind, ahead = network.sections[place.section[w, a]], network.sections[place.section[w, a] + 1]
+    curvature = behind.curvature + place.fraction[w, a] * (ahead.curvature - behind.curvature)
+    limit = min(network.lanes[behind.lane].speed, p.speed_max * body.c_vel[w, a])
     ego = Ego(
         offset=place.offset[w, a] * _OFFSET,
         angle=place.angle[w, a] * _ANGLE,
@@ -123,19 +129,19 @@ def look_ego(w, a, out, motion, body, place, network, p):
 
 
 @stage
-def look_conditioning(w, a, out, wishes):
+def look_conditioning(w, a, first, stride, out, wishes):
     """Writes: obs."""
-    for i in range(_COEFFICIENTS):
+    for i in range(first, _COEFFICIENTS, stride):
         value = (wishes.coefficients[w, a, i] - _LOW[i]) * _GAIN[i] - ONE
         out[i] = clip(value, -ONE, ONE)
 
 
 @stage
-def look_goals(w, a, out, pose, goals, p):
+def look_goals(w, a, first, stride, out, pose, goals, p):
     """Writes: obs."""
     x, y, cos, sin, scale = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a], ONE / p.view_range
     last = goals.count[w, a] - 1
-    for i in range(GOALS):
+    for i in range(first, GOALS, stride):
         k = min(goals.next[w, a] + i, last)
         ahead, left = into_frame(goals.x[w, a, k] - x, goals.y[w, a, k] - y, cos, sin)
         goal = Goal(x=ahead * scale, y=left * scale, final=ONE if k == last else ZERO)
@@ -165,12 +171,12 @@ def survey(w, a, clock, place, goals, ways, network, nearby):
 
 
 @stage
-def look_lanes(w, a, row, out, pose, ways, nearby, p):
+def look_lanes(w, a, first, stride, row, out, pose, ways, nearby, p):
     """Writes: obs."""
     x, y, cos, sin = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a]
     scale, route_scale, smallest = ONE / p.view_range, ONE / p.route_range, ways.smallest[w, a]
     samples, way = nearby.samples[row], ways.way[w, a]
-    for k in range(len(samples)):
+    for k in range(first, len(samples), stride):
         sample = samples[k]
         ahead, left = into_frame(sample.x - x, sample.y - y, cos, sin)
         lane_cos, lane_sin = into_frame(sample.cos, sample.sin, cos, sin)
@@ -187,20 +193,20 @@ def look_lanes(w, a, row, out, pose, ways, nearby, p):
 
 
 @stage
-def look_boundaries(w, a, row, out, pose, nearby, p):
+def look_boundaries(w, a, first, stride, row, out, pose, nearby, p):
     """Writes: obs."""
     x, y, cos, sin, scale = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a], ONE / p.view_range
     points = nearby.boundaries[row]
-    for k in range(len(points)):
+    for k in range(first, len(points), stride):
         ahead, left = into_frame(points[k].x - x, points[k].y - y, cos, sin)
         put(out, k * _BOUNDARY_SIZE, Boundary(x=ahead * scale, y=left * scale))
 
 
 @stage
-def look_stops(w, a, row, out, pose, lights, network, nearby, p):
+def look_stops(w, a, first, stride, row, out, pose, lights, network, nearby, p):
     """Writes: obs."""
     x, y, cos, sin, scale = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a], ONE / p.view_range
-    for k in range(nearby.stops.shape[1]):
+    for k in range(first, nearby.stops.shape[1], stride):
         number = nearby.stops[row, k]
         at = k * _STOP_SIZE
         put(out, at, StopLine(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO))
@@ -225,10 +231,10 @@ def look_stops(w, a, row, out, pose, lights, network, nearby, p):
 
 
 @stage
-def look_agents(w, a, out, pose, motion, body, near, p):
+def look_agents(w, a, first, stride, out, pose, motion, body, near, p):
     """Writes: obs."""
     x, y, z, cos, sin, scale = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a], ONE / p.view_range
-    for k in range(p.agent_count):
+    for k in range(first, p.agent_count, stride):
         b = near.agent[w, a, k]
         at = k * _AGENT_SIZE
         if b < 0:
@@ -252,22 +258,21 @@ def look_agents(w, a, out, pose, motion, body, near, p):
 
 
 @stage
-def look(w, a, obs, starts, pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p):
-    """The whole observation of agent a. Writes: obs."""
-    row, out = nearby_row(network, place.section[w, a]), obs[w, a]
+def look(w, a, first, stride, out, starts, pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p):
+    """The whole observation of agent a, or this worker's share of it. Writes: obs."""
+    row = nearby_row(network, place.section[w, a])
     # Every block gets its own view: LLVM then knows that columns are not negative, and leaves out Numba's wrap-around.
-    look_ego(w, a, out[starts.ego : starts.conditioning], motion, body, place, network, p)
-    look_conditioning(w, a, out[starts.conditioning : starts.goals], wishes)
-    look_goals(w, a, out[starts.goals : starts.lanes], pose, goals, p)
-    look_lanes(w, a, row, out[starts.lanes : starts.boundaries], pose, ways, nearby, p)
-    look_boundaries(w, a, row, out[starts.boundaries : starts.stops], pose, nearby, p)
-    look_stops(w, a, row, out[starts.stops : starts.agents], pose, lights, network, nearby, p)
-    look_agents(w, a, out[starts.agents :], pose, motion, body, near, p)
+    look_ego(w, a, first, out[starts.ego : starts.conditioning], motion, body, place, network, p)
+    look_conditioning(w, a, first, stride, out[starts.conditioning : starts.goals], wishes)
+    look_goals(w, a, first, stride, out[starts.goals : starts.lanes], pose, goals, p)
+    look_lanes(w, a, first, stride, row, out[starts.lanes : starts.boundaries], pose, ways, nearby, p)
+    look_boundaries(w, a, first, stride, row, out[starts.boundaries : starts.stops], pose, nearby, p)
+    look_stops(w, a, first, stride, row, out[starts.stops : starts.agents], pose, lights, network, nearby, p)
+    look_agents(w, a, first, stride, out[starts.agents :], pose, motion, body, near, p)
 
 
-@stage
-def blank(w, a, obs):
+@rule
+def blank(first, stride, out):
     """The observation of a row without agent. Writes: obs."""
-    out = obs[w, a]
-    for i in range(len(out)):
+    for i in range(first, len(out), stride):
         out[i] = ZERO

@@ -1,4 +1,7 @@
-"""Counting what happens, and the 95 % intervals of what is counted. Pure functions, numpy and the standard library only."""
+"""Counting what happens, and the 95 % intervals of what is counted.
+
+Pure functions on numpy arrays; counting also takes torch tensors, and leaves the counts on their device until `total`.
+"""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -30,32 +33,35 @@ class Tally(NamedTuple):
     goals: int = 0  # events, way-points too
 
 
-def count(active: np.ndarray, terminated: np.ndarray, info: Mapping[str, Any]) -> Tally:
-    """Tally of one step: `active` (N,) rows that acted, then what `env.step` returned."""
+def count(active: Any, terminated: Any, info: Mapping[str, Any]) -> Tally:
+    """Tally of one step, not yet as Python's numbers: `active` (N,) rows that acted, then what `env.step` returned."""
     crash = active & terminated & (info["collision"] | info["offroad"])
     completed = active & info["route_done"] & ~crash
     timed_out = active & info["timeout"] & ~crash & ~completed
     return Tally(
-        steps=_number(active),
-        distance=float(info["distance"].sum(where=active, dtype=np.float64)),
-        routes=_number(crash | completed | timed_out),
-        completed=_number(completed),
-        collided=_number(crash & info["collision"]),
-        left_road=_number(crash & info["offroad"]),
-        timed_out=_number(timed_out),
-        collisions=_number(active & info["collision"]),
-        offroads=_number(active & info["offroad"]),
-        red_lights=_number(active & info["red_light"]),
-        goals=_number(active & info["goal"]),
+        steps=active.sum(),
+        distance=_metres(info["distance"] * active),
+        routes=(crash | completed | timed_out).sum(),
+        completed=completed.sum(),
+        collided=(crash & info["collision"]).sum(),
+        left_road=(crash & info["offroad"]).sum(),
+        timed_out=timed_out.sum(),
+        collisions=(active & info["collision"]).sum(),
+        offroads=(active & info["offroad"]).sum(),
+        red_lights=(active & info["red_light"]).sum(),
+        goals=(active & info["goal"]).sum(),
     )
 
 
-def _number(mask: np.ndarray) -> int:
-    return int(np.count_nonzero(mask))  # a Python int: JSON can't write numpy's
+def _metres(distance: Any) -> Any:
+    """Sum in float64: over many steps float32 would lose metres."""
+    return distance.sum(dtype=np.float64) if isinstance(distance, np.ndarray) else distance.double().sum()
 
 
 def total(tallies: Iterable[Tally]) -> Tally:
-    return Tally(*map(sum, zip(*tallies, strict=True)))
+    """Sum over steps, as Python's numbers."""
+    sums = Tally(*map(sum, zip(*tallies, strict=True)))
+    return Tally(*map(int, sums))._replace(distance=float(sums.distance))
 
 
 class Estimate(NamedTuple):

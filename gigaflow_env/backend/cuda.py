@@ -1,0 +1,453 @@
+"""The CUDA backend: a world is a block, and its threads share the agents. The only file that imports numba.cuda; nobody
+imports it before CUDA is asked for.
+
+The stages are those of the CPU, in the order of backend/world.py. A step is four kernels, or five: `drive`, which judges it;
+`notice` and `show` of the rows that ended; `renew`; `notice` and `show` of all. In `show` a warp shares a row: it writes the
+blocks to shared memory and from there to the observation, so that neighbouring threads store neighbouring columns.
+Counters are in device memory and nothing waits for the host: a step can be recorded in a CUDA graph.
+
+Agents aren't copied to shared memory: a world's poses are some 2 KB, which stay in the processor's own cache.
+Kernels are compiled at first use and cached on disk, by the hash of all kernel sources (jit.SOURCE_HASH). To ship them
+compiled would save some 40 s once per machine, and tie the wheel to cards and drivers.
+"""
+
+import ctypes
+import itertools
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+
+if not hasattr(np, "row_stack"):
+    np.row_stack = np.vstack  # type: ignore[attr-defined]  # numba-cuda 0.30 asks numpy for it, which lost it in 2.5
+
+import numba
+from numba import cuda
+
+from gigaflow_env.backend import world
+from gigaflow_env.backend.world import DISABLED, RESET_ATTEMPTS, SAME_STEP, Parts
+from gigaflow_env.jit import SIMULATED, SOURCE_HASH, anyone, barrier
+from gigaflow_env.layout import FLOAT32
+from gigaflow_env.sim.precision import half_bits
+from gigaflow_env.state import ENDED
+
+LANES = 1 if SIMULATED else 32
+"""Threads that share a row in `show`: a warp. The simulator of CUDA knows no warps."""
+ROWS = 4
+"""Rows of a block in `show`, where shared memory suffices."""
+MOST_SHARED = 48 * 1024
+"""[bytes] of shared memory that a block may have without asking."""
+MOST_THREADS = 256
+INSTALL = "pip install 'gigaflow-env[cuda13]' for CUDA 13, or 'gigaflow-env[cuda12]'"
+
+if not SIMULATED and getattr(cuda, "implementation", "") != "NVIDIA":
+    # Numba's own target of that name is no longer maintained, and fails at kernels like these.
+    raise ImportError(f"backend='cuda' needs the package numba-cuda, which is missing: {INSTALL}")
+
+if not SIMULATED:
+    from cuda.bindings import driver as bindings
+    from numba.cuda.core import config
+    from numba.cuda.extending import overload  # type: ignore[attr-defined]
+
+    # It warns of small grids, at every launch: few worlds are what people try first.
+    config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
+
+    @overload(barrier)
+    def _barrier_of_block() -> Any:
+        return lambda: cuda.syncthreads()  # type: ignore[call-arg]
+
+    @overload(anyone)
+    def _anyone_of_block(flag):  # type: ignore[no-untyped-def]
+        return lambda flag: cuda.syncthreads_or(numba.int32(flag)) != 0
+
+
+def clear(every, key, chosen, clock, rows, motion, events, outcome):  # type: ignore[no-untyped-def]
+    world.clear(cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, every, key, chosen, clock, rows, motion, events, outcome)
+
+
+def guide(  # type: ignore[no-untyped-def]
+    clock, rows, pose, motion, body, place, goals, lights, near, traffic, network, conflicts, p
+):
+    world.guide(
+        cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x,
+        clock, rows, pose, motion, body, place, goals, lights, near, traffic, network, conflicts, p,
+    )  # fmt: skip
+
+
+def drive(  # type: ignore[no-untyped-def]
+    mode, actions, wanted,
+    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, network, grid, nearby, p,
+):  # fmt: skip
+    world.drive(
+        cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, mode, actions, wanted,
+        clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, network, grid, nearby, p,
+    )  # fmt: skip
+
+
+def renew(  # type: ignore[no-untyped-def]
+    mode, anew, attempts, clock, rows, pose, motion, body, place, goals, wishes, lights, chosen, proposal, network, p
+):
+    world.renew(
+        cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, mode, anew, attempts,
+        clock, rows, pose, motion, body, place, goals, wishes, lights, chosen, proposal, network, p,
+    )  # fmt: skip
+
+
+def notice(  # type: ignore[no-untyped-def]
+    only_ended, clock, rows, pose, place, goals, outcome, near, ways, network, nearby, p
+):
+    """A thread a row."""
+    agents = rows.status.shape[1]
+    row = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+    if row < rows.status.shape[0] * agents:
+        w, a = row // agents, row % agents
+        world.notice(w, a, only_ended, clock, rows, pose, place, goals, outcome, near, ways, network, nearby, p)
+
+
+def show(  # type: ignore[no-untyped-def]
+    only_ended, obs, starts, rows, pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p
+):
+    """A warp a row."""
+    shared = cuda.shared.array(0, numba.float32)
+    agents, columns = obs.shape[1], obs.shape[2]
+    number, lane = cuda.threadIdx.x // LANES, cuda.threadIdx.x % LANES
+    row = cuda.blockIdx.x * (cuda.blockDim.x // LANES) + number
+    w, a = row // agents, row % agents
+    if w >= obs.shape[0] or (only_ended and rows.status[w, a] != ENDED):
+        return  # all threads of the warp
+    out = shared[number * columns : (number + 1) * columns]
+    world.show(
+        w,
+        a,
+        lane,
+        LANES,
+        out,
+        starts,
+        rows,
+        pose,
+        motion,
+        body,
+        place,
+        goals,
+        wishes,
+        lights,
+        near,
+        ways,
+        network,
+        nearby,
+        p,
+    )
+    if LANES > 1:
+        cuda.syncwarp()
+    for i in range(lane, columns, LANES):
+        obs[w, a, i] = out[i]
+
+
+def show_half(  # type: ignore[no-untyped-def]
+    only_ended, obs_dtype, obs, starts,
+    rows, pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p,
+):  # fmt: skip
+    """The same in half precision."""
+    shared = cuda.shared.array(0, numba.float32)
+    bits = cuda.shared.array(0, numba.uint32)  # the same memory
+    agents, columns = obs.shape[1], obs.shape[2]
+    number, lane = cuda.threadIdx.x // LANES, cuda.threadIdx.x % LANES
+    row = cuda.blockIdx.x * (cuda.blockDim.x // LANES) + number
+    w, a = row // agents, row % agents
+    if w >= obs.shape[0] or (only_ended and rows.status[w, a] != ENDED):
+        return
+    out = shared[number * columns : (number + 1) * columns]
+    world.show(
+        w,
+        a,
+        lane,
+        LANES,
+        out,
+        starts,
+        rows,
+        pose,
+        motion,
+        body,
+        place,
+        goals,
+        wishes,
+        lights,
+        near,
+        ways,
+        network,
+        nearby,
+        p,
+    )
+    if LANES > 1:
+        cuda.syncwarp()
+    for i in range(lane, columns, LANES):
+        obs[w, a, i] = half_bits(bits[number * columns + i], obs_dtype)
+
+
+def _compiled(function: Any) -> Any:
+    """A kernel, compiled at first use. The cache's key covers a kernel's own file only, so its name covers all others."""
+    function.__qualname__ = f"{function.__qualname__}_{SOURCE_HASH}"
+    try:
+        return cuda.jit(function, cache=True)
+    except RuntimeError:  # no directory for the cache: compile in every process
+        return cuda.jit(function)
+
+
+KERNELS = {function.__name__: _compiled(function) for function in (clear, guide, drive, renew, notice, show, show_half)}
+
+
+class Launch:
+    """A kernel with its arguments, ready for the driver.
+
+    Numba turns some 80 arrays into 800 numbers at every launch, which takes milliseconds; here that is done once. What it
+    calls is numba-cuda's own, and not public: pyproject.toml names the versions.
+    """
+
+    def __init__(self, kernel: Any, args: tuple) -> None:
+        self._args = args
+        self.compiled = compiled = kernel.compile(tuple(kernel.typeof_pyval(arg) for arg in args))
+        numbers: list[Any] = []
+        for kind, arg in zip(compiled.argument_types, args, strict=True):
+            compiled._prepare_args(kind, arg, 0, [], numbers)
+        # One slot of 8 bytes for each number, at which the driver reads as many bytes as the kernel declares.
+        self._slots = (ctypes.c_uint64 * len(numbers))()
+        start = ctypes.addressof(self._slots)
+        self._places = (ctypes.c_void_p * len(numbers))(*range(start, start + 8 * len(numbers), 8))
+        for place, number in zip(self._places, numbers, strict=True):
+            value = number if isinstance(number, ctypes._SimpleCData) else ctypes.c_int64(number)
+            ctypes.memmove(place, ctypes.addressof(value), ctypes.sizeof(value))
+        self._function = bindings.CUfunction(int(compiled._codelibrary.get_cufunc().handle))
+
+    def __call__(self, blocks: int, threads: int, shared: int, stream: int) -> None:
+        self.threads, self.shared = threads, shared
+        places = ctypes.addressof(self._places)
+        (status,) = bindings.cuLaunchKernel(self._function, blocks, 1, 1, threads, 1, 1, shared, stream, places, 0)
+        if status != bindings.CUresult.CUDA_SUCCESS:
+            raise RuntimeError(f"CUDA refused to launch a kernel of {blocks} blocks of {threads} threads: {status.name}")
+
+
+class Device:
+    """A card: arrays are numba's device arrays, kernels run on `stream`, the number of a CUDA stream (0: the default)."""
+
+    threads = 1
+
+    def __init__(self, device: int = 0) -> None:
+        if not SIMULATED and not 0 <= device < len(cuda.gpus):
+            raise ValueError(f"device={device}: this machine has {len(cuda.gpus)} CUDA devices, numbered from 0")
+        self.device = device
+        self.stream = 0
+        self._launches: dict[tuple, Launch] = {}
+        self.watched: list[tuple[str, Any]] | None = None
+        self._key = self.zeros((2,), np.uint32)
+        self._same_key = self.zeros((1,), np.uint32)
+
+    def _here(self) -> AbstractContextManager:
+        return cuda.gpus[self.device]
+
+    def expect(self, worlds: int, nbytes: int) -> None:
+        """Raises MemoryError where arrays of so many bytes a world don't fit."""
+        if SIMULATED:
+            return
+        with self._here():
+            free = int(cuda.current_context().get_memory_info()[0])
+        if worlds * nbytes > free:
+            raise MemoryError(
+                f"{worlds} worlds of {nbytes / 2**20:.2f} MiB need {worlds * nbytes / 2**30:.2f} GiB, and device "
+                f"{self.device} has {free / 2**30:.2f} GiB left: {free // nbytes} worlds fit"
+            )
+
+    def put(self, group: Any) -> Any:
+        """A group of arrays as the kernels want them: copies on the device."""
+        if SIMULATED:  # where kernels run as Python: rows of a table are read by the names of their fields
+            return type(group)(*(a.view(np.recarray) if a.dtype.names else a for a in group))
+        with self._here():
+            return type(group)(*(cuda.to_device(array) for array in group))
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        if SIMULATED:
+            return np.zeros(shape, dtype)
+        with self._here():
+            array = cuda.device_array(shape, dtype)
+            if array.nbytes:
+                cuda.cudadrv.driver.device_memset(array, 0, array.nbytes)
+            return array
+
+    def write(self, array: Any, values: np.ndarray) -> None:
+        if SIMULATED:
+            array[...] = values
+            return
+        with self._here():
+            array.copy_to_device(np.ascontiguousarray(values, array.dtype), stream=self._stream())
+
+    def fetch(self, array: Any) -> np.ndarray:
+        """A copy on the host."""
+        if SIMULATED:
+            return array.copy()
+        with self._here():
+            host = array.copy_to_host(stream=self._stream())
+            cuda.synchronize()
+            return host
+
+    def clear(self, parts: Parts, every: bool, key: np.ndarray, chosen: Any) -> None:
+        clock, rows, _, motion, _, _, _, _, events, outcome, *_ = parts.state
+        if len(key):
+            self.write(self._key, key)
+        self._worlds(
+            "clear", parts, every, self._key if len(key) else self._same_key, chosen, clock, rows, motion, events, outcome
+        )
+
+    def reset(self, parts: Parts) -> None:
+        self._renew(parts, DISABLED, True, RESET_ATTEMPTS)
+        self._show(parts, False, parts.obs)
+
+    def look(self, parts: Parts) -> None:
+        """Show all rows as they are."""
+        self._show(parts, False, parts.obs)
+
+    def step(self, parts: Parts) -> None:
+        clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, _, near, _, _, traffic = parts.state
+        if parts.conflicts is not None:
+            self._worlds(
+                "guide", parts, clock, rows, pose, motion, body, place, goals, lights, near, traffic,
+                parts.roads.network, parts.conflicts, parts.p,
+            )  # fmt: skip
+        self._worlds(
+            "drive", parts, parts.mode, parts.actions, parts.wanted,
+            clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near,
+            parts.roads.network, parts.roads.grid, parts.roads.nearby, parts.p,
+        )  # fmt: skip
+        if parts.mode == SAME_STEP:
+            # Before renew: the last observation of an episode shows the world in which it ended.
+            self._show(parts, True, parts.final_obs)
+        # Before the last show: an agent that starts anew must not be seen at its old place.
+        self._renew(parts, parts.mode, parts.mode == SAME_STEP, parts.p.spawn_attempts)
+        self._show(parts, False, parts.obs)
+
+    def _renew(self, parts: Parts, mode: int, anew: bool, attempts: Any) -> None:
+        clock, rows, pose, motion, body, place, goals, wishes, _, _, lights, proposal, _, _, chosen, _ = parts.state
+        self._worlds(
+            "renew", parts, mode, anew, attempts,
+            clock, rows, pose, motion, body, place, goals, wishes, lights, chosen, proposal, parts.roads.network, parts.p,
+        )  # fmt: skip
+
+    def _show(self, parts: Parts, only_ended: bool, obs: Any) -> None:
+        clock, rows, pose, motion, body, place, goals, wishes, _, outcome, lights, _, near, ways, _, _ = parts.state
+        network, nearby, p = parts.roads.network, parts.roads.nearby, parts.p
+        worlds, agents, columns = parts.obs.shape
+        every = worlds * agents
+        self._launch(
+            "notice", -(-every // MOST_THREADS), MOST_THREADS, 0,
+            only_ended, clock, rows, pose, place, goals, outcome, near, ways, network, nearby, p,
+        )  # fmt: skip
+        wide = columns * 4
+        if wide > MOST_SHARED:
+            raise ValueError(f"an observation of {columns} columns: on CUDA {MOST_SHARED // 4} fit")
+        together = min(ROWS, MOST_SHARED // wide)
+        seen = (rows, pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p)
+        sizes = -(-every // together), together * LANES, together * wide
+        if parts.obs_dtype == FLOAT32:
+            self._launch("show", *sizes, only_ended, obs, parts.starts, *seen)
+        else:
+            self._launch("show_half", *sizes, only_ended, parts.obs_dtype, obs, parts.starts, *seen)
+
+    def _worlds(self, name: str, parts: Parts, *args: Any) -> None:
+        """A block a world, a thread an agent, in whole warps."""
+        worlds, agents, _ = parts.obs.shape
+        self._launch(name, worlds, min(MOST_THREADS, -(-agents // LANES) * LANES), 0, *args)
+
+    def _launch(self, name: str, blocks: int, threads: int, shared: int, *args: Any) -> None:
+        if SIMULATED:
+            KERNELS[name][blocks, threads, 0, shared](*args)
+            return
+        with self._here():
+            # By identity: arrays, groups and parameters live as long as the simulator, and the launch holds on to them.
+            key = (name, *(arg if isinstance(arg, int) else id(arg) for arg in args))
+            if key not in self._launches:
+                self._launches[key] = Launch(KERNELS[name], args)
+            self._launches[key](blocks, threads, shared, self.stream)
+            if self.watched is not None:
+                self.watched.append((name, self._moment()))
+
+    def _stream(self) -> Any:
+        return cuda.external_stream(self.stream) if self.stream else 0
+
+    # For the benchmark
+
+    def timed(self, function: Callable[[], Any]) -> float:
+        """Time [s] on the device of what `function` launches on the default stream."""
+        with self._here():
+            cuda.synchronize()
+            start = self._moment()
+            function()
+            end = self._moment()
+            cuda.synchronize()
+            return cuda.event_elapsed_time(start, end) / 1e3
+
+    def timed_by_kernel(self, function: Callable[[], Any]) -> list[tuple[str, float]]:
+        """The same of each kernel, in order, by name."""
+        with self._here():
+            cuda.synchronize()
+            moments = self.watched = [("", self._moment())]
+            function()
+            self.watched = None
+            cuda.synchronize()
+            return [
+                (name, cuda.event_elapsed_time(before, after) / 1e3)
+                for (_, before), (name, after) in itertools.pairwise(moments)
+            ]
+
+    def _moment(self) -> Any:
+        event = cuda.event()
+        event.record()
+        return event
+
+    def copy_rate(self, nbytes: int = 2**30) -> float:
+        """Bytes a second that the device reads and writes when it copies: the fastest of some copies."""
+        with self._here():
+            one, other = (cuda.device_array(nbytes, np.uint8) for _ in range(2))
+            return 2 * nbytes / min(self.timed(lambda: other.copy_to_device(one)) for _ in range(5))
+
+    def facts(self) -> dict[str, Any]:
+        """The card, and what each kernel that was launched needs of it."""
+        kernels = {}
+        with self._here():
+            context = cuda.current_context()
+            most = context.device.MAX_THREADS_PER_MULTIPROCESSOR
+            for (name, *_), launch in self._launches.items():
+                blocks = context.get_active_blocks_per_multiprocessor(
+                    launch.compiled._codelibrary.get_cufunc(), launch.threads, launch.shared
+                )
+                kernels[name] = {
+                    "registers": launch.compiled.regs_per_thread,
+                    "local_bytes": launch.compiled.local_mem_per_thread,
+                    "threads": launch.threads,
+                    "occupancy": round(blocks * launch.threads / most, 3),
+                }
+            name = context.device.name
+            card = name.decode() if isinstance(name, bytes) else str(name)
+            driver: tuple[int, int] = cuda.cudadrv.driver.driver.get_version()  # type: ignore[attr-defined]
+        return {"card": card, "driver_cuda": f"{driver[0]}.{driver[1]}", "kernels": kernels}
+
+    def close(self) -> None:
+        self._launches.clear()
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise TypeError("an environment on a CUDA device can't be pickled or copied: make another one")
+
+
+def missing() -> str:
+    """What is missing for kernels to be compiled and run, and what to do about it; empty if nothing is."""
+    if SIMULATED:
+        return ""
+    if not cuda.is_available():
+        why = " ".join(str(cuda.cuda_error() or "no card found").split())
+        return f"backend='cuda': no usable CUDA device ({why})"
+    driver: tuple[int, int] = cuda.cudadrv.driver.driver.get_version()  # type: ignore[attr-defined]
+    toolkit: tuple[int, int] = cuda.cudadrv.runtime.runtime.get_version()
+    if driver[0] < toolkit[0]:  # within a major version any driver runs what any toolkit made
+        return (
+            f"backend='cuda': the driver is for CUDA {driver[0]}.{driver[1]}, the libraries here are of CUDA "
+            f"{toolkit[0]}.{toolkit[1]}: update the driver, or take older libraries: {INSTALL}"
+        )
+    return ""

@@ -1,0 +1,55 @@
+"""Drives a scene on the simulated CUDA device and writes what became of it: `python cuda_simulated.py SCENE OUT.npz`.
+
+A process of its own, with NUMBA_ENABLE_CUDASIM=1, as Numba decides at import whether CUDA is simulated. Without the
+variable it drives the same scene on the CPU: test_cuda.py compares the two.
+"""
+
+import sys
+import warnings
+
+import numpy as np
+from conftest import crossing, key, motorway
+
+from gigaflow_env.backend import world
+from gigaflow_env.config import laptop
+from gigaflow_env.jit import SIMULATED
+from gigaflow_env.simulator import Simulator
+
+STEPS = 12
+SMALL = laptop().replace(
+    agents_per_world=5, world_steps=8, lane_count=5, boundary_count=6, agent_count=3, stop_count=2, lights_off=0.0
+)
+SCENES = {
+    "same step": {"mode": world.SAME_STEP},
+    "next step": {"mode": world.NEXT_STEP},
+    "continue": {"config": SMALL.replace(on_crash="continue", on_route_done="new_route", waypoints_max=3)},
+    "float16": {"obs_dtype": "float16"},
+    "bfloat16": {"obs_dtype": "bfloat16"},
+}
+
+
+def drive(name: str) -> dict[str, np.ndarray]:
+    """All arrays after every step, by step and name."""
+    arguments = {"config": SMALL, **SCENES[name]}
+    backend = "cuda" if SIMULATED else "cpu"
+    sim = Simulator([motorway(), crossing(lights=True)], 9, backend=backend, threads=None, **arguments)
+    sim.reset(key(7))
+    found = {}
+    rng = np.random.default_rng(0)
+    for step in range(STEPS):
+        if step:
+            sim.step(rng.choice([3, 6, 7, 8, 9, 10, 10, 11], sim.rows))
+        if step == STEPS // 2:  # a partial reset, too
+            sim.reset(None, np.arange(sim.rows) % 4 == 1)
+        for group, arrays in sim.state._asdict().items():
+            for array, values in arrays._asdict().items():
+                if array != "scratch":
+                    found[f"{step} {group}.{array}"] = sim.host(values).copy()
+        found[f"{step} obs"] = sim.host(sim.observations).copy()
+        found[f"{step} final_obs"] = sim.host(sim.final_observations).copy()
+    return found
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore", RuntimeWarning)  # integers wrap, as they should; numpy tells of it
+    np.savez(sys.argv[2], **drive(sys.argv[1]))  # type: ignore[arg-type]

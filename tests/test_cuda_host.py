@@ -1,0 +1,116 @@
+"""The host's side of the CUDA backend on a driver that knows no card (stub_driver.c).
+
+Which kernels are launched, in what order, on what stream; that a step waits for nothing; that the benchmark runs. What
+kernels do is for test_cuda.py, and for a card.
+"""
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+pytestmark = [
+    pytest.mark.skipif(importlib.util.find_spec("numba_cuda") is None, reason="numba-cuda is not installed"),
+    pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc, which compiles the driver's stand-in"),
+    pytest.mark.skipif(sys.platform != "linux", reason="the driver's stand-in is a Linux library"),
+]
+
+PROGRAM = """
+import numpy as np
+from gigaflow_env import GigaflowVectorEnv
+
+def mark(text):
+    with open({log!r}, "a") as file:
+        file.write(text + "\\n")
+
+env = GigaflowVectorEnv(40, map="loop", preset="laptop", backend="cuda", obs_dtype="float16")
+obs, info = env.reset(seed=0)
+assert obs.dtype == np.float16 and obs.shape == (40, env.layout.size) and set(info) > {{"active", "collision"}}
+env.step(np.full(40, 7))
+mark("step")
+env.simulator.stream = 0x5555
+env.simulator.step(env.simulator.actions)
+mark("end")
+env.reset(options={{"reset_mask": np.arange(40) == 3}})
+assert env.simulator.host(env.simulator.chosen).ravel()[:40].tolist() == [k == 3 for k in range(40)]
+assert env.simulator.host(env.simulator.actions).ravel()[:40].tolist() == [7] * 40
+assert env.scene(1).x.shape == (16,)
+assert env.render_world(0, 0, size=64).shape == (64, 64, 3)
+env.close()
+"""
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("driver")
+    subprocess.run(
+        ["gcc", "-shared", "-fPIC", "-w", "-o", folder / "libcuda.so.1", HERE / "stub_driver.c", "-ldl"], check=True
+    )
+    return folder
+
+
+def run(program, library, **environment):
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(library), "NUMBA_ENABLE_CUDASIM": "0", **environment}
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=900, env=environment
+    )
+
+
+def kernels(lines):
+    return [re.search(r"cuda\d+([a-z_]+?)_[0-9a-f]{12}", line)[1] for line in lines if line.startswith("launch")]
+
+
+def test_a_step_is_six_launches_and_waits_for_nothing(library, tmp_path):
+    log = tmp_path / "log"
+    done = run(PROGRAM.format(log=str(log)), library, STUB_LOG=str(log))
+    assert done.returncode == 0, done.stderr
+    lines = log.read_text().splitlines()
+    step = lines[lines.index("step") + 1 : lines.index("end")]
+    assert kernels(step) == ["drive", "notice", "show_half", "renew", "notice", "show_half"]
+    assert len(step) == 6, "a copy or a synchronisation within a step"
+    assert all(line.endswith("0x5555") for line in step)
+    assert kernels(lines[: lines.index("step")])[:4] == ["clear", "renew", "notice", "show_half"]
+
+
+def test_the_benchmark_runs(library):
+    program = (
+        "import json; from gigaflow_env import bench_cuda\n"
+        "found = bench_cuda.run(map='loop', preset='laptop', agents=(16,), rows=(64,), steps=3)\n"
+        "print(json.dumps(found, allow_nan=False))\n"
+    )
+    done = run(program, library)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["card"] == "stub" and set(found["kernels"]) == {"clear", "drive", "renew", "notice", "show"}
+    (line,) = found["measured"]
+    # Between any two events lies a millisecond on this driver.
+    assert line["agent_steps_per_s"] == 3 * 64 * 1000
+    assert set(line["ns_by_kernel"]) == {"drive", "notice 1", "show 1", "renew", "notice 2", "show 2"}
+
+
+def test_too_little_memory_is_said_before_it_is_taken(library):
+    program = "import gigaflow_env; gigaflow_env.GigaflowVectorEnv(4096, preset='laptop', backend='cuda')"
+    done = run(program, library, STUB_FREE="1000000")
+    last = done.stderr.splitlines()[-1]
+    assert re.fullmatch(
+        r"MemoryError: 256 worlds of 0\.0\d MiB need 0\.01 GiB, and device 0 has 0\.00 GiB left: \d\d worlds fit", last
+    ), last
+
+
+def test_a_device_that_is_not_there(library):
+    done = run("import gigaflow_env; gigaflow_env.GigaflowVectorEnv(4, backend='cuda', device='cuda:3')", library)
+    assert "device=3: this machine has 1 CUDA devices" in done.stderr
+
+
+def test_a_refused_launch_is_an_error(library):
+    program = "import gigaflow_env; gigaflow_env.GigaflowVectorEnv(16, preset='laptop', backend='cuda').reset(seed=0)"
+    done = run(program, library, STUB_REFUSE="1")
+    assert "CUDA refused to launch a kernel of 1 blocks of 32 threads" in done.stderr
