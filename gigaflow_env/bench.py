@@ -148,7 +148,7 @@ def first_steps(map: str, preset: str) -> tuple[tuple[float, float], tuple[float
 def stage_times(simulator: Simulator) -> dict[str, float]:
     """Time of each stage alone [ns per agent], from the simulator's present state: the fastest of some passes, one
     thread."""
-    clock, rows, pose, motion, body, place, goal, wishes, events, outcome, lights, _, near, ways = simulator.state[:14]
+    clock, rows, pose, motion, body, place, goal, wishes, events, outcome, lights, _, near, ways, *_ = simulator.state
     variant, seen = simulator.state.variant, simulator.state.seen
     network, grid, nearby = simulator.roads.network, simulator.roads.grid, simulator.roads.nearby
     p, starts, obs = simulator._params, simulator.layout.starts, simulator.observations
@@ -182,7 +182,7 @@ def stage_times(simulator: Simulator) -> dict[str, float]:
     for name, (stage, start, *args) in listed.items():
         times[name] = _fastest(_each_listed_row(stage), simulator, obs, start, place, network, *args)
     # Last, as it moves the agents away from the places that the others know.
-    times["move"] = _fastest(_each_agent(dynamics.move), simulator, simulator.actions, clock, rows, pose, motion, body, p)
+    times["move"] = _fastest(_each_agent(dynamics.move), simulator, clock, rows, pose, motion, body, p)
     return times
 
 

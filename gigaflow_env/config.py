@@ -146,6 +146,13 @@ class Config:
     comfort_jerk: float = value(5.0, "m/s^3", "harsh above this, per axis (C)")
     center_gate: float = value(0.5, "", "lane centre counts where cos(angle to the lane) is above this (A)")
 
+    # Rule-based traffic (sim/traffic.py)
+    idm_acceleration: float = value(1.5, "m/s^2", "rule-based drivers: acceleration at low speed (D)")
+    idm_deceleration: float = value(2.0, "m/s^2", "rule-based drivers: comfortable braking (D)")
+    idm_headway: float = value(1.2, "s", "rule-based drivers: time gap to the leader (D)")
+    idm_gap: float = value(2.0, "m", "rule-based drivers: gap to a leader that stands (D)")
+    idm_lateral: float = value(1.5, "m/s^2", "rule-based drivers: lateral acceleration in curves (D)")
+
     def __post_init__(self) -> None:
         choices = {
             "on_crash": ("respawn", "freeze", "continue"),
@@ -177,7 +184,15 @@ class Config:
                 raise ValueError(f"{field.name}={given!r} is not a number")
         if not 0 <= self.waypoints_max <= 3:
             raise ValueError(f"waypoints_max={self.waypoints_max}: the observation has room for 0 to 3")
-        for name in ("dt", "lane_spacing", "view_range", "route_range"):
+        for name in (
+            "dt",
+            "lane_spacing",
+            "view_range",
+            "route_range",
+            "idm_acceleration",
+            "idm_deceleration",
+            "idm_lateral",
+        ):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)}: must be above 0")
         for name in (
@@ -338,6 +353,9 @@ CONDITIONING = (
     "velocity", "reverse", "stop_line", "timestep", "progress",
 )  # fmt: skip
 """The reward coefficients in the order in which the policy sees them. Their published ranges normalise what it sees."""
+
+CHOICES = (*CONDITIONING, "length", "width", "c_throttle", "c_steer", "c_acc", "c_vel")
+"""What may be chosen by hand, per row, instead of being drawn as the Config says."""
 
 
 def _flat_names() -> list[str]:

@@ -1,5 +1,6 @@
 """GigaflowVectorEnv: the simulator behind Gymnasium's vector contract. Every agent is a row; one policy drives all rows."""
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -9,13 +10,16 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from gigaflow_env import snapshot
 from gigaflow_env.backend import world
+from gigaflow_env.conditioning import choose, forget, read
 from gigaflow_env.config import PRESETS, Config
+from gigaflow_env.eventlog import EventLog
 from gigaflow_env.layout import ACTIONS, Layout
 from gigaflow_env.output import Arrays
 from gigaflow_env.roads.mapfiles import MapLike
-from gigaflow_env.simulator import Simulator
-from gigaflow_env.state import LIVE
+from gigaflow_env.simulator import Drivers, Simulator
+from gigaflow_env.state import IDM, LIVE
 
 _MODES = {
     AutoresetMode.SAME_STEP: world.SAME_STEP,
@@ -73,6 +77,9 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | 2 | 0 | 4 |
     | 3 | 4 | |
 
+    With `action="continuous"`: `Box(-1, 1, (2,), float32)`, longitudinal and lateral jerk. -1, 0 and 1 mean -15, 0 and
+    4 m/s^3 along, -4, 0 and 4 m/s^3 to the left, and linear in between. The dynamics are the same.
+
     ## Observation Space
     `Box(-1, 1, (layout.size,), float32)`. Positions are in the agent's own frame, x ahead and y left, and scaled to the
     box. `env.layout.split(obs)` gives the blocks by name; `gigaflow_env.FEATURES` declares every feature with its scale.
@@ -121,6 +128,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | goal, route_done | bool | reached a goal; the final one |
     | timeout | bool | the episode was `max_steps` old |
     | distance | float32 | way moved in the step [m] |
+    | traffic | bool | the row has a rule-based driver, ignores its action, and is nothing to learn from |
     | final_obs, _final_obs | float32 (num_envs, size); bool | "SameStep": last observation of the rows that ended; which |
     | episode, _episode | {r: float32, l: int32}; bool | `record_stats`: return and length of the rows that ended, else 0 |
 
@@ -147,6 +155,10 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | device | None | the card: "cuda:0" and the like; None: the first |
     | output | "numpy" | "torch": tensors that share the simulator's memory, on its device; actions may be tensors, too |
     | obs_dtype | "float32" | "float16", and with tensors "bfloat16", halve the bytes of observations |
+    | action | "discrete" | "discrete" or "continuous" |
+    | conditioning | None | values chosen by hand, see `reset` |
+    | drivers | "policy" | "idm": rule-based drivers; `{"policy": 0.8, "idm": 0.2}`: for a share of rows; or a name a row |
+    | events | False | True keeps a log of collisions, departures from the road and red lights: `event_log` |
 
     On a CUDA device with `output="torch"` a step waits for nothing: it runs on torch's current stream, takes actions from
     the device unchecked, and can be recorded in a CUDA graph, by `capture()` or by the caller. In mode "Disabled" it does
@@ -183,11 +195,19 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         device: str | int | None = None,
         output: str = "numpy",
         obs_dtype: str = "float32",
+        action: str = "discrete",
+        conditioning: Mapping[str, Any] | None = None,
+        drivers: Drivers = "policy",
+        events: bool = False,
     ) -> None:
         if isinstance(num_envs, bool) or not isinstance(num_envs, (int, np.integer)) or num_envs < 1:
             raise ValueError(f"num_envs={num_envs!r}: must be a whole number of at least 1")
         if output not in ("numpy", "torch"):
             raise ValueError(f"output={output!r}: choose one of 'numpy', 'torch'")
+        if action not in ("discrete", "continuous"):
+            raise ValueError(f"action={action!r}: choose one of 'discrete', 'continuous'")
+        if events and backend != "cpu":
+            raise ValueError("events=True needs backend='cpu'")
         number = device_number(backend, device)
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode={render_mode!r}: choose one of None, 'rgb_array'")
@@ -219,14 +239,23 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             device=number,
             obs_dtype=obs_dtype,
             map_shares=map_shares,
+            continuous=action == "continuous",
+            drivers=drivers,
         )
+        if conditioning is not None:
+            choose(self.simulator, read(conditioning, self.num_envs))
+        self._log = EventLog(self.simulator) if events else None
+        if self._log is not None:
+            self.simulator.notes = self._log.notes
         self.output = output
         self._arrays: Any = Arrays(self.simulator, copy) if output == "numpy" else _tensors(self.simulator, copy, number)
         self.layout: Layout = self.simulator.layout
         # NumPy, whose types a space has, knows no bfloat16.
         seen = np.float16 if obs_dtype == "float16" else np.float32
         self.single_observation_space = spaces.Box(-1.0, 1.0, (self.layout.size,), seen)  # type: ignore[arg-type]
-        self.single_action_space = spaces.Discrete(ACTIONS)
+        self.single_action_space: spaces.Space = spaces.Discrete(ACTIONS)
+        if action == "continuous":
+            self.single_action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
         self._begun = False
 
     # Gymnasium's batched spaces hold two bounds per number: 200 MB for 65,536 rows. Most trainers never look.
@@ -255,11 +284,17 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """Start all rows anew, or those of `options["reset_mask"]`, bool (num_envs,). The same seed gives the same episodes.
 
         A seed that comes with a mask becomes the key of all chance from now on.
+
+        `options["conditioning"]` chooses by hand what is else drawn as the Config says: any reward coefficient, `length`,
+        `width`, `c_throttle`, `c_steer`, `c_acc`, `c_vel`. For example `{"collision": 3.0, "length": (4, 5), "center_bias":
+        array}`: a value, a range, an array (num_envs,) of values or (num_envs, 2) of ranges. nan in an array leaves a row to
+        the Config, and None a name. It holds for the episodes that begin from now on, until it is changed; names that are
+        not given stay as they are, and `"conditioning": None` forgets all. A body is at most as wide as it is long.
         """
         self._check_open()
-        unknown = sorted(set(options or {}) - {"reset_mask"})
+        unknown = sorted(set(options or {}) - {"reset_mask", "conditioning"})
         if unknown:
-            raise ValueError(f"unknown reset option {unknown[0]!r}: there is only 'reset_mask'")
+            raise ValueError(f"unknown reset option {unknown[0]!r}: there are 'reset_mask' and 'conditioning'")
         mask = None
         if options is not None and "reset_mask" in options:
             mask = options["reset_mask"]
@@ -271,23 +306,31 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                 raise ValueError("reset_mask names no row: at least one must be True")
             if not self._begun:
                 raise RuntimeError("reset_mask before the first reset: call reset() for all rows first")
+        if options is not None and "conditioning" in options:
+            given = options["conditioning"]
+            if given is None:
+                forget(self.simulator)
+            else:
+                choose(self.simulator, read(given, self.num_envs))
         super().reset(seed=seed)
         key = None
         if mask is None or seed is not None:
             key = self.np_random.integers(0, 2**32, 2, dtype=np.uint32)
         self._arrays.reset(key, mask)
+        if mask is None and self._log is not None:
+            self._log.clear()
         self._begun = True
         return self._arrays.of(self.simulator.observations), self._info()
 
     def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Drive every row one time step. Rows that are not active ignore their action."""
-        self._check_open()
-        if not self._begun:
-            raise RuntimeError("step() before the first reset(): call reset() first")
+        self._check_begun("step()")
         if self.autoreset_mode == AutoresetMode.DISABLED and not self._on_cuda and self.simulator.ended.any():
             row = int(np.flatnonzero(self.simulator.ended)[0])
             raise RuntimeError(f"row {row} has ended: reset it with options={{'reset_mask': mask}} before the next step")
         self._arrays.step(actions)
+        if self._log is not None:
+            self._log.add(self.simulator)
         of, outcome = self._arrays.of, self.simulator.state.outcome
         terminated, truncated = of(outcome.terminated), of(outcome.truncated)
         done = terminated | truncated
@@ -301,6 +344,58 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             info["episode"] = {"r": only(outcome.episode_return, done), "l": only(outcome.episode_length, done)}
             info["_episode"] = done
         return of(self.simulator.observations), of(outcome.reward), terminated, truncated, info
+
+    def snapshot(self, worlds: Sequence[int] | np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """All worlds, or those with the given numbers, as arrays by name: what `restore` puts back.
+
+        Restored worlds go on bit-equal. `gigaflow_env.snapshot.save` and `load` keep it in an .npz file.
+        """
+        self._check_begun("snapshot()")
+        kept = snapshot.take(self.simulator, worlds)
+        if worlds is None:  # from which a reset without a seed goes on
+            kept["np_random"] = np.array(json.dumps(self.np_random.bit_generator.state))
+        return kept
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, Any]]:
+        """Put worlds back as `snapshot` found them; the others stay as they are. Returns what `reset` does, for all rows.
+
+        Raises ValueError that names what differs where the snapshot is of another environment: rows, config, maps, mode,
+        arrays or version.
+        """
+        self._check_open()
+        if not self._begun and "np_random" not in state:
+            raise RuntimeError("restore() of some worlds before the first reset(): call reset() first")
+        snapshot.put(self.simulator, state)
+        if "np_random" in state:
+            self.np_random.bit_generator.state = json.loads(str(state["np_random"]))
+        self._begun = True
+        return self._arrays.of(self.simulator.observations), self._info()
+
+    @property
+    def event_log(self) -> np.ndarray:
+        """What happened since the last reset of all rows, with `events=True`: a structured array, see `eventlog.Event`.
+
+        One entry for each collision of two agents, each departure from the road and each red light, with the side on which
+        they met and who was at fault. Raises RuntimeError where there is no log.
+        """
+        if self._log is None:
+            raise RuntimeError("event_log needs events=True at make_vec")
+        return self._log.array
+
+    def sight(self) -> dict[str, np.ndarray]:
+        """The arrays from which the present observations follow, a small part of their size: what a trainer may keep."""
+        self._check_begun("sight()")
+        return snapshot.sight(self.simulator)
+
+    def observe(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Observations float32 (..., agents_per_world, size) of states kept by `sight` or `snapshot`, bit for bit.
+
+        Arrays may be stacked, with any axes before those of a world: (steps, worlds, agents_per_world, ...). The rows of
+        the environment are the first num_envs of its worlds' agents. The last observations of episodes (`final_obs`) are
+        not among them. The environment's own state doesn't change.
+        """
+        self._check_open()
+        return snapshot.observe(self.simulator, state)
 
     def capture(self) -> None:
         """Record the step on a CUDA device: from the second step on it is one launch. Needs `output="torch"`."""
@@ -318,11 +413,17 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         info["erratic"] = of(state.outcome.erratic)
         info["active"] = of(state.outcome.active)
         info["distance"] = of(state.motion.distance)
+        info["traffic"] = self._arrays.rows_of(self.simulator.drivers == IDM)
         return info
 
     def _check_open(self) -> None:
         if self.closed:
             raise RuntimeError("the environment is closed: make a new one")
+
+    def _check_begun(self, call: str) -> None:
+        self._check_open()
+        if not self._begun:
+            raise RuntimeError(f"{call} before the first reset(): call reset() first")
 
     def close_extras(self, **kwargs: Any) -> None:
         self.simulator.close()

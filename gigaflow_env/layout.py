@@ -12,6 +12,8 @@ LONGITUDINAL_JERKS = (-15.0, -4.0, 0.0, 4.0)
 """[m/s^3] Source: arXiv 2502.03349, App. B.2 (A)."""
 LATERAL_JERKS = (-4.0, 0.0, 4.0)
 """[m/s^3], left positive."""
+JERK_RANGE = ((LONGITUDINAL_JERKS[0], LONGITUDINAL_JERKS[-1]), (LATERAL_JERKS[0], LATERAL_JERKS[-1]))
+"""[m/s^3] What -1 and 1 mean in a continuous action, longitudinal and lateral. 0 is no jerk, and linear on either side."""
 ACTIONS = len(LONGITUDINAL_JERKS) * len(LATERAL_JERKS)
 """action = 3 * longitudinal index + lateral index."""
 

@@ -126,6 +126,24 @@ def learning() -> str:
     return table(head, rows)
 
 
+def traffic() -> str:
+    rows = []
+    for result in _results("traffic.jsonl"):
+        per = 1000 / result["km"]
+        rows.append(
+            [
+                result["map"], f"{result['km']:.0f}", str(result["collisions"]), str(result["at_fault"]),
+                f"{result['offroads'] * per:.1f}", f"{result['red_lights'] * per:.1f}", f"{result['mean_speed_mps']:.1f}",
+                str(result["stuck"]), f"{result['ns_an_agent_step']:.0f}",
+            ]
+        )  # fmt: skip
+    head = [
+        "map", "km", "collisions", "of these by fault", "off the road / 1000 km", "red lights / 1000 km", "mean speed [m/s]",
+        "stuck at the end", "ns an agent-step",
+    ]  # fmt: skip
+    return table(head, rows)
+
+
 def cuda_code() -> str:
     rows = []
     for r in _results("cuda_code.jsonl"):
@@ -137,7 +155,8 @@ def cuda_code() -> str:
 
 
 PARTS = {
-    part.__name__: part for part in (actions, observation, conditioning, config, throughput, stages, cuda_code, learning)
+    part.__name__: part
+    for part in (actions, observation, conditioning, config, throughput, stages, cuda_code, learning, traffic)
 }
 
 

@@ -17,6 +17,10 @@ ABSENT, WAITING, ENDED, LIVE, FROZEN = range(5)
 see it for the last time. FROZEN: a wreck that stands in the way. So whoever is at least ENDED is seen, and whoever is at
 least LIVE is in the way."""
 
+# Driver of a row.
+POLICY, IDM = range(2)
+"""POLICY: the actions given to `step`. IDM: the rules of sim/traffic.py."""
+
 # Colours of a light.
 OFF, GREEN, YELLOW, RED = range(4)
 
@@ -40,6 +44,7 @@ class Rows(NamedTuple):
     steps: np.ndarray = array("world agent", "steps", "age of the episode, or of the wreck", i32)
     score: np.ndarray = array("world agent", "", "sum of the rewards of the episode")
     erratic: np.ndarray = array("world agent", "", "bits: 1 does not see others at times, 2 brakes for nothing at times", i8)
+    driver: np.ndarray = array("world agent", "", "POLICY or IDM: who drives it", i8)
 
 
 class Pose(NamedTuple):
@@ -214,6 +219,32 @@ class Seen(NamedTuple):
     speed: np.ndarray = array("world agent", "m/s", "signed")
 
 
+class Chosen(NamedTuple):
+    """What is chosen by hand for a row's next episodes, in the order of `config.CHOICES`; nan: as the Config says."""
+
+    low: np.ndarray = array("world agent choice", "", "lower end of the range")
+    high: np.ndarray = array("world agent choice", "", "upper end")
+
+
+class Traffic(NamedTuple):
+    """What a driver is about to do, as far as rule-based drivers have to know it: said anew in every step."""
+
+    next: np.ndarray = array("world agent", "", "lane with conflicts that it enters next, -1: none near", i32)
+    gap: np.ndarray = array("world agent", "m", "from its front to that lane")
+    turn: np.ndarray = array(
+        "world agent", "m", "the same as an order: who is in a junction already comes before all others"
+    )
+    inside: np.ndarray = array("world agent", "", "lane in which its front is, where that has conflicts or is its own", i32)
+    front: np.ndarray = array("world agent", "m", "its front from the start of `inside`")
+    claims: np.ndarray = array("world agent", "", "it could enter that lane: no red light, room behind it", flag)
+    sure: np.ndarray = array("world agent", "", "it can't stop before that lane any more", flag)
+    held: np.ndarray = array("world agent", "", "it gave way in the last step", flag)
+    stop: np.ndarray = array("world agent", "m", "from its front to a line before which it has to stop")
+    cap: np.ndarray = array("world agent", "m/s", "speed that the road, lights, the goal and a leader permit")
+    brake: np.ndarray = array("world agent", "m/s^2", "what a leader takes off its acceleration")
+    curvature: np.ndarray = array("world agent", "1/m", "that it wants to drive")
+
+
 class State(NamedTuple):
     clock: Clock
     rows: Rows
@@ -232,20 +263,23 @@ class State(NamedTuple):
     kinds: Kinds
     variant: Variant
     seen: Seen
+    chosen: Chosen
+    traffic: Traffic
 
 
-GROUPS = State(
-    Clock, Rows, Pose, Motion, Body, Place, Goals, Wishes, Events, Outcome, Lights, Proposal, Near, Ways, Kinds,  # type: ignore[arg-type]
-    Variant, Seen,  # type: ignore[arg-type]
+_GROUPS: tuple[Any, ...] = (
+    Clock, Rows, Pose, Motion, Body, Place, Goals, Wishes, Events, Outcome, Lights, Proposal, Near, Ways, Kinds, Variant,
+    Seen, Chosen, Traffic,
 )  # fmt: skip
+GROUPS = State(*_GROUPS)
 
 
-def make(worlds: int, agents: int, coefficients: int, lights: int, seen: int, samples: int) -> State:
+def make(worlds: int, agents: int, coefficients: int, lights: int, seen: int, samples: int, choices: int) -> State:
     """A State in which nothing has happened yet."""
     sizes = {
         "two": 2, "world": worlds, "agent": agents, "coefficient": coefficients, "goal": GOALS,
         "light": max(lights, 1), "seen": max(seen, 1), "other": agents, "sample": samples,
-        "kind": len(KINDS),
+        "kind": len(KINDS), "choice": choices,
     }  # fmt: skip
     groups: Any = GROUPS
     state = State(*(allocate(group, sizes) for group in groups))
@@ -255,4 +289,5 @@ def make(worlds: int, agents: int, coefficients: int, lights: int, seen: int, sa
     population = [(*kind.length, *kind.width, kind.speed, kind.acceleration) for kind in KINDS.values()]
     for column, values in zip(state.kinds[1:], zip(*population, strict=True), strict=True):
         column[:] = values
+    state.chosen.low[:] = state.chosen.high[:] = np.nan
     return state

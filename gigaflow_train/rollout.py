@@ -10,8 +10,8 @@ from gigaflow_train.evaluate.metrics import Tally, count, total
 from gigaflow_train.policy import Policy, sample
 
 USED = (
-    "active", "erratic", "collision", "offroad", "red_light", "goal", "route_done", "timeout", "distance", "final_obs",
-    "_episode",
+    "active", "erratic", "traffic", "collision", "offroad", "red_light", "goal", "route_done", "timeout", "distance",
+    "final_obs", "_episode",
 )  # fmt: skip
 """Entries of the step's info that are arrays by row."""
 
@@ -47,17 +47,19 @@ def allocate(steps: int, rows: int, columns: int, device: torch.device | str = "
     )
 
 
-def begin(storage: Storage, obs: Any, active: Any) -> None:
-    """Put the observation of `env.reset` where `collect` goes on from. active: what `learners` says of its info."""
+def begin(storage: Storage, obs: Any, info: Mapping[str, Any]) -> None:
+    """Put what `env.reset` returned where `collect` goes on from."""
     storage.obs[-1].copy_(torch.as_tensor(obs))
-    storage.active[-1].copy_(torch.as_tensor(active))
+    storage.active[-1].copy_(learners(info))
 
 
-def learners(info: Mapping[str, Any]) -> Any:
-    """Rows to learn from and to count, bool (N,), an array or a tensor. Erratic drivers are but traffic.
+def learners(info: Mapping[str, Any]) -> Tensor:
+    """Rows to learn from and to count, bool (N,): they have an agent, the policy drives it, and it is not erratic.
 
-    Source: arXiv 2502.03349, App. B.4."""
-    return info["active"] & ~info["erratic"]
+    Source: arXiv 2502.03349, App. B.4: erratic drivers are but traffic (A).
+    """
+    active, erratic, traffic = (torch.as_tensor(info[name]) for name in ("active", "erratic", "traffic"))
+    return active & ~erratic & ~traffic
 
 
 class Driven(NamedTuple):

@@ -19,7 +19,7 @@ from gigaflow_train.config import TrainConfig
 from gigaflow_train.journal import Journal, Row
 from gigaflow_train.policy import Policy
 from gigaflow_train.ppo import Batch, Losses, losses, normalise
-from gigaflow_train.rollout import Driven, Storage, allocate, begin, collect, learners
+from gigaflow_train.rollout import Driven, Storage, allocate, begin, collect
 
 MEASURED = 65_536
 """Samples the normaliser is fitted to, at most: enough for two digits of a standard deviation."""
@@ -58,10 +58,10 @@ def train(
         if not restored:
             say("this environment's state can't be restored: its worlds begin anew")
             obs, info = env.reset(seed=config.seed + progress.iteration)
-            begin(storage, obs, learners(info))
+            begin(storage, obs, info)
     else:
         progress = Progress()
-        begin(storage, obs, learners(info))
+        begin(storage, obs, info)
         # One rollout of the untrained policy shows what is usual for each feature.
         collect(env, policy, storage, generator)
         seen = storage.obs[storage.active]

@@ -13,8 +13,9 @@ from gigaflow_env.backend.cpu import FIRST, STRIDE
 from gigaflow_env.config import Config, laptop
 from gigaflow_env.jit import kernel
 from gigaflow_env.roads import Lane, RoadMap, Signal
+from gigaflow_env.sim.blame import note
 from gigaflow_env.sim.collision import collide, leave_road, run_light
-from gigaflow_env.sim.dynamics import move
+from gigaflow_env.sim.dynamics import decide, move
 from gigaflow_env.sim.goals import arrive, plan
 from gigaflow_env.sim.lanes import locate
 from gigaflow_env.sim.lights import schedule, switch
@@ -22,6 +23,7 @@ from gigaflow_env.sim.noise import blur
 from gigaflow_env.sim.observe import blank, look, survey, watch
 from gigaflow_env.sim.reset import condition, enter, propose, release, settle
 from gigaflow_env.sim.rewards import score
+from gigaflow_env.sim.traffic import follow, intend
 from gigaflow_env.sim.world import populate
 from gigaflow_env.simulator import Simulator
 from gigaflow_env.state import ABSENT, LIVE
@@ -208,9 +210,15 @@ def map_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @kernel
-def run_move(agents, w, actions, clock, rows, pose, motion, body, p):
+def run_decide(agents, w, actions, wanted, rows, motion):
     for a in agents:
-        move(w, a, actions, clock, rows, pose, motion, body, p)
+        decide(w, a, actions, wanted, rows, motion)
+
+
+@kernel
+def run_move(agents, w, clock, rows, pose, motion, body, p):
+    for a in agents:
+        move(w, a, clock, rows, pose, motion, body, p)
 
 
 @kernel
@@ -280,9 +288,9 @@ def run_release(agents, w, rows, pose, motion, events, p):
 
 
 @kernel
-def run_propose(agents, w, attempt, clock, rows, variant, network, proposal, kinds, p):
+def run_propose(agents, w, attempt, clock, rows, variant, network, chosen, proposal, kinds, p):
     for a in agents:
-        propose(w, a, attempt, clock, rows, variant, network, proposal, kinds, p)
+        propose(w, a, attempt, clock, rows, variant, network, chosen, proposal, kinds, p)
 
 
 @kernel
@@ -292,17 +300,53 @@ def run_settle(agents, w, clock, rows, pose, motion, body, proposal, variant, ne
 
 
 @kernel
-def run_condition(agents, w, clock, wishes, p):
+def run_condition(agents, w, clock, wishes, chosen, p):
     for a in agents:
-        condition(w, a, clock, wishes, p)
+        condition(w, a, clock, wishes, chosen, p)
 
 
 @kernel
 def run_enter(
-    agents, w, clock, rows, pose, motion, body, place, goals, wishes, proposal, ways, kinds, variant, seen, network, p
+    agents,
+    w,
+    clock,
+    rows,
+    pose,
+    motion,
+    body,
+    place,
+    goals,
+    wishes,
+    chosen,
+    proposal,
+    ways,
+    kinds,
+    variant,
+    seen,
+    network,
+    p,
 ):
     for a in agents:
-        enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal, ways, kinds, variant, seen, network, p)
+        enter(
+            w,
+            a,
+            clock,
+            rows,
+            pose,
+            motion,
+            body,
+            place,
+            goals,
+            wishes,
+            chosen,
+            proposal,
+            ways,
+            kinds,
+            variant,
+            seen,
+            network,
+            p,
+        )
 
 
 @kernel
@@ -341,7 +385,31 @@ def run_blank(agents, w, obs):
         blank(FIRST, STRIDE, obs[w, a])
 
 
+@kernel
+def run_note(agents, w, rows, pose, motion, body, place, events, network, notes):
+    for a in agents:
+        note(w, a, rows, pose, motion, body, place, events, network, notes)
+
+
+@kernel
+def run_intend(
+    agents, w, clock, rows, pose, motion, body, place, goals, lights, near, variant, network, conflicts, traffic, p
+):
+    for a in agents:
+        intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, variant, network, conflicts, traffic, p)
+
+
+@kernel
+def run_follow(agents, w, rows, motion, body, place, network, conflicts, traffic, p):
+    for a in agents:
+        follow(w, a, rows, motion, body, place, network, conflicts, traffic, p)
+
+
 STAGES: dict[str, tuple[Callable, Callable]] = {
+    "note": (note, run_note),
+    "intend": (intend, run_intend),
+    "follow": (follow, run_follow),
+    "decide": (decide, run_decide),
     "move": (move, run_move),
     "locate": (locate, run_locate),
     "collide": (collide, run_collide),
@@ -376,8 +444,9 @@ def run(name: str, sim: Simulator, order: Iterable[int] | None = None, *, w: int
     """Run one stage in world `w`, for all agents (or lights) or in the `order` given."""
     state, roads = sim.state, sim.roads
     known = {
-        **state._asdict(), **roads._asdict(), "p": sim._params, "actions": sim.actions, "obs": sim.observations,
-        "starts": sim.layout.starts, "attempt": 0, "w": w, **given,
+        **state._asdict(), **roads._asdict(), "p": sim._params, "actions": sim.actions, "wanted": sim.wanted,
+        "conflicts": sim.conflicts, "notes": sim.notes, "obs": sim.observations, "starts": sim.layout.starts,
+        "attempt": 0, "w": w, **given,
     }  # fmt: skip
     if order is None:
         lights = int(roads.network.maps["lights"][state.clock.map[w]])

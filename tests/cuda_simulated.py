@@ -45,6 +45,8 @@ SCENES = {
     },
     "float16": {"obs_dtype": "float16"},
     "bfloat16": {"obs_dtype": "bfloat16"},
+    "traffic": {"drivers": {"policy": 0.4, "idm": 0.6}},
+    "continuous": {"continuous": True},
 }
 
 
@@ -58,7 +60,8 @@ def drive(name: str) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     for step in range(STEPS):
         if step:
-            sim.step(rng.choice([3, 6, 7, 8, 9, 10, 10, 11], sim.rows))
+            discrete = rng.choice([3, 6, 7, 8, 9, 10, 10, 11], sim.rows)
+            sim.step(rng.uniform(-1, 1, (sim.rows, 2)) if sim.wanted.size else discrete)
         if step == STEPS // 2:  # a partial reset, too
             sim.reset(None, np.arange(sim.rows) % 4 == 1)
         for group, arrays in sim.state._asdict().items():

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import run_move
+from conftest import run_decide, run_move
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +17,7 @@ from gigaflow_env.sim.dynamics import advance
 from gigaflow_env.state import ENDED, LIVE, WAITING, Body, Clock, Motion, Pose, Rows
 
 P = params(Config())
+DISCRETE = np.zeros((0, 0, 2), np.float32)
 DT, WHEELBASE = 0.3, 0.6 * 4.5
 
 
@@ -38,7 +39,8 @@ def drive(made, actions):
     """One step; `actions` for each car or for all."""
     actions = np.ascontiguousarray(np.broadcast_to(actions, made.rows.status.shape), np.int32)
     agents = np.arange(actions.shape[1])
-    run_move(agents, 0, actions, made.clock, made.rows, made.pose, made.motion, made.body, P)
+    run_decide(agents, 0, actions, DISCRETE, made.rows, made.motion)
+    run_move(agents, 0, made.clock, made.rows, made.pose, made.motion, made.body, P)
     return made
 
 

@@ -239,9 +239,9 @@ def test_info_has_the_same_keys_in_every_step():
     for mode, more in (("SameStep", ["_final_obs", "final_obs"]), ("NextStep", []), ("Disabled", [])):
         env = make(autoreset_mode=mode)
         _, info = env.reset(seed=0)
-        assert sorted(info) == sorted([*events, "active", "distance", "erratic"])
+        assert sorted(info) == sorted([*events, "active", "distance", "erratic", "traffic"])
         _, *_, info = env.step(actions_of(env, 1)[0])
-        assert sorted(info) == sorted([*events, "active", "distance", "erratic", *more])
+        assert sorted(info) == sorted([*events, "active", "distance", "erratic", "traffic", *more])
         assert all(info[name].dtype == np.bool_ for name in [*events, "active"])
 
 

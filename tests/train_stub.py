@@ -41,7 +41,8 @@ class Stub:
         self.score = np.zeros(self.num_envs, np.float32)
         self.active = np.ones(self.num_envs, bool)
         self.look(self.chance(), self.active)
-        return self.obs, {"active": self.active, "erratic": self.erratic}
+        nobody = np.zeros(self.num_envs, bool)
+        return self.obs, {"active": self.active, "erratic": self.erratic, "traffic": nobody}
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         self.tick += 1
@@ -69,7 +70,7 @@ class Stub:
             "active": self.active, "erratic": self.erratic,
             "final_obs": self.final_obs, "_final_obs": ended, "episode": episode, "_episode": ended,
             "collision": crash, "offroad": nothing, "red_light": nothing, "goal": nothing, "route_done": nothing,
-            "timeout": timeout, "distance": acted.astype(np.float32),
+            "timeout": timeout, "traffic": nothing, "distance": acted.astype(np.float32),
         }  # fmt: skip
         return self.obs, reward, crash, timeout, info
 

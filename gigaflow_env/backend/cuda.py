@@ -26,7 +26,7 @@ import numba
 from numba import cuda
 
 from gigaflow_env.backend import world
-from gigaflow_env.backend.world import DISABLED, RESET_ATTEMPTS, SAME_STEP, Parts
+from gigaflow_env.backend.world import DISABLED, RESET_ATTEMPTS, SAME_STEP, Parts, known, parameters
 from gigaflow_env.jit import SIMULATED, SOURCE_HASH, anyone, barrier
 from gigaflow_env.layout import FLOAT32
 from gigaflow_env.sim.precision import half_bits
@@ -62,19 +62,31 @@ if not SIMULATED:
         return lambda flag: cuda.syncthreads_or(numba.int32(flag)) != 0
 
 
-def clear(every, key, chosen, clock, rows, pose, motion, events, outcome, p):  # type: ignore[no-untyped-def]
+def clear(  # type: ignore[no-untyped-def]
+    every, key, chosen_rows, clock, rows, pose, motion, events, outcome, p
+):
     world.clear(
-        cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, every, key, chosen, clock, rows, pose, motion, events, outcome, p
-    )
+        cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x,
+        every, key, chosen_rows, clock, rows, pose, motion, events, outcome, p,
+    )  # fmt: skip
+
+
+def guide(  # type: ignore[no-untyped-def]
+    clock, rows, pose, motion, body, place, goals, lights, near, traffic, variant, network, conflicts, p
+):
+    world.guide(
+        cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x,
+        clock, rows, pose, motion, body, place, goals, lights, near, traffic, variant, network, conflicts, p,
+    )  # fmt: skip
 
 
 def drive(  # type: ignore[no-untyped-def]
-    mode, actions,
+    mode, actions, wanted,
     clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, variant, seen,
     network, grid, nearby, p,
 ):  # fmt: skip
     world.drive(
-        cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, mode, actions,
+        cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, mode, actions, wanted,
         clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, variant, seen,
         network, grid, nearby, p,
     )  # fmt: skip
@@ -82,12 +94,12 @@ def drive(  # type: ignore[no-untyped-def]
 
 def renew(  # type: ignore[no-untyped-def]
     mode, anew, attempts,
-    clock, rows, pose, motion, body, place, goals, wishes, events, lights, proposal, ways, kinds, variant, seen,
+    clock, rows, pose, motion, body, place, goals, wishes, events, lights, chosen, proposal, ways, kinds, variant, seen,
     network, grid, p,
 ):  # fmt: skip
     world.renew(
         cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, mode, anew, attempts,
-        clock, rows, pose, motion, body, place, goals, wishes, events, lights, proposal, ways, kinds, variant, seen,
+        clock, rows, pose, motion, body, place, goals, wishes, events, lights, chosen, proposal, ways, kinds, variant, seen,
         network, grid, p,
     )  # fmt: skip
 
@@ -159,7 +171,8 @@ def _compiled(function: Any) -> Any:
         return cuda.jit(function)
 
 
-KERNELS = {function.__name__: _compiled(function) for function in (clear, drive, renew, notice, show, show_half)}
+FUNCTIONS = {function.__name__: function for function in (clear, guide, drive, renew, notice, show, show_half)}
+KERNELS = {name: _compiled(function) for name, function in FUNCTIONS.items()}
 
 
 class Launch:
@@ -254,71 +267,51 @@ class Device:
             cuda.synchronize()
             return host
 
-    def clear(self, parts: Parts, every: bool, key: np.ndarray, chosen: Any) -> None:
-        clock, rows, pose, motion, _, _, _, _, events, outcome, *_ = parts.state
+    def clear(self, parts: Parts, every: bool, key: np.ndarray, chosen_rows: Any) -> None:
         if len(key):
             self.write(self._key, key)
-        self._worlds(
-            "clear", parts, every, self._key if len(key) else self._same_key, chosen,
-            clock, rows, pose, motion, events, outcome, parts.p,
-        )  # fmt: skip
+        given = {"every": every, "key": self._key if len(key) else self._same_key, "chosen_rows": chosen_rows}
+        self._worlds("clear", known(parts) | given)
 
     def reset(self, parts: Parts) -> None:
-        self._renew(parts, DISABLED, True, RESET_ATTEMPTS)
-        self._show(parts, False, parts.obs)
+        have = known(parts)
+        self._worlds("renew", {**have, "mode": DISABLED, "anew": True, "attempts": RESET_ATTEMPTS})
+        self._show(have, False, parts.obs)
+
+    def look(self, parts: Parts) -> None:
+        """Show all rows as they are."""
+        self._show(known(parts), False, parts.obs)
 
     def step(self, parts: Parts) -> None:
-        clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, _, near, *_ = parts.state
-        self._worlds(
-            "drive", parts, parts.mode, parts.actions,
-            clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near,
-            parts.state.variant, parts.state.seen, parts.roads.network, parts.roads.grid, parts.roads.nearby, parts.p,
-        )  # fmt: skip
-        if parts.mode == SAME_STEP:
+        have, same_step = known(parts), parts.mode == SAME_STEP
+        if parts.conflicts is not None:
+            self._worlds("guide", have)
+        self._worlds("drive", have)
+        if same_step:
             # Before renew: the last observation of an episode shows the world in which it ended.
-            self._show(parts, True, parts.final_obs)
+            self._show(have, True, parts.final_obs)
         # Before the last show: an agent that starts anew must not be seen at its old place.
-        self._renew(parts, parts.mode, parts.mode == SAME_STEP, parts.p.spawn_attempts)
-        self._show(parts, False, parts.obs)
+        self._worlds("renew", {**have, "anew": same_step, "attempts": parts.p.spawn_attempts})
+        self._show(have, False, parts.obs)
 
-    def _renew(self, parts: Parts, mode: int, anew: bool, attempts: Any) -> None:
-        clock, rows, pose, motion, body, place, goals, wishes, events, _, lights, proposal, _, ways = parts.state[:14]
-        kinds, variant, seen = parts.state[14:]
-        self._worlds(
-            "renew", parts, mode, anew, attempts,
-            clock, rows, pose, motion, body, place, goals, wishes, events, lights, proposal, ways, kinds, variant, seen,
-            parts.roads.network, parts.roads.grid, parts.p,
-        )  # fmt: skip
-
-    def _show(self, parts: Parts, only_ended: bool, obs: Any) -> None:
-        clock, rows, pose, motion, body, place, goals, wishes, _, outcome, lights, _, near, ways = parts.state[:14]
-        variant, seen = parts.state.variant, parts.state.seen
-        network, nearby, p = parts.roads.network, parts.roads.nearby, parts.p
-        worlds, agents, columns = parts.obs.shape
-        every = worlds * agents
-        self._launch(
-            "notice", -(-every // MOST_THREADS), MOST_THREADS, 0,
-            only_ended, clock, rows, pose, place, goals, outcome, near, ways, variant, network, nearby, p,
-        )  # fmt: skip
-        wide = columns * 4
+    def _show(self, have: dict[str, Any], only_ended: bool, obs: Any) -> None:
+        have = {**have, "only_ended": only_ended, "obs": obs}
+        worlds, agents, columns = have["obs"].shape
+        every, wide = worlds * agents, columns * 4
+        self._launch("notice", -(-every // MOST_THREADS), MOST_THREADS, 0, have)
         if wide > MOST_SHARED:
             raise ValueError(f"an observation of {columns} columns: on CUDA {MOST_SHARED // 4} fit")
         together = min(ROWS, MOST_SHARED // wide)
-        shown = (
-            clock, rows, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
-        )  # fmt: skip
-        sizes = -(-every // together), together * LANES, together * wide
-        if parts.obs_dtype == FLOAT32:
-            self._launch("show", *sizes, only_ended, obs, parts.starts, *shown)
-        else:
-            self._launch("show_half", *sizes, only_ended, parts.obs_dtype, obs, parts.starts, *shown)
+        name = "show" if have["obs_dtype"] == FLOAT32 else "show_half"
+        self._launch(name, -(-every // together), together * LANES, together * wide, have)
 
-    def _worlds(self, name: str, parts: Parts, *args: Any) -> None:
+    def _worlds(self, name: str, have: dict[str, Any]) -> None:
         """A block a world, a thread an agent, in whole warps."""
-        worlds, agents, _ = parts.obs.shape
-        self._launch(name, worlds, min(MOST_THREADS, -(-agents // LANES) * LANES), 0, *args)
+        worlds, agents, _ = have["obs"].shape
+        self._launch(name, worlds, min(MOST_THREADS, -(-agents // LANES) * LANES), 0, have)
 
-    def _launch(self, name: str, blocks: int, threads: int, shared: int, *args: Any) -> None:
+    def _launch(self, name: str, blocks: int, threads: int, shared: int, have: dict[str, Any]) -> None:
+        args = tuple(have[parameter] for parameter in parameters(FUNCTIONS[name]))
         if SIMULATED:
             KERNELS[name][blocks, threads, 0, shared](*args)
             return

@@ -5,12 +5,16 @@ the CPU, every 64th or so on CUDA, where the workers are the threads of a block.
 have a `barrier` before them, at which the workers of a world wait for each other; on the CPU it's nothing.
 """
 
+import functools
+import inspect
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from gigaflow_env.jit import anyone, barrier, f32, i32, stage
 from gigaflow_env.roads.tables import Roads
+from gigaflow_env.sim.blame import note
 from gigaflow_env.sim.collision import collide, leave_road, run_light
-from gigaflow_env.sim.dynamics import move
+from gigaflow_env.sim.dynamics import decide, move
 from gigaflow_env.sim.goals import arrive
 from gigaflow_env.sim.lanes import locate
 from gigaflow_env.sim.lights import schedule, switch
@@ -18,6 +22,7 @@ from gigaflow_env.sim.noise import blur
 from gigaflow_env.sim.observe import blank, look, survey, watch
 from gigaflow_env.sim.reset import enter, propose, release, settle
 from gigaflow_env.sim.rewards import score
+from gigaflow_env.sim.traffic import follow, intend
 from gigaflow_env.sim.variant import warp
 from gigaflow_env.sim.world import begin, populate
 from gigaflow_env.state import ABSENT, ENDED, LIVE, WAITING, State
@@ -37,10 +42,24 @@ class Parts(NamedTuple):
     state: State
     roads: Roads
     actions: Any  # int32 (worlds, agents)
+    wanted: Any  # float32 (worlds, agents, 2), or empty where actions are discrete
     obs: Any  # float32, or uint16: the bits of half precision (worlds, agents, columns)
     final_obs: Any  # the same; empty if mode is not SAME_STEP
     starts: Any  # columns of the blocks
+    conflicts: Any  # roads.conflicts.Conflicts; None where no row has a rule-based driver
+    notes: Any  # eventlog.Notes; None without a log
     p: Any  # config.Params
+
+
+def known(parts: Parts) -> dict[str, Any]:
+    """Everything that a kernel may want, by the name of its parameter."""
+    return {**parts._asdict(), **parts.state._asdict(), **parts.roads._asdict()}
+
+
+@functools.cache
+def parameters(kernel: Callable) -> tuple[str, ...]:
+    """Names of a kernel's parameters: what it wants of `known`. So no list of arrays has to be kept in order by hand."""
+    return tuple(inspect.signature(getattr(kernel, "py_func", kernel)).parameters)
 
 
 @stage
@@ -58,8 +77,29 @@ def begin_world(w, first, stride, clock, rows, lights, variant, network, p):
 
 
 @stage
+def guide(
+    w, first, stride,
+    clock, rows, pose, motion, body, place, goals, lights, near, traffic, variant, network, conflicts, p,
+):  # fmt: skip
+    """Rule-based drivers look at what everybody saw last, and decide."""
+    agents = rows.status.shape[1]
+    for a in range(first, agents, stride):
+        intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, variant, network, conflicts, traffic, p)
+    barrier()  # follow reads what others are about to do
+    for a in range(first, agents, stride):
+        follow(w, a, rows, motion, body, place, network, conflicts, traffic, p)
+
+
+@stage
+def write_down(w, first, stride, rows, pose, motion, body, place, events, network, notes):
+    """Who met whom, for the event log."""
+    for a in range(first, rows.status.shape[1], stride):
+        note(w, a, rows, pose, motion, body, place, events, network, notes)
+
+
+@stage
 def drive(
-    w, first, stride, mode, actions,
+    w, first, stride, mode, actions, wanted,
     clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, variant, seen,
     network, grid, nearby, p,
 ):  # fmt: skip
@@ -77,7 +117,9 @@ def drive(
         for a in range(first, agents, stride):
             release(w, a, rows, pose, motion, events, p)
     for a in range(first, agents, stride):
-        move(w, a, actions, clock, rows, pose, motion, body, p)
+        decide(w, a, actions, wanted, rows, motion)
+    for a in range(first, agents, stride):
+        move(w, a, clock, rows, pose, motion, body, p)
     for a in range(first, agents, stride):
         locate(w, a, clock, rows, pose, goals, variant, network, grid, place)
     barrier()  # collide reads the poses of others
@@ -105,7 +147,7 @@ def drive(
 @stage
 def renew(
     w, first, stride, mode, anew, attempts,
-    clock, rows, pose, motion, body, place, goals, wishes, events, lights, proposal, ways, kinds, variant, seen,
+    clock, rows, pose, motion, body, place, goals, wishes, events, lights, chosen, proposal, ways, kinds, variant, seen,
     network, grid, p,
 ):  # fmt: skip
     """Agents that wait start anew; if `anew`, so does a world that is over. Who finds no place in `attempts` rounds waits
@@ -132,15 +174,16 @@ def renew(
         if not anyone(waiting):
             break
         for a in range(first, agents, stride):
-            propose(w, a, attempt, clock, rows, variant, network, proposal, kinds, p)
+            propose(w, a, attempt, clock, rows, variant, network, chosen, proposal, kinds, p)
         barrier()
         for a in range(first, agents, stride):
             settle(w, a, clock, rows, pose, motion, body, proposal, variant, network, grid, p)
         barrier()
         for a in range(first, agents, stride):
             enter(
-                w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal, ways, kinds, variant, seen, network, p
-            )
+                w, a, clock, rows, pose, motion, body, place, goals, wishes, chosen, proposal, ways, kinds, variant, seen,
+                network, p,
+            )  # fmt: skip
 
 
 @stage
@@ -176,19 +219,19 @@ def show(
 
 
 @stage
-def clear(w, first, stride, every, key, chosen, clock, rows, pose, motion, events, outcome, p):
-    """Before a reset: the rows of `chosen` wait for a place; with `every` the clocks start anew, too. key: two uint32, or
-    none, to keep the old ones.
+def clear(w, first, stride, every, key, chosen_rows, clock, rows, pose, motion, events, outcome, p):
+    """Before a reset: the rows of `chosen_rows` wait for a place; with `every` the clocks start anew, too. key: two uint32,
+    or none, to keep the old ones.
 
     Writes: clock, rows, pose, motion, events, outcome.
     """
     agents = rows.status.shape[1]
     touched = False
     for a in range(first, agents, stride):
-        touched = touched or chosen[w, a]
+        touched = touched or chosen_rows[w, a]
         if every:
             rows.status[w, a], rows.episode[w, a] = ABSENT, 0
-        if chosen[w, a]:
+        if chosen_rows[w, a]:
             if rows.status[w, a] == ENDED:
                 release(w, a, rows, pose, motion, events, p)
             elif every or rows.status[w, a] != ABSENT:

@@ -5,7 +5,9 @@ Three stages, each independent of the order of the agents: all propose, then all
 
 import math
 
-from gigaflow_env.jit import f32, rule, stage
+from gigaflow_env.config import CHOICES
+from gigaflow_env.config import CONDITIONING as COEFFICIENTS
+from gigaflow_env.jit import f32, i32, rule, stage
 from gigaflow_env.sim.chance import BODY, CONDITIONING, ERRATIC, PLACE, between, draws, pick, spread
 from gigaflow_env.sim.collision import edges_met
 from gigaflow_env.sim.erratic import INATTENTIVE, PHANTOM
@@ -31,6 +33,9 @@ from gigaflow_env.sim.variant import curved, placed, to_world
 from gigaflow_env.sim.world import kind_of
 from gigaflow_env.state import ENDED, FROZEN, LIVE, WAITING
 
+LENGTH, WIDTH, C_THROTTLE, C_STEER, C_ACC, C_VEL = range(len(COEFFICIENTS), len(CHOICES))
+_COEFFICIENTS = len(COEFFICIENTS)
+_BY_HAND = 100  # numbers of the draws for what is chosen by hand
 _BESIDE = f32(0.5)  # m, free distance to the side of a starting agent
 _LANE_ROOM = f32(0.3)  # m, a lane is so much wider than who starts on it
 _EDGE_ROOM = f32(0.1)  # m, free distance to the edge of the road
@@ -58,6 +63,16 @@ def in_the_way(ahead, left, cos, sin, half_length, half_width, speed, other_leng
     return abs(left) < beside and -behind < ahead < before
 
 
+@rule
+def by_hand(drawn, seed, w, a, moment, choice, chosen):
+    """A value from the range which was chosen by hand; what was drawn where there is none."""
+    low, high = chosen.low[w, a, choice], chosen.high[w, a, choice]
+    if not low <= high:  # nan
+        return drawn
+    u, _, _, _ = draws(seed, w, a, moment, CONDITIONING, i32(choice + _BY_HAND))
+    return between(u, low, high)
+
+
 @stage
 def release(w, a, rows, pose, motion, events, p):
     """An agent whose episode ended looks for a new place; if the config wants it, a crashed one becomes a wreck first.
@@ -74,7 +89,7 @@ def release(w, a, rows, pose, motion, events, p):
 
 
 @stage
-def propose(w, a, attempt, clock, rows, variant, network, proposal, kinds, p):
+def propose(w, a, attempt, clock, rows, variant, network, chosen, proposal, kinds, p):
     """A waiting agent draws its body and a place. Writes: proposal, except free.
 
     Source: arXiv 2502.03349, section 2: length and width are uniform, the width at most the length (A). Ours: nobody is
@@ -101,11 +116,11 @@ def propose(w, a, attempt, clock, rows, variant, network, proposal, kinds, p):
     proposal.speed[w, a] = start_speed(fast, network.lanes[first.lane].speed, curvature, p)
     kind = kind_of(who, kinds)
     proposal.kind[w, a] = kind
-    proposal.length[w, a] = between(length, kinds.length_low[kind], kinds.length_high[kind])
-    room = TWO * half_width - _LANE_ROOM
-    proposal.width[w, a] = min(
-        between(width, kinds.width_low[kind], kinds.width_high[kind]), min(proposal.length[w, a], room)
-    )
+    length = between(length, kinds.length_low[kind], kinds.length_high[kind])
+    width = between(width, kinds.width_low[kind], kinds.width_high[kind])
+    length = by_hand(length, seed, w, a, moment, LENGTH, chosen)
+    width = by_hand(width, seed, w, a, moment, WIDTH, chosen)
+    proposal.length[w, a], proposal.width[w, a] = length, min(width, min(length, TWO * half_width - _LANE_ROOM))
 
 
 @stage
@@ -143,7 +158,7 @@ def settle(w, a, clock, rows, pose, motion, body, proposal, variant, network, gr
 
 
 @stage
-def condition(w, a, clock, wishes, p):
+def condition(w, a, clock, wishes, chosen, p):
     """Draw the reward coefficients. Writes: wishes."""
     seed, moment, c = clock.seed, clock.tick[w], wishes.coefficients[w, a]
     u0, u1, u2, u3 = draws(seed, w, a, moment, CONDITIONING, 0)
@@ -163,13 +178,17 @@ def condition(w, a, clock, wishes, p):
     c[TIMESTEP] = between(u3, p.timestep_low, p.timestep_high)
     u0, _, _, _ = draws(seed, w, a, moment, CONDITIONING, 3)
     c[PROGRESS] = between(u0, p.progress_low, p.progress_high)
+    for k in range(_COEFFICIENTS):
+        c[k] = by_hand(c[k], seed, w, a, moment, k, chosen)
 
 
 @stage
-def enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal, ways, kinds, variant, seen, network, p):
+def enter(
+    w, a, clock, rows, pose, motion, body, place, goals, wishes, chosen, proposal, ways, kinds, variant, seen, network, p
+):  # fmt: skip
     """An agent whose place is free starts there.
 
-    Writes: rows, pose, motion, body, place, goals, wishes, ways.goal, seen.
+    Writes: rows, except driver, pose, motion, body, place, goals, wishes, ways.goal, seen.
     """
     if rows.status[w, a] != WAITING or not proposal.free[w, a]:
         return
@@ -183,14 +202,17 @@ def enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal,
     motion.steer[w, a], motion.jerk[w, a], motion.side_jerk[w, a] = ZERO, ZERO, ZERO
 
     body.length[w, a], body.width[w, a] = proposal.length[w, a], proposal.width[w, a]
-    throttle, steer, acc, vel = draws(clock.seed, w, a, clock.tick[w], BODY, 1)
-    body.c_throttle[w, a], body.c_steer[w, a] = spread(throttle, p.throttle_spread), spread(steer, p.steer_spread)
-    blind, phantom, _, _ = draws(clock.seed, w, a, clock.tick[w], ERRATIC, 0)
-    rows.erratic[w, a] = (INATTENTIVE if blind < p.inattentive else 0) | (PHANTOM if phantom < p.phantom else 0)
-    kind = proposal.kind[w, a]
+    seed, moment, kind = clock.seed, clock.tick[w], proposal.kind[w, a]
+    throttle, steer, acc, vel = draws(seed, w, a, moment, BODY, 1)
+    acc = kinds.acceleration[kind] * spread(acc, p.acc_spread)
+    vel = kinds.speed[kind] * spread(vel, p.vel_spread)
     body.kind[w, a] = kind
-    body.c_acc[w, a] = kinds.acceleration[kind] * spread(acc, p.acc_spread)
-    body.c_vel[w, a] = kinds.speed[kind] * spread(vel, p.vel_spread)
+    body.c_throttle[w, a] = by_hand(spread(throttle, p.throttle_spread), seed, w, a, moment, C_THROTTLE, chosen)
+    body.c_steer[w, a] = by_hand(spread(steer, p.steer_spread), seed, w, a, moment, C_STEER, chosen)
+    body.c_acc[w, a] = by_hand(acc, seed, w, a, moment, C_ACC, chosen)
+    body.c_vel[w, a] = by_hand(vel, seed, w, a, moment, C_VEL, chosen)
+    blind, phantom, _, _ = draws(seed, w, a, moment, ERRATIC, 0)
+    rows.erratic[w, a] = (INATTENTIVE if blind < p.inattentive else 0) | (PHANTOM if phantom < p.phantom else 0)
 
     place.section[w, a], place.fraction[w, a], place.offset[w, a] = proposal.section[w, a], HALF, ZERO
     place.cos[w, a], place.angle[w, a], place.stood[w, a] = ONE, ZERO, -1
@@ -200,5 +222,5 @@ def enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal,
     goals.routes[w, a], goals.gained[w, a] = 0, ZERO
     blur(w, a, clock, rows, pose, motion, seen, p)
     ways.goal[w, a] = -1  # what was measured may be another world's
-    condition(w, a, clock, wishes, p)
+    condition(w, a, clock, wishes, chosen, p)
     plan(w, a, clock, goals, place, variant, network, p)

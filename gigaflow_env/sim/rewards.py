@@ -47,7 +47,10 @@ def velocity(cos, speed):
 
 @stage
 def score(w, a, clock, rows, motion, place, wishes, events, outcome, goals, p):
-    """Reward, end of the episode and its statistics; the end of a wreck. Writes: outcome, rows, events.timeout."""
+    """Reward, end of the episode and its statistics; the end of a wreck.
+
+    Writes: outcome, rows, except driver, events.timeout.
+    """
     outcome.reward[w, a] = ZERO
     outcome.terminated[w, a] = False
     outcome.truncated[w, a] = False
