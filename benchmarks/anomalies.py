@@ -11,7 +11,7 @@ from gigaflow_env.declare import allocate, fields
 from gigaflow_env.roads import RoadMap
 from gigaflow_env.roads.centreline import sample
 from gigaflow_env.simulator import Simulator
-from gigaflow_env.state import GROUPS, LIVE
+from gigaflow_env.state import GROUPS, LIVE, Chosen
 
 ANOMALIES = {kind: declared.meaning for kind, declared in fields(Anomalies).items()}
 """Each kind, and what it means. None is permitted."""
@@ -51,7 +51,8 @@ def watch(simulator: Simulator, grounds: list[Ground]) -> Watch:
         getattr(group, name).reshape(simulator.worlds, simulator.agents, -1)
         for group, declared in zip(simulator.state, GROUPS, strict=True)
         for name, field in fields(declared).items()
-        if field.axes[:2] == ("world", "agent") and field.dtype is np.float32
+        if declared is not Chosen  # what was not chosen by hand is nan
+        and field.axes[:2] == ("world", "agent") and field.dtype is np.float32
     ]
     seen, counts, before, doubts = (allocate(group, sizes) for group in (Anomalies, Counts, Before, Doubts))
     made = Watch(simulator, grounds, numbers, seen, counts, {}, before, doubts)
@@ -95,15 +96,15 @@ def inspect(found: Watch, *, thorough: bool) -> None:
     thorough: ask Shapely about every place; otherwise only about those off their lane where episodes end at the edge.
     """
     simulator, seen = found.simulator, found.seen
-    clock, rows, pose, motion, body, place, goals, _, events, outcome, *_ = simulator.state
-    config = simulator.config
+    config, state = simulator.config, simulator.state
     farthest = config.speed_max * config.vel_spread * config.dt + 0.1
     map_x, map_y = on_map(simulator)
     judge(
         seen, found.counts, found.before, found.doubts, farthest, simulator.mode == SAME_STEP, map_x, map_y,
-        clock, rows, pose, motion, body, place, goals, events, outcome, simulator.roads.network,
+        state.clock, state.rows, state.pose, state.motion, state.body, state.place, state.goals, state.events, state.outcome,
+        simulator.roads.network,
     )  # fmt: skip
-    ended = outcome.terminated | outcome.truncated
+    ended = state.outcome.terminated | state.outcome.truncated
     for numbers in found.numbers:
         check_numbers(numbers, LARGEST, True, ended, seen.state_not_finite, seen.state_not_finite)
     one = np.float32(1)
@@ -111,7 +112,7 @@ def inspect(found: Watch, *, thorough: bool) -> None:
     if len(simulator.final_observations):
         final = simulator.final_observations
         check_numbers(final, one, False, ended, seen.observation_not_finite, seen.observation_outside)
-    _check_places(found, thorough)
+    _check_places(found, thorough, map_x, map_y)
     for kind, notes in seen._asdict().items():
         if notes[0] and kind not in found.first:
             found.first[kind] = _where(simulator, *notes[1:].tolist())
@@ -119,23 +120,27 @@ def inspect(found: Watch, *, thorough: bool) -> None:
 
 
 def on_map(simulator: Simulator) -> tuple[np.ndarray, np.ndarray]:
-    """Places x, y [m] of the agents (worlds, agents) in the coordinates of their maps."""
-    return simulator.state.pose.x, simulator.state.pose.y
+    """Places x, y [m] of the agents (worlds, agents) in the coordinates of their maps: each world is an affine image."""
+    pose, variant = simulator.state.pose, simulator.state.variant
+    matrix = np.stack([variant.xx, variant.xy, variant.yx, variant.yy], axis=-1).reshape(-1, 2, 2).astype(np.float64)
+    x, y = np.moveaxis(np.stack([pose.x, pose.y], axis=-1) @ np.linalg.inv(matrix).transpose(0, 2, 1), -1, 0)
+    return np.ascontiguousarray(x), np.ascontiguousarray(y)
 
 
-def _check_places(found: Watch, thorough: bool) -> None:
+def _check_places(found: Watch, thorough: bool, map_x: np.ndarray, map_y: np.ndarray) -> None:
     """Places against the paved area. An agent looks for its lane on the level where it was before the step."""
-    simulator, doubts = found.simulator, found.doubts
+    doubts = found.doubts
     asked = doubts.driven if thorough else doubts.beside
-    if simulator.config.on_crash == "respawn" and asked.any():
-        _ask(found, found.seen.off_road_unnoticed, asked, EDGE_REACH, any_kind=True)
+    if found.simulator.config.on_crash != "continue" and asked.any():
+        _ask(found, found.seen.off_road_unnoticed, asked, map_x, map_y, EDGE_REACH, any_kind=True)
     if thorough and doubts.astray.any():
-        _ask(found, found.seen.lost_section, doubts.astray, 0.0, any_kind=False)
+        _ask(found, found.seen.lost_section, doubts.astray, map_x, map_y, 0.0, any_kind=False)
 
 
-def _ask(found: Watch, notes: np.ndarray, asked: np.ndarray, reach: float, *, any_kind: bool) -> None:
+def _ask(
+    found: Watch, notes: np.ndarray, asked: np.ndarray, map_x: np.ndarray, map_y: np.ndarray, reach: float, *, any_kind: bool
+) -> None:
     """Note the agents of `asked` (worlds, agents) that are beyond the edge; without any_kind those on a driving lane."""
-    map_x, map_y = on_map(found.simulator)
     maps = found.simulator.state.clock.map
     for number, area in enumerate(found.grounds):
         w, a = np.nonzero(asked & (maps == number)[:, None])

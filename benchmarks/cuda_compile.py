@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from gigaflow_env.backend import cuda as backend
-from gigaflow_env.backend.world import DISABLED
+from gigaflow_env.backend.world import DISABLED, parameters
 from gigaflow_env.config import paper
 from gigaflow_env.simulator import Simulator
 
@@ -41,7 +41,8 @@ def arguments(sim: Simulator) -> dict[str, tuple[int, int, tuple[Any, ...], list
         def write(self, array: Any, values: np.ndarray) -> None:
             pass
 
-        def _launch(self, name: str, blocks: int, threads: int, shared: int, *args: Any) -> None:
+        def _launch(self, name: str, blocks: int, threads: int, shared: int, have: dict[str, Any]) -> None:
+            args = tuple(have[parameter] for parameter in parameters(backend.FUNCTIONS[name]))
             launched.setdefault(name, (threads, shared, args))
 
     parts, listener = sim._parts, Listener()
@@ -134,7 +135,7 @@ def occupancy(registers: int, threads: int, shared: int, cc: tuple[int, int]) ->
 
 
 if __name__ == "__main__":
-    sim = Simulator("downtown", 128, paper().replace(agents_per_world=64), threads=1)
+    sim = Simulator("downtown", 128, paper().replace(agents_per_world=64), threads=1, drivers="idm")
     for text in sys.argv[1:]:
         major, minor = map(int, text.split("."))
         for row in compile_all(sim, (major, minor)):

@@ -12,7 +12,7 @@ import numpy as np
 from gigaflow_env.declare import array
 from gigaflow_env.jit import kernel, rule, stage
 from gigaflow_env.roads.tables import CELL
-from gigaflow_env.state import ENDED, LIVE, WAITING
+from gigaflow_env.state import ABSENT, ENDED, FROZEN, LIVE, WAITING
 
 f64, i64 = np.float64, np.int64
 
@@ -33,7 +33,7 @@ class Anomalies(NamedTuple):
     state_not_finite: np.ndarray = _notes("a number of the state is NaN or infinite")
     observation_not_finite: np.ndarray = _notes("a number of an observation is NaN or infinite")
     observation_outside: np.ndarray = _notes("a number of an observation is outside of -1 to 1")
-    row_lost: np.ndarray = _notes("a row is neither on the road nor waiting for a place")
+    row_lost: np.ndarray = _notes("a row with an agent is neither on the road nor waiting, or one without an agent is")
     waits_long: np.ndarray = _notes("a row found no place in more than 50 steps")
     foreign_section: np.ndarray = _notes("an agent's section or goal is no quad of its own map")
     lost_section: np.ndarray = _notes("an agent on the road is more than 30 m away from its section")
@@ -47,13 +47,14 @@ class Anomalies(NamedTuple):
 class Counts(NamedTuple):
     """What is counted besides, in agent-steps; three numbers likewise."""
 
-    agent_steps: np.ndarray = _notes("rows")
+    agent_steps: np.ndarray = _notes("rows with an agent")
     episodes: np.ndarray = _notes("agents that started")
     collisions: np.ndarray = _notes("reported collisions")
     off_road: np.ndarray = _notes("reported ways off the road")
     red_lights: np.ndarray = _notes("reported red lights")
     goals: np.ndarray = _notes("reported goals")
     waiting: np.ndarray = _notes("rows that wait for a place")
+    wrecks: np.ndarray = _notes("wrecks that stand in the way")
     outside_grid: np.ndarray = _notes("agents beyond the map's cells")
     astray: np.ndarray = _notes("agents more than 30 m from their own section")
     over_another: np.ndarray = _notes("agents whose box lies over or under another one on another level")
@@ -81,7 +82,7 @@ class Doubts(NamedTuple):
 @rule
 def in_the_way(status):
     """Whether others can run into a row of this status."""
-    return status == LIVE
+    return status == LIVE or status == FROZEN
 
 
 @rule
@@ -137,11 +138,15 @@ def own_section(section, map_row, network):
 @stage
 def count(w, a, fresh, counts, rows, events):
     """What the simulator reports. Writes: counts."""
+    if rows.status[w, a] == ABSENT:
+        return
     note(counts.agent_steps, w, a)
     if fresh:
         note(counts.episodes, w, a)
     if rows.status[w, a] == WAITING:
         note(counts.waiting, w, a)
+    if rows.status[w, a] == FROZEN:
+        note(counts.wrecks, w, a)
     if events.collision[w, a]:
         note(counts.collisions, w, a)
     if events.offroad[w, a]:
@@ -153,10 +158,11 @@ def count(w, a, fresh, counts, rows, events):
 
 
 @stage
-def check_row(w, a, seen, before, rows):
+def check_row(w, a, seen, before, clock, rows):
     """Status, and how long a row waits. Writes: seen, before.waited."""
     status = rows.status[w, a]
-    if status != LIVE and status != ENDED and status != WAITING:
+    known = status == LIVE or status == ENDED or status == WAITING or status == FROZEN
+    if (a < clock.agents[w]) != known or not (known or status == ABSENT):
         note(seen.row_lost, w, a)
     before.waited[w, a] = before.waited[w, a] + 1 if status == WAITING else 0
     if before.waited[w, a] > LONG_WAIT:
@@ -260,7 +266,7 @@ def judge(
             gone = gone or (same_step and (outcome.terminated[w, a] or outcome.truncated[w, a]))
             doubts.driven[w, a] = doubts.beside[w, a] = doubts.astray[w, a] = False
             count(w, a, fresh, counts, rows, events)
-            check_row(w, a, seen, before, rows)
+            check_row(w, a, seen, before, clock, rows)
             if status == LIVE:
                 check_place(
                     w, a, fresh, seen, counts, before, doubts, farthest, map_x, map_y, clock, pose, place, goals, network
@@ -268,7 +274,7 @@ def judge(
             if fresh:
                 check_start(w, a, seen, rows, pose, body)
         for a in range(agents):
-            if not gone and took_part(w, a, before, rows):
+            if not gone and rows.status[w, a] != FROZEN and took_part(w, a, before, rows):
                 check_collision(w, a, seen, counts, before, rows, pose, motion, body, events)
 
 

@@ -27,4 +27,8 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-gymnasium.register("GigaFlow-v0", vector_entry_point="gigaflow_env.env:GigaflowVectorEnv")
+gymnasium.register(
+    "GigaFlow-v0",
+    entry_point="gigaflow_env.single:GigaflowEnv",
+    vector_entry_point="gigaflow_env.env:GigaflowVectorEnv",
+)

@@ -25,12 +25,13 @@ from gigaflow_env.backend.cpu import FIRST, STRIDE
 from gigaflow_env.env import GigaflowVectorEnv
 from gigaflow_env.jit import kernel
 from gigaflow_env.layout import ACTIONS
-from gigaflow_env.sim import collision, dynamics, goals, lanes, observe, rewards
+from gigaflow_env.sim import collision, dynamics, goals, lanes, noise, observe, rewards
 from gigaflow_env.simulator import Simulator
 
 SCENES: dict[str, dict[str, Any]] = {
     "loop": {"map": "loop", "preset": "laptop", "agents_per_world": 16},
     "downtown": {"map": "downtown", "preset": "paper", "agents_per_world": 64},
+    "crowd": {"map": "downtown", "preset": "paper", "agents_per_world": 150},
 }
 """What is measured and, in the tests, held to its golden hash."""
 
@@ -147,35 +148,41 @@ def first_steps(map: str, preset: str) -> tuple[tuple[float, float], tuple[float
 def stage_times(simulator: Simulator) -> dict[str, float]:
     """Time of each stage alone [ns per agent], from the simulator's present state: the fastest of some passes, one
     thread."""
-    clock, rows, pose, motion, body, place, goal, wishes, events, outcome, lights, proposal, near, ways = simulator.state
+    clock, rows, pose, motion, body, place, goal, wishes, events, outcome, lights, _, near, ways, *_ = simulator.state
+    variant, seen = simulator.state.variant, simulator.state.seen
     network, grid, nearby = simulator.roads.network, simulator.roads.grid, simulator.roads.nearby
     p, starts, obs = simulator._params, simulator.layout.starts, simulator.observations
     plain: dict[str, Any] = {
-        "locate": (lanes.locate, clock, rows, pose, goal, network, grid, place),
+        "locate": (lanes.locate, clock, rows, pose, goal, variant, network, grid, place),
         "collide": (collision.collide, rows, pose, motion, body, near, events),
-        "leave_road": (collision.leave_road, clock, rows, pose, body, network, grid, events),
-        "run_light": (collision.run_light, rows, pose, body, place, lights, network, nearby, events),
-        "arrive": (goals.arrive, clock, rows, pose, motion, wishes, network, events, goal, place, p),
+        "leave_road": (collision.leave_road, clock, rows, pose, body, variant, network, grid, events),
+        "run_light": (collision.run_light, rows, pose, motion, body, place, lights, variant, network, nearby, events, p),
+        "arrive": (goals.arrive, clock, rows, pose, motion, wishes, variant, network, events, goal, place, p),
         "score": (rewards.score, clock, rows, motion, place, wishes, events, outcome, goal, p),
-        "watch": (observe.watch, rows, pose, near, p),
-        "survey": (observe.survey, clock, place, goal, ways, network, nearby),
+        "watch": (observe.watch, clock, rows, pose, near, p),
+        "survey": (observe.survey, clock, place, goal, ways, variant, network, nearby),
+        "blur": (noise.blur, clock, rows, pose, motion, seen, p),
     }
     times = {name: _fastest(_each_agent(stage), simulator, *args) for name, (stage, *args) in plain.items()}
     blocks: dict[str, Any] = {
         "look_goals": (observe.look_goals, starts.goals, pose, goal, p),
-        "look_agents": (observe.look_agents, starts.agents, pose, motion, body, near, p),
+        "look_agents": (observe.look_agents, starts.agents, pose, body, near, seen, p),
     }
     for name, (stage, start, *args) in blocks.items():
         times[name] = _fastest(_each_row(stage), simulator, obs, start, *args)
+    walk = (
+        np.int32(5),
+        np.int32(1 if simulator.config.lanes_kept == simulator.config.lane_count else 43),
+    )  # where the seen elements begin, and how they go on
     listed: dict[str, Any] = {
-        "look_lanes": (observe.look_lanes, starts.lanes, pose, ways, nearby, p),
-        "look_boundaries": (observe.look_boundaries, starts.boundaries, pose, nearby, p),
-        "look_stops": (observe.look_stops, starts.stops, pose, lights, network, nearby, p),
+        "look_lanes": (observe.look_lanes, starts.lanes, *walk, pose, ways, variant, nearby, p),
+        "look_boundaries": (observe.look_boundaries, starts.boundaries, *walk, pose, variant, nearby, p),
+        "look_stops": (observe.look_stops, starts.stops, pose, place, lights, variant, network, nearby, p),
     }
     for name, (stage, start, *args) in listed.items():
         times[name] = _fastest(_each_listed_row(stage), simulator, obs, start, place, network, *args)
     # Last, as it moves the agents away from the places that the others know.
-    times["move"] = _fastest(_each_agent(dynamics.move), simulator, simulator.actions, rows, pose, motion, body, p)
+    times["move"] = _fastest(_each_agent(dynamics.move), simulator, clock, rows, pose, motion, body, p)
     return times
 
 

@@ -5,11 +5,15 @@ Confidence marks of the figures: (A) two or more independent sources agree, (B) 
 """
 
 import dataclasses
+import math
 from collections import namedtuple
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from gigaflow_env.population import shares
 
 Range = tuple[float, float]
 
@@ -27,11 +31,17 @@ class Config:
         1200, "steps", "a world ends after this many: its agents are truncated, its lights drawn anew (A)"
     )
     world_stagger: float = value(1.0, "share", "first ends of the worlds are spread over this share of world_steps (D)")
-    agents_per_world: int = value(64, "agents", "rows of one world (D: the paper draws 1-150)")
+    agents_per_world: int | tuple[int, int] = value(
+        64, "agents", "of one world; a range (low, high) is drawn anew when a world begins, rows beyond stay empty (A)"
+    )
     on_crash: str = value(
-        "respawn", "", "collision or off-road: `respawn` ends the episode, `continue` only costs reward (C)"
+        "respawn",
+        "",
+        "collision or off-road: `respawn` ends the episode, `freeze` too, but the wreck stands in the way, "
+        "`continue` only costs reward (C)",
     )
     on_route_done: str = value("new_route", "", "final goal reached: `new_route` goes on, `respawn` ends the episode (D)")
+    freeze_time: float = value(0.0, "s", "how long a wreck stands before its row starts anew; 0: until its world ends (D)")
 
     # Observation: how many elements of each set, and how far they are seen
     lane_count: int = value(80, "", "nearest lane samples (A)")
@@ -44,14 +54,37 @@ class Config:
     view_range: float = value(200.0, "m", "positions are divided by it, agents beyond it are not seen (A)")
     route_range: float = value(400.0, "m", "route distances are divided by it and clipped (D)")
 
-    # Body: cars (the paper's l ~ U(0.8, 7), w ~ U(0.8, 3) spans pedestrians to trucks)
-    length: Range = value((3.6, 5.4), "m", "vehicle length")
-    width: Range = value((1.6, 2.1), "m", "vehicle width, at most the length")
+    # Observation: what is left out and blurred
+    lane_dropout: float = value(0.0, "share", "lane samples that are left out, others in each step (A: 50 %)")
+    boundary_dropout: float = value(0.0, "share", "boundary points that are left out, others in each step (A: 40 %)")
+    noise_position: float = value(0.0, "m", "other agents are seen up to this off, along each axis (D)")
+    noise_heading: float = value(0.0, "rad", "other agents are seen turned by up to this (D)")
+    noise_speed: float = value(0.0, "m/s", "other agents are seen up to this slower or faster (D)")
+
+    # Map variants: each world is the image of its map under scales, shear, flip and turn of its own
+    variant_scale: Range = value((1.0, 1.0), "", "scales along the map's x and y, each drawn (D)")
+    variant_shear: Range = value((0.0, 0.0), "", "shear, x grows by it times y (D)")
+    variant_flip: float = value(0.0, "share", "mirrored worlds: traffic keeps to the other side (D)")
+    variant_turn: Range = value((0.0, 0.0), "rad", "turn (D)")
+
+    # Body
+    population: str | Mapping[str, float] = value(
+        "cars", "", "`paper`: any size from pedestrian to truck (A); `cars`; or shares of the kinds of population.py"
+    )
     wheelbase: float = value(0.6, "lengths", "wheelbase (A)")
     throttle_spread: float = value(1.25, "", "C_throttle ~ X(a) = half U(1/a, 1), half U(1, a) (A)")
     steer_spread: float = value(1.25, "", "C_steer ~ X(a) (A)")
     acc_spread: float = value(1.5, "", "C_acc ~ X(a) (A)")
     vel_spread: float = value(1.5, "", "C_vel ~ X(a) (A)")
+
+    # Erratic drivers: flagged in the info, for trainers leave them out
+    inattentive: float = value(0.0, "share", "agents that at times see no others (A: 5 %)")
+    inattentive_time: float = value(3.0, "s", "how long such a moment is: a glance at a phone (D)")
+    inattentive_share: float = value(0.5, "share", "such moments in their time (D)")
+    phantom: float = value(0.0, "share", "agents that at times brake for nothing (A: 10 %)")
+    phantom_time: float = value(1.2, "s", "how long: from 10 m/s to about half (D)")
+    phantom_share: float = value(0.08, "share", "such moments in their time: once in 15 s (D)")
+    phantom_jerk: float = value(-15.0, "m/s^3", "jerk of such braking: the strongest that agents have (D)")
 
     # Dynamics
     speed_min: float = value(-2.0, "m/s", "fastest reversing (A)")
@@ -81,6 +114,15 @@ class Config:
     light_groups_removed: float = value(0.2, "share", "groups that are removed (A)")
     lights_removed: float = value(0.2, "share", "single lights that are removed (A)")
     lights_green: float = value(0.05, "share", "remaining lights that are always green (A)")
+    lights: str = value("random", "", "`random`: as above; `default`: 2 s red, 3 s yellow, 10 s green, none removed (A)")
+    stop_signs: str = value(
+        "obey",
+        "",
+        "`obey`: a line that is red until the agent has stood at it; `ignore`: none. On, as who never met one would not "
+        "stop near enough (D)",
+    )
+    stop_sign_speed: float = value(0.1, "m/s", "below this an agent stands (D)")
+    stop_sign_distance: float = value(4.0, "m", "where it has to stand: from the line to its front, at most (D)")
 
     # Reward coefficients, drawn per agent and episode: conditioning (Table A2)
     goal_radius: Range = value((2.0, 12.0), "m", "distance at which a goal is reached (A)")
@@ -104,17 +146,33 @@ class Config:
     comfort_jerk: float = value(5.0, "m/s^3", "harsh above this, per axis (C)")
     center_gate: float = value(0.5, "", "lane centre counts where cos(angle to the lane) is above this (A)")
 
+    # Rule-based traffic (sim/traffic.py)
+    idm_acceleration: float = value(1.5, "m/s^2", "rule-based drivers: acceleration at low speed (D)")
+    idm_deceleration: float = value(2.0, "m/s^2", "rule-based drivers: comfortable braking (D)")
+    idm_headway: float = value(1.2, "s", "rule-based drivers: time gap to the leader (D)")
+    idm_gap: float = value(2.0, "m", "rule-based drivers: gap to a leader that stands (D)")
+    idm_lateral: float = value(1.5, "m/s^2", "rule-based drivers: lateral acceleration in curves (D)")
+
     def __post_init__(self) -> None:
         choices = {
-            "on_crash": ("respawn", "continue"),
+            "on_crash": ("respawn", "freeze", "continue"),
             "on_route_done": ("new_route", "respawn"),
             "first_goal": ("map", "near"),
+            "lights": ("random", "default"),
+            "stop_signs": ("obey", "ignore"),
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(map(repr, allowed))}")
+        shares(self.population)  # raises ValueError
+        if not isinstance(self.population, str):
+            object.__setattr__(self, "population", {kind: float(share) for kind, share in self.population.items()})
+        if not isinstance(self.agents_per_world, (int, np.integer)):
+            object.__setattr__(self, "agents_per_world", _whole_range("agents_per_world", self.agents_per_world))
         for field in dataclasses.fields(self):
             given = getattr(self, field.name)
+            if field.name == "agents_per_world" and isinstance(given, tuple):
+                continue
             if isinstance(field.default, tuple):
                 low_high = tuple(given) if isinstance(given, (tuple, list)) else ()
                 if len(low_high) != 2 or not low_high[0] <= low_high[1]:
@@ -126,13 +184,20 @@ class Config:
                 raise ValueError(f"{field.name}={given!r} is not a number")
         if not 0 <= self.waypoints_max <= 3:
             raise ValueError(f"waypoints_max={self.waypoints_max}: the observation has room for 0 to 3")
-        for name in ("dt", "lane_spacing", "view_range", "route_range"):
+        for name in (
+            "dt",
+            "lane_spacing",
+            "view_range",
+            "route_range",
+            "idm_acceleration",
+            "idm_deceleration",
+            "idm_lateral",
+        ):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)}: must be above 0")
         for name in (
             "max_steps",
             "world_steps",
-            "agents_per_world",
             "lane_count",
             "boundary_count",
             "spawn_attempts",
@@ -141,11 +206,43 @@ class Config:
                 raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
         if not 0 < self.steer_max <= 0.78:
             raise ValueError(f"steer_max={self.steer_max}: must be above 0 and at most 0.78 rad (45 degrees)")
-        if self.agents_per_world > 256:
+        if self.agents[0] < 1:
+            raise ValueError(f"agents_per_world={self.agents_per_world}: must be at least 1")
+        if self.agents[1] > 256:
             raise ValueError(f"agents_per_world={self.agents_per_world}: a world has room for 256")
-        for name in ("stop_count", "agent_count"):
+        for name in ("inattentive", "inattentive_share", "phantom", "phantom_share", "variant_flip"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}={getattr(self, name)}: a share is 0 to 1")
+        for name in ("lane_dropout", "boundary_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: a share of at least 0 and below 1")
+        if not (0.5 <= self.variant_scale[0] and self.variant_scale[1] <= 2.0):
+            raise ValueError(f"variant_scale={self.variant_scale}: scales are 0.5 to 2")
+        if not (-0.5 <= self.variant_shear[0] and self.variant_shear[1] <= 0.5):
+            raise ValueError(f"variant_shear={self.variant_shear}: shear is -0.5 to 0.5")
+        if not 0 <= self.noise_heading <= 0.5:
+            raise ValueError(f"noise_heading={self.noise_heading}: must be 0 to 0.5 rad")
+        for name in (
+            "stop_count", "agent_count", "freeze_time", "stop_sign_distance", "noise_position", "noise_speed",
+        ):  # fmt: skip
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)}: must not be negative")
+
+    @property
+    def agents(self) -> tuple[int, int]:
+        """Fewest and most agents of a world; the most are its rows."""
+        given = self.agents_per_world
+        return given if isinstance(given, tuple) else (given, given)
+
+    @property
+    def lanes_kept(self) -> int:
+        """Lane samples in an observation: what is left of lane_count. The same number always; at least 1."""
+        return max(1, round(self.lane_count * (1 - self.lane_dropout)))
+
+    @property
+    def boundaries_kept(self) -> int:
+        """Boundary points in an observation, likewise."""
+        return max(1, round(self.boundary_count * (1 - self.boundary_dropout)))
 
     def replace(self, **changes: Any) -> "Config":
         """A copy with some values changed; an unknown name is an error that says which names are near."""
@@ -159,9 +256,31 @@ class Config:
         return dataclasses.replace(self, **changes)
 
 
+def _whole_range(name: str, given: Any) -> tuple[int, int]:
+    low_high = tuple(given) if isinstance(given, (tuple, list)) else ()
+    whole = all(isinstance(end, (int, np.integer)) and not isinstance(end, bool) for end in low_high)
+    if len(low_high) != 2 or not whole or low_high[0] > low_high[1]:
+        raise ValueError(f"{name}={given!r}: must be a whole number, or a range (low, high) of two with low <= high")
+    return int(low_high[0]), int(low_high[1])
+
+
 def paper() -> Config:
-    """The published training setting, for cars."""
-    return Config()
+    """The published training setting."""
+    return Config(
+        population="paper",
+        agents_per_world=(1, 150),
+        inattentive=0.05,
+        phantom=0.1,
+        lane_dropout=0.5,
+        boundary_dropout=0.4,
+        noise_position=0.2,
+        noise_heading=0.02,
+        noise_speed=0.3,
+        variant_scale=(0.85, 1.2),
+        variant_shear=(-0.15, 0.15),
+        variant_flip=0.5,
+        variant_turn=(-math.pi, math.pi),
+    )
 
 
 def laptop() -> Config:
@@ -193,7 +312,41 @@ def laptop() -> Config:
     )
 
 
-PRESETS = {"paper": paper, "laptop": laptop}
+def longform() -> Config:
+    """The published safety evaluation: ten minutes of 50 cautious agents a world, everything as it is.
+
+    Source: arXiv 2502.03349, section 8.5 and Table A2 (A; the coefficients besides collision, off-road and stop line: B).
+    Nobody leaves a world before it ends: who crashed starts anew, who has arrived gets a new route.
+    """
+    return Config(
+        dt=0.066,
+        max_steps=9000,
+        world_steps=9000,
+        world_stagger=0.0,
+        population="paper",
+        agents_per_world=50,
+        agent_count=40,
+        lights="default",
+        vel_spread=1.0,  # at most 20 m/s; the other spreads are half of the training's (D: "reduced")
+        acc_spread=1.25,
+        throttle_spread=1.125,
+        steer_spread=1.125,
+        goal_radius=(10.0, 10.0),
+        collision=(3.0, 3.0),
+        offroad=(3.0, 3.0),
+        comfort=(0.05, 0.05),
+        lane_align=(2.5e-2, 2.5e-2),
+        lane_center=(3.8e-3, 3.8e-3),
+        velocity=(2.5e-3, 2.5e-3),
+        reverse=(5e-3, 5e-3),
+        stop_line=(1.0, 1.0),
+        timestep=(2.5e-5, 2.5e-5),
+        velocity_align=(1.0, 1.0),  # D
+        center_bias=(0.0, 0.0),  # D
+    )
+
+
+PRESETS = {"paper": paper, "laptop": laptop, "longform": longform}
 
 CONDITIONING = (
     "goal_radius", "collision", "offroad", "comfort", "lane_align", "velocity_align", "lane_center", "center_bias",
@@ -201,33 +354,56 @@ CONDITIONING = (
 )  # fmt: skip
 """The reward coefficients in the order in which the policy sees them. Their published ranges normalise what it sees."""
 
+CHOICES = (*CONDITIONING, "length", "width", "c_throttle", "c_steer", "c_acc", "c_vel")
+"""What may be chosen by hand, per row, instead of being drawn as the Config says."""
+
 
 def _flat_names() -> list[str]:
     names = []
     for field in dataclasses.fields(Config):
         if isinstance(field.default, tuple):
             names += [f"{field.name}_low", f"{field.name}_high"]
-        elif not isinstance(field.default, str):
+        elif not isinstance(field.default, str) and field.name != "agents_per_world":
             names.append(field.name)
     return names
 
 
-_SWITCHES = ("crash_ends", "route_ends", "near_first")
+DEFAULT_LIGHTS: dict[str, Any] = {
+    "light_red": (2.0, 2.0), "light_yellow": (3.0, 3.0), "light_green": (10.0, 10.0),
+    "lights_off": 0.0, "light_groups_removed": 0.0, "lights_removed": 0.0, "lights_green": 0.0,
+}  # fmt: skip
+"""What `lights="default"` means: CARLA's phase times (arXiv 2502.03349, App. B.4, A)."""
+
+_SWITCHES = (
+    "agents_low", "agents_high", "crash_ends", "crash_freezes", "route_ends", "near_first", "signs_count",
+    "inattentive_steps", "phantom_steps", "lanes_kept", "boundaries_kept", "drops", "noisy",
+)  # fmt: skip
 Params = namedtuple("Params", [*_flat_names(), *_SWITCHES])  # type: ignore[misc]
 """What the kernels see of a Config: the same names as float32 and int32 scalars; a range gives name_low and name_high."""
 
 
 def params(config: Config) -> Params:
+    if config.lights == "default":
+        config = config.replace(**DEFAULT_LIGHTS)
     flat: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         given = getattr(config, field.name)
         if isinstance(field.default, tuple):
             flat[f"{field.name}_low"], flat[f"{field.name}_high"] = np.float32(given[0]), np.float32(given[1])
+        elif field.name == "agents_per_world":
+            flat["agents_low"], flat["agents_high"] = map(np.int32, config.agents)
         elif isinstance(field.default, int):
             flat[field.name] = np.int32(given)
         elif isinstance(field.default, float):
             flat[field.name] = np.float32(given)
-    flat["crash_ends"] = np.int32(config.on_crash == "respawn")
+    flat["crash_ends"] = np.int32(config.on_crash != "continue")
+    flat["crash_freezes"] = np.int32(config.on_crash == "freeze")
+    flat["lanes_kept"], flat["boundaries_kept"] = map(np.int32, (config.lanes_kept, config.boundaries_kept))
+    flat["drops"] = np.int32((config.lanes_kept, config.boundaries_kept) != (config.lane_count, config.boundary_count))
+    flat["noisy"] = np.int32(max(config.noise_position, config.noise_heading, config.noise_speed) > 0)
+    flat["signs_count"] = np.int32(config.stop_signs == "obey")
+    for name in ("inattentive", "phantom"):
+        flat[f"{name}_steps"] = np.int32(max(1, round(getattr(config, f"{name}_time") / config.dt)))
     flat["route_ends"] = np.int32(config.on_route_done == "respawn")
     flat["near_first"] = np.int32(config.first_goal == "near")
     return Params(**flat)

@@ -1,5 +1,6 @@
 """GigaflowVectorEnv: the simulator behind Gymnasium's vector contract. Every agent is a row; one policy drives all rows."""
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -9,19 +10,25 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from gigaflow_env import snapshot
 from gigaflow_env.backend import world
+from gigaflow_env.conditioning import choose, forget, read
 from gigaflow_env.config import PRESETS, Config
+from gigaflow_env.eventlog import EventLog
 from gigaflow_env.layout import ACTIONS, Layout
 from gigaflow_env.output import Arrays
 from gigaflow_env.roads.mapfiles import MapLike
-from gigaflow_env.simulator import Simulator
-from gigaflow_env.state import LIVE
+from gigaflow_env.simulator import Drivers, Simulator
+from gigaflow_env.state import IDM, LIVE
 
 _MODES = {
     AutoresetMode.SAME_STEP: world.SAME_STEP,
     AutoresetMode.NEXT_STEP: world.NEXT_STEP,
     AutoresetMode.DISABLED: world.DISABLED,
 }
+
+
+_VARIANTS_KEPT = 8  # pictures of warped roads
 
 
 def make_config(preset: str, config: Config | Mapping[str, Any] | None) -> Config:
@@ -54,7 +61,8 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     """Self-play driving: many agents share each world, every agent is a row, and one policy drives all rows.
 
     ## Description
-    `num_envs` agents in worlds of `agents_per_world`; the last world may hold fewer. An agent follows a route of goals
+    `num_envs` agents in worlds of `agents_per_world`; the last world may hold fewer. Where that is a range, each world draws
+    how many it has when it begins, and the rows beyond are not `active` until it ends. An agent follows a route of goals
     through a town with lanes, junctions and traffic lights, among agents which do the same. Bodies, routes and reward
     coefficients are drawn anew for every episode; the coefficients are part of the observation, so that one policy learns
     many ways to drive.
@@ -68,6 +76,9 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | 1 | -4 | 0 |
     | 2 | 0 | 4 |
     | 3 | 4 | |
+
+    With `action="continuous"`: `Box(-1, 1, (2,), float32)`, longitudinal and lateral jerk. -1, 0 and 1 mean -15, 0 and
+    4 m/s^3 along, -4, 0 and 4 m/s^3 to the left, and linear in between. The dynamics are the same.
 
     ## Observation Space
     `Box(-1, 1, (layout.size,), float32)`. Positions are in the agent's own frame, x ahead and y left, and scaled to the
@@ -97,6 +108,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     ## Episode End
     Terminated: collision or off-road (unless `on_crash="continue"`), or the final goal with `on_route_done="respawn"`.
+    With `on_crash="freeze"` a wreck stands in the way for `freeze_time`; its row is not `active` until then.
     Truncated: after `max_steps`, and when the world is over (`world_steps`). An episode can thus be shorter than
     `max_episode_steps`, not longer.
 
@@ -111,14 +123,16 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | key | dtype | meaning |
     |---|---|---|
     | active | bool | the observation is a live agent's: the weight of the transition that begins with it |
+    | erratic | bool | the agent is one of the erratic drivers, whose transitions a trainer leaves out |
     | collision, offroad, red_light | bool | what happened in the step |
     | goal, route_done | bool | reached a goal; the final one |
     | timeout | bool | the episode was `max_steps` old |
     | distance | float32 | way moved in the step [m] |
+    | traffic | bool | the row has a rule-based driver, ignores its action, and is nothing to learn from |
     | final_obs, _final_obs | float32 (num_envs, size); bool | "SameStep": last observation of the rows that ended; which |
     | episode, _episode | {r: float32, l: int32}; bool | `record_stats`: return and length of the rows that ended, else 0 |
 
-    `reset` returns the first seven, without events. Other rows of `final_obs` are 0 with `copy=True`, and stale with
+    `reset` returns the first eight, without events. Other rows of `final_obs` are 0 with `copy=True`, and stale with
     `copy=False`.
 
     ## Arguments
@@ -128,7 +142,8 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     |---|---|---|
     | num_envs | 1 | rows: agents of all worlds together |
     | map | "loop" | shipped town, path of a map, RoadMap, or a list of these: world i has map i modulo their number |
-    | preset | "paper" | "paper", or "laptop" for two CPU cores |
+    | map_shares | None | worlds draw one of the maps by these shares, anew when they begin; None: as above, for good |
+    | preset | "paper" | "paper", "laptop" for two CPU cores, or "longform", the paper's safety evaluation |
     | config | None | changes to the preset by name, or a complete Config, which makes `preset` irrelevant |
     | agents_per_world, max_episode_steps | None | short for the config's `agents_per_world` and `max_steps` |
     | autoreset_mode | "SameStep" | "SameStep", "NextStep" or "Disabled" |
@@ -140,6 +155,10 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | device | None | the card: "cuda:0" and the like; None: the first |
     | output | "numpy" | "torch": tensors that share the simulator's memory, on its device; actions may be tensors, too |
     | obs_dtype | "float32" | "float16", and with tensors "bfloat16", halve the bytes of observations |
+    | action | "discrete" | "discrete" or "continuous" |
+    | conditioning | None | values chosen by hand, see `reset` |
+    | drivers | "policy" | "idm": rule-based drivers; `{"policy": 0.8, "idm": 0.2}`: for a share of rows; or a name a row |
+    | events | False | True keeps a log of collisions, departures from the road and red lights: `event_log` |
 
     On a CUDA device with `output="torch"` a step waits for nothing: it runs on torch's current stream, takes actions from
     the device unchecked, and can be recorded in a CUDA graph, by `capture()` or by the caller. In mode "Disabled" it does
@@ -162,6 +181,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         num_envs: int = 1,
         *,
         map: MapLike | Sequence[MapLike] = "loop",
+        map_shares: Sequence[float] | None = None,
         preset: str = "paper",
         config: Config | Mapping[str, Any] | None = None,
         agents_per_world: int | None = None,
@@ -175,11 +195,19 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         device: str | int | None = None,
         output: str = "numpy",
         obs_dtype: str = "float32",
+        action: str = "discrete",
+        conditioning: Mapping[str, Any] | None = None,
+        drivers: Drivers = "policy",
+        events: bool = False,
     ) -> None:
         if isinstance(num_envs, bool) or not isinstance(num_envs, (int, np.integer)) or num_envs < 1:
             raise ValueError(f"num_envs={num_envs!r}: must be a whole number of at least 1")
         if output not in ("numpy", "torch"):
             raise ValueError(f"output={output!r}: choose one of 'numpy', 'torch'")
+        if action not in ("discrete", "continuous"):
+            raise ValueError(f"action={action!r}: choose one of 'discrete', 'continuous'")
+        if events and backend != "cpu":
+            raise ValueError("events=True needs backend='cpu'")
         number = device_number(backend, device)
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode={render_mode!r}: choose one of None, 'rgb_array'")
@@ -210,14 +238,24 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             backend=backend,
             device=number,
             obs_dtype=obs_dtype,
+            map_shares=map_shares,
+            continuous=action == "continuous",
+            drivers=drivers,
         )
+        if conditioning is not None:
+            choose(self.simulator, read(conditioning, self.num_envs))
+        self._log = EventLog(self.simulator) if events else None
+        if self._log is not None:
+            self.simulator.notes = self._log.notes
         self.output = output
         self._arrays: Any = Arrays(self.simulator, copy) if output == "numpy" else _tensors(self.simulator, copy, number)
         self.layout: Layout = self.simulator.layout
         # NumPy, whose types a space has, knows no bfloat16.
         seen = np.float16 if obs_dtype == "float16" else np.float32
         self.single_observation_space = spaces.Box(-1.0, 1.0, (self.layout.size,), seen)  # type: ignore[arg-type]
-        self.single_action_space = spaces.Discrete(ACTIONS)
+        self.single_action_space: spaces.Space = spaces.Discrete(ACTIONS)
+        if action == "continuous":
+            self.single_action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
         self._begun = False
 
     # Gymnasium's batched spaces hold two bounds per number: 200 MB for 65,536 rows. Most trainers never look.
@@ -246,11 +284,17 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """Start all rows anew, or those of `options["reset_mask"]`, bool (num_envs,). The same seed gives the same episodes.
 
         A seed that comes with a mask becomes the key of all chance from now on.
+
+        `options["conditioning"]` chooses by hand what is else drawn as the Config says: any reward coefficient, `length`,
+        `width`, `c_throttle`, `c_steer`, `c_acc`, `c_vel`. For example `{"collision": 3.0, "length": (4, 5), "center_bias":
+        array}`: a value, a range, an array (num_envs,) of values or (num_envs, 2) of ranges. nan in an array leaves a row to
+        the Config, and None a name. It holds for the episodes that begin from now on, until it is changed; names that are
+        not given stay as they are, and `"conditioning": None` forgets all. A body is at most as wide as it is long.
         """
         self._check_open()
-        unknown = sorted(set(options or {}) - {"reset_mask"})
+        unknown = sorted(set(options or {}) - {"reset_mask", "conditioning"})
         if unknown:
-            raise ValueError(f"unknown reset option {unknown[0]!r}: there is only 'reset_mask'")
+            raise ValueError(f"unknown reset option {unknown[0]!r}: there are 'reset_mask' and 'conditioning'")
         mask = None
         if options is not None and "reset_mask" in options:
             mask = options["reset_mask"]
@@ -262,23 +306,31 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                 raise ValueError("reset_mask names no row: at least one must be True")
             if not self._begun:
                 raise RuntimeError("reset_mask before the first reset: call reset() for all rows first")
+        if options is not None and "conditioning" in options:
+            given = options["conditioning"]
+            if given is None:
+                forget(self.simulator)
+            else:
+                choose(self.simulator, read(given, self.num_envs))
         super().reset(seed=seed)
         key = None
         if mask is None or seed is not None:
             key = self.np_random.integers(0, 2**32, 2, dtype=np.uint32)
         self._arrays.reset(key, mask)
+        if mask is None and self._log is not None:
+            self._log.clear()
         self._begun = True
         return self._arrays.of(self.simulator.observations), self._info()
 
     def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Drive every row one time step. Rows that are not active ignore their action."""
-        self._check_open()
-        if not self._begun:
-            raise RuntimeError("step() before the first reset(): call reset() first")
+        self._check_begun("step()")
         if self.autoreset_mode == AutoresetMode.DISABLED and not self._on_cuda and self.simulator.ended.any():
             row = int(np.flatnonzero(self.simulator.ended)[0])
             raise RuntimeError(f"row {row} has ended: reset it with options={{'reset_mask': mask}} before the next step")
         self._arrays.step(actions)
+        if self._log is not None:
+            self._log.add(self.simulator)
         of, outcome = self._arrays.of, self.simulator.state.outcome
         terminated, truncated = of(outcome.terminated), of(outcome.truncated)
         done = terminated | truncated
@@ -293,6 +345,58 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             info["_episode"] = done
         return of(self.simulator.observations), of(outcome.reward), terminated, truncated, info
 
+    def snapshot(self, worlds: Sequence[int] | np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """All worlds, or those with the given numbers, as arrays by name: what `restore` puts back.
+
+        Restored worlds go on bit-equal. `gigaflow_env.snapshot.save` and `load` keep it in an .npz file.
+        """
+        self._check_begun("snapshot()")
+        kept = snapshot.take(self.simulator, worlds)
+        if worlds is None:  # from which a reset without a seed goes on
+            kept["np_random"] = np.array(json.dumps(self.np_random.bit_generator.state))
+        return kept
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, Any]]:
+        """Put worlds back as `snapshot` found them; the others stay as they are. Returns what `reset` does, for all rows.
+
+        Raises ValueError that names what differs where the snapshot is of another environment: rows, config, maps, mode,
+        arrays or version.
+        """
+        self._check_open()
+        if not self._begun and "np_random" not in state:
+            raise RuntimeError("restore() of some worlds before the first reset(): call reset() first")
+        snapshot.put(self.simulator, state)
+        if "np_random" in state:
+            self.np_random.bit_generator.state = json.loads(str(state["np_random"]))
+        self._begun = True
+        return self._arrays.of(self.simulator.observations), self._info()
+
+    @property
+    def event_log(self) -> np.ndarray:
+        """What happened since the last reset of all rows, with `events=True`: a structured array, see `eventlog.Event`.
+
+        One entry for each collision of two agents, each departure from the road and each red light, with the side on which
+        they met and who was at fault. Raises RuntimeError where there is no log.
+        """
+        if self._log is None:
+            raise RuntimeError("event_log needs events=True at make_vec")
+        return self._log.array
+
+    def sight(self) -> dict[str, np.ndarray]:
+        """The arrays from which the present observations follow, a small part of their size: what a trainer may keep."""
+        self._check_begun("sight()")
+        return snapshot.sight(self.simulator)
+
+    def observe(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Observations float32 (..., agents_per_world, size) of states kept by `sight` or `snapshot`, bit for bit.
+
+        Arrays may be stacked, with any axes before those of a world: (steps, worlds, agents_per_world, ...). The rows of
+        the environment are the first num_envs of its worlds' agents. The last observations of episodes (`final_obs`) are
+        not among them. The environment's own state doesn't change.
+        """
+        self._check_open()
+        return snapshot.observe(self.simulator, state)
+
     def capture(self) -> None:
         """Record the step on a CUDA device: from the second step on it is one launch. Needs `output="torch"`."""
         self._check_open()
@@ -306,20 +410,27 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def _info(self) -> dict[str, Any]:
         state, of = self.simulator.state, self._arrays.of
         info = {name: of(event) for name, event in state.events._asdict().items()}
+        info["erratic"] = of(state.outcome.erratic)
         info["active"] = of(state.outcome.active)
         info["distance"] = of(state.motion.distance)
+        info["traffic"] = self._arrays.rows_of(self.simulator.drivers == IDM)
         return info
 
     def _check_open(self) -> None:
         if self.closed:
             raise RuntimeError("the environment is closed: make a new one")
 
+    def _check_begun(self, call: str) -> None:
+        self._check_open()
+        if not self._begun:
+            raise RuntimeError(f"{call} before the first reset(): call reset() first")
+
     def close_extras(self, **kwargs: Any) -> None:
         self.simulator.close()
 
     def scene(self, world: int = 0, agent: int = 0) -> Any:
         """One world as it is now, following one of its agents: what `render.topview.draw` draws."""
-        from gigaflow_env.render import Scene, road_picture
+        from gigaflow_env.render import Scene
 
         if not (0 <= world < self.num_worlds and 0 <= agent < self.agents_per_world):
             raise ValueError(
@@ -327,15 +438,13 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             )
         roads, state = self.simulator.roads, self.simulator.look_at(world)
         number = int(state.clock.map)
-        if number not in self._pictures:
-            self._pictures[number] = road_picture(roads, number)
         first, count = state.goals.next[agent], state.goals.count[agent]
         seen = state.near.agent[agent, : self.config.agent_count]
         lights = int(roads.network.maps[number]["lights"])
         live = state.rows.status == LIVE
         moments = state.clock.step * self.config.dt
         return Scene(
-            roads=self._pictures[number],
+            roads=self._road_picture(number, state.variant),
             x=state.pose.x,
             y=state.pose.y,
             z=state.pose.z,
@@ -356,8 +465,24 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         )
 
     @cached_property
-    def _pictures(self) -> dict[int, Any]:
+    def _pictures(self) -> dict[tuple, Any]:
         return {}
+
+    def _road_picture(self, number: int, variant: Any) -> Any:
+        """The roads of a world as they are in its map variant. Kept: one of each map, and the variants drawn last."""
+        from gigaflow_env.render import road_picture, warped
+
+        if (number,) not in self._pictures:
+            self._pictures[number,] = road_picture(self.simulator.roads, number)
+        if variant.plain:
+            return self._pictures[number,]
+        matrix = tuple(map(float, variant[:4]))
+        if (number, matrix) not in self._pictures:
+            variants = [key for key in self._pictures if len(key) == 2]
+            if len(variants) >= _VARIANTS_KEPT:
+                del self._pictures[variants[0]]
+            self._pictures[number, matrix] = warped(self._pictures[number,], np.reshape(matrix, (2, 2)))
+        return self._pictures[number, matrix]
 
     def render_world(self, world: int = 0, agent: int = 0, size: int = 720, width: float = 120.0) -> np.ndarray:
         """Top view of one world around one of its agents: uint8 (size, size, 3), `width` metres wide."""

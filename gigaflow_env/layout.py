@@ -12,6 +12,8 @@ LONGITUDINAL_JERKS = (-15.0, -4.0, 0.0, 4.0)
 """[m/s^3] Source: arXiv 2502.03349, App. B.2 (A)."""
 LATERAL_JERKS = (-4.0, 0.0, 4.0)
 """[m/s^3], left positive."""
+JERK_RANGE = ((LONGITUDINAL_JERKS[0], LONGITUDINAL_JERKS[-1]), (LATERAL_JERKS[0], LATERAL_JERKS[-1]))
+"""[m/s^3] What -1 and 1 mean in a continuous action, longitudinal and lateral. 0 is no jerk, and linear on either side."""
 ACTIONS = len(LONGITUDINAL_JERKS) * len(LATERAL_JERKS)
 """action = 3 * longitudinal index + lateral index."""
 
@@ -155,7 +157,7 @@ class Layout:
     """
 
     def __init__(self, config: Config) -> None:
-        self.counts = Blocks(1, 1, GOALS, config.lane_count, config.boundary_count, config.stop_count, config.agent_count)
+        self.counts = Blocks(1, 1, GOALS, config.lanes_kept, config.boundaries_kept, config.stop_count, config.agent_count)
         widths = [count * len(fields(group)) for count, group in zip(self.counts, FEATURES, strict=True)]
         ends = np.cumsum(widths)
         columns = [np.int32(end - width) for end, width in zip(ends, widths, strict=True)]

@@ -21,6 +21,10 @@ class Arrays:
         view = self._view(array)
         return view.copy() if self.copies and self.simulator.backend == "cpu" else view
 
+    def rows_of(self, array: np.ndarray) -> np.ndarray:
+        """An array of the host, one entry a row."""
+        return array
+
     def only(self, array: Any, where: np.ndarray) -> np.ndarray:
         """The rows of `where`; all others are 0. Pages that none of them touches are never mapped: cheaper than a copy."""
         view = self._view(array)

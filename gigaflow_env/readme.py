@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gigaflow_env.config import CONDITIONING, Config, laptop, paper
+from gigaflow_env.config import CONDITIONING, PRESETS, Config
 from gigaflow_env.declare import fields
 from gigaflow_env.files import write_text
 from gigaflow_env.layout import ACTIONS, FEATURES, LATERAL_JERKS, LONGITUDINAL_JERKS, Blocks, Layout
@@ -34,13 +34,14 @@ def actions() -> str:
 
 
 def observation() -> str:
-    big, small = Layout(paper()), Layout(laptop())
+    layouts = [Layout(preset()) for preset in PRESETS.values()]
     rows = []
-    for name, group, many, few in zip(Blocks._fields, FEATURES, big.counts, small.counts, strict=True):
+    for name, group in zip(Blocks._fields, FEATURES, strict=True):
         features = ", ".join(f"`{feature}` {field.unit}".strip() for feature, field in fields(group).items())
-        rows.append([f"`{name}`", f"{many} x {len(fields(group))}", f"{few} x {len(fields(group))}", features])
-    rows.append(["all", str(big.size), str(small.size), "float32 in [-1, 1]"])
-    return table(["block", "paper", "laptop", "features, divided by"], rows)
+        sizes = [f"{getattr(layout.counts, name)} x {len(fields(group))}" for layout in layouts]
+        rows.append([f"`{name}`", *sizes, features])
+    rows.append(["all", *(str(layout.size) for layout in layouts), "float32 in [-1, 1]"])
+    return table(["block", *PRESETS, "features, divided by"], rows)
 
 
 def _shown(value: Any) -> str:
@@ -52,12 +53,11 @@ def _shown(value: Any) -> str:
 
 def _config_rows(names: list[str]) -> list[list[str]]:
     declared = {field.name: field.metadata for field in dataclasses.fields(Config)}
-    big, small = paper(), laptop()
+    presets = [preset() for preset in PRESETS.values()]
     return [
         [
             f"`{name}`",
-            _shown(getattr(big, name)),
-            _shown(getattr(small, name)),
+            *(_shown(getattr(preset, name)) for preset in presets),
             declared[name]["unit"],
             declared[name]["meaning"],
         ]
@@ -66,12 +66,12 @@ def _config_rows(names: list[str]) -> list[list[str]]:
 
 
 def conditioning() -> str:
-    return table(["coefficient", "paper", "laptop", "unit", "meaning"], _config_rows(list(CONDITIONING)))
+    return table(["coefficient", *PRESETS, "unit", "meaning"], _config_rows(list(CONDITIONING)))
 
 
 def config() -> str:
     names = [field.name for field in dataclasses.fields(Config) if field.name not in CONDITIONING]
-    return table(["name", "paper", "laptop", "unit", "meaning"], _config_rows(names))
+    return table(["name", *PRESETS, "unit", "meaning"], _config_rows(names))
 
 
 def _results(file: str) -> list[dict[str, Any]]:
@@ -126,6 +126,24 @@ def learning() -> str:
     return table(head, rows)
 
 
+def traffic() -> str:
+    rows = []
+    for result in _results("traffic.jsonl"):
+        per = 1000 / result["km"]
+        rows.append(
+            [
+                result["map"], f"{result['km']:.0f}", str(result["collisions"]), str(result["at_fault"]),
+                f"{result['offroads'] * per:.1f}", f"{result['red_lights'] * per:.1f}", f"{result['mean_speed_mps']:.1f}",
+                str(result["stuck"]), f"{result['ns_an_agent_step']:.0f}",
+            ]
+        )  # fmt: skip
+    head = [
+        "map", "km", "collisions", "of these by fault", "off the road / 1000 km", "red lights / 1000 km", "mean speed [m/s]",
+        "stuck at the end", "ns an agent-step",
+    ]  # fmt: skip
+    return table(head, rows)
+
+
 def cuda_code() -> str:
     rows = []
     for r in _results("cuda_code.jsonl"):
@@ -137,7 +155,8 @@ def cuda_code() -> str:
 
 
 PARTS = {
-    part.__name__: part for part in (actions, observation, conditioning, config, throughput, stages, cuda_code, learning)
+    part.__name__: part
+    for part in (actions, observation, conditioning, config, throughput, stages, cuda_code, learning, traffic)
 }
 
 

@@ -1,20 +1,47 @@
 """Simulator: worlds of agents on compiled roads without RL interface. `env.py` puts the Gymnasium contract around it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from gigaflow_env.backend import cpu, world
 from gigaflow_env.backend.world import Parts
-from gigaflow_env.config import CONDITIONING, Config, params
+from gigaflow_env.config import CHOICES, CONDITIONING, Config, params
 from gigaflow_env.declare import fields
 from gigaflow_env.layout import ACTIONS, FLOAT32, OBS_DTYPES, Layout
+from gigaflow_env.population import shares
 from gigaflow_env.roads.compile import capacity, compile
+from gigaflow_env.roads.conflicts import conflicts
 from gigaflow_env.roads.mapfiles import MapLike, find
-from gigaflow_env.state import ENDED, State, make
+from gigaflow_env.state import ENDED, IDM, POLICY, State, make
 
 BACKENDS = ("cpu", "cuda")
+
+
+Drivers = str | Mapping[str, float] | Sequence[str]
+"""Who drives the rows: "policy", "idm", shares of both, or a name for each row."""
+
+DRIVERS = {"policy": POLICY, "idm": IDM}
+
+
+def drivers_of(given: Drivers, rows: int) -> np.ndarray:
+    """Driver of each row, int8 (rows,). Shares are spread evenly over the rows, the same for every seed."""
+    if isinstance(given, str):
+        given = {given: 1.0}
+    names = list(given)
+    wrong = [name for name in names if name not in DRIVERS]
+    if wrong or not names:
+        raise ValueError(f"drivers={given!r}: choose of {', '.join(map(repr, DRIVERS))}")
+    if not isinstance(given, Mapping):
+        if len(names) != rows:
+            raise ValueError(f"drivers has {len(names)} names: expected one per row, {rows}")
+        return np.array([DRIVERS[name] for name in names], np.int8)
+    shares = [given.get(name, 0.0) for name in DRIVERS]
+    if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+        raise ValueError(f"drivers={given!r}: shares must add up to 1")
+    turns = np.floor(np.arange(rows + 1) * shares[IDM] + 1e-6)
+    return np.where(np.diff(turns) > 0, IDM, POLICY).astype(np.int8)
 
 
 class MissingDevice(RuntimeError):
@@ -26,6 +53,8 @@ class Simulator:
 
     backend: "cpu" with `threads`, or "cuda" with `device`, the number of a card. There state, actions and observations are
     numba's device arrays; `host` brings them to numpy.
+    map_shares: worlds draw their map by these shares, a new one whenever they begin; None: world i has map i modulo their
+    number, for good.
     observations, final_observations: (worlds, agents, layout.size) in obs_dtype ("float32"; "float16" and "bfloat16" as
     uint16 bits). The latter holds, for rows that ended in the last step in mode SAME_STEP, what they saw last; other rows of
     it are stale.
@@ -44,6 +73,9 @@ class Simulator:
         backend: str = "cpu",
         device: int = 0,
         obs_dtype: str = "float32",
+        map_shares: Sequence[float] | None = None,
+        continuous: bool = False,
+        drivers: Drivers = "policy",
     ) -> None:
         if backend not in BACKENDS:
             raise ValueError(f"backend={backend!r}: choose one of {', '.join(map(repr, BACKENDS))}")
@@ -52,7 +84,7 @@ class Simulator:
         self.config = config
         self.layout = Layout(config)
         self.rows = rows
-        self.agents = min(config.agents_per_world, rows)
+        self.agents = min(config.agents[1], rows)
         self.worlds = -(-rows // self.agents)
         self.mode = mode
         self.obs_dtype = obs_dtype
@@ -71,18 +103,24 @@ class Simulator:
             boundary_count=config.boundary_count,
             stop_count=config.stop_count,
         )
+        if map_shares is not None:
+            roads.network.maps["until"] = _until(map_shares, len(self.maps))
         for number, name in enumerate(roads.names):
-            room = capacity(roads, number)
+            room = int(capacity(roads, number) * min(1.0, config.variant_scale[0]))
             if self.agents > room:
-                raise ValueError(f"agents_per_world={self.agents} do not fit map {name!r}: it has room for {room}")
+                given = config.agents_per_world
+                raise ValueError(f"agents_per_world={given} do not fit map {name!r}: it has room for {room}")
 
-        lights = int(roads.network.maps["lights"].max())
-        state = make(self.worlds, self.agents, len(CONDITIONING), lights, config.agent_count, config.lane_count)
+        self.roads = roads
+        self.drivers = drivers_of(drivers, rows)
+        state = self.new_state(self.worlds)
+        self.per_row(state.rows.driver)[:] = self.drivers
         state.clock.map[:] = np.arange(self.worlds) % len(self.maps)
+        state.clock.room[:] = np.minimum(rows - self.agents * np.arange(self.worlds), self.agents)
+        state.kinds.until[:] = np.cumsum(list(shares(config.population).values()))
         put, zeros = self._machine.put, self._machine.zeros
         cells, column = (self.worlds, self.agents), np.float32 if OBS_DTYPES[obs_dtype] == FLOAT32 else np.uint16
         self._machine.expect(self.worlds, self._nbytes(state, column))
-        self.roads = roads
         self._placed = None
         if backend != "cpu":
             self._placed = roads._replace(network=put(roads.network), grid=put(roads.grid), nearby=put(roads.nearby))
@@ -90,6 +128,9 @@ class Simulator:
         self.observations = zeros((*cells, self.layout.size), column)
         self.final_observations = zeros((*cells, self.layout.size) if mode == world.SAME_STEP else (0, 0, 0), column)
         self.actions = zeros(cells, np.int32)
+        self.wanted = zeros((*cells, 2) if continuous else (0, 0, 2), np.float32)
+        self.conflicts = put(conflicts(roads)) if (self.drivers == IDM).any() else None
+        self.notes: Any = None  # eventlog.Notes where there is a log
         self.chosen = zeros(cells, np.bool_)
         self._params = params(config)
 
@@ -100,9 +141,25 @@ class Simulator:
     @property
     def _parts(self) -> Parts:
         return Parts(
-            self.mode, OBS_DTYPES[self.obs_dtype], self.state, self._placed or self.roads, self.actions, self.observations,
-            self.final_observations, self.layout.starts, self._params,
+            self.mode, OBS_DTYPES[self.obs_dtype], self.state, self._placed or self.roads, self.actions, self.wanted,
+            self.observations, self.final_observations, self.layout.starts, self.conflicts, self.notes, self._params,
         )  # fmt: skip
+
+    def new_state(self, worlds: int) -> State:
+        """Empty arrays on the host for some worlds like this simulator's."""
+        lights = int(self.roads.network.maps["lights"].max())
+        seen, samples = self.config.agent_count, self.config.lane_count
+        return make(worlds, self.agents, len(CONDITIONING), lights, seen, samples, len(CHOICES))
+
+    def look(self) -> None:
+        """Make the observations anew from the state as it is."""
+        self._machine.look(self._parts)
+
+    def look_into(self, state: State, observations: np.ndarray) -> None:
+        """What the agents of a state made by `new_state` see: float32 (worlds, agents, size). On the CPU only."""
+        if self.backend != "cpu":
+            raise RuntimeError("observations of stored states are made by backend='cpu' only")
+        self._machine.look(self._parts._replace(state=state, obs=observations, obs_dtype=FLOAT32))
 
     def reset(self, key: np.ndarray | None, mask: Any = None) -> None:
         """Start the rows of `mask` anew, or all rows and all worlds where it's None.
@@ -117,25 +174,21 @@ class Simulator:
         self._machine.reset(self._parts)
 
     def step(self, actions: Any) -> None:
-        """One step. actions: int (rows,) in 0..11, or `actions`, filled by the caller, which saves the copy and the check.
+        """One step. actions: int (rows,) in 0..11, continuous (rows, 2) in -1..1, or `actions` or `wanted`, filled by the
+        caller, which saves the copy and the check.
 
         Raises ValueError for others.
         """
-        if actions is not self.actions:
+        if actions is not self.actions and actions is not self.wanted:
             self.write_actions(np.asarray(actions))
         self._machine.step(self._parts)
 
     def write_actions(self, actions: np.ndarray) -> None:
-        """Check actions of the host, and put them into `actions`."""
-        if actions.shape != (self.rows,):
-            raise ValueError(f"actions have shape {actions.shape}: expected one per row, ({self.rows},)")
-        if not np.issubdtype(actions.dtype, np.integer):
-            raise ValueError(f"actions have dtype {actions.dtype}: expected whole numbers 0 to {ACTIONS - 1}")
-        low, high = actions.min(), actions.max()
-        if low < 0 or high >= ACTIONS:
-            row = int(np.flatnonzero((actions < 0) | (actions >= ACTIONS))[0])
-            raise ValueError(f"action {actions[row]} of row {row}: must be 0 to {ACTIONS - 1}")
-        self._machine.write(self.per_row(self.actions), actions)
+        """Check actions of the host, and put them into `actions` or `wanted`."""
+        if self.wanted.size:
+            self._machine.write(self.per_row(self.wanted), _continuous(actions, self.rows))
+        else:
+            self._machine.write(self.per_row(self.actions), _discrete(actions, self.rows))
 
     @property
     def stream(self) -> int:
@@ -158,6 +211,10 @@ class Simulator:
     def host(self, array: Any) -> np.ndarray:
         """An array of this simulator as numpy's: itself on the CPU, a copy from a device, which waits for it."""
         return self._machine.fetch(array)
+
+    def write(self, array: Any, values: np.ndarray) -> None:
+        """Put values of the host into an array of this simulator."""
+        self._machine.write(array, values)
 
     def look_at(self, world: int) -> State:
         """Copies of one world's arrays on the host, without the axis of the worlds."""
@@ -201,3 +258,34 @@ def _cuda() -> Any:
     if missing:
         raise MissingDevice(missing)
     return cuda
+
+
+def _until(shares: Sequence[float], maps: int) -> np.ndarray:
+    """Cumulated shares of the maps, float64 (maps,)."""
+    given = np.asarray(shares, np.float64)
+    if given.shape != (maps,) or not np.isfinite(given).all() or (given < 0).any() or given.sum() == 0:
+        raise ValueError(f"map_shares={shares!r}: must be {maps} numbers of at least 0, one for each map, not all 0")
+    return np.cumsum(given / given.sum())
+
+
+def _discrete(actions: np.ndarray, rows: int) -> np.ndarray:
+    if actions.shape != (rows,):
+        raise ValueError(f"actions have shape {actions.shape}: expected one per row, ({rows},)")
+    if not np.issubdtype(actions.dtype, np.integer):
+        raise ValueError(f"actions have dtype {actions.dtype}: expected whole numbers 0 to {ACTIONS - 1}")
+    low, high = actions.min(), actions.max()
+    if low < 0 or high >= ACTIONS:
+        row = int(np.flatnonzero((actions < 0) | (actions >= ACTIONS))[0])
+        raise ValueError(f"action {actions[row]} of row {row}: must be 0 to {ACTIONS - 1}")
+    return actions
+
+
+def _continuous(actions: np.ndarray, rows: int) -> np.ndarray:
+    if actions.shape != (rows, 2):
+        raise ValueError(f"actions have shape {actions.shape}: expected two per row, ({rows}, 2)")
+    if not np.issubdtype(actions.dtype, np.floating):
+        raise ValueError(f"actions have dtype {actions.dtype}: expected numbers -1.0 to 1.0")
+    if not np.abs(actions).max() <= 1.0:  # nan, too
+        row = int(np.flatnonzero(~(np.abs(actions) <= 1.0).all(axis=1))[0])
+        raise ValueError(f"action {actions[row].tolist()} of row {row}: must be -1 to 1, clip it")
+    return actions

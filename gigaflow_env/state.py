@@ -7,12 +7,19 @@ import numpy as np
 
 from gigaflow_env.declare import allocate, array
 from gigaflow_env.layout import GOALS
+from gigaflow_env.population import KINDS
 
 i8, i32, u32, flag = np.int8, np.int32, np.uint32, np.bool_
 
 # Status of a row.
-ABSENT, LIVE, ENDED, WAITING = range(4)
-"""ABSENT: the row has no agent. ENDED: its episode ended in this step. WAITING: it needs a new place; nobody sees it."""
+ABSENT, WAITING, ENDED, LIVE, FROZEN = range(5)
+"""ABSENT: the row has no agent. WAITING: it needs a new place; nobody sees it. ENDED: its episode ended in this step; others
+see it for the last time. FROZEN: a wreck that stands in the way. So whoever is at least ENDED is seen, and whoever is at
+least LIVE is in the way."""
+
+# Driver of a row.
+POLICY, IDM = range(2)
+"""POLICY: the actions given to `step`. IDM: the rules of sim/traffic.py."""
 
 # Colours of a light.
 OFF, GREEN, YELLOW, RED = range(4)
@@ -25,6 +32,8 @@ class Clock(NamedTuple):
     map: np.ndarray = array("world", "", "number of its map", i32)
     tick: np.ndarray = array("world", "", "steps since the environment's reset: never repeats", i32)
     step: np.ndarray = array("world", "steps", "age of the world", i32)
+    room: np.ndarray = array("world", "", "rows of the world", i32)
+    agents: np.ndarray = array("world", "", "rows that have an agent, until the world ends; those beyond are ABSENT", i32)
 
 
 class Rows(NamedTuple):
@@ -32,8 +41,10 @@ class Rows(NamedTuple):
 
     status: np.ndarray = array("world agent", "", "ABSENT, LIVE, ENDED or WAITING", i8)
     episode: np.ndarray = array("world agent", "", "episodes begun", i32)
-    steps: np.ndarray = array("world agent", "steps", "age of the episode", i32)
+    steps: np.ndarray = array("world agent", "steps", "age of the episode, or of the wreck", i32)
     score: np.ndarray = array("world agent", "", "sum of the rewards of the episode")
+    erratic: np.ndarray = array("world agent", "", "bits: 1 does not see others at times, 2 brakes for nothing at times", i8)
+    driver: np.ndarray = array("world agent", "", "POLICY or IDM: who drives it", i8)
 
 
 class Pose(NamedTuple):
@@ -67,6 +78,19 @@ class Body(NamedTuple):
     c_steer: np.ndarray = array("world agent", "", "coefficient of lateral jerk")
     c_acc: np.ndarray = array("world agent", "", "coefficient of the strongest acceleration")
     c_vel: np.ndarray = array("world agent", "", "coefficient of the top speed")
+    kind: np.ndarray = array("world agent", "", "number in population.KINDS", i32)
+
+
+class Kinds(NamedTuple):
+    """The population: what is drawn for a body, by kind. Filled once, from population.KINDS and the config."""
+
+    until: np.ndarray = array("kind", "", "a unit draw below this, and not below the one before, means this kind")
+    length_low: np.ndarray = array("kind", "m", "")
+    length_high: np.ndarray = array("kind", "m", "")
+    width_low: np.ndarray = array("kind", "m", "")
+    width_high: np.ndarray = array("kind", "m", "")
+    speed: np.ndarray = array("kind", "", "factor of c_vel")
+    acceleration: np.ndarray = array("kind", "", "factor of c_acc")
 
 
 class Place(NamedTuple):
@@ -78,6 +102,7 @@ class Place(NamedTuple):
     cos: np.ndarray = array("world agent", "", "of the angle to the lane")
     angle: np.ndarray = array("world agent", "rad", "heading relative to the lane, left positive")
     way: np.ndarray = array("world agent", "m", "route to the next goal")
+    stood: np.ndarray = array("world agent", "", "stop line with a stop sign at which it has stood, -1: none", i32)
 
 
 class Goals(NamedTuple):
@@ -117,6 +142,7 @@ class Outcome(NamedTuple):
     terminated: np.ndarray = array("world agent", "", "ended by crash or by its final goal", flag)
     truncated: np.ndarray = array("world agent", "", "ended by its own time or the world's", flag)
     active: np.ndarray = array("world agent", "", "the row's observation is a live agent's", flag)
+    erratic: np.ndarray = array("world agent", "", "and that of an erratic driver, whom a trainer leaves out", flag)
     episode_return: np.ndarray = array("world agent", "", "of the episode that ended last")
     episode_length: np.ndarray = array("world agent", "steps", "of the episode that ended last", i32)
 
@@ -144,6 +170,7 @@ class Proposal(NamedTuple):
     length: np.ndarray = array("world agent", "m", "")
     width: np.ndarray = array("world agent", "m", "")
     free: np.ndarray = array("world agent", "", "no other agent needs that place", flag)
+    kind: np.ndarray = array("world agent", "", "number in population.KINDS", i32)
 
 
 class Near(NamedTuple):
@@ -161,6 +188,61 @@ class Ways(NamedTuple):
     smallest: np.ndarray = array("world agent", "m", "the smallest of them")
     row: np.ndarray = array("world agent", "", "the Nearby row they belong to", i32)
     goal: np.ndarray = array("world agent", "", "the goal's quad they lead to, -1: not yet measured", i32)
+    shrink: np.ndarray = array("world agent sample", "", "1 / gain of each sample's direction, see sim/variant.py")
+
+
+class Variant(NamedTuple):
+    """The affine map from each world's road map to the world, and what follows from it; see sim/variant.py."""
+
+    xx: np.ndarray = array("world", "", "to the world: x' = xx x + xy y")
+    xy: np.ndarray = array("world", "", "")
+    yx: np.ndarray = array("world", "", "y' = yx x + yy y")
+    yy: np.ndarray = array("world", "", "")
+    back_xx: np.ndarray = array("world", "", "its inverse")
+    back_xy: np.ndarray = array("world", "", "")
+    back_yx: np.ndarray = array("world", "", "")
+    back_yy: np.ndarray = array("world", "", "")
+    det: np.ndarray = array("world", "", "determinant, negative for a flip")
+    mean: np.ndarray = array("world", "", "lengths grow by mean + along cos 2t + across sin 2t in the direction t")
+    along: np.ndarray = array("world", "", "")
+    across: np.ndarray = array("world", "", "")
+    plain: np.ndarray = array("world", "", "the world is the map as it is", flag)
+
+
+class Seen(NamedTuple):
+    """What others see of the agent: its state with noise, the same for all who look."""
+
+    x: np.ndarray = array("world agent", "m", "")
+    y: np.ndarray = array("world agent", "m", "")
+    cos: np.ndarray = array("world agent", "", "of the heading")
+    sin: np.ndarray = array("world agent", "", "of the heading")
+    speed: np.ndarray = array("world agent", "m/s", "signed")
+
+
+class Chosen(NamedTuple):
+    """What is chosen by hand for a row's next episodes, in the order of `config.CHOICES`; nan: as the Config says."""
+
+    low: np.ndarray = array("world agent choice", "", "lower end of the range")
+    high: np.ndarray = array("world agent choice", "", "upper end")
+
+
+class Traffic(NamedTuple):
+    """What a driver is about to do, as far as rule-based drivers have to know it: said anew in every step."""
+
+    next: np.ndarray = array("world agent", "", "lane with conflicts that it enters next, -1: none near", i32)
+    gap: np.ndarray = array("world agent", "m", "from its front to that lane")
+    turn: np.ndarray = array(
+        "world agent", "m", "the same as an order: who is in a junction already comes before all others"
+    )
+    inside: np.ndarray = array("world agent", "", "lane in which its front is, where that has conflicts or is its own", i32)
+    front: np.ndarray = array("world agent", "m", "its front from the start of `inside`")
+    claims: np.ndarray = array("world agent", "", "it could enter that lane: no red light, room behind it", flag)
+    sure: np.ndarray = array("world agent", "", "it can't stop before that lane any more", flag)
+    held: np.ndarray = array("world agent", "", "it gave way in the last step", flag)
+    stop: np.ndarray = array("world agent", "m", "from its front to a line before which it has to stop")
+    cap: np.ndarray = array("world agent", "m/s", "speed that the road, lights, the goal and a leader permit")
+    brake: np.ndarray = array("world agent", "m/s^2", "what a leader takes off its acceleration")
+    curvature: np.ndarray = array("world agent", "1/m", "that it wants to drive")
 
 
 class State(NamedTuple):
@@ -178,18 +260,34 @@ class State(NamedTuple):
     proposal: Proposal
     near: Near
     ways: Ways
+    kinds: Kinds
+    variant: Variant
+    seen: Seen
+    chosen: Chosen
+    traffic: Traffic
 
 
-GROUPS = State(Clock, Rows, Pose, Motion, Body, Place, Goals, Wishes, Events, Outcome, Lights, Proposal, Near, Ways)  # type: ignore[arg-type]
+_GROUPS: tuple[Any, ...] = (
+    Clock, Rows, Pose, Motion, Body, Place, Goals, Wishes, Events, Outcome, Lights, Proposal, Near, Ways, Kinds, Variant,
+    Seen, Chosen, Traffic,
+)  # fmt: skip
+GROUPS = State(*_GROUPS)
 
 
-def make(worlds: int, agents: int, coefficients: int, lights: int, seen: int, samples: int) -> State:
+def make(worlds: int, agents: int, coefficients: int, lights: int, seen: int, samples: int, choices: int) -> State:
     """A State in which nothing has happened yet."""
     sizes = {
         "two": 2, "world": worlds, "agent": agents, "coefficient": coefficients, "goal": GOALS,
         "light": max(lights, 1), "seen": max(seen, 1), "other": agents, "sample": samples,
+        "kind": len(KINDS), "choice": choices,
     }  # fmt: skip
     groups: Any = GROUPS
     state = State(*(allocate(group, sizes) for group in groups))
     state.ways.goal[:] = -1
+    for one in ("xx", "yy", "back_xx", "back_yy", "det", "mean", "plain"):
+        getattr(state.variant, one)[:] = 1
+    population = [(*kind.length, *kind.width, kind.speed, kind.acceleration) for kind in KINDS.values()]
+    for column, values in zip(state.kinds[1:], zip(*population, strict=True), strict=True):
+        column[:] = values
+    state.chosen.low[:] = state.chosen.high[:] = np.nan
     return state

@@ -73,6 +73,7 @@ class Run:
             agents_per_world=config.agents_per_world,
             threads=config.threads,
             backend=config.backend,
+            traffic=config.traffic,
             output="torch",
         )
         console.print(f"training in {directory}: {config.num_envs} agents on {config.map}", highlight=False)
@@ -115,7 +116,7 @@ class Evaluate:
     """Say how well a policy drives, with 95 % intervals."""
 
     what: Annotated[Positional[str], arg(metavar="WHAT")]
-    """A run directory, a .safetensors file, or one of: frozen, random, reverse, constant."""
+    """A run directory, a .safetensors file, or one of: frozen, random, reverse, constant, idm."""
     map: str | None = None
     """A shipped town or a map file; by default that of the training, or `loop`."""
     preset: str | None = None
@@ -132,6 +133,8 @@ class Evaluate:
     """Of worlds and actions; training has used 0."""
     threads: int | None = None
     """CPU threads of the simulator; all cores by default."""
+    traffic: float = 0.0
+    """Share of the agents with rule-based drivers, which don't count."""
     greedy: bool = False
     """Take the likeliest action instead of drawing one."""
     json: bool = False
@@ -179,6 +182,7 @@ class Evaluate:
             "agents_per_world": self.agents_per_world or trained.agents_per_world,
             "threads": self.threads,
             "backend": trained.backend,
+            "traffic": 1.0 if self.what == policies.IDM else self.traffic,
         }
 
     def length(self, config: Any) -> int:

@@ -26,6 +26,9 @@ class TrainConfig:
     environment: dict[str, Any] = value({}, "", "values of the environment's Config that differ from its preset")
     num_envs: int = value(2048, "rows", "agents that drive at once: 128 steps of 2048 take 1 GB (D; the paper: 2.6 M)")
     agents_per_world: int | None = value(None, "rows", "rows that share a world; none: as the environment's preset has it")
+    traffic: float = value(
+        0.0, "share", "of the rows with rule-based drivers, from which nothing is learned; 0 in the paper (D)"
+    )
     backend: str = value("cpu", "", "what steps the environment, and where the learner works: cpu or cuda")
     threads: int = value(2, "threads", "of the simulator and of torch, which take turns")
     seed: int = value(0, "", "of weights, actions, minibatches and worlds")
@@ -81,7 +84,7 @@ class TrainConfig:
         for name in whole:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
-        for name in ("discount", "trace", "filter_share", "filter_rate", "kept_least"):
+        for name in ("discount", "trace", "filter_share", "filter_rate", "kept_least", "traffic"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name}={getattr(self, name)}: must lie between 0 and 1")
         for name in ("learning_rate", "clip", "gradient_norm", "adam_epsilon"):

@@ -16,11 +16,13 @@ def make(
     backend: str = "cpu",
     output: str = "numpy",
     render: bool = False,
+    traffic: float = 0.0,
 ) -> Any:
     """A GigaFlow vector environment whose returned arrays are reused by the next step: copy what is to be kept.
 
-    config: values that differ from the preset. output: "torch" gives tensors on the backend's device. Raises ValueError or
-    OSError where the map or a value isn't right, RuntimeError where a device is missing.
+    config: values that differ from the preset. output: "torch" gives tensors on the backend's device. traffic: share of the
+    rows with rule-based drivers. Raises ValueError or OSError where the map or a value isn't right, RuntimeError where a
+    device is missing.
     """
     return gymnasium.make_vec(
         "gigaflow_env:GigaFlow-v0",
@@ -36,4 +38,5 @@ def make(
         copy=False,
         record_stats=True,
         render_mode="rgb_array" if render else None,
+        drivers={"policy": 1.0 - traffic, "idm": traffic},
     )

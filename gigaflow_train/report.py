@@ -44,6 +44,7 @@ def write(directory: Path, *, num_envs: int, steps: int, seed: int, console: Con
         "agents_per_world": facts.config.agents_per_world,
         "threads": facts.config.threads,
         "backend": facts.config.backend,
+        "traffic": facts.config.traffic,
     }
     env = environment.make(**settings)
     acts = {"trained": policies.trained(directory, env, seed)}

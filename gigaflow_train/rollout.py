@@ -1,5 +1,6 @@
 """Driving: the policy acts for some steps, everything lands in tensors which are allocated once."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -9,7 +10,8 @@ from gigaflow_train.evaluate.metrics import Tally, count, total
 from gigaflow_train.policy import Policy, sample
 
 USED = (
-    "active", "collision", "offroad", "red_light", "goal", "route_done", "timeout", "distance", "final_obs", "_episode",
+    "active", "erratic", "traffic", "collision", "offroad", "red_light", "goal", "route_done", "timeout", "distance",
+    "final_obs", "_episode",
 )  # fmt: skip
 """Entries of the step's info that are arrays by row."""
 
@@ -18,7 +20,7 @@ class Storage(NamedTuple):
     """T steps of N rows; obs, value and active have one more: what the last action led to."""
 
     obs: Tensor  # (T + 1, N, D)
-    active: Tensor  # bool (T + 1, N): the row was there to act
+    active: Tensor  # bool (T + 1, N): the row was there to act, and to learn from
     value: Tensor  # (T + 1, N)
     action: Tensor  # int64 (T, N)
     log_prob: Tensor  # (T, N)
@@ -45,10 +47,19 @@ def allocate(steps: int, rows: int, columns: int, device: torch.device | str = "
     )
 
 
-def begin(storage: Storage, obs: Any, active: Any) -> None:
-    """Put the observation of `env.reset` where `collect` goes on from."""
+def begin(storage: Storage, obs: Any, info: Mapping[str, Any]) -> None:
+    """Put what `env.reset` returned where `collect` goes on from."""
     storage.obs[-1].copy_(torch.as_tensor(obs))
-    storage.active[-1].copy_(torch.as_tensor(active))
+    storage.active[-1].copy_(learners(info))
+
+
+def learners(info: Mapping[str, Any]) -> Tensor:
+    """Rows to learn from and to count, bool (N,): they have an agent, the policy drives it, and it is not erratic.
+
+    Source: arXiv 2502.03349, App. B.4: erratic drivers are but traffic (A).
+    """
+    active, erratic, traffic = (torch.as_tensor(info[name]) for name in ("active", "erratic", "traffic"))
+    return active & ~erratic & ~traffic
 
 
 class Driven(NamedTuple):
@@ -81,7 +92,7 @@ def collect(env: Any, policy: Policy, storage: Storage, generator: torch.Generat
             obs, *outcome, info = env.step(action.numpy() if on_host else action)
             info = {name: torch.as_tensor(info[name]) for name in USED} | {"r": torch.as_tensor(info["episode"]["r"])}
             storage.obs[t + 1].copy_(torch.as_tensor(obs))
-            storage.active[t + 1].copy_(info["active"])
+            storage.active[t + 1].copy_(learners(info))
             for kept, new in zip((storage.reward, storage.terminated, storage.truncated), outcome, strict=True):
                 kept[t].copy_(torch.as_tensor(new))
 

@@ -58,10 +58,10 @@ def train(
         if not restored:
             say("this environment's state can't be restored: its worlds begin anew")
             obs, info = env.reset(seed=config.seed + progress.iteration)
-            begin(storage, obs, info["active"])
+            begin(storage, obs, info)
     else:
         progress = Progress()
-        begin(storage, obs, info["active"])
+        begin(storage, obs, info)
         # One rollout of the untrained policy shows what is usual for each feature.
         collect(env, policy, storage, generator)
         seen = storage.obs[storage.active]

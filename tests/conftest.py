@@ -13,14 +13,18 @@ from gigaflow_env.backend.cpu import FIRST, STRIDE
 from gigaflow_env.config import Config, laptop
 from gigaflow_env.jit import kernel
 from gigaflow_env.roads import Lane, RoadMap, Signal
+from gigaflow_env.sim.blame import note
 from gigaflow_env.sim.collision import collide, leave_road, run_light
-from gigaflow_env.sim.dynamics import move
+from gigaflow_env.sim.dynamics import decide, move
 from gigaflow_env.sim.goals import arrive, plan
 from gigaflow_env.sim.lanes import locate
 from gigaflow_env.sim.lights import schedule, switch
+from gigaflow_env.sim.noise import blur
 from gigaflow_env.sim.observe import blank, look, survey, watch
-from gigaflow_env.sim.reset import condition, enter, propose, settle
+from gigaflow_env.sim.reset import condition, enter, propose, release, settle
 from gigaflow_env.sim.rewards import score
+from gigaflow_env.sim.traffic import follow, intend
+from gigaflow_env.sim.world import populate
 from gigaflow_env.simulator import Simulator
 from gigaflow_env.state import ABSENT, LIVE
 
@@ -145,6 +149,8 @@ def place(
     state.body.length[w, a], state.body.width[w, a] = length, width
     for array in (state.body.c_throttle, state.body.c_steer, state.body.c_acc, state.body.c_vel):
         array[w, a] = 1
+    for seen, one in zip(state.seen, (pose.x, pose.y, pose.cos, pose.sin, state.motion.speed), strict=True):
+        seen[w, a] = one[w, a]
     state.rows.status[w, a] = LIVE
 
 
@@ -166,8 +172,9 @@ def aim_at(sim: Simulator, a: int, *goals: tuple[str, float], w: int = 0) -> Non
     for k, (lane, s) in enumerate(goals):
         section = section_at(sim, lane, s)
         state.goals.section[w, a, k] = section
-        state.goals.x[w, a, k] = (sections["x"][section] + sections["x"][section + 1]) / 2
-        state.goals.y[w, a, k] = (sections["y"][section] + sections["y"][section + 1]) / 2
+        middle = [(sections[name][section] + sections[name][section + 1]) / 2 for name in ("x", "y")]
+        matrix = np.reshape([array[w] for array in state.variant[:4]], (2, 2))
+        state.goals.x[w, a, k], state.goals.y[w, a, k] = matrix @ middle
     state.goals.count[w, a], state.goals.next[w, a] = len(goals), 0
 
 
@@ -203,15 +210,21 @@ def map_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @kernel
-def run_move(agents, w, actions, rows, pose, motion, body, p):
+def run_decide(agents, w, actions, wanted, rows, motion):
     for a in agents:
-        move(w, a, actions, rows, pose, motion, body, p)
+        decide(w, a, actions, wanted, rows, motion)
 
 
 @kernel
-def run_locate(agents, w, clock, rows, pose, goals, network, grid, place):
+def run_move(agents, w, clock, rows, pose, motion, body, p):
     for a in agents:
-        locate(w, a, clock, rows, pose, goals, network, grid, place)
+        move(w, a, clock, rows, pose, motion, body, p)
+
+
+@kernel
+def run_locate(agents, w, clock, rows, pose, goals, variant, network, grid, place):
+    for a in agents:
+        locate(w, a, clock, rows, pose, goals, variant, network, grid, place)
 
 
 @kernel
@@ -221,27 +234,27 @@ def run_collide(agents, w, rows, pose, motion, body, near, events):
 
 
 @kernel
-def run_leave_road(agents, w, clock, rows, pose, body, network, grid, events):
+def run_leave_road(agents, w, clock, rows, pose, body, variant, network, grid, events):
     for a in agents:
-        leave_road(w, a, clock, rows, pose, body, network, grid, events)
+        leave_road(w, a, clock, rows, pose, body, variant, network, grid, events)
 
 
 @kernel
-def run_run_light(agents, w, rows, pose, body, place, lights, network, nearby, events):
+def run_run_light(agents, w, rows, pose, motion, body, place, lights, variant, network, nearby, events, p):
     for a in agents:
-        run_light(w, a, rows, pose, body, place, lights, network, nearby, events)
+        run_light(w, a, rows, pose, motion, body, place, lights, variant, network, nearby, events, p)
 
 
 @kernel
-def run_arrive(agents, w, clock, rows, pose, motion, wishes, network, events, goals, place, p):
+def run_arrive(agents, w, clock, rows, pose, motion, wishes, variant, network, events, goals, place, p):
     for a in agents:
-        arrive(w, a, clock, rows, pose, motion, wishes, network, events, goals, place, p)
+        arrive(w, a, clock, rows, pose, motion, wishes, variant, network, events, goals, place, p)
 
 
 @kernel
-def run_plan(agents, w, clock, goals, place, network, p):
+def run_plan(agents, w, clock, goals, place, variant, network, p):
     for a in agents:
-        plan(w, a, clock, goals, place, network, p)
+        plan(w, a, clock, goals, place, variant, network, p)
 
 
 @kernel
@@ -263,50 +276,107 @@ def run_switch(agents, w, clock, lights, p):
 
 
 @kernel
-def run_propose(agents, w, attempt, clock, rows, network, proposal, p):
+def run_populate(agents, w, clock, rows):
     for a in agents:
-        propose(w, a, attempt, clock, rows, network, proposal, p)
+        populate(w, a, clock, rows)
 
 
 @kernel
-def run_settle(agents, w, rows, pose, motion, body, proposal, p):
+def run_release(agents, w, rows, pose, motion, events, p):
     for a in agents:
-        settle(w, a, rows, pose, motion, body, proposal, p)
+        release(w, a, rows, pose, motion, events, p)
 
 
 @kernel
-def run_condition(agents, w, clock, wishes, p):
+def run_propose(agents, w, attempt, clock, rows, variant, network, chosen, proposal, kinds, p):
     for a in agents:
-        condition(w, a, clock, wishes, p)
+        propose(w, a, attempt, clock, rows, variant, network, chosen, proposal, kinds, p)
 
 
 @kernel
-def run_enter(agents, w, clock, rows, pose, motion, body, place, goals, wishes, proposal, network, p):
+def run_settle(agents, w, clock, rows, pose, motion, body, proposal, variant, network, grid, p):
     for a in agents:
-        enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal, network, p)
+        settle(w, a, clock, rows, pose, motion, body, proposal, variant, network, grid, p)
 
 
 @kernel
-def run_watch(agents, w, rows, pose, near, p):
+def run_condition(agents, w, clock, wishes, chosen, p):
     for a in agents:
-        watch(w, a, rows, pose, near, p)
+        condition(w, a, clock, wishes, chosen, p)
 
 
 @kernel
-def run_survey(agents, w, clock, place, goals, ways, network, nearby):
+def run_enter(
+    agents,
+    w,
+    clock,
+    rows,
+    pose,
+    motion,
+    body,
+    place,
+    goals,
+    wishes,
+    chosen,
+    proposal,
+    ways,
+    kinds,
+    variant,
+    seen,
+    network,
+    p,
+):
     for a in agents:
-        survey(w, a, clock, place, goals, ways, network, nearby)
+        enter(
+            w,
+            a,
+            clock,
+            rows,
+            pose,
+            motion,
+            body,
+            place,
+            goals,
+            wishes,
+            chosen,
+            proposal,
+            ways,
+            kinds,
+            variant,
+            seen,
+            network,
+            p,
+        )
+
+
+@kernel
+def run_watch(agents, w, clock, rows, pose, near, p):
+    for a in agents:
+        watch(w, a, clock, rows, pose, near, p)
+
+
+@kernel
+def run_survey(agents, w, clock, place, goals, ways, variant, network, nearby):
+    for a in agents:
+        survey(w, a, clock, place, goals, ways, variant, network, nearby)
 
 
 @kernel
 def run_look(
-    agents, w, obs, starts, pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p
+    agents, w, obs, starts,
+    clock, rows, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
 ):  # fmt: skip
     for a in agents:
         look(
             w, a, FIRST, STRIDE, obs[w, a], starts,
-            pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p,
+            clock, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
         )  # fmt: skip
+
+
+@kernel
+def run_blur(agents, w, clock, rows, pose, motion, seen, p):
+    for a in agents:
+        blur(w, a, clock, rows, pose, motion, seen, p)
 
 
 @kernel
@@ -315,7 +385,31 @@ def run_blank(agents, w, obs):
         blank(FIRST, STRIDE, obs[w, a])
 
 
+@kernel
+def run_note(agents, w, rows, pose, motion, body, place, events, network, notes):
+    for a in agents:
+        note(w, a, rows, pose, motion, body, place, events, network, notes)
+
+
+@kernel
+def run_intend(
+    agents, w, clock, rows, pose, motion, body, place, goals, lights, near, variant, network, conflicts, traffic, p
+):
+    for a in agents:
+        intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, variant, network, conflicts, traffic, p)
+
+
+@kernel
+def run_follow(agents, w, rows, motion, body, place, network, conflicts, traffic, p):
+    for a in agents:
+        follow(w, a, rows, motion, body, place, network, conflicts, traffic, p)
+
+
 STAGES: dict[str, tuple[Callable, Callable]] = {
+    "note": (note, run_note),
+    "intend": (intend, run_intend),
+    "follow": (follow, run_follow),
+    "decide": (decide, run_decide),
     "move": (move, run_move),
     "locate": (locate, run_locate),
     "collide": (collide, run_collide),
@@ -326,6 +420,8 @@ STAGES: dict[str, tuple[Callable, Callable]] = {
     "score": (score, run_score),
     "schedule": (schedule, run_schedule),
     "switch": (switch, run_switch),
+    "populate": (populate, run_populate),
+    "release": (release, run_release),
     "propose": (propose, run_propose),
     "settle": (settle, run_settle),
     "condition": (condition, run_condition),
@@ -333,6 +429,7 @@ STAGES: dict[str, tuple[Callable, Callable]] = {
     "watch": (watch, run_watch),
     "survey": (survey, run_survey),
     "look": (look, run_look),
+    "blur": (blur, run_blur),
     "blank": (blank, run_blank),
 }
 """Every stage by name, and the kernel that runs it."""
@@ -347,8 +444,9 @@ def run(name: str, sim: Simulator, order: Iterable[int] | None = None, *, w: int
     """Run one stage in world `w`, for all agents (or lights) or in the `order` given."""
     state, roads = sim.state, sim.roads
     known = {
-        **state._asdict(), **roads._asdict(), "p": sim._params, "actions": sim.actions, "obs": sim.observations,
-        "starts": sim.layout.starts, "attempt": 0, "w": w, **given,
+        **state._asdict(), **roads._asdict(), "p": sim._params, "actions": sim.actions, "wanted": sim.wanted,
+        "conflicts": sim.conflicts, "notes": sim.notes, "obs": sim.observations, "starts": sim.layout.starts,
+        "attempt": 0, "w": w, **given,
     }  # fmt: skip
     if order is None:
         lights = int(roads.network.maps["lights"][state.clock.map[w]])

@@ -23,8 +23,30 @@ SCENES = {
     "same step": {"mode": world.SAME_STEP},
     "next step": {"mode": world.NEXT_STEP},
     "continue": {"config": SMALL.replace(on_crash="continue", on_route_done="new_route", waypoints_max=3)},
+    "the paper's world": {
+        "config": SMALL.replace(
+            population={"any": 2, "truck": 1, "pedestrian": 1},
+            agents_per_world=(2, 5),
+            on_crash="freeze",
+            freeze_time=0.9,
+            inattentive=0.5,
+            phantom=0.5,
+            lane_dropout=0.5,
+            boundary_dropout=0.4,
+            noise_position=0.2,
+            noise_heading=0.02,
+            noise_speed=0.3,
+            variant_scale=(0.85, 1.2),
+            variant_shear=(-0.15, 0.15),
+            variant_flip=0.5,
+            variant_turn=(-3, 3),
+        ),
+        "map_shares": (1, 1),
+    },
     "float16": {"obs_dtype": "float16"},
     "bfloat16": {"obs_dtype": "bfloat16"},
+    "traffic": {"drivers": {"policy": 0.4, "idm": 0.6}},
+    "continuous": {"continuous": True},
 }
 
 
@@ -38,7 +60,8 @@ def drive(name: str) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     for step in range(STEPS):
         if step:
-            sim.step(rng.choice([3, 6, 7, 8, 9, 10, 10, 11], sim.rows))
+            discrete = rng.choice([3, 6, 7, 8, 9, 10, 10, 11], sim.rows)
+            sim.step(rng.uniform(-1, 1, (sim.rows, 2)) if sim.wanted.size else discrete)
         if step == STEPS // 2:  # a partial reset, too
             sim.reset(None, np.arange(sim.rows) % 4 == 1)
         for group, arrays in sim.state._asdict().items():

@@ -14,6 +14,7 @@ import gigaflow_env
 from gigaflow_env import jit
 from gigaflow_env.backend import cpu
 from gigaflow_env.config import laptop
+from gigaflow_env.eventlog import EventLog
 from gigaflow_env.simulator import Simulator
 
 PACKAGE = Path(gigaflow_env.__file__).parent
@@ -24,15 +25,16 @@ MODULES = {
 }
 
 LAYERS = (
-    ("declare", "files", "jit"),
+    ("declare", "files", "jit", "population"),
     ("config",),
     ("layout",),
     ("state", "roads"),
     ("sim",),
     ("backend",),
     ("simulator",),
-    ("output",),
+    ("snapshot", "conditioning", "eventlog", "output"),
     ("env",),
+    ("single",),
 )
 """From the bottom up; a module may import what lies below it, and its siblings."""
 
@@ -137,10 +139,14 @@ def doubles(function):
 
 @pytest.mark.skipif(jit.SIMULATED, reason="nothing is compiled under the CUDA simulator")
 def test_kernels_compute_in_float32(monkeypatch):
-    fresh = {name: jit.kernel(plain(getattr(cpu, name)), cache=False) for name in ("drive", "renew", "show")}
+    fresh = {
+        name: jit.kernel(plain(getattr(cpu, name)), cache=False)
+        for name in ("guide", "drive", "write_down", "renew", "show")
+    }
     for name, function in fresh.items():
         monkeypatch.setattr(cpu, name, function)
-    sim = Simulator(crossing(lights=True), 2, laptop().replace(agents_per_world=2), threads=1)
+    sim = Simulator(crossing(lights=True), 2, laptop().replace(agents_per_world=2), threads=1, drivers="idm")
+    sim.notes = EventLog(sim).notes
     sim.reset(np.array([1, 2], np.uint32))
     sim.step(np.array([7, 7]))
     for name, function in fresh.items():

@@ -7,7 +7,7 @@ import pytest
 import shapely
 from conftest import agrees, aim_at, box, bridge, clear, crossing, place, ring, run, simulator
 
-from gigaflow_env.config import laptop, paper
+from gigaflow_env.config import Config, laptop
 from gigaflow_env.declare import allocate
 from gigaflow_env.jit import kernel
 from gigaflow_env.roads import load, shipped
@@ -296,7 +296,7 @@ def test_only_its_own_light_counts(lights):
         assert lights.state.events.red_light[0, 0] == (name == "light west")
 
 
-@pytest.mark.parametrize("config", [laptop(), paper()])
+@pytest.mark.parametrize("config", [laptop(), Config()])
 def test_every_stop_line_of_a_town_is_noticed(config):
     """However few stop lines an agent sees: the one that it crosses is among them."""
     town = load(shipped()["downtown"])

@@ -262,11 +262,11 @@ def test_stop_lines_of_connectors_at_one_place_collapse():
     assert network.maps["lights"].tolist() == [3]
 
 
-def test_only_lights_make_stop_lines():
+def test_lights_and_stop_signs_make_stop_lines():
     lane = straight("a", 0, 0, 50, 0, signal="s")
-    for kind, count in (("light", 1), ("stop", 0), ("yield", 0)):
+    for kind, stops, lights in (("light", [0], 1), ("stop", [-1], 0), ("yield", [], 0)):
         network = compile(road_map(lane, signals=[Signal("s", kind)])).network
-        assert (len(network.stops), len(network.light_group)) == (count, count)
+        assert (network.stops["light"].tolist(), len(network.light_group)) == (stops, lights)
     signals = [Signal("s"), Signal("r"), Signal("q", group="g"), Signal("p", group="g")]
     network = compile(road_map(lane, signals=signals)).network
     assert network.stops["light"].tolist() == [3]

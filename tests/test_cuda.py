@@ -65,14 +65,16 @@ def compiled():
 
 
 # Most registers of a thread: with more, a block of 256 threads would not fit. What was measured, and some room.
-REGISTERS = {"clear": 160, "drive": 255, "renew": 255, "notice": 64, "show": 80, "show_half": 80}
+REGISTERS = {"clear": 160, "guide": 255, "drive": 255, "renew": 255, "notice": 64, "show": 80, "show_half": 80}
 
 # Fewest stores to global memory: one an array that the kernel writes. Where a dead-code pass goes wrong they vanish.
-STORES = {"clear": 15, "drive": 45, "renew": 45, "notice": 6, "show": 1, "show_half": 1}
+STORES = {"clear": 15, "guide": 15, "drive": 45, "renew": 45, "notice": 6, "show": 1, "show_half": 1}
 
 # Arrays which the kernel must reach, at least.
 TOUCHED = {
     "clear": ("Clock.seed", "Clock.tick", "Rows.status", "Events.collision", "Outcome.reward"),
+    "guide": ("Traffic.next", "Traffic.cap", "Motion.jerk", "Near.scratch", "Conflicts.rows", "Conflicts.stops",
+              "Network.route", "Lights.colour"),
     "drive": ("Pose.x", "Motion.speed", "Place.section", "Events.collision", "Events.offroad", "Events.red_light",
               "Outcome.reward", "Rows.status", "Lights.colour", "Grid.quads", "Grid.edges", "Network.route"),
     "renew": ("Proposal.x", "Pose.x", "Goals.section", "Wishes.coefficients", "Body.length", "Rows.status", "Lights.red"),

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import run_move
+from conftest import run_decide, run_move
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,16 +14,17 @@ from gigaflow_env.declare import allocate
 from gigaflow_env.jit import kernel
 from gigaflow_env.layout import ACTIONS, LATERAL_JERKS, LONGITUDINAL_JERKS
 from gigaflow_env.sim.dynamics import advance
-from gigaflow_env.state import ENDED, LIVE, WAITING, Body, Motion, Pose, Rows
+from gigaflow_env.state import ENDED, LIVE, WAITING, Body, Clock, Motion, Pose, Rows
 
 P = params(Config())
+DISCRETE = np.zeros((0, 0, 2), np.float32)
 DT, WHEELBASE = 0.3, 0.6 * 4.5
 
 
 def cars(count, **values):
     """`count` cars of 4.5 m at rest in one world, with coefficients 1; `values` by the name of their field."""
-    sizes = {"world": 1, "agent": count}
-    made = SimpleNamespace(**{g.__name__.lower(): allocate(g, sizes) for g in (Rows, Pose, Motion, Body)})
+    sizes = {"world": 1, "agent": count, "two": 2}
+    made = SimpleNamespace(**{g.__name__.lower(): allocate(g, sizes) for g in (Clock, Rows, Pose, Motion, Body)})
     made.rows.status[:] = LIVE
     given = {"length": 4.5, "width": 2.0, "c_throttle": 1, "c_steer": 1, "c_acc": 1, "c_vel": 1, **values}
     heading = given.pop("heading", 0.0)
@@ -38,7 +39,8 @@ def drive(made, actions):
     """One step; `actions` for each car or for all."""
     actions = np.ascontiguousarray(np.broadcast_to(actions, made.rows.status.shape), np.int32)
     agents = np.arange(actions.shape[1])
-    run_move(agents, 0, actions, made.rows, made.pose, made.motion, made.body, P)
+    run_decide(agents, 0, actions, DISCRETE, made.rows, made.motion)
+    run_move(agents, 0, made.clock, made.rows, made.pose, made.motion, made.body, P)
     return made
 
 
@@ -172,7 +174,7 @@ def model(made, actions):
     x, y, _, cos, sin, *_ = pose
     heading = np.arctan2(sin, cos)
     v, a_x, a_y, steer, *_ = motion
-    length, _, c_throttle, c_steer, c_acc, c_vel = body
+    length, _, c_throttle, c_steer, c_acc, c_vel = body[:6]
     keep = lambda new, old: np.where(new * old < 0, 0.0, new)  # noqa: E731
     new_a = np.clip(keep(a_x + c_throttle * np.take(LONGITUDINAL_JERKS, actions // 3) * DT, a_x), -5, 2.5 * c_acc)
     new_y = np.clip(keep(a_y + c_steer * np.take(LATERAL_JERKS, actions % 3) * DT, a_y), -4, 4)

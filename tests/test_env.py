@@ -14,7 +14,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 
 from gigaflow_env import FEATURES, Config, GigaflowVectorEnv, RoadMap
-from gigaflow_env.config import laptop
+from gigaflow_env.config import laptop, paper
 from gigaflow_env.declare import fields
 from gigaflow_env.layout import Layout
 from gigaflow_env.roads import Lane, load, save, shipped
@@ -87,7 +87,7 @@ def test_any_number_of_rows(rows, worlds):
 
 def test_make_vec_without_arguments():
     env = gymnasium.make_vec("gigaflow_env:GigaFlow-v0")
-    assert env.num_envs == 1 and env.config == Config() and env.autoreset_mode == AutoresetMode.SAME_STEP
+    assert env.num_envs == 1 and env.config == paper() and env.autoreset_mode == AutoresetMode.SAME_STEP
     env.reset(seed=0)
     env.step(env.action_space.sample())
 
@@ -239,9 +239,9 @@ def test_info_has_the_same_keys_in_every_step():
     for mode, more in (("SameStep", ["_final_obs", "final_obs"]), ("NextStep", []), ("Disabled", [])):
         env = make(autoreset_mode=mode)
         _, info = env.reset(seed=0)
-        assert sorted(info) == sorted([*events, "active", "distance"])
+        assert sorted(info) == sorted([*events, "active", "distance", "erratic", "traffic"])
         _, *_, info = env.step(actions_of(env, 1)[0])
-        assert sorted(info) == sorted([*events, "active", "distance", *more])
+        assert sorted(info) == sorted([*events, "active", "distance", "erratic", "traffic", *more])
         assert all(info[name].dtype == np.bool_ for name in [*events, "active"])
 
 

@@ -127,7 +127,10 @@ def test_actions(env, actions, message):
         ({"reset_mask": np.ones(ROWS, int)}, r"reset_mask is int64 \(4,\): expected bool \(4,\)"),
         ({"reset_mask": None}, r"reset_mask is object \(\): expected bool \(4,\)"),
         ({"reset_mask": np.zeros(ROWS, bool)}, r"reset_mask names no row: at least one must be True"),
-        ({"reset_musk": np.ones(ROWS, bool)}, r"unknown reset option 'reset_musk': there is only 'reset_mask'"),
+        (
+            {"reset_musk": np.ones(ROWS, bool)},
+            r"unknown reset option 'reset_musk': there are 'reset_mask' and 'conditioning'",
+        ),
     ],
 )
 def test_reset_options(env, options, message):

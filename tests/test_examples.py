@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SHORT = {"sb3_ppo.py": ["--steps", "4096"], "train_minimal.py": ["3"]}
+SHORT = {"sb3_ppo.py": ["--steps", "4096"], "train_minimal.py": ["3"], "single_agent.py": ["--steps", "512"]}
 """Arguments that make an example short."""
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 

@@ -17,23 +17,24 @@ from gigaflow_env.roads.compile import compile
 from gigaflow_env.roads.tables import LANE_CHANGE_COST, UNREACHABLE
 from gigaflow_env.sim.geometry import LEVEL_GAP
 from gigaflow_env.sim.lanes import search, way
-from gigaflow_env.state import LIVE
+from gigaflow_env.state import LIVE, make
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "maps" / "carla"
 NOWHERE = np.int32(-7)
+PLAIN = make(1, 1, 1, 0, 0, 1).variant
 
 
 @kernel
-def _search(network, grid, fallback, x, y, z, cos, sin, goal, out):
+def _search(variant, network, grid, fallback, x, y, z, cos, sin, goal, out):
     for i in range(len(out)):
-        out[i] = search(network, grid, network.maps[0], fallback, x[i], y[i], z[i], cos[i], sin[i], goal)
+        out[i] = search(0, variant, network, grid, network.maps[0], fallback, x[i], y[i], z[i], cos[i], sin[i], goal)
 
 
 @kernel
-def _way(network, lane, s, goal_lane, goal_s, out):
+def _way(variant, network, lane, s, goal_lane, goal_s, out):
     row = network.maps[0]
     for i in range(len(out)):
-        out[i] = way(network, row.route_at, row.lanes, lane[i], s[i], goal_lane[i], goal_s[i])
+        out[i] = way(0, variant, network, row.route_at, row.lanes, lane[i], s[i], goal_lane[i], goal_s[i])
 
 
 def ways(roads, lane, s, goal_lane, goal_s):
@@ -41,7 +42,7 @@ def ways(roads, lane, s, goal_lane, goal_s):
     out = np.zeros(lane.size, np.float32)
     places = [np.ascontiguousarray(lane, np.int32), np.ascontiguousarray(s, np.float32)]
     places += [np.ascontiguousarray(goal_lane, np.int32), np.ascontiguousarray(goal_s, np.float32)]
-    _way(roads.network, *places, out)
+    _way(PLAIN, roads.network, *places, out)
     return out
 
 
@@ -87,7 +88,7 @@ def test_look_up_finds_a_quad_around_the_point(roads):
     cos, sin = np.cos(heading).astype(np.float32), np.sin(heading).astype(np.float32)
     goal = np.int32(first[len(first) // 2])
     found = np.zeros(n, np.int32)
-    _search(roads.network, roads.grid, NOWHERE, x, y, z, cos, sin, goal, found)
+    _search(PLAIN, roads.network, roads.grid, NOWHERE, x, y, z, cos, sin, goal, found)
 
     points = shapely.points(x.astype(float), y.astype(float))
     point, quad = shapely.STRtree(polygons).query(points, predicate="intersects")
@@ -134,7 +135,7 @@ def test_far_from_all_roads():
     x = np.array([0.0, 50.0, -3e4, 1e8], np.float32)
     found = np.zeros(4, np.int32)
     one, zero = np.ones(4, np.float32), np.zeros(4, np.float32)
-    _search(roads.network, roads.grid, NOWHERE, x, zero, zero, one, zero, np.int32(0), found)
+    _search(PLAIN, roads.network, roads.grid, NOWHERE, x, zero, zero, one, zero, np.int32(0), found)
     assert found[:2].tolist() == [NOWHERE] * 2
     first, _ = quads(roads)
     sections = roads.network.sections[found[2:]]

@@ -10,7 +10,7 @@ import pytest
 from conftest import bridge, place
 
 from gigaflow_env.backend import world
-from gigaflow_env.config import paper
+from gigaflow_env.config import Config, paper
 from gigaflow_env.roads import RoadMap, load, shipped
 from gigaflow_env.simulator import Simulator
 from gigaflow_env.state import ABSENT, LIVE, WAITING
@@ -26,20 +26,21 @@ def maps() -> list[RoadMap]:
 
 
 def test_no_anomaly_in_two_hundred_thousand_agent_steps() -> None:
-    result = soak.run(soak.Soak(agent_steps=2e5, agents=16, worlds=6), maps())
+    result = soak.run(soak.Soak(agent_steps=2.4e5, agents=16, worlds=8), maps())
     assert result["anomalies"] == 0, soak.report(result)
     for name, one in result["passes"].items():
-        assert one["agent_steps"] == pytest.approx(1e5, rel=0.01)
+        assert one["agent_steps"] == pytest.approx(8e4, rel=0.01)
         for kind in ("collisions", "off_road"):
             assert one[kind] > 100, f"{name}: {one[kind]} {kind}"
-    going, starting = result["passes"]["continue"], result["passes"]["respawn"]
+    going, starting, frozen = (result["passes"][name] for name in ("continue", "respawn", "freeze"))
+    assert frozen["wrecks"] > 1000 and not going["wrecks"] + starting["wrecks"]
     assert going["outside_grid"] > 1000 and starting["outside_grid"] == 0
     assert going["astray"] > 100 and starting["episodes"] > 1000
 
 
 @pytest.mark.parametrize("on_crash", soak.PASSES)
 def test_the_same_seed_finds_the_same(on_crash: str) -> None:
-    short = soak.Soak(agent_steps=4000, agents=8, worlds=3)
+    short = soak.Soak(agent_steps=6000, agents=8, worlds=4)
     one, other = (soak.drive(short, maps(), on_crash)[0] for _ in range(2))
     assert anomalies.totals(one) == anomalies.totals(other) and one.first == other.first
 
@@ -48,7 +49,7 @@ def test_lane_keepers_come_far() -> None:
     """What they are for: agents that live for long. Straight on and at random the first bends end them."""
     reached = []
     for behaviour in range(3):
-        simulator = Simulator(maps()[0], 48, paper().replace(agents_per_world=16), mode=world.NEXT_STEP, threads=1)
+        simulator = Simulator(maps()[0], 48, Config(agents_per_world=16), mode=world.NEXT_STEP, threads=1)
         simulator.reset(np.array([1, 0], np.uint32))
         rng, moved = np.random.default_rng(1), np.zeros(48)
         for _ in range(150):
@@ -62,8 +63,8 @@ def test_lane_keepers_come_far() -> None:
 
 
 def watched(on_crash: str = "continue") -> anomalies.Watch:
-    """Both maps with a world each, after some steps; agents 0 and 1 of the second stand under the bridge."""
-    config = paper().replace(on_crash=on_crash, agents_per_world=8)
+    """Both maps as they are with a world each, after some steps; agents 0 and 1 of the second stand under the bridge."""
+    config = Config(on_crash=on_crash, agents_per_world=8)
     simulator = Simulator(maps(), 16, config, mode=soak.PASSES[on_crash], threads=1)
     simulator.reset(np.array([3, 0], np.uint32))
     for _ in range(3):
@@ -212,7 +213,7 @@ def test_the_result_names_what_was_found_and_the_exit_status_tells(tmp_path, mon
     assert soak.main(argv) == 0
     result = json.loads((tmp_path / "soak.json").read_text(encoding="utf-8"))
     assert result["anomalies"] == 0 and list(result["maps"]) == ["loop"]
-    assert result["agent_steps"] == pytest.approx(2000, rel=0.05)
+    assert result["agent_steps"] == pytest.approx(2000, rel=0.1)
     assert {"commit", "processor", "command", "settings"} <= result["maps"]["loop"].keys()
     assert soak.main([*argv, "--only", "downtown"]) == 0
     again = json.loads((tmp_path / "soak.json").read_text(encoding="utf-8"))

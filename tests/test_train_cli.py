@@ -18,6 +18,7 @@ from gigaflow_train.__main__ import start
 from gigaflow_train.cli import main
 from gigaflow_train.evaluate import policies
 from gigaflow_train.evaluate.run import drive, figures
+from gigaflow_train.rollout import learners
 
 TINY = ["--num-envs", "64", "--threads", "1", "--set", "rollout=8", "minibatch=256", "set_widths=[8]", "trunk_widths=[16]"]
 
@@ -201,3 +202,23 @@ def test_without_the_extra_it_says_how_to_install_it(monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "gigaflow_train.cli", raising=False)
     assert start() == 2
     assert 'pip install "gigaflow-env[train]"' in capsys.readouterr().err
+
+
+def test_the_rule_based_drivers_are_a_baseline(capsys):
+    found = evaluated(capsys, "idm", "--map", "downtown")
+    assert found["km"]["value"] > 3.0 and found["collision_rate"]["value"] in (None, 0.0)
+    assert found["settings"]["traffic"] == 1.0
+
+
+def test_traffic_does_not_count(capsys):
+    alone = evaluated(capsys, "constant")
+    among = evaluated(capsys, "constant", "--traffic", "0.5")
+    assert 0.3 * alone["km"]["n"] < among["km"]["n"] < 0.7 * alone["km"]["n"]
+
+
+def test_nothing_is_learned_from_traffic():
+    env = environment.make(
+        map="loop", preset="laptop", config={}, num_envs=20, agents_per_world=10, threads=1, traffic=0.5
+    )  # fmt: skip
+    _, info = env.reset(seed=0)
+    assert learners(info).tolist() == (~info["traffic"] & info["active"]).tolist() and learners(info).sum() == 10

@@ -8,8 +8,9 @@ import pytest
 import torch
 from train_stub import Stub, earned
 
-from gigaflow_train import checkpoint, journal
-from gigaflow_train.config import TrainConfig
+from gigaflow_train import checkpoint, environment, journal
+from gigaflow_train.advantage import keep_informative
+from gigaflow_train.config import PRESETS, TrainConfig
 from gigaflow_train.evaluate.policies import random, trained
 from gigaflow_train.policy import Policy
 from gigaflow_train.rollout import allocate, begin, collect
@@ -65,6 +66,44 @@ def test_a_run_that_crashed_goes_on_as_if_nothing_had_happened(tmp_path):
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+def test_a_run_in_the_real_environment_goes_on_bit_equal(tmp_path):
+    """Stopped and resumed with another environment: the same weights and figures as in one go."""
+    config = PRESETS["laptop"]().replace(
+        num_envs=48, environment={"world_steps": 50, "max_steps": 40}, minutes=None, rollout=16, steps=6 * 48 * 16,
+        minibatch=256, set_widths=(8,), vector_width=16, trunk_widths=(16,), threads=1, agents_per_world=8,
+    )  # fmt: skip
+
+    def env():
+        return environment.make(
+            map="loop", preset="laptop", config=config.environment, num_envs=48, agents_per_world=8, threads=1
+        )
+
+    class Crash(Exception):
+        pass
+
+    def crash(row):
+        if row["iteration"] == 4:
+            raise Crash
+
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    config = config.replace(checkpoint_every=3)
+    train(env(), config, whole)
+    with pytest.raises(Crash):
+        train(env(), config, broken, show=crash)
+    said = []
+    train(env(), config, broken, resume=True, say=said.append)
+    assert not said and len(rows(whole)) == 6
+    assert rows(broken) == rows(whole)
+    ours, theirs = weights(broken), weights(whole)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+    with pytest.raises(ValueError, match="belongs to another environment: map 0"):
+        other = environment.make(
+            map="downtown", preset="laptop", config=config.environment, num_envs=48, agents_per_world=8, threads=1
+        )
+        train(other, config, broken, resume=True)
+
+
 def test_where_the_environment_has_no_snapshot_it_says_so_and_goes_on(tmp_path, monkeypatch):
     train(Stub(), SHORT.replace(steps=8_000), tmp_path)
     done = rows(tmp_path)[-1]["iteration"]
@@ -84,13 +123,28 @@ def test_other_weights_than_saved_can_not_be_resumed(tmp_path):
         train(Stub(64), SHORT, tmp_path, resume=True)
 
 
+def test_erratic_drivers_teach_nothing():
+    """Their samples are neither learnt from nor counted; the others' are as before."""
+    env = Stub(32)
+    env.erratic[::5] = True
+    torch.manual_seed(0)
+    policy = Policy(env.layout, CONFIG)
+    storage = allocate(20, 32, env.layout.size)
+    obs, info = env.reset(seed=3)
+    begin(storage, obs, info)
+    driven = collect(env, policy, storage, torch.Generator().manual_seed(4))
+    assert not storage.active[:, ::5].any() and storage.active[:, 1::5].any()
+    kept = keep_informative(torch.rand(20, 32) + 1.0, storage.active[:-1], 0.0, share=0.0, rate=0.25, least=0).keep
+    assert set((kept % 32).tolist()).isdisjoint(range(0, 32, 5)) and len(kept) == driven.tally.steps
+
+
 def test_collect_keeps_what_happened():
     env = Stub(32)
     torch.manual_seed(0)
     policy = Policy(env.layout, CONFIG)
     storage = allocate(20, 32, env.layout.size)
     obs, info = env.reset(seed=3)
-    begin(storage, obs, info["active"])
+    begin(storage, obs, info)
     driven = collect(env, policy, storage, torch.Generator().manual_seed(4))
 
     replay = Stub(32)

@@ -22,6 +22,7 @@ class Stub:
         self.agents_per_world = 4
         self.shuffled = shuffled  # rewards go to other rows: there is nothing to learn
         self.breaks_at = breaks_at  # tick at which the machine "crashes"
+        self.erratic = np.zeros(num_envs, bool)
         self.obs = np.zeros((num_envs, self.layout.size), np.float32)
         self.final_obs = np.zeros_like(self.obs)
 
@@ -40,7 +41,8 @@ class Stub:
         self.score = np.zeros(self.num_envs, np.float32)
         self.active = np.ones(self.num_envs, bool)
         self.look(self.chance(), self.active)
-        return self.obs, {"active": self.active}
+        nobody = np.zeros(self.num_envs, bool)
+        return self.obs, {"active": self.active, "erratic": self.erratic, "traffic": nobody}
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         self.tick += 1
@@ -65,9 +67,10 @@ class Stub:
         self.age[ended], self.score[ended] = 0, 0.0
         nothing = np.zeros(self.num_envs, bool)
         info = {
-            "active": self.active, "final_obs": self.final_obs, "_final_obs": ended, "episode": episode, "_episode": ended,
+            "active": self.active, "erratic": self.erratic,
+            "final_obs": self.final_obs, "_final_obs": ended, "episode": episode, "_episode": ended,
             "collision": crash, "offroad": nothing, "red_light": nothing, "goal": nothing, "route_done": nothing,
-            "timeout": timeout, "distance": acted.astype(np.float32),
+            "timeout": timeout, "traffic": nothing, "distance": acted.astype(np.float32),
         }  # fmt: skip
         return self.obs, reward, crash, timeout, info
 

@@ -26,11 +26,18 @@ class Tensors:
         self.device = torch.device("cuda", device) if self.on_cuda else torch.device("cpu")
         self._views: dict[int, torch.Tensor] = {}
         self._graph: Any = None
+        self._fixed: torch.Tensor | None = None  # who drives does not change
         self._wanted = self._driven = False
 
     def of(self, array: Any) -> torch.Tensor:
         view = self._view(array)
         return view.clone() if self.copies else view
+
+    def rows_of(self, array: np.ndarray) -> torch.Tensor:
+        """An array of the host, one entry a row."""
+        if self._fixed is None:
+            self._fixed = torch.from_numpy(array).to(self.device)
+        return self._fixed
 
     def only(self, array: Any, where: torch.Tensor) -> torch.Tensor:
         view = self._view(array)
@@ -66,7 +73,8 @@ class Tensors:
         if not self.on_cuda:
             self.simulator.step(np.asarray(actions))
             return
-        buffer = self._view(self.simulator.actions)
+        target = self.simulator.wanted if self.simulator.wanted.size else self.simulator.actions
+        buffer = self._view(target)
         if not isinstance(actions, (np.ndarray, torch.Tensor)) and hasattr(actions, "__dlpack__"):
             actions = torch.from_dlpack(actions)
         if isinstance(actions, torch.Tensor) and actions.is_cuda:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gigaflow_env.backend import world
-from gigaflow_env.backend.world import DISABLED, RESET_ATTEMPTS, SAME_STEP, Parts
+from gigaflow_env.backend.world import DISABLED, RESET_ATTEMPTS, SAME_STEP, Parts, known, parameters
 from gigaflow_env.jit import kernel
 from gigaflow_env.layout import FLOAT32
 from gigaflow_env.sim.precision import half_bits
@@ -23,62 +23,92 @@ FIRST, STRIDE = 0, 1
 
 
 @kernel
-def clear(begin, end, every, key, chosen, clock, rows, motion, events, outcome):
+def clear(begin, end, every, key, chosen_rows, clock, rows, pose, motion, events, outcome, p):
     for w in range(begin, end):
-        world.clear(w, FIRST, STRIDE, every, key, chosen, clock, rows, motion, events, outcome)
+        world.clear(w, FIRST, STRIDE, every, key, chosen_rows, clock, rows, pose, motion, events, outcome, p)
+
+
+@kernel
+def guide(
+    begin, end,
+    clock, rows, pose, motion, body, place, goals, lights, near, traffic, variant, network, conflicts, p,
+):  # fmt: skip
+    for w in range(begin, end):
+        world.guide(
+            w, FIRST, STRIDE,
+            clock, rows, pose, motion, body, place, goals, lights, near, traffic, variant, network, conflicts, p,
+        )  # fmt: skip
+
+
+@kernel
+def write_down(begin, end, rows, pose, motion, body, place, events, network, notes):
+    for w in range(begin, end):
+        world.write_down(w, FIRST, STRIDE, rows, pose, motion, body, place, events, network, notes)
 
 
 @kernel
 def drive(
-    begin, end, mode, actions,
-    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, network, grid, nearby, p,
+    begin, end, mode, actions, wanted,
+    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, variant, seen,
+    network, grid, nearby, p,
 ):  # fmt: skip
     for w in range(begin, end):
         world.drive(
-            w, FIRST, STRIDE, mode, actions,
-            clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, network, grid, nearby, p,
+            w, FIRST, STRIDE, mode, actions, wanted,
+            clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, variant, seen,
+            network, grid, nearby, p,
         )  # fmt: skip
 
 
 @kernel
 def renew(
     begin, end, mode, anew, attempts,
-    clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, network, p,
+    clock, rows, pose, motion, body, place, goals, wishes, events, lights, chosen, proposal, ways, kinds, variant, seen,
+    network, grid, p,
 ):  # fmt: skip
     for w in range(begin, end):
         world.renew(
             w, FIRST, STRIDE, mode, anew, attempts,
-            clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, network, p,
+            clock, rows, pose, motion, body, place, goals, wishes, events, lights, chosen, proposal, ways, kinds, variant,
+            seen, network, grid, p,
         )  # fmt: skip
 
 
 @kernel
 def show(
     begin, end, only_ended, obs, starts,
-    clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, network, nearby, p,
+    clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, variant, seen,
+    network, nearby, p,
 ):  # fmt: skip
     """Observations of all rows, or only of those whose episode has just ended."""
     for w in range(begin, end):
         for a in range(rows.status.shape[1]):
-            if world.notice(w, a, only_ended, clock, rows, pose, place, goals, outcome, near, ways, network, nearby, p):
+            if world.notice(
+                w, a, only_ended, clock, rows, pose, place, goals, outcome, near, ways, variant, network, nearby, p
+            ):
                 world.show(
                     w, a, FIRST, STRIDE, obs[w, a], starts,
-                    rows, pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p,
+                    clock, rows, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen,
+                    network, nearby, p,
                 )  # fmt: skip
 
 
 @kernel
 def show_half(
     begin, end, only_ended, obs_dtype, row, bits, obs, starts,
-    clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, network, nearby, p,
+    clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, variant, seen,
+    network, nearby, p,
 ):  # fmt: skip
     """The same in half precision. `row`, float32 (worlds, columns), holds one row at a time; `bits` are its uint32."""
     for w in range(begin, end):
         for a in range(rows.status.shape[1]):
-            if world.notice(w, a, only_ended, clock, rows, pose, place, goals, outcome, near, ways, network, nearby, p):
+            if world.notice(
+                w, a, only_ended, clock, rows, pose, place, goals, outcome, near, ways, variant, network, nearby, p
+            ):
                 world.show(
                     w, a, FIRST, STRIDE, row[w], starts,
-                    rows, pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p,
+                    clock, rows, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen,
+                    network, nearby, p,
                 )  # fmt: skip
                 for i in range(obs.shape[2]):
                     obs[w, a, i] = half_bits(bits[w, i], obs_dtype)
@@ -115,53 +145,48 @@ class Threads:
         """The array itself."""
         return array
 
-    def clear(self, parts: Parts, every: bool, key: np.ndarray, chosen: np.ndarray) -> None:
-        clock, rows, _, motion, _, _, _, _, events, outcome, *_ = parts.state
-        self._run(clear, parts, every, key, chosen, clock, rows, motion, events, outcome)
+    def clear(self, parts: Parts, every: bool, key: np.ndarray, chosen_rows: np.ndarray) -> None:
+        self._run(self._call, parts, clear, known(parts) | {"every": every, "key": key, "chosen_rows": chosen_rows})
 
     def reset(self, parts: Parts) -> None:
         """Find places for the waiting rows, and show all."""
-        self._run(self._reset, parts, parts)
+        self._run(self._reset, parts, known(parts))
 
     def step(self, parts: Parts) -> None:
-        self._run(self._step, parts, parts)
+        self._run(self._step, parts, known(parts))
 
-    def _reset(self, begin: int, end: int, parts: Parts) -> None:
-        self._renew(begin, end, parts, DISABLED, True, RESET_ATTEMPTS)
-        self._show(begin, end, parts, False, parts.obs)
+    def look(self, parts: Parts) -> None:
+        """Show all rows as they are."""
+        self._run(self._show, parts, known(parts), False, parts.obs)
 
-    def _step(self, begin: int, end: int, parts: Parts) -> None:
-        clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, _, near, _ = parts.state
-        drive(
-            begin, end, parts.mode, parts.actions,
-            clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near,
-            parts.roads.network, parts.roads.grid, parts.roads.nearby, parts.p,
-        )  # fmt: skip
-        if parts.mode == SAME_STEP:
+    def _reset(self, begin: int, end: int, have: dict[str, Any]) -> None:
+        self._call(begin, end, renew, {**have, "mode": DISABLED, "anew": True, "attempts": RESET_ATTEMPTS})
+        self._show(begin, end, have, False, have["obs"])
+
+    def _step(self, begin: int, end: int, have: dict[str, Any]) -> None:
+        if have["conflicts"] is not None:
+            self._call(begin, end, guide, have)
+        self._call(begin, end, drive, have)
+        if have["notes"] is not None:
+            # Before renew: it moves those who crashed to other places.
+            self._call(begin, end, write_down, have)
+        same_step = have["mode"] == SAME_STEP
+        if same_step:
             # Before renew: the last observation of an episode shows the world in which it ended.
-            self._show(begin, end, parts, True, parts.final_obs)
+            self._show(begin, end, have, True, have["final_obs"])
         # Before the last show: an agent that starts anew must not be seen at its old place.
-        self._renew(begin, end, parts, parts.mode, parts.mode == SAME_STEP, parts.p.spawn_attempts)
-        self._show(begin, end, parts, False, parts.obs)
+        self._call(begin, end, renew, {**have, "anew": same_step, "attempts": have["p"].spawn_attempts})
+        self._show(begin, end, have, False, have["obs"])
 
-    def _renew(self, begin: int, end: int, parts: Parts, mode: int, anew: bool, attempts: Any) -> None:
-        clock, rows, pose, motion, body, place, goals, wishes, _, _, lights, proposal, _, _ = parts.state
-        renew(
-            begin, end, mode, anew, attempts,
-            clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, parts.roads.network, parts.p,
-        )  # fmt: skip
-
-    def _show(self, begin: int, end: int, parts: Parts, only_ended: bool, obs: np.ndarray) -> None:
-        clock, rows, pose, motion, body, place, goals, wishes, _, outcome, lights, _, near, ways = parts.state
-        seen = (
-            clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways,
-            parts.roads.network, parts.roads.nearby, parts.p,
-        )  # fmt: skip
-        if parts.obs_dtype == FLOAT32:
-            show(begin, end, only_ended, obs, parts.starts, *seen)
+    def _show(self, begin: int, end: int, have: dict[str, Any], only_ended: bool, obs: np.ndarray) -> None:
+        have = {**have, "only_ended": only_ended, "obs": obs}
+        if have["obs_dtype"] == FLOAT32:
+            self._call(begin, end, show, have)
         else:
-            row = self._row
-            show_half(begin, end, only_ended, parts.obs_dtype, row, row.view(np.uint32), obs, parts.starts, *seen)
+            self._call(begin, end, show_half, {**have, "row": self._row, "bits": self._row.view(np.uint32)})
+
+    def _call(self, begin: int, end: int, function: Callable, have: dict[str, Any]) -> None:
+        function(begin, end, *[have[name] for name in parameters(function)[2:]])
 
     def _run(self, function: Callable, parts: Parts, *args: Any) -> None:
         """Call `function(begin, end, *args)` for ranges that cover all worlds; the caller's thread takes the first."""

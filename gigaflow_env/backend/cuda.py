@@ -26,7 +26,7 @@ import numba
 from numba import cuda
 
 from gigaflow_env.backend import world
-from gigaflow_env.backend.world import DISABLED, RESET_ATTEMPTS, SAME_STEP, Parts
+from gigaflow_env.backend.world import DISABLED, RESET_ATTEMPTS, SAME_STEP, Parts, known, parameters
 from gigaflow_env.jit import SIMULATED, SOURCE_HASH, anyone, barrier
 from gigaflow_env.layout import FLOAT32
 from gigaflow_env.sim.precision import half_bits
@@ -62,43 +62,63 @@ if not SIMULATED:
         return lambda flag: cuda.syncthreads_or(numba.int32(flag)) != 0
 
 
-def clear(every, key, chosen, clock, rows, motion, events, outcome):  # type: ignore[no-untyped-def]
-    world.clear(cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, every, key, chosen, clock, rows, motion, events, outcome)
+def clear(  # type: ignore[no-untyped-def]
+    every, key, chosen_rows, clock, rows, pose, motion, events, outcome, p
+):
+    world.clear(
+        cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x,
+        every, key, chosen_rows, clock, rows, pose, motion, events, outcome, p,
+    )  # fmt: skip
+
+
+def guide(  # type: ignore[no-untyped-def]
+    clock, rows, pose, motion, body, place, goals, lights, near, traffic, variant, network, conflicts, p
+):
+    world.guide(
+        cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x,
+        clock, rows, pose, motion, body, place, goals, lights, near, traffic, variant, network, conflicts, p,
+    )  # fmt: skip
 
 
 def drive(  # type: ignore[no-untyped-def]
-    mode, actions,
-    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, network, grid, nearby, p,
+    mode, actions, wanted,
+    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, variant, seen,
+    network, grid, nearby, p,
 ):  # fmt: skip
     world.drive(
-        cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, mode, actions,
-        clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, network, grid, nearby, p,
+        cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, mode, actions, wanted,
+        clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, variant, seen,
+        network, grid, nearby, p,
     )  # fmt: skip
 
 
 def renew(  # type: ignore[no-untyped-def]
-    mode, anew, attempts, clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, network, p
-):
+    mode, anew, attempts,
+    clock, rows, pose, motion, body, place, goals, wishes, events, lights, chosen, proposal, ways, kinds, variant, seen,
+    network, grid, p,
+):  # fmt: skip
     world.renew(
         cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, mode, anew, attempts,
-        clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, network, p,
+        clock, rows, pose, motion, body, place, goals, wishes, events, lights, chosen, proposal, ways, kinds, variant, seen,
+        network, grid, p,
     )  # fmt: skip
 
 
 def notice(  # type: ignore[no-untyped-def]
-    only_ended, clock, rows, pose, place, goals, outcome, near, ways, network, nearby, p
+    only_ended, clock, rows, pose, place, goals, outcome, near, ways, variant, network, nearby, p
 ):
     """A thread a row."""
     agents = rows.status.shape[1]
     row = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
     if row < rows.status.shape[0] * agents:
         w, a = row // agents, row % agents
-        world.notice(w, a, only_ended, clock, rows, pose, place, goals, outcome, near, ways, network, nearby, p)
+        world.notice(w, a, only_ended, clock, rows, pose, place, goals, outcome, near, ways, variant, network, nearby, p)
 
 
 def show(  # type: ignore[no-untyped-def]
-    only_ended, obs, starts, rows, pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p
-):
+    only_ended, obs, starts,
+    clock, rows, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
+):  # fmt: skip
     """A warp a row."""
     shared = cuda.shared.array(0, numba.float32)
     agents, columns = obs.shape[1], obs.shape[2]
@@ -109,26 +129,9 @@ def show(  # type: ignore[no-untyped-def]
         return  # all threads of the warp
     out = shared[number * columns : (number + 1) * columns]
     world.show(
-        w,
-        a,
-        lane,
-        LANES,
-        out,
-        starts,
-        rows,
-        pose,
-        motion,
-        body,
-        place,
-        goals,
-        wishes,
-        lights,
-        near,
-        ways,
-        network,
-        nearby,
-        p,
-    )
+        w, a, lane, LANES, out, starts,
+        clock, rows, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
+    )  # fmt: skip
     if LANES > 1:
         cuda.syncwarp()
     for i in range(lane, columns, LANES):
@@ -137,7 +140,7 @@ def show(  # type: ignore[no-untyped-def]
 
 def show_half(  # type: ignore[no-untyped-def]
     only_ended, obs_dtype, obs, starts,
-    rows, pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p,
+    clock, rows, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
 ):  # fmt: skip
     """The same in half precision."""
     shared = cuda.shared.array(0, numba.float32)
@@ -150,26 +153,9 @@ def show_half(  # type: ignore[no-untyped-def]
         return
     out = shared[number * columns : (number + 1) * columns]
     world.show(
-        w,
-        a,
-        lane,
-        LANES,
-        out,
-        starts,
-        rows,
-        pose,
-        motion,
-        body,
-        place,
-        goals,
-        wishes,
-        lights,
-        near,
-        ways,
-        network,
-        nearby,
-        p,
-    )
+        w, a, lane, LANES, out, starts,
+        clock, rows, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
+    )  # fmt: skip
     if LANES > 1:
         cuda.syncwarp()
     for i in range(lane, columns, LANES):
@@ -185,7 +171,8 @@ def _compiled(function: Any) -> Any:
         return cuda.jit(function)
 
 
-KERNELS = {function.__name__: _compiled(function) for function in (clear, drive, renew, notice, show, show_half)}
+FUNCTIONS = {function.__name__: function for function in (clear, guide, drive, renew, notice, show, show_half)}
+KERNELS = {name: _compiled(function) for name, function in FUNCTIONS.items()}
 
 
 class Launch:
@@ -280,65 +267,51 @@ class Device:
             cuda.synchronize()
             return host
 
-    def clear(self, parts: Parts, every: bool, key: np.ndarray, chosen: Any) -> None:
-        clock, rows, _, motion, _, _, _, _, events, outcome, *_ = parts.state
+    def clear(self, parts: Parts, every: bool, key: np.ndarray, chosen_rows: Any) -> None:
         if len(key):
             self.write(self._key, key)
-        self._worlds(
-            "clear", parts, every, self._key if len(key) else self._same_key, chosen, clock, rows, motion, events, outcome
-        )
+        given = {"every": every, "key": self._key if len(key) else self._same_key, "chosen_rows": chosen_rows}
+        self._worlds("clear", known(parts) | given)
 
     def reset(self, parts: Parts) -> None:
-        self._renew(parts, DISABLED, True, RESET_ATTEMPTS)
-        self._show(parts, False, parts.obs)
+        have = known(parts)
+        self._worlds("renew", {**have, "mode": DISABLED, "anew": True, "attempts": RESET_ATTEMPTS})
+        self._show(have, False, parts.obs)
+
+    def look(self, parts: Parts) -> None:
+        """Show all rows as they are."""
+        self._show(known(parts), False, parts.obs)
 
     def step(self, parts: Parts) -> None:
-        clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, _, near, _ = parts.state
-        self._worlds(
-            "drive", parts, parts.mode, parts.actions,
-            clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near,
-            parts.roads.network, parts.roads.grid, parts.roads.nearby, parts.p,
-        )  # fmt: skip
-        if parts.mode == SAME_STEP:
+        have, same_step = known(parts), parts.mode == SAME_STEP
+        if parts.conflicts is not None:
+            self._worlds("guide", have)
+        self._worlds("drive", have)
+        if same_step:
             # Before renew: the last observation of an episode shows the world in which it ended.
-            self._show(parts, True, parts.final_obs)
+            self._show(have, True, parts.final_obs)
         # Before the last show: an agent that starts anew must not be seen at its old place.
-        self._renew(parts, parts.mode, parts.mode == SAME_STEP, parts.p.spawn_attempts)
-        self._show(parts, False, parts.obs)
+        self._worlds("renew", {**have, "anew": same_step, "attempts": parts.p.spawn_attempts})
+        self._show(have, False, parts.obs)
 
-    def _renew(self, parts: Parts, mode: int, anew: bool, attempts: Any) -> None:
-        clock, rows, pose, motion, body, place, goals, wishes, _, _, lights, proposal, _, _ = parts.state
-        self._worlds(
-            "renew", parts, mode, anew, attempts,
-            clock, rows, pose, motion, body, place, goals, wishes, lights, proposal, parts.roads.network, parts.p,
-        )  # fmt: skip
-
-    def _show(self, parts: Parts, only_ended: bool, obs: Any) -> None:
-        clock, rows, pose, motion, body, place, goals, wishes, _, outcome, lights, _, near, ways = parts.state
-        network, nearby, p = parts.roads.network, parts.roads.nearby, parts.p
-        worlds, agents, columns = parts.obs.shape
-        every = worlds * agents
-        self._launch(
-            "notice", -(-every // MOST_THREADS), MOST_THREADS, 0,
-            only_ended, clock, rows, pose, place, goals, outcome, near, ways, network, nearby, p,
-        )  # fmt: skip
-        wide = columns * 4
+    def _show(self, have: dict[str, Any], only_ended: bool, obs: Any) -> None:
+        have = {**have, "only_ended": only_ended, "obs": obs}
+        worlds, agents, columns = have["obs"].shape
+        every, wide = worlds * agents, columns * 4
+        self._launch("notice", -(-every // MOST_THREADS), MOST_THREADS, 0, have)
         if wide > MOST_SHARED:
             raise ValueError(f"an observation of {columns} columns: on CUDA {MOST_SHARED // 4} fit")
         together = min(ROWS, MOST_SHARED // wide)
-        seen = (rows, pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p)
-        sizes = -(-every // together), together * LANES, together * wide
-        if parts.obs_dtype == FLOAT32:
-            self._launch("show", *sizes, only_ended, obs, parts.starts, *seen)
-        else:
-            self._launch("show_half", *sizes, only_ended, parts.obs_dtype, obs, parts.starts, *seen)
+        name = "show" if have["obs_dtype"] == FLOAT32 else "show_half"
+        self._launch(name, -(-every // together), together * LANES, together * wide, have)
 
-    def _worlds(self, name: str, parts: Parts, *args: Any) -> None:
+    def _worlds(self, name: str, have: dict[str, Any]) -> None:
         """A block a world, a thread an agent, in whole warps."""
-        worlds, agents, _ = parts.obs.shape
-        self._launch(name, worlds, min(MOST_THREADS, -(-agents // LANES) * LANES), 0, *args)
+        worlds, agents, _ = have["obs"].shape
+        self._launch(name, worlds, min(MOST_THREADS, -(-agents // LANES) * LANES), 0, have)
 
-    def _launch(self, name: str, blocks: int, threads: int, shared: int, *args: Any) -> None:
+    def _launch(self, name: str, blocks: int, threads: int, shared: int, have: dict[str, Any]) -> None:
+        args = tuple(have[parameter] for parameter in parameters(FUNCTIONS[name]))
         if SIMULATED:
             KERNELS[name][blocks, threads, 0, shared](*args)
             return

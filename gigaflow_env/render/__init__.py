@@ -3,8 +3,19 @@
 from gigaflow_env.render.extra import MissingExtra
 from gigaflow_env.render.mapview import draw_map
 from gigaflow_env.render.page import write_page
-from gigaflow_env.render.picture import RoadPicture, road_picture
+from gigaflow_env.render.picture import RoadPicture, road_picture, warped
 from gigaflow_env.render.topview import Scene, View, draw
 from gigaflow_env.render.video import write_video
 
-__all__ = ["MissingExtra", "RoadPicture", "Scene", "View", "draw", "draw_map", "road_picture", "write_page", "write_video"]
+__all__ = [
+    "MissingExtra",
+    "RoadPicture",
+    "Scene",
+    "View",
+    "draw",
+    "draw_map",
+    "road_picture",
+    "warped",
+    "write_page",
+    "write_video",
+]

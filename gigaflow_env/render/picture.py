@@ -1,6 +1,6 @@
 """What does not move in a top view: the shapes of a compiled map's roads, in painting order."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ class RoadPicture:
     levels: np.ndarray  # (shapes,) int: 0 on the ground, 1 on a bridge, 2 on a bridge over that one
     boxes: np.ndarray  # (shapes, 4) [m]: smallest x, y, largest x, y of each shape
     stops: np.ndarray  # (stops, 4) [m]: the two ends of each stop line, x1, y1, x2, y2
-    stop_lights: np.ndarray  # (stops,) int: the light of each stop line, an index into Scene.lights
+    stop_lights: np.ndarray  # (stops,) int: the light of each stop line, an index into Scene.lights; -1: a stop sign
     stop_levels: np.ndarray  # (stops,) int
     lanes: "Lanes"
 
@@ -73,6 +73,23 @@ def road_picture(roads: Roads, map_index: int = 0) -> RoadPicture:
         stop_levels=lanes.levels_at(stops["x"], stops["y"], stops["z"]),
         lanes=lanes,
     )
+
+
+def warped(picture: RoadPicture, matrix: np.ndarray) -> RoadPicture:
+    """The picture of a map variant: its image under a (2, 2) matrix. Stop lines stay square to their lanes, as the kernels
+    have them (sim/variant.py)."""
+    shapes = tuple(points @ matrix.T for points in picture.shapes)
+    first, last = picture.stops[:, :2], picture.stops[:, 2:]
+    across = (last - first) / 2
+    along = np.stack([across[:, 1], -across[:, 0]], axis=1) @ matrix.T
+    gain = np.hypot(*along.T)[:, None] / np.maximum(np.hypot(*across.T)[:, None], 1e-9)
+    square = np.stack([-along[:, 1], along[:, 0]], axis=1) * abs(np.linalg.det(matrix)) / np.maximum(gain, 1e-9) ** 2
+    middle = (first + last) / 2 @ matrix.T
+    boxes = np.array([[*points.min(axis=0), *points.max(axis=0)] for points in shapes])
+    ends = np.concatenate([middle - square, middle + square], axis=1)
+    lanes = shapely.transform(picture.lanes.tree.geometries, lambda points: points @ matrix.T)
+    tree = picture.lanes._replace(tree=shapely.STRtree(lanes))
+    return replace(picture, shapes=shapes, boxes=boxes, stops=ends, lanes=tree)
 
 
 def _pieces(roads: Roads, row: np.void) -> list[Piece]:

@@ -22,6 +22,8 @@ MARK: Colour = (118, 125, 138)
 EDGE: Colour = (172, 178, 190)
 LIGHTS: tuple[Colour, ...] = (MARK, (52, 199, 116), (250, 204, 60), (240, 72, 62))
 """Stop lines by the state of their light: 0 off, 1 green, 2 yellow, 3 red."""
+SIGN: Colour = (196, 70, 150)
+"""Stop lines with a stop sign."""
 FOLLOWED: Colour = (255, 170, 40)
 NEIGHBOUR: Colour = (240, 244, 250)
 GLASS: Colour = (22, 26, 34)
@@ -175,11 +177,12 @@ def _tile(roads: RoadPicture, level: int, scale: float, column: int, row: int) -
 def _draw_stops(frame: Any, scene: Scene, level: int, scale: float, corner: np.ndarray) -> None:
     pygame = _pygame()
     ends = _pixels(scene.roads.stops.reshape(-1, 2, 2), scale, corner)
-    states = np.asarray(scene.lights, np.int64)[scene.roads.stop_lights]
+    numbers = scene.roads.stop_lights
+    states = np.append(np.asarray(scene.lights, np.int64), len(LIGHTS))[numbers]  # -1, a sign, is the one appended
     # Red last: it is what matters where lines of several lanes cover each other.
     for k in np.argsort(states, kind="stable"):
         if states[k] > 0 and scene.roads.stop_levels[k] == level:
-            pygame.draw.line(frame, LIGHTS[states[k]], *ends[k].tolist(), max(2, round(0.6 * scale)))
+            pygame.draw.line(frame, (*LIGHTS, SIGN)[states[k]], *ends[k].tolist(), max(2, round(0.6 * scale)))
 
 
 def _draw_goals(frame: Any, scene: Scene, scale: float, corner: np.ndarray) -> None:

@@ -39,13 +39,19 @@ def directory() -> Path:
 
 def path_for(road_map: RoadMap, sizes: tuple) -> Path:
     """File of a map compiled with these sizes. Anything that can change the tables changes the name."""
-    digest = hashlib.sha256(f"{_compiler_hash()} {sizes!r} {road_map.name!r}".encode())
+    digest = hashlib.sha256(f"{_compiler_hash()} {sizes!r} {fingerprint(road_map)}".encode())
+    return directory() / f"{digest.hexdigest()[:32]}.roads"
+
+
+def fingerprint(road_map: RoadMap) -> str:
+    """Hash of everything in a map that its tables follow from."""
+    digest = hashlib.sha256(repr(road_map.name).encode())
     for lane in road_map.lanes.values():  # in order: it numbers the lanes
         line = np.ascontiguousarray(lane.line, "<f8")
         digest.update(repr(dataclasses.replace(lane, line=line.shape)).encode())  # type: ignore[arg-type]
         digest.update(line.tobytes())
     digest.update(repr(sorted(road_map.signals.items())).encode())
-    return directory() / f"{digest.hexdigest()[:32]}.roads"
+    return digest.hexdigest()
 
 
 @functools.cache

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -124,7 +124,8 @@ def _compile(road_map: RoadMap, sizes: Sizes) -> Roads:
             f"{START_LENGTH} m long and {START_WIDTH} m wide"
         )
     lights = sorted(signal.id for signal in road_map.signals.values() if signal.kind == "light")
-    stops = _stops(driving, sections, lanes, lights)
+    signs = [signal.id for signal in road_map.signals.values() if signal.kind == "stop"]
+    stops = _stops(driving, sections, lanes, lights, signs)
     strips = _strips(lines)
     links = np.repeat(np.arange(len(lanes)), lanes["successors"])
     border = trace(strips, np.column_stack([links, successors]))
@@ -144,7 +145,7 @@ def _compile(road_map: RoadMap, sizes: Sizes) -> Roads:
         lanes,
         successors,
         starts,
-        routes(lanes, successors),
+        *routes(lanes, successors),
         stops,
         _groups(road_map, lights),
     )
@@ -204,9 +205,16 @@ def _lanes(road_map: RoadMap, driving: list[Lane], lines: list[np.ndarray]) -> t
     rows["successors_at"] = np.cumsum(rows["successors"]) - rows["successors"]
     rows["junction"] = [lane.junction is not None for lane in driving]
     rows["local"] = np.arange(len(driving))
+    rows["cos2"], rows["sin2"] = _bends(lines[: len(driving)])
     lists = -(-rows["quads"] // ROW_QUADS)
     rows["nearby_at"] = np.cumsum(lists) - lists
     return rows, np.array([number[other] for lane in driving for other in lane.successors], np.int32)
+
+
+def _bends(lines: list[np.ndarray]) -> np.ndarray:
+    """Means of cos 2t and sin 2t along each line, t the direction: (2, lines)."""
+    doubled = [line[1:, HEADING] + line[:-1, HEADING] for line in lines]  # headings run on, without jumps
+    return np.array([[np.cos(angle).mean(), np.sin(angle).mean()] for angle in doubled]).T
 
 
 def _changes(road_map: RoadMap, driving: list[Lane], lines: list[np.ndarray]) -> np.ndarray:
@@ -291,9 +299,11 @@ def _quads(lanes: np.ndarray) -> np.ndarray:
     return np.concatenate([np.arange(row["first"], row["first"] + row["quads"]) for row in lanes])
 
 
-def _stops(driving: list[Lane], sections: np.ndarray, lanes: np.ndarray, lights: list[str]) -> np.ndarray:
-    """StopRows: one per light and place, as wide as the widest lane that starts there."""
-    number = {light: k for k, light in enumerate(lights)}
+def _stops(
+    driving: list[Lane], sections: np.ndarray, lanes: np.ndarray, lights: list[str], signs: Collection[str]
+) -> np.ndarray:
+    """StopRows: one per light and place, or stop sign, as wide as the widest lane that starts there."""
+    number = {light: k for k, light in enumerate(lights)} | dict.fromkeys(signs, -1)
     stops: list[tuple] = []
     for lane, row in zip(driving, lanes, strict=True):
         if lane.signal not in number:

@@ -72,7 +72,7 @@ def _samples(sections: np.ndarray, lanes: np.ndarray, spacing: float) -> tuple[n
     rows["width"] = 2 * (low["half_width"] + u * (high["half_width"] - low["half_width"]))
     on_lanes = np.zeros(len(lane), record(SampleLane))
     on_lanes["s"], on_lanes["share"], on_lanes["lane"] = share * length[lane], share, lane
-    for name in ("local", "bundle", "order"):
+    for name in ("local", "bundle", "order", "cos2", "sin2"):
         on_lanes[name] = lanes[name][lane]
     return rows, on_lanes, low["z"] + u * (high["z"] - low["z"])
 

@@ -55,6 +55,8 @@ class LaneRow(NamedTuple):
     junction: int = number("", "1 for a connector inside a junction", i32)
     local: int = number("", "number of the lane inside its map", i32)
     nearby_at: int = number("", "row of its first quads in the Nearby tables; every 4 quads have one row", i32)
+    cos2: float = number("", "mean of cos 2t along it, t the direction: what its length in a map variant needs")
+    sin2: float = number("", "mean of sin 2t along it")
 
 
 class MapRow(NamedTuple):
@@ -74,10 +76,11 @@ class MapRow(NamedTuple):
     rows: int = number("", "cells of 4 m along y", i32)
     cells_at: int = number("", "first entry of Grid.quads_at; the map has columns * rows + 1", i32)
     edge_cells_at: int = number("", "first entry of Grid.edges_at; the map has ceil(columns/2) * ceil(rows/2) + 1", i32)
+    until: float = number("", "a unit draw below this, and not below that of the map before, means this map; 0: no draws")
 
 
 class StopRow(NamedTuple):
-    """A stop line across the start of a lane that a light controls."""
+    """A stop line across the start of a lane that a light or a stop sign controls."""
 
     x: float = number("m", "middle of the line")
     y: float = number("m", "middle of the line")
@@ -85,7 +88,7 @@ class StopRow(NamedTuple):
     cos: float = number("", "direction of the traffic it stops, x")
     sin: float = number("", "direction of the traffic it stops, y")
     half_width: float = number("m", "half of its length")
-    light: int = number("", "number of its light inside the map", i32)
+    light: int = number("", "number of its light inside the map, -1: a stop sign", i32)
 
 
 class EdgeRow(NamedTuple):
@@ -118,6 +121,15 @@ class SampleLane(NamedTuple):
     local: int = number("", "LaneRow.local of its lane: repeated here, so that a look reads one cache line", i32)
     bundle: int = number("", "LaneRow.bundle of its lane", i32)
     order: int = number("", "LaneRow.order of its lane", i32)
+    cos2: float = number("", "LaneRow.cos2 of its lane")
+    sin2: float = number("", "LaneRow.sin2 of its lane")
+
+
+class BendRow(NamedTuple):
+    """Which way a route goes: the means of cos 2t and sin 2t along it, in units of 1 / 127. Read only in a map variant."""
+
+    cos2: int = number("1/127", "", np.int8)
+    sin2: int = number("1/127", "", np.int8)
 
 
 class PointRow(NamedTuple):
@@ -138,6 +150,7 @@ class Network(NamedTuple):
         "m",
         "[goal lane, lane] per map: way from the start of `lane` to the start of `goal lane` over at least one successor",
     )
+    bends: np.ndarray = array("entry", "", "BendRow: the directions of each way in `route`")
     stops: np.ndarray = array("stop", "", "StopRow")
     light_group: np.ndarray = array("light", "", "group of each light, numbered inside its map", i32)
 

@@ -27,9 +27,16 @@ class Purpose(IntEnum):
     GOALS = 3
     LIGHTS = 4
     STAGGER = 5
+    WORLD = 6
+    ERRATIC = 7
+    VARIANT = 8
+    DROPOUT = 9
+    NOISE = 10
 
 
-BODY, CONDITIONING, PLACE, GOALS, LIGHTS, STAGGER = (int(purpose) for purpose in Purpose)
+(
+    BODY, CONDITIONING, PLACE, GOALS, LIGHTS, STAGGER, WORLD, ERRATIC, VARIANT, DROPOUT, NOISE,
+) = (int(purpose) for purpose in Purpose)  # fmt: skip
 
 
 @rule

@@ -12,6 +12,8 @@ from gigaflow_env.sim.geometry import (
     segment_hits_box,
     segments_cross,
 )
+from gigaflow_env.sim.lights import shown
+from gigaflow_env.sim.variant import frame_of, placed, seen_from, to_map, to_world
 from gigaflow_env.state import LIVE, RED
 
 _EDGE_CELL = f32(EDGE_CELL)
@@ -74,25 +76,62 @@ def collide(w, a, rows, pose, motion, body, near, events):
     lengths, widths, close = body.length[w], body.width[w], near.scratch[w, a]
     x, y, z = xs[a], ys[a], zs[a]
     # Circles around the boxes, as wide as the step was long: nothing outside of them can meet. Two loops, as the first
-    # vectorises.
+    # vectorises; who is there at all, and on which level, is asked of the few that are left.
     reach = HALF * (lengths[a] + widths[a]) + moved[a]
     any_close = u32(0)
     for b in range(len(xs)):
         dx, dy = xs[b] - x, ys[b] - y
         far = reach + HALF * (lengths[b] + widths[b]) + moved[b]
-        meets = (dx * dx + dy * dy < far * far) & (status[b] == LIVE) & (abs(zs[b] - z) < LEVEL_GAP) & (b != a)
+        meets = (dx * dx + dy * dy < far * far) & (b != a)
         close[b] = u32(meets)
         any_close |= close[b]
     if any_close == 0:
         return
     for b in range(len(xs)):
-        if close[b] != 0 and boxes_met(w, a, b, pose, body):
+        if close[b] == 0 or status[b] < LIVE or abs(zs[b] - z) >= LEVEL_GAP:
+            continue
+        if boxes_met(w, a, b, pose, body):
             events.collision[w, a] = True
             return
 
 
+@rule
+def edges_met(w, variant, grid, map_row, x, y, z, cos, sin, old_x, old_y, half_length, half_width):
+    """Whether the box at (x, y) touches an edge of the road, or the way from (old_x, old_y) to its centre crosses one.
+
+    The edges are the map's, the box is the world's: the box's frame seen from the map is a frame with slanted axes.
+    """
+    x, y = to_map(w, variant, x, y)
+    old_x, old_y = to_map(w, variant, old_x, old_y)
+    ahead_x, ahead_y = to_map(w, variant, cos, sin)
+    left_x, left_y = to_map(w, variant, -sin, cos)
+    reach_x = half_length * abs(ahead_x) + half_width * abs(left_x)
+    reach_y = half_length * abs(ahead_y) + half_width * abs(left_y)
+    columns = (map_row.columns + i32(1)) // i32(2)
+    rows = (map_row.rows + i32(1)) // i32(2)
+    low_x, high_x = min(x - reach_x, old_x), max(x + reach_x, old_x)
+    low_y, high_y = min(y - reach_y, old_y), max(y + reach_y, old_y)
+    low_column = clip(i32((low_x - map_row.x) / _EDGE_CELL), i32(0), i32(columns - i32(1)))
+    high_column = clip(i32((high_x - map_row.x) / _EDGE_CELL), i32(0), i32(columns - i32(1)))
+    low_row = clip(i32((low_y - map_row.y) / _EDGE_CELL), i32(0), i32(rows - i32(1)))
+    high_row = clip(i32((high_y - map_row.y) / _EDGE_CELL), i32(0), i32(rows - i32(1)))
+    frame = frame_of(w, variant, cos, sin)
+    met = False
+    for row in range(low_row, high_row + 1):
+        # Cells of a row lie one after the other, and so do their edges.
+        first_cell = map_row.edge_cells_at + row * columns
+        for entry in range(grid.edges_at[first_cell + low_column], grid.edges_at[first_cell + high_column + 1]):
+            edge = grid.edges[entry]
+            x1, y1 = seen_from(frame, edge.x1 - x, edge.y1 - y)
+            x2, y2 = seen_from(frame, edge.x2 - x, edge.y2 - y)
+            touched = segment_hits_box(x1, y1, x2, y2, half_length, half_width)
+            crossed = segments_cross(old_x, old_y, x, y, edge.x1, edge.y1, edge.x2, edge.y2)
+            met |= (touched | crossed) & (abs(edge.z - z) <= LEVEL_GAP)
+    return met
+
+
 @stage
-def leave_road(w, a, clock, rows, pose, body, network, grid, events):
+def leave_road(w, a, clock, rows, pose, body, variant, network, grid, events):
     """Whether the box touches an edge of the road, or its centre crossed one. Writes: events.offroad.
 
     The paper takes points of the road's outside. Differs: the box is tested against the edges of the drivable area, not
@@ -102,32 +141,11 @@ def leave_road(w, a, clock, rows, pose, body, network, grid, events):
     events.offroad[w, a] = False
     if rows.status[w, a] != LIVE:
         return
-    map_row = network.maps[clock.map[w]]
-    x, y, z, cos, sin = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a]
-    old_x, old_y = pose.old_x[w, a], pose.old_y[w, a]
-    half_length, half_width = HALF * body.length[w, a], HALF * body.width[w, a]
-    reach_x = half_length * abs(cos) + half_width * abs(sin)
-    reach_y = half_length * abs(sin) + half_width * abs(cos)
-    columns = (map_row.columns + i32(1)) // i32(2)
-    rows_ = (map_row.rows + i32(1)) // i32(2)
-    low_x, high_x = min(x - reach_x, old_x), max(x + reach_x, old_x)
-    low_y, high_y = min(y - reach_y, old_y), max(y + reach_y, old_y)
-    low_column = clip(i32((low_x - map_row.x) / _EDGE_CELL), i32(0), i32(columns - i32(1)))
-    high_column = clip(i32((high_x - map_row.x) / _EDGE_CELL), i32(0), i32(columns - i32(1)))
-    low_row = clip(i32((low_y - map_row.y) / _EDGE_CELL), i32(0), i32(rows_ - i32(1)))
-    high_row = clip(i32((high_y - map_row.y) / _EDGE_CELL), i32(0), i32(rows_ - i32(1)))
-    left_road = False
-    for row in range(low_row, high_row + 1):
-        # Cells of a row lie one after the other, and so do their edges.
-        first_cell = map_row.edge_cells_at + row * columns
-        for entry in range(grid.edges_at[first_cell + low_column], grid.edges_at[first_cell + high_column + 1]):
-            edge = grid.edges[entry]
-            x1, y1 = into_frame(edge.x1 - x, edge.y1 - y, cos, sin)
-            x2, y2 = into_frame(edge.x2 - x, edge.y2 - y, cos, sin)
-            touched = segment_hits_box(x1, y1, x2, y2, half_length, half_width)
-            crossed = segments_cross(old_x, old_y, x, y, edge.x1, edge.y1, edge.x2, edge.y2)
-            left_road |= (touched | crossed) & (abs(edge.z - z) <= LEVEL_GAP)
-    events.offroad[w, a] = left_road
+    events.offroad[w, a] = edges_met(
+        w, variant, grid, network.maps[clock.map[w]],
+        pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a],
+        pose.old_x[w, a], pose.old_y[w, a], HALF * body.length[w, a], HALF * body.width[w, a],
+    )  # fmt: skip
 
 
 @rule
@@ -138,8 +156,9 @@ def nearby_row(network, section):
 
 
 @stage
-def run_light(w, a, rows, pose, body, place, lights, network, nearby, events):
-    """Whether the middle of the front crossed a stop line while its light was red. Writes: events.red_light.
+def run_light(w, a, rows, pose, motion, body, place, lights, variant, network, nearby, events, p):
+    """Whether the middle of the front crossed a stop line at red; and whether it stands at a stop sign, which is red until
+    then and again once it was crossed. Writes: events.red_light, place.stood.
 
     Source: arXiv 2502.03349, App. B.4; what counts as a violation isn't published. Ours: the colour is the one which
     the agent saw when it chose its action.
@@ -151,18 +170,27 @@ def run_light(w, a, rows, pose, body, place, lights, network, nearby, events):
     front_x, front_y = x + half_length * pose.cos[w, a], y + half_length * pose.sin[w, a]
     old_x = pose.old_x[w, a] + half_length * pose.old_cos[w, a]
     old_y = pose.old_y[w, a] + half_length * pose.old_sin[w, a]
+    stands, stood = abs(motion.speed[w, a]) < p.stop_sign_speed, i32(-1)
     row = nearby_row(network, place.section[w, a])
     for k in range(nearby.stops.shape[1]):
         number = nearby.stops[row, k]
         if number < 0:
-            return
+            break
         stop = network.stops[number]
-        if lights.colour[w, stop.light] != RED or abs(stop.z - z) > LEVEL_GAP:
+        sign = stop.light < 0
+        red = shown(w, a, number, stop.light, place, lights, p) == RED
+        if (not red and not sign) or abs(stop.z - z) > LEVEL_GAP:
             continue
-        past, left = into_frame(front_x - stop.x, front_y - stop.y, stop.cos, stop.sin)
-        old_past, old_left = into_frame(old_x - stop.x, old_y - stop.y, stop.cos, stop.sin)
+        line_x, line_y = to_world(w, variant, stop.x, stop.y)
+        _, half_width, cos, sin = placed(w, variant, ZERO, stop.half_width, stop.cos, stop.sin)
+        past, left = into_frame(front_x - line_x, front_y - line_y, cos, sin)
+        old_past, old_left = into_frame(old_x - line_x, old_y - line_y, cos, sin)
+        crossed = False
         if old_past <= ZERO < past:
             share = old_past / (old_past - past)
-            if abs(old_left + share * (left - old_left)) <= stop.half_width:
-                events.red_light[w, a] = True
-                return
+            crossed = abs(old_left + share * (left - old_left)) <= half_width
+            events.red_light[w, a] = events.red_light[w, a] or (red and crossed)
+        at_line = stands and -p.stop_sign_distance <= past <= ZERO and abs(left) <= half_width
+        if sign and stood < 0 and (at_line or (not red and not crossed)):
+            stood = number
+    place.stood[w, a] = stood

@@ -1,12 +1,14 @@
 """Dynamics: the jerk-actuated kinematic bicycle. Source: arXiv 2502.03349, App. B.2."""
 
 from gigaflow_env.jit import f32, i32, rule, stage
-from gigaflow_env.layout import LATERAL_JERKS, LONGITUDINAL_JERKS
+from gigaflow_env.layout import JERK_RANGE, LATERAL_JERKS, LONGITUDINAL_JERKS
+from gigaflow_env.sim.erratic import brakes
 from gigaflow_env.sim.geometry import HALF, ONE, TWO, ZERO, atan_small, clip, sincos, sincos_small
-from gigaflow_env.state import LIVE
+from gigaflow_env.state import LIVE, POLICY
 
 _LONGITUDINAL = tuple(f32(jerk) for jerk in LONGITUDINAL_JERKS)
 _LATERAL = tuple(f32(jerk) for jerk in LATERAL_JERKS)
+_HARDEST = tuple((f32(-low), f32(high)) for low, high in JERK_RANGE)
 _CURVATURE_SPEED = f32(1e-5)
 _STRAIGHT = f32(5e-5)
 _NEWTON = f32(1.5)
@@ -23,6 +25,13 @@ def jerks(action):
     jerk = _LONGITUDINAL[3] if forward == 3 else jerk
     side_jerk = _LATERAL[0] if sideways == 0 else _LATERAL[1]
     return jerk, _LATERAL[2] if sideways == 2 else side_jerk
+
+
+@rule
+def scaled_jerks(longitudinal, lateral):
+    """Longitudinal and lateral jerk [m/s^3] of a continuous action in [-1, 1] x [-1, 1]: 0 is 0, linear on either side."""
+    jerk = longitudinal * (_HARDEST[0][0] if longitudinal < ZERO else _HARDEST[0][1])
+    return jerk, lateral * (_HARDEST[1][0] if lateral < ZERO else _HARDEST[1][1])
 
 
 @rule
@@ -74,16 +83,35 @@ def advance(x, y, cos, sin, distance, curvature):
 
 
 @stage
-def move(w, a, actions, rows, pose, motion, body, p):
-    """One step of the bicycle. Writes: pose, motion."""
+def decide(w, a, actions, wanted, rows, motion):
+    """Take the row's action as jerks. Writes: motion.jerk, motion.side_jerk.
+
+    actions: 0..11 (worlds, agents); wanted: in [-1, 1] (worlds, agents, 2), or empty where actions are discrete.
+    """
+    if rows.status[w, a] != LIVE or rows.driver[w, a] != POLICY:
+        return
+    if len(wanted) > 0:
+        jerk, side_jerk = scaled_jerks(wanted[w, a, 0], wanted[w, a, 1])
+    else:
+        jerk, side_jerk = jerks(actions[w, a])
+    motion.jerk[w, a], motion.side_jerk[w, a] = jerk, side_jerk
+
+
+@stage
+def move(w, a, clock, rows, pose, motion, body, p):
+    """One step of the bicycle; a phantom brakes whatever was decided. Writes: pose, motion, except side_jerk."""
     if rows.status[w, a] != LIVE:
         motion.distance[w, a] = ZERO
         return
-    jerk, side_jerk = jerks(actions[w, a])
+    jerk, side_jerk = motion.jerk[w, a], motion.side_jerk[w, a]
     old_speed = motion.speed[w, a]
+    braking = old_speed > ZERO and brakes(w, a, clock, rows, p)
+    jerk = p.phantom_jerk if braking else jerk
     speed, acceleration = accelerate(
         old_speed, motion.acceleration[w, a], jerk, body.c_throttle[w, a], body.c_acc[w, a], body.c_vel[w, a], p
     )
+    if braking and speed <= ZERO:  # it brakes to a halt, and does not roll back
+        speed, acceleration = ZERO, ZERO
     wheelbase = p.wheelbase * body.length[w, a]
     steer, curvature, lateral = turn(
         speed, motion.lateral[w, a], motion.steer[w, a], side_jerk, body.c_steer[w, a], wheelbase, p
@@ -96,5 +124,4 @@ def move(w, a, actions, rows, pose, motion, body, p):
     pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a] = new_x, new_y, new_cos, new_sin
     motion.speed[w, a], motion.acceleration[w, a] = speed, acceleration
     motion.steer[w, a], motion.lateral[w, a] = steer, lateral
-    motion.jerk[w, a], motion.side_jerk[w, a] = jerk, side_jerk
-    motion.distance[w, a] = abs(distance)
+    motion.jerk[w, a], motion.distance[w, a] = jerk, abs(distance)

@@ -6,9 +6,10 @@ from gigaflow_env.sim.chance import GOALS, between, draws, pick
 from gigaflow_env.sim.geometry import EPSILON, HALF, ONE, ZERO, clip
 from gigaflow_env.sim.lanes import place_s, way
 from gigaflow_env.sim.rewards import GOAL_RADIUS
+from gigaflow_env.sim.variant import lane_stretch, to_world, turned
 from gigaflow_env.state import LIVE
 
-_REACHABLE = f32(UNREACHABLE / 2)
+_REACHABLE = f32(UNREACHABLE / 10)  # in a map variant ways are scaled
 _SIDE_STEP = f32(0.3)  # chance per lane of a walk to change into a neighbour lane, so that goals ask for lane changes; ours
 _SAME_WAY = f32(0.5)  # cos of 60 degrees: consecutive goals point into similar directions (A)
 _TRIES = 8
@@ -29,35 +30,40 @@ def passed(x, y, old_x, old_y, goal_x, goal_y):
 
 
 @rule
-def walk(seed, w, a, moment, number, network, section, distance):
+def walk(seed, w, a, moment, number, variant, network, section, distance):
     """A quad `distance` metres down the road from a quad, by a random way; out of junctions, as nobody should stop there."""
     lane = network.sections[section].lane
-    s = place_s(network, section, HALF) + distance
+    scale = lane_stretch(w, variant, network.lanes[lane])
+    s = place_s(network, section, HALF) * scale + distance  # m of the world, here and below
     for hop in range(_HOPS):
         row = network.lanes[lane]
         change, side, branch, _ = draws(seed, w, a, moment, GOALS, number * i32(_HOPS) + i32(hop))
         neighbour = row.left if side < HALF else row.right
         if change < _SIDE_STEP and neighbour >= 0:
-            s = s * network.lanes[neighbour].length / row.length
+            share = s / (row.length * scale)
             lane, row = neighbour, network.lanes[neighbour]
-        if s <= row.length and row.junction == 0:
+            scale = lane_stretch(w, variant, row)
+            s = share * row.length * scale
+        length = row.length * scale
+        if s <= length and row.junction == 0:
             break
         if row.successors == 0:
-            s = row.length
+            s = length
             break
-        s = max(s - row.length, ZERO)
+        s = max(s - length, ZERO)
         lane = network.successors[row.successors_at + pick(branch, row.successors)]
+        scale = lane_stretch(w, variant, network.lanes[lane])
     row = network.lanes[lane]
-    return i32(row.first + clip(i32(s / row.step), i32(0), i32(row.quads - i32(1))))
+    return i32(row.first + clip(i32(s / (row.step * scale)), i32(0), i32(row.quads - i32(1))))
 
 
 @rule
-def aim(w, a, clock, goals, place, network):
+def aim(w, a, clock, goals, place, variant, network):
     """Start to measure the way to the next goal."""
     map_row = network.maps[clock.map[w]]
     section, goal = place.section[w, a], goals.section[w, a, goals.next[w, a]]
     place.way[w, a] = way(
-        network, map_row.route_at, map_row.lanes,
+        w, variant, network, map_row.route_at, map_row.lanes,
         network.sections[section].lane, place_s(network, section, place.fraction[w, a]),
         network.sections[goal].lane, place_s(network, goal, HALF),
     )  # fmt: skip
@@ -65,7 +71,7 @@ def aim(w, a, clock, goals, place, network):
 
 
 @stage
-def plan(w, a, clock, goals, place, network, p):
+def plan(w, a, clock, goals, place, variant, network, p):
     """Draw a new route from the agent's present place. Writes: goals, place.way.
 
     Source: arXiv 2502.03349: 0-3 way-points and a final goal, consecutive goals 20-200 m apart, headings within 60
@@ -86,28 +92,30 @@ def plan(w, a, clock, goals, place, network, p):
             if k == 0 and p.near_first == 0 and attempt < _TRIES - 1:
                 section = network.starts[map_row.starts_at + pick(where, map_row.starts)]
                 route = way(
-                    network, map_row.route_at, map_row.lanes, direction.lane, place_s(network, before, HALF),
+                    w, variant, network, map_row.route_at, map_row.lanes, direction.lane, place_s(network, before, HALF),
                     network.sections[section].lane, place_s(network, section, HALF),
                 )  # fmt: skip
                 if route < _REACHABLE:
                     break
             else:
                 distance = between(far, p.goal_distance_low, p.goal_distance_high)
-                section = walk(seed, w, a, moment, number, network, before, distance)
+                section = walk(seed, w, a, moment, number, variant, network, before, distance)
                 here = network.sections[section]
-                if k == 0 or direction.cos * here.cos + direction.sin * here.sin > _SAME_WAY:
+                ax, ay, _ = turned(w, variant, direction.cos, direction.sin)
+                bx, by, _ = turned(w, variant, here.cos, here.sin)
+                if k == 0 or ax * bx + ay * by > _SAME_WAY:
                     break
         first, second = network.sections[section], network.sections[section + i32(1)]
         goals.section[w, a, k] = section
-        goals.x[w, a, k] = HALF * (first.x + second.x)
-        goals.y[w, a, k] = HALF * (first.y + second.y)
+        x, y = HALF * (first.x + second.x), HALF * (first.y + second.y)
+        goals.x[w, a, k], goals.y[w, a, k] = to_world(w, variant, x, y)
     goals.count[w, a], goals.next[w, a] = count, 0
     goals.routes[w, a] += i32(1)
-    aim(w, a, clock, goals, place, network)
+    aim(w, a, clock, goals, place, variant, network)
 
 
 @stage
-def arrive(w, a, clock, rows, pose, motion, wishes, network, events, goals, place, p):
+def arrive(w, a, clock, rows, pose, motion, wishes, variant, network, events, goals, place, p):
     """Count progress, collect goals. Writes: goals, place.way, events.goal, events.route_done.
 
     Way-points count at any speed, also if they were passed between two steps (ours); the final goal below goal_speed.
@@ -132,8 +140,8 @@ def arrive(w, a, clock, rows, pose, motion, wishes, network, events, goals, plac
     events.goal[w, a] = True
     if not final:
         goals.next[w, a] = i32(k + i32(1))
-        aim(w, a, clock, goals, place, network)
+        aim(w, a, clock, goals, place, variant, network)
         return
     events.route_done[w, a] = True
     if p.route_ends == 0:
-        plan(w, a, clock, goals, place, network, p)
+        plan(w, a, clock, goals, place, variant, network, p)

@@ -5,6 +5,7 @@ import math
 from gigaflow_env.jit import f32, i32, rule, stage
 from gigaflow_env.roads.tables import CELL, LANE_CHANGE_COST, UNREACHABLE
 from gigaflow_env.sim.geometry import EPSILON, HALF, LEVEL_GAP, ONE, ZERO, atan2, clip, into_frame
+from gigaflow_env.sim.variant import lane_stretch, placed, stretch, to_map
 from gigaflow_env.state import LIVE
 
 _CELL = f32(CELL)
@@ -20,6 +21,7 @@ _WAY_LIMIT = f32(1000.0)
 _NEAR_LANE = f32(2.0)  # m, the grid's margin: which quads further away are listed is chance
 _OFF_ROAD = f32(10.0)  # m, wider than any shoulder
 _TRACK_LIMIT = i32(64)
+_BEND = f32(1 / 127)
 
 
 @rule
@@ -46,23 +48,36 @@ def in_quad(x, y, past, before, a, b):
 
 
 @rule
-def way(network, route_at, count, lane, s, goal_lane, goal_s):
-    """Way [m] along the road from `s` on `lane` to `goal_s` on `goal_lane`; about UNREACHABLE where there is none."""
-    here, there = network.lanes[lane], network.lanes[goal_lane]
-    same = here.bundle == there.bundle
-    scaled = s * there.length / here.length  # lanes side by side differ in length where the road curves
-    if same and goal_s >= scaled:
-        return goal_s - scaled + _CHANGE * f32(abs(here.order - there.order))
-    return network.route[route_at + there.local * count + here.local] - s + goal_s
+def route_way(w, variant, network, entry):
+    """Way [m] of an entry in Network.route, as long as it is in the world."""
+    if variant.plain[w]:
+        return network.route[entry]
+    bend = network.bends[entry]
+    return network.route[entry] * stretch(w, variant, f32(bend.cos2) * _BEND, f32(bend.sin2) * _BEND)
 
 
 @rule
-def sample_way(network, route_row, sample, goal_lane, goal_s):
+def way(w, variant, network, route_at, count, lane, s, goal_lane, goal_s):
+    """Way [m] along the road from `s` on `lane` to `goal_s` on `goal_lane`; about UNREACHABLE where there is none. Places
+    are metres of the map, the way is metres of the world."""
+    here, there = network.lanes[lane], network.lanes[goal_lane]
+    if here.bundle == there.bundle:
+        scaled = s * there.length / here.length  # lanes side by side differ in length where the road curves
+        if goal_s >= scaled:
+            return (goal_s - scaled) * lane_stretch(w, variant, there) + _CHANGE * f32(abs(here.order - there.order))
+    route = route_way(w, variant, network, route_at + there.local * count + here.local)
+    return route - s * lane_stretch(w, variant, here) + goal_s * lane_stretch(w, variant, there)
+
+
+@rule
+def sample_way(w, variant, network, route_row, sample, goal_lane, goal_s):
     """`way` from a lane sample; `route_row` is the first entry of the goal lane's row in Network.route."""
     scaled = sample.share * goal_lane.length
     if sample.bundle == goal_lane.bundle and goal_s >= scaled:
-        return goal_s - scaled + _CHANGE * f32(abs(sample.order - goal_lane.order))
-    return network.route[route_row + sample.local] - sample.s + goal_s
+        ahead = (goal_s - scaled) * lane_stretch(w, variant, goal_lane)
+        return ahead + _CHANGE * f32(abs(sample.order - goal_lane.order))
+    route = route_way(w, variant, network, route_row + sample.local)
+    return route - sample.s * lane_stretch(w, variant, sample) + goal_s * lane_stretch(w, variant, goal_lane)
 
 
 @rule
@@ -90,8 +105,9 @@ def track(network, section, x, y):
 
 
 @rule
-def search(network, grid, map_row, section, x, y, z, cos, sin, goal_section):
-    """The quad which suits a pose best, of all in its grid cell on its level; `section` where there is none."""
+def search(w, variant, network, grid, map_row, section, x, y, z, cos, sin, goal_section):
+    """The quad which suits a pose best, of all in its grid cell on its level; `section` where there is none. The place is in
+    the map, the direction in the world."""
     column = clip(i32((x - map_row.x) / _CELL), i32(0), i32(map_row.columns - i32(1)))
     row = clip(i32((y - map_row.y) / _CELL), i32(0), i32(map_row.rows - i32(1)))
     cell = map_row.cells_at + row * map_row.columns + column
@@ -106,13 +122,14 @@ def search(network, grid, map_row, section, x, y, z, cos, sin, goal_section):
         if (past < -_NEAR_LANE) | (before < -_NEAR_LANE) | (abs(a.z - z) > LEVEL_GAP):
             continue
         fraction, offset, half_width, lane_cos, lane_sin = in_quad(x, y, past, before, a, b)
+        offset, half_width, lane_cos, lane_sin = placed(w, variant, offset, half_width, lane_cos, lane_sin)
         outside = max(abs(offset) - half_width, ZERO) + max(-past, ZERO) + max(-before, ZERO)
         cost = ONE - (cos * lane_cos + sin * lane_sin) + _OFFSET_WEIGHT * abs(offset) / half_width
         if outside > ZERO:
             cost += _OUTSIDE + outside
         if cost < best_cost:
             s = place_s(network, quad, fraction)
-            route = way(network, map_row.route_at, map_row.lanes, a.lane, s, goal_lane, goal_s)
+            route = way(w, variant, network, map_row.route_at, map_row.lanes, a.lane, s, goal_lane, goal_s)
             cost += _WAY_WEIGHT * min(route, _WAY_LIMIT)
             if cost < best_cost:
                 best, best_cost = quad, cost
@@ -120,31 +137,34 @@ def search(network, grid, map_row, section, x, y, z, cos, sin, goal_section):
 
 
 @stage
-def locate(w, a, clock, rows, pose, goals, network, grid, place):
+def locate(w, a, clock, rows, pose, goals, variant, network, grid, place):
     """Lane, Frenet coordinates, height and way to the goal. An agent keeps its lane while it's inside of it and heads along.
-    Writes: place, pose.z."""
+    Writes: place, except stood, pose.z."""
     if rows.status[w, a] != LIVE:
         return
     map_row = network.maps[clock.map[w]]
     x, y, z, cos, sin = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a]
     goal_section = goals.section[w, a, goals.next[w, a]]
+    x, y = to_map(w, variant, x, y)
 
     section = track(network, place.section[w, a], x, y)
     first, second = network.sections[section], network.sections[section + i32(1)]
     past, before = along_quad(x, y, first, second)
     fraction, offset, half_width, lane_cos, lane_sin = in_quad(x, y, past, before, first, second)
+    offset, half_width, lane_cos, lane_sin = placed(w, variant, offset, half_width, lane_cos, lane_sin)
     along = cos * lane_cos + sin * lane_sin
     if past < ZERO or before < ZERO or abs(offset) > half_width or along < HALF:
-        section = search(network, grid, map_row, section, x, y, z, cos, sin, goal_section)
+        section = search(w, variant, network, grid, map_row, section, x, y, z, cos, sin, goal_section)
         first, second = network.sections[section], network.sections[section + i32(1)]
         past, before = along_quad(x, y, first, second)
         fraction, offset, half_width, lane_cos, lane_sin = in_quad(x, y, past, before, first, second)
+        offset, half_width, lane_cos, lane_sin = placed(w, variant, offset, half_width, lane_cos, lane_sin)
 
     place.section[w, a], place.fraction[w, a], place.offset[w, a] = section, fraction, offset
     along, across = into_frame(cos, sin, lane_cos, lane_sin)
     place.cos[w, a], place.angle[w, a] = along, atan2(across, along)
     place.way[w, a] = way(
-        network, map_row.route_at, map_row.lanes, first.lane, place_s(network, section, fraction),
+        w, variant, network, map_row.route_at, map_row.lanes, first.lane, place_s(network, section, fraction),
         network.sections[goal_section].lane, place_s(network, goal_section, HALF),
     )  # fmt: skip
     # Far from any lane an agent keeps its height: that of the lane which it left may belong to another level by now.

@@ -1,6 +1,6 @@
 """Traffic lights. Source: arXiv 2502.03349, App. B.4: every light has its own times, drawn when its world begins."""
 
-from gigaflow_env.jit import f32, rule, stage
+from gigaflow_env.jit import f32, i32, rule, stage
 from gigaflow_env.sim.chance import LIGHTS, between, draws
 from gigaflow_env.sim.geometry import ZERO, floor
 from gigaflow_env.state import GREEN, OFF, RED, YELLOW
@@ -20,6 +20,19 @@ def colour_at(time, red, yellow, green):
     if phase < green:
         return GREEN
     return YELLOW if phase < green + yellow else RED
+
+
+@stage
+def shown(w, a, number, light, place, lights, p):
+    """What stop line `number` shows agent a: the colour of its light; a stop sign (light -1) is red until a has stood at it.
+
+    Source: none; the paper's agents hardly ever run CARLA's stop signs, so that they must have seen them in some way. Ours.
+    """
+    if light >= 0:
+        return i32(lights.colour[w, light])
+    if p.signs_count == 0:
+        return i32(OFF)
+    return i32(GREEN) if place.stood[w, a] == number else i32(RED)
 
 
 @stage

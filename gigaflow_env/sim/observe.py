@@ -24,10 +24,14 @@ from gigaflow_env.layout import (
     Neighbour,
     StopLine,
 )
+from gigaflow_env.sim.chance import DROPOUT, draws, pick
 from gigaflow_env.sim.collision import nearby_row
+from gigaflow_env.sim.erratic import is_blind
 from gigaflow_env.sim.geometry import HALF, ONE, ZERO, clip, into_frame
 from gigaflow_env.sim.lanes import FAR, place_s, sample_way
-from gigaflow_env.state import ENDED, GREEN, LIVE, OFF, RED, YELLOW
+from gigaflow_env.sim.lights import shown
+from gigaflow_env.sim.variant import curved, frame_of, seen_from, to_map, turned
+from gigaflow_env.state import ENDED, GREEN, OFF, RED, YELLOW
 
 _OFFSET, _ANGLE, _CURVATURE = f32(1 / OFFSET_SCALE), f32(1 / math.pi), f32(1 / CURVATURE_SCALE)
 _SPEED, _ACCELERATION, _COEFFICIENT = f32(1 / SPEED_SCALE), f32(1 / ACCELERATION_SCALE), f32(1 / COEFFICIENT_SCALE)
@@ -63,8 +67,8 @@ def insert(keys, last, key):
 
 
 @stage
-def watch(w, a, rows, pose, near, p):
-    """The agents nearest to this one, nearest first. Writes: near.
+def watch(w, a, clock, rows, pose, near, p):
+    """The agents nearest to this one, nearest first; nobody while it does not look. Writes: near.
 
     Agents are ordered by a key: squared distance in units of 2^-24 of the squared range, then number. The order is
     unique, so
@@ -75,24 +79,28 @@ def watch(w, a, rows, pose, near, p):
     xs, ys, status = pose.x[w], pose.y[w], rows.status[w]
     keys, found, best = near.scratch[w, a], near.agent[w, a], near.key[w, a]
     seen = len(found)
+    if is_blind(w, a, clock, rows, p):
+        for k in range(seen):
+            found[k] = i32(-1)
+        return
     x, y, scale = xs[a], ys[a], _KEY_STEPS / (p.view_range * p.view_range)
     for b in range(len(keys)):
         dx, dy = xs[b] - x, ys[b] - y
         distance = (dx * dx + dy * dy) * scale
-        hidden = (status[b] != LIVE) & (status[b] != ENDED) | (b == a) | (distance >= _KEY_STEPS)
+        hidden = (b == a) | (distance >= _KEY_STEPS)
         key = u32(u32(u32(i32(distance)) << _KEY_SHIFT) | u32(b))
         keys[b] = NOBODY if hidden else key
     count = 0
     for k in range(seen):
         b = found[k]
-        if b >= 0 and keys[b] != NOBODY:
+        if b >= 0 and keys[b] != NOBODY and status[b] >= ENDED:
             insert(best, count, keys[b])
             keys[b] = NOBODY
             count += 1
     for k in range(count, seen):
         best[k] = NOBODY
     for b in range(len(keys)):
-        if keys[b] < best[seen - 1]:
+        if keys[b] < best[seen - 1] and status[b] >= ENDED:  # the status last: its bytes don't vectorise with floats
             insert(best, seen - 1, keys[b])
     for k in range(seen):
         found[k] = i32(best[k] & _KEY_AGENT) if best[k] != NOBODY else i32(-1)
@@ -103,12 +111,13 @@ def watch(w, a, rows, pose, near, p):
 
 
 @stage
-def look_ego(w, a, first, out, motion, body, place, network, p):
+def look_ego(w, a, first, out, motion, body, place, variant, network, p):
     """Writes: obs."""
     if first != 0:
         return
     behind, ahead = network.sections[place.section[w, a]], network.sections[place.section[w, a] + 1]
     curvature = behind.curvature + place.fraction[w, a] * (ahead.curvature - behind.curvature)
+    curvature = curved(w, variant, curvature, behind.cos, behind.sin)
     limit = min(network.lanes[behind.lane].speed, p.speed_max * body.c_vel[w, a])
     ego = Ego(
         offset=place.offset[w, a] * _OFFSET,
@@ -149,7 +158,7 @@ def look_goals(w, a, first, stride, out, pose, goals, p):
 
 
 @stage
-def survey(w, a, clock, place, goals, ways, network, nearby):
+def survey(w, a, clock, place, goals, ways, variant, network, nearby):
     """Ways from the lane samples near to agent a to its next goal. Writes: ways.
 
     They change when the agent comes to another row of the lists, every 4 m, or gets another goal; else those at hand
@@ -162,50 +171,97 @@ def survey(w, a, clock, place, goals, ways, network, nearby):
     map_row, goal_lane = network.maps[clock.map[w]], network.lanes[network.sections[goal].lane]
     goal_s = place_s(network, goal, HALF)
     route_row = map_row.route_at + goal_lane.local * map_row.lanes
-    places, way = nearby.sample_lanes[row], ways.way[w, a]
+    places, way, shrink = nearby.sample_lanes[row], ways.way[w, a], ways.shrink[w, a]
     smallest = FAR
     for k in range(len(places)):
-        way[k] = sample_way(network, route_row, places[k], goal_lane, goal_s)
+        _, _, gain = turned(w, variant, nearby.samples[row, k].cos, nearby.samples[row, k].sin)
+        shrink[k] = ONE / gain
+        way[k] = sample_way(w, variant, network, route_row, places[k], goal_lane, goal_s)
         smallest = min(smallest, way[k])
     ways.row[w, a], ways.goal[w, a], ways.smallest[w, a] = row, goal, smallest
 
 
+@rule
+def walk(u, v, count, kept):
+    """Which `kept` of `count` elements are seen, as a walk: (begin, pace), slot i shows element (begin + i pace) mod count.
+
+    Source: arXiv 2502.03349, section 4: elements are dropped at random (A); the slots of dropped ones don't exist, so they
+    cost nothing. Ours: two draws for a list, not one for each element. A walk whose pace has no factor in common with the
+    count meets no element twice, and with a random begin each as often as any other; t^2 + t + 41 is prime for t < 40
+    (Euler), so 40 paces make sure that two elements are not always seen together. What remains: of an even list of which
+    half is kept, elements half a list apart are never seen together.
+    """
+    if kept >= count:
+        return i32(0), i32(1)
+    t = pick(v, i32(40))
+    prime = i32(i32(t * t) + i32(t + i32(41)))
+    return i32(pick(u, count)), i32(1) if count % prime == 0 else i32(prime % count)
+
+
+@rule
+def lane_seen(sample, way, smallest, x, y, frame, shrink, area, scale, route_scale):
+    """A lane sample from a place (x, y) of the map in a frame of the world; `shrink` is 1 / gain, see sim/variant.py."""
+    ahead, left = seen_from(frame, sample.x - x, sample.y - y)
+    lane_cos, lane_sin = seen_from(frame, sample.cos, sample.sin)
+    return LaneSample(
+        x=ahead * scale,
+        y=left * scale,
+        cos=lane_cos * shrink,
+        sin=lane_sin * shrink,
+        width=sample.width * area * shrink * _LANE_WIDTH,
+        distance=way * route_scale,
+        relative=(way - smallest) * route_scale,
+    )
+
+
 @stage
-def look_lanes(w, a, first, stride, row, out, pose, ways, nearby, p):
+def look_lanes(w, a, first, stride, row, out, begin, pace, pose, ways, variant, nearby, p):
     """Writes: obs."""
-    x, y, cos, sin = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a]
+    x, y = to_map(w, variant, pose.x[w, a], pose.y[w, a])
+    frame = frame_of(w, variant, pose.cos[w, a], pose.sin[w, a])
     scale, route_scale, smallest = ONE / p.view_range, ONE / p.route_range, ways.smallest[w, a]
-    samples, way = nearby.samples[row], ways.way[w, a]
-    for k in range(first, len(samples), stride):
-        sample = samples[k]
-        ahead, left = into_frame(sample.x - x, sample.y - y, cos, sin)
-        lane_cos, lane_sin = into_frame(sample.cos, sample.sin, cos, sin)
-        lane = LaneSample(
-            x=ahead * scale,
-            y=left * scale,
-            cos=lane_cos,
-            sin=lane_sin,
-            width=sample.width * _LANE_WIDTH,
-            distance=way[k] * route_scale,
-            relative=(way[k] - smallest) * route_scale,
-        )
+    samples, way, shrink = nearby.samples[row], ways.way[w, a], ways.shrink[w, a]
+    area, count = abs(variant.det[w]), i32(len(samples))
+    if p.drops == 0:  # one after the other: this loop vectorises
+        for k in range(first, len(samples), stride):
+            lane = lane_seen(samples[k], way[k], smallest, x, y, frame, shrink[k], area, scale, route_scale)
+            put(out, k * _LANE_SIZE, lane)
+        return
+    element, step = i32(i32(begin + first * pace) % count), i32(i32(stride * pace) % count)
+    for k in range(first, p.lanes_kept, stride):
+        lane = lane_seen(
+            samples[element], way[element], smallest, x, y, frame, shrink[element], area, scale, route_scale
+        )  # fmt: skip
         put(out, k * _LANE_SIZE, lane)
+        element = i32(element + step)
+        element = i32(element - count) if element >= count else element
 
 
 @stage
-def look_boundaries(w, a, first, stride, row, out, pose, nearby, p):
+def look_boundaries(w, a, first, stride, row, out, begin, pace, pose, variant, nearby, p):
     """Writes: obs."""
-    x, y, cos, sin, scale = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a], ONE / p.view_range
+    x, y = to_map(w, variant, pose.x[w, a], pose.y[w, a])
+    frame, scale = frame_of(w, variant, pose.cos[w, a], pose.sin[w, a]), ONE / p.view_range
     points = nearby.boundaries[row]
-    for k in range(first, len(points), stride):
-        ahead, left = into_frame(points[k].x - x, points[k].y - y, cos, sin)
+    if p.drops == 0:  # vectorises, as above
+        for k in range(first, len(points), stride):
+            ahead, left = seen_from(frame, points[k].x - x, points[k].y - y)
+            put(out, k * _BOUNDARY_SIZE, Boundary(x=ahead * scale, y=left * scale))
+        return
+    count = i32(len(points))
+    element, step = i32(i32(begin + first * pace) % count), i32(i32(stride * pace) % count)
+    for k in range(first, p.boundaries_kept, stride):
+        ahead, left = seen_from(frame, points[element].x - x, points[element].y - y)
         put(out, k * _BOUNDARY_SIZE, Boundary(x=ahead * scale, y=left * scale))
+        element = i32(element + step)
+        element = i32(element - count) if element >= count else element
 
 
 @stage
-def look_stops(w, a, first, stride, row, out, pose, lights, network, nearby, p):
+def look_stops(w, a, first, stride, row, out, pose, place, lights, variant, network, nearby, p):
     """Writes: obs."""
-    x, y, cos, sin, scale = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a], ONE / p.view_range
+    x, y = to_map(w, variant, pose.x[w, a], pose.y[w, a])
+    frame, scale = frame_of(w, variant, pose.cos[w, a], pose.sin[w, a]), ONE / p.view_range
     for k in range(first, nearby.stops.shape[1], stride):
         number = nearby.stops[row, k]
         at = k * _STOP_SIZE
@@ -213,16 +269,17 @@ def look_stops(w, a, first, stride, row, out, pose, lights, network, nearby, p):
         if number < 0:
             continue
         stop = network.stops[number]
-        colour = lights.colour[w, stop.light]
-        ahead, left = into_frame(stop.x - x, stop.y - y, cos, sin)
+        colour = shown(w, a, number, stop.light, place, lights, p)
+        ahead, left = seen_from(frame, stop.x - x, stop.y - y)
         if colour == OFF or ahead * ahead + left * left > p.view_range * p.view_range:
             continue
-        stop_cos, stop_sin = into_frame(stop.cos, stop.sin, cos, sin)
+        stop_cos, stop_sin = seen_from(frame, stop.cos, stop.sin)
+        shrink = ONE / f32(math.sqrt(stop_cos * stop_cos + stop_sin * stop_sin))
         line = StopLine(
             x=ahead * scale,
             y=left * scale,
-            cos=stop_cos,
-            sin=stop_sin,
+            cos=stop_cos * shrink,
+            sin=stop_sin * shrink,
             red=ONE if colour == RED else ZERO,
             yellow=ONE if colour == YELLOW else ZERO,
             green=ONE if colour == GREEN else ZERO,
@@ -231,7 +288,7 @@ def look_stops(w, a, first, stride, row, out, pose, lights, network, nearby, p):
 
 
 @stage
-def look_agents(w, a, first, stride, out, pose, motion, body, near, p):
+def look_agents(w, a, first, stride, out, pose, body, near, seen, p):
     """Writes: obs."""
     x, y, z, cos, sin, scale = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a], ONE / p.view_range
     for k in range(first, p.agent_count, stride):
@@ -240,16 +297,16 @@ def look_agents(w, a, first, stride, out, pose, motion, body, near, p):
         if b < 0:
             put(out, at, Neighbour(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO))
             continue
-        ahead, left = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, cos, sin)
-        other_cos, other_sin = into_frame(pose.cos[w, b], pose.sin[w, b], cos, sin)
+        ahead, left = into_frame(seen.x[w, b] - x, seen.y[w, b] - y, cos, sin)
+        other_cos, other_sin = into_frame(seen.cos[w, b], seen.sin[w, b], cos, sin)
         other = Neighbour(
             x=ahead * scale,
             y=left * scale,
             z=(pose.z[w, b] - z) * _HEIGHT,
             cos=other_cos,
             sin=other_sin,
-            velocity_x=motion.speed[w, b] * other_cos * _SPEED,
-            velocity_y=motion.speed[w, b] * other_sin * _SPEED,
+            velocity_x=seen.speed[w, b] * other_cos * _SPEED,
+            velocity_y=seen.speed[w, b] * other_sin * _SPEED,
             length=body.length[w, b] * _LENGTH,
             width=body.width[w, b] * _WIDTH,
             present=ONE,
@@ -258,17 +315,31 @@ def look_agents(w, a, first, stride, out, pose, motion, body, near, p):
 
 
 @stage
-def look(w, a, first, stride, out, starts, pose, motion, body, place, goals, wishes, lights, near, ways, network, nearby, p):
+def look(
+    w, a, first, stride, out, starts,
+    clock, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
+):  # fmt: skip
     """The whole observation of agent a, or this worker's share of it. Writes: obs."""
     row = nearby_row(network, place.section[w, a])
+    lane, lane_pace, point, point_pace = i32(0), i32(1), i32(0), i32(1)
+    if p.drops != 0:
+        u0, u1, u2, u3 = draws(clock.seed, w, a, clock.tick[w], DROPOUT, 0)
+        lane, lane_pace = walk(u0, u1, p.lane_count, p.lanes_kept)
+        point, point_pace = walk(u2, u3, p.boundary_count, p.boundaries_kept)
     # Every block gets its own view: LLVM then knows that columns are not negative, and leaves out Numba's wrap-around.
-    look_ego(w, a, first, out[starts.ego : starts.conditioning], motion, body, place, network, p)
+    look_ego(w, a, first, out[starts.ego : starts.conditioning], motion, body, place, variant, network, p)
     look_conditioning(w, a, first, stride, out[starts.conditioning : starts.goals], wishes)
     look_goals(w, a, first, stride, out[starts.goals : starts.lanes], pose, goals, p)
-    look_lanes(w, a, first, stride, row, out[starts.lanes : starts.boundaries], pose, ways, nearby, p)
-    look_boundaries(w, a, first, stride, row, out[starts.boundaries : starts.stops], pose, nearby, p)
-    look_stops(w, a, first, stride, row, out[starts.stops : starts.agents], pose, lights, network, nearby, p)
-    look_agents(w, a, first, stride, out[starts.agents :], pose, motion, body, near, p)
+    look_lanes(
+        w, a, first, stride, row, out[starts.lanes : starts.boundaries], lane, lane_pace, pose, ways, variant, nearby, p
+    )  # fmt: skip
+    look_boundaries(
+        w, a, first, stride, row, out[starts.boundaries : starts.stops], point, point_pace, pose, variant, nearby, p
+    )  # fmt: skip
+    look_stops(
+        w, a, first, stride, row, out[starts.stops : starts.agents], pose, place, lights, variant, network, nearby, p
+    )  # fmt: skip
+    look_agents(w, a, first, stride, out[starts.agents :], pose, body, near, seen, p)
 
 
 @rule

@@ -5,10 +5,15 @@ Three stages, each independent of the order of the agents: all propose, then all
 
 import math
 
-from gigaflow_env.jit import f32, rule, stage
-from gigaflow_env.sim.chance import BODY, CONDITIONING, PLACE, between, draws, pick, spread
+from gigaflow_env.config import CHOICES
+from gigaflow_env.config import CONDITIONING as COEFFICIENTS
+from gigaflow_env.jit import f32, i32, rule, stage
+from gigaflow_env.sim.chance import BODY, CONDITIONING, ERRATIC, PLACE, between, draws, pick, spread
+from gigaflow_env.sim.collision import edges_met
+from gigaflow_env.sim.erratic import INATTENTIVE, PHANTOM
 from gigaflow_env.sim.geometry import EPSILON, HALF, LEVEL_GAP, ONE, TWO, ZERO, into_frame
 from gigaflow_env.sim.goals import plan
+from gigaflow_env.sim.noise import blur
 from gigaflow_env.sim.rewards import (
     CENTER_BIAS,
     COLLISION,
@@ -24,9 +29,16 @@ from gigaflow_env.sim.rewards import (
     VELOCITY,
     VELOCITY_ALIGN,
 )
-from gigaflow_env.state import LIVE, WAITING
+from gigaflow_env.sim.variant import curved, placed, to_world
+from gigaflow_env.sim.world import kind_of
+from gigaflow_env.state import ENDED, FROZEN, LIVE, WAITING
 
+LENGTH, WIDTH, C_THROTTLE, C_STEER, C_ACC, C_VEL = range(len(COEFFICIENTS), len(CHOICES))
+_COEFFICIENTS = len(COEFFICIENTS)
+_BY_HAND = 100  # numbers of the draws for what is chosen by hand
 _BESIDE = f32(0.5)  # m, free distance to the side of a starting agent
+_LANE_ROOM = f32(0.3)  # m, a lane is so much wider than who starts on it
+_EDGE_ROOM = f32(0.1)  # m, free distance to the edge of the road
 
 
 @rule
@@ -51,38 +63,82 @@ def in_the_way(ahead, left, cos, sin, half_length, half_width, speed, other_leng
     return abs(left) < beside and -behind < ahead < before
 
 
+@rule
+def by_hand(drawn, seed, w, a, moment, choice, chosen):
+    """A value from the range which was chosen by hand; what was drawn where there is none."""
+    low, high = chosen.low[w, a, choice], chosen.high[w, a, choice]
+    if not low <= high:  # nan
+        return drawn
+    u, _, _, _ = draws(seed, w, a, moment, CONDITIONING, i32(choice + _BY_HAND))
+    return between(u, low, high)
+
+
 @stage
-def propose(w, a, attempt, clock, rows, network, proposal, p):
-    """A waiting agent draws its body and a place. Writes: proposal, except free."""
+def release(w, a, rows, pose, motion, events, p):
+    """An agent whose episode ended looks for a new place; if the config wants it, a crashed one becomes a wreck first.
+    Writes: rows.status, steps, pose.old_x, old_y, old_cos, old_sin, motion.speed."""
+    if rows.status[w, a] != ENDED:
+        return
+    if p.crash_freezes == 0 or not (events.collision[w, a] or events.offroad[w, a]):
+        rows.status[w, a] = WAITING
+        return
+    rows.status[w, a], rows.steps[w, a] = FROZEN, 0
+    pose.old_x[w, a], pose.old_y[w, a] = pose.x[w, a], pose.y[w, a]
+    pose.old_cos[w, a], pose.old_sin[w, a] = pose.cos[w, a], pose.sin[w, a]
+    motion.speed[w, a] = ZERO
+
+
+@stage
+def propose(w, a, attempt, clock, rows, variant, network, chosen, proposal, kinds, p):
+    """A waiting agent draws its body and a place. Writes: proposal, except free.
+
+    Source: arXiv 2502.03349, section 2: length and width are uniform, the width at most the length (A). Ours: nobody is
+    wider than the lane, or wide bodies would never start on a map of narrow lanes.
+    """
     if rows.status[w, a] != WAITING:
         return
     seed, moment, map_row = clock.seed, clock.tick[w], network.maps[clock.map[w]]
     where, fast, _, _ = draws(seed, w, a, moment, PLACE, attempt)
-    length, width, _, _ = draws(seed, w, a, moment, BODY, 0)
+    length, width, who, _ = draws(seed, w, a, moment, BODY, 0)
 
     section = network.starts[map_row.starts_at + pick(where, map_row.starts)]
     first, second = network.sections[section], network.sections[section + 1]
     cos, sin = first.cos + second.cos, first.sin + second.sin
     scale = ONE / f32(math.sqrt(cos * cos + sin * sin))
     proposal.section[w, a] = section
-    proposal.x[w, a], proposal.y[w, a] = HALF * (first.x + second.x), HALF * (first.y + second.y)
+    x, y = HALF * (first.x + second.x), HALF * (first.y + second.y)
+    half_width = min(first.half_width, second.half_width)
+    _, half_width, cos, sin = placed(w, variant, ZERO, half_width, cos * scale, sin * scale)
+    proposal.x[w, a], proposal.y[w, a] = to_world(w, variant, x, y)
     proposal.z[w, a] = HALF * (first.z + second.z)
-    proposal.cos[w, a], proposal.sin[w, a] = cos * scale, sin * scale
-    proposal.speed[w, a] = start_speed(fast, network.lanes[first.lane].speed, first.curvature, p)
-    proposal.length[w, a] = between(length, p.length_low, p.length_high)
-    proposal.width[w, a] = min(between(width, p.width_low, p.width_high), proposal.length[w, a])
+    proposal.cos[w, a], proposal.sin[w, a] = cos, sin
+    curvature = curved(w, variant, first.curvature, first.cos, first.sin)
+    proposal.speed[w, a] = start_speed(fast, network.lanes[first.lane].speed, curvature, p)
+    kind = kind_of(who, kinds)
+    proposal.kind[w, a] = kind
+    length = between(length, kinds.length_low[kind], kinds.length_high[kind])
+    width = between(width, kinds.width_low[kind], kinds.width_high[kind])
+    length = by_hand(length, seed, w, a, moment, LENGTH, chosen)
+    width = by_hand(width, seed, w, a, moment, WIDTH, chosen)
+    proposal.length[w, a], proposal.width[w, a] = length, min(width, min(length, TWO * half_width - _LANE_ROOM))
 
 
 @stage
-def settle(w, a, rows, pose, motion, body, proposal, p):
-    """A proposed place is free if no agent on the road and no proposal of a lower number needs it. Writes: proposal.free."""
+def settle(w, a, clock, rows, pose, motion, body, proposal, variant, network, grid, p):
+    """A proposed place is free if no agent on the road and no proposal of a lower number needs it, and the body fits
+    between the edges of the road: long ones don't in a bend. Writes: proposal.free."""
     proposal.free[w, a] = False
     if rows.status[w, a] != WAITING:
         return
     x, y, z, cos, sin = proposal.x[w, a], proposal.y[w, a], proposal.z[w, a], proposal.cos[w, a], proposal.sin[w, a]
     half_length, half_width, speed = HALF * proposal.length[w, a], HALF * proposal.width[w, a], proposal.speed[w, a]
+    if edges_met(
+        w, variant, grid, network.maps[clock.map[w]],
+        x, y, z, cos, sin, x, y, half_length + _EDGE_ROOM, half_width + _EDGE_ROOM,
+    ):  # fmt: skip
+        return
     for b in range(rows.status.shape[1]):
-        if rows.status[w, b] == LIVE:
+        if rows.status[w, b] >= LIVE:
             bx, by, bz, bc, bs = pose.x[w, b], pose.y[w, b], pose.z[w, b], pose.cos[w, b], pose.sin[w, b]
             other_length, other_width, other_speed = body.length[w, b], body.width[w, b], motion.speed[w, b]
         elif rows.status[w, b] == WAITING and b < a:
@@ -102,7 +158,7 @@ def settle(w, a, rows, pose, motion, body, proposal, p):
 
 
 @stage
-def condition(w, a, clock, wishes, p):
+def condition(w, a, clock, wishes, chosen, p):
     """Draw the reward coefficients. Writes: wishes."""
     seed, moment, c = clock.seed, clock.tick[w], wishes.coefficients[w, a]
     u0, u1, u2, u3 = draws(seed, w, a, moment, CONDITIONING, 0)
@@ -122,11 +178,18 @@ def condition(w, a, clock, wishes, p):
     c[TIMESTEP] = between(u3, p.timestep_low, p.timestep_high)
     u0, _, _, _ = draws(seed, w, a, moment, CONDITIONING, 3)
     c[PROGRESS] = between(u0, p.progress_low, p.progress_high)
+    for k in range(_COEFFICIENTS):
+        c[k] = by_hand(c[k], seed, w, a, moment, k, chosen)
 
 
 @stage
-def enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal, network, p):
-    """An agent whose place is free starts there. Writes: rows, pose, motion, body, place, goals, wishes."""
+def enter(
+    w, a, clock, rows, pose, motion, body, place, goals, wishes, chosen, proposal, ways, kinds, variant, seen, network, p
+):  # fmt: skip
+    """An agent whose place is free starts there.
+
+    Writes: rows, except driver, pose, motion, body, place, goals, wishes, ways.goal, seen.
+    """
     if rows.status[w, a] != WAITING or not proposal.free[w, a]:
         return
     x, y, cos, sin = proposal.x[w, a], proposal.y[w, a], proposal.cos[w, a], proposal.sin[w, a]
@@ -139,15 +202,25 @@ def enter(w, a, clock, rows, pose, motion, body, place, goals, wishes, proposal,
     motion.steer[w, a], motion.jerk[w, a], motion.side_jerk[w, a] = ZERO, ZERO, ZERO
 
     body.length[w, a], body.width[w, a] = proposal.length[w, a], proposal.width[w, a]
-    throttle, steer, acc, vel = draws(clock.seed, w, a, clock.tick[w], BODY, 1)
-    body.c_throttle[w, a], body.c_steer[w, a] = spread(throttle, p.throttle_spread), spread(steer, p.steer_spread)
-    body.c_acc[w, a], body.c_vel[w, a] = spread(acc, p.acc_spread), spread(vel, p.vel_spread)
+    seed, moment, kind = clock.seed, clock.tick[w], proposal.kind[w, a]
+    throttle, steer, acc, vel = draws(seed, w, a, moment, BODY, 1)
+    acc = kinds.acceleration[kind] * spread(acc, p.acc_spread)
+    vel = kinds.speed[kind] * spread(vel, p.vel_spread)
+    body.kind[w, a] = kind
+    body.c_throttle[w, a] = by_hand(spread(throttle, p.throttle_spread), seed, w, a, moment, C_THROTTLE, chosen)
+    body.c_steer[w, a] = by_hand(spread(steer, p.steer_spread), seed, w, a, moment, C_STEER, chosen)
+    body.c_acc[w, a] = by_hand(acc, seed, w, a, moment, C_ACC, chosen)
+    body.c_vel[w, a] = by_hand(vel, seed, w, a, moment, C_VEL, chosen)
+    blind, phantom, _, _ = draws(seed, w, a, moment, ERRATIC, 0)
+    rows.erratic[w, a] = (INATTENTIVE if blind < p.inattentive else 0) | (PHANTOM if phantom < p.phantom else 0)
 
     place.section[w, a], place.fraction[w, a], place.offset[w, a] = proposal.section[w, a], HALF, ZERO
-    place.cos[w, a], place.angle[w, a] = ONE, ZERO
+    place.cos[w, a], place.angle[w, a], place.stood[w, a] = ONE, ZERO, -1
     rows.status[w, a] = LIVE
     rows.steps[w, a], rows.score[w, a] = 0, ZERO
     rows.episode[w, a] += 1
     goals.routes[w, a], goals.gained[w, a] = 0, ZERO
-    condition(w, a, clock, wishes, p)
-    plan(w, a, clock, goals, place, network, p)
+    blur(w, a, clock, rows, pose, motion, seen, p)
+    ways.goal[w, a] = -1  # what was measured may be another world's
+    condition(w, a, clock, wishes, chosen, p)
+    plan(w, a, clock, goals, place, variant, network, p)

@@ -3,7 +3,7 @@
 from gigaflow_env.config import CONDITIONING
 from gigaflow_env.jit import f32, i32, rule, stage
 from gigaflow_env.sim.geometry import HALF_PI, ONE, ZERO, exp
-from gigaflow_env.state import ENDED, LIVE
+from gigaflow_env.state import ENDED, FROZEN, LIVE, WAITING
 
 (
     GOAL_RADIUS, COLLISION, OFFROAD, COMFORT, LANE_ALIGN, VELOCITY_ALIGN, LANE_CENTER, CENTER_BIAS,
@@ -47,12 +47,19 @@ def velocity(cos, speed):
 
 @stage
 def score(w, a, clock, rows, motion, place, wishes, events, outcome, goals, p):
-    """Reward, end of the episode and its statistics. Writes: outcome, rows, events.timeout."""
+    """Reward, end of the episode and its statistics; the end of a wreck.
+
+    Writes: outcome, rows, except driver, events.timeout.
+    """
     outcome.reward[w, a] = ZERO
     outcome.terminated[w, a] = False
     outcome.truncated[w, a] = False
     events.timeout[w, a] = False
     if rows.status[w, a] != LIVE:
+        if rows.status[w, a] == FROZEN:
+            rows.steps[w, a] += i32(1)
+            if p.freeze_time > ZERO and f32(rows.steps[w, a]) * p.dt >= p.freeze_time:
+                rows.status[w, a] = WAITING
         return
     c = wishes.coefficients[w, a]
     speed, acceleration = motion.speed[w, a], motion.acceleration[w, a]

@@ -1,4 +1,4 @@
-"""Policies to evaluate: four baselines that learn nothing, and a checkpoint. Each is a function of the observation."""
+"""Policies to evaluate: five baselines that learn nothing, and a checkpoint. Each is a function of the observation."""
 
 import math
 from collections.abc import Callable
@@ -76,6 +76,10 @@ def frozen(env: Any, seed: int) -> Act:
     return act
 
 
+IDM = "idm"
+"""The rule-based drivers: they drive in the environment, and their rows ignore the action."""
+
+
 def _braking_cost(
     plans: np.ndarray, speed: np.ndarray, acceleration: np.ndarray, throttle: np.ndarray, top: np.ndarray, config: Any
 ) -> np.ndarray:
@@ -122,4 +126,5 @@ BASELINES: dict[str, Callable[[Any, int], Act]] = {
     "random": random,
     "reverse": reverse,
     "constant": constant,
+    IDM: constant,
 }

@@ -14,9 +14,10 @@ class Result(NamedTuple):
 
 
 def drive(env: Any, act: Act, *, steps: int, seed: int) -> Result:
-    """Reset, then let `act` drive all rows for some steps."""
+    """Reset, then let `act` drive for some steps. Rows with rule-based drivers don't count, unless there are no others."""
     obs, info = env.reset(seed=seed)
-    active = info["active"].copy()
+    judged = ~info["traffic"] | info["traffic"].all()
+    active = info["active"] & judged
     tallies = []
     distance, lived = np.zeros(len(obs)), np.zeros(len(obs))
     for _ in range(steps):
@@ -24,7 +25,7 @@ def drive(env: Any, act: Act, *, steps: int, seed: int) -> Result:
         tallies.append(count(active, terminated, info))
         distance += np.where(active, info["distance"], 0.0)
         lived += active
-        active = info["active"].copy()
+        active = info["active"] & judged
     there = lived > 0
     return Result(total(tallies), distance[there] / lived[there] / env.config.dt)
 

@@ -1,0 +1,27 @@
+"""A policy that `gigaflow-train` has trained, as drivers of the traffic around a single car."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gigaflow_env.env import GigaflowVectorEnv
+
+try:
+    from gigaflow_train.evaluate.policies import trained
+except ModuleNotFoundError as error:
+    if error.name is None or error.name.startswith("gigaflow_"):
+        raise
+    raise ImportError(f'traffic from a checkpoint needs {error.name}: pip install "gigaflow-env[train]"') from None
+
+
+def drivers(path: Path, env: GigaflowVectorEnv) -> Callable[[np.ndarray, Mapping[str, Any]], np.ndarray]:
+    """Actions of the policy in a run directory or checkpoint file, sampled as in training.
+
+    Raises gigaflow_train's CheckpointError, a ValueError, where the checkpoint isn't one or sees something else.
+    """
+    if env.simulator.wanted.size:
+        raise ValueError('a checkpoint has discrete actions: action="continuous" needs other traffic')
+    act = trained(path, env, seed=0)
+    return lambda observations, info: act(np.ascontiguousarray(observations))

@@ -1,0 +1,188 @@
+"""Snapshots: worlds as plain arrays by name, from which they go on bit-equal; and the part that an observation follows from.
+
+A snapshot is a dict of NumPy arrays: those of `state.State`, named `group.array`, first axis the worlds, and what says to
+which simulator they belong. There is nothing else to keep: chance has no generator state, and observations follow.
+"""
+
+import dataclasses
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gigaflow_env.declare import fields
+from gigaflow_env.files import replacing
+from gigaflow_env.roads.cache import fingerprint
+from gigaflow_env.simulator import Simulator
+from gigaflow_env.state import GROUPS, State
+
+FORMAT = 1
+
+SEEN = (
+    "clock.map", "rows.status",
+    "pose.x", "pose.y", "pose.z", "pose.cos", "pose.sin",
+    "motion.speed", "motion.acceleration", "motion.lateral", "motion.steer",
+    "body.length", "body.width", "body.c_throttle", "body.c_steer", "body.c_acc", "body.c_vel",
+    "place.section", "place.fraction", "place.offset", "place.angle",
+    "goals.x", "goals.y", "goals.section", "goals.count", "goals.next",
+    "wishes.coefficients", "lights.colour",
+)  # fmt: skip
+"""The arrays from which the observations of a world follow. `near` and `ways` do not count: they follow from these."""
+
+WORKSPACE = ("near.scratch",)
+"""Written before it is read in every step: agents * agents entries a world that nobody needs to keep."""
+
+CHUNK = 64
+"""Worlds whose observations are rebuilt at once: bounds the memory for what is not kept."""
+
+
+def arrays(state: State) -> dict[str, np.ndarray]:
+    """Every array of a state by name, not copied."""
+    return {
+        f"{group}.{name}": array
+        for group, members in state._asdict().items()
+        for name, array in members._asdict().items()
+        if f"{group}.{name}" not in WORKSPACE
+    }
+
+
+def each_world(name: str) -> bool:
+    """Whether an array has something of its own for each world."""
+    group, array = name.split(".")
+    return fields(getattr(GROUPS, group))[array].axes[0] == "world"
+
+
+def declaration(simulator: Simulator) -> dict[str, Any]:
+    """What must be equal where a snapshot is restored, as JSON types."""
+    from gigaflow_env import __version__
+
+    declared = {
+        f"{group}.{name}": f"{np.dtype(field.dtype).name} {' '.join(field.axes)}"
+        for group, members in GROUPS._asdict().items()
+        for name, field in fields(members).items()
+        if f"{group}.{name}" not in WORKSPACE
+    }
+    made = {
+        "format": FORMAT,
+        "version": __version__,
+        "rows": simulator.rows,
+        "agents_per_world": simulator.agents,
+        "mode": simulator.mode,
+        **{f"config {name}": value for name, value in dataclasses.asdict(simulator.config).items()},
+        **{f"map {k}": [road_map.name, fingerprint(road_map)] for k, road_map in enumerate(simulator.maps)},
+        **{f"array {name}": text for name, text in declared.items()},
+    }
+    return json.loads(json.dumps(made))  # tuples become lists, as they do in a file
+
+
+def take(simulator: Simulator, worlds: Sequence[int] | np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """A snapshot of all worlds, or of those with the given numbers. Raises ValueError for numbers that don't exist."""
+    numbers = np.arange(simulator.worlds) if worlds is None else np.asarray(worlds)
+    whole = numbers.ndim == 1 and len(numbers) > 0 and np.issubdtype(numbers.dtype, np.integer)
+    if not whole or numbers.min() < 0 or numbers.max() >= simulator.worlds or len(set(numbers.tolist())) < len(numbers):
+        raise ValueError(f"worlds={worlds!r}: expected different numbers from 0 to {simulator.worlds - 1}")
+    host = {name: simulator.host(array) for name, array in arrays(simulator.state).items()}
+    kept = {name: array[numbers] if each_world(name) else array.copy() for name, array in host.items()}
+    return {"declaration": np.array(json.dumps(declaration(simulator))), "worlds": numbers.astype(np.int64), **kept}
+
+
+def put(simulator: Simulator, snapshot: Mapping[str, np.ndarray]) -> None:
+    """Set the worlds of a snapshot back, and look at all worlds. Nothing is changed where it does not fit.
+
+    Raises ValueError that names what differs; also where only some worlds are restored and the simulator's key of chance is
+    another one by now, since these worlds would go on differently.
+    """
+    check(simulator, snapshot)
+    worlds, mine = snapshot["worlds"], arrays(simulator.state)
+    if len(worlds) < simulator.worlds and not np.array_equal(snapshot["clock.seed"], simulator.host(mine["clock.seed"])):
+        raise ValueError(
+            f"the snapshot has {len(worlds)} of {simulator.worlds} worlds and was taken under another seed: restore it "
+            "before the next reset with a seed, or take one of all worlds"
+        )
+    for name, array in mine.items():
+        values = simulator.host(array)
+        values[worlds if each_world(name) else ...] = snapshot[name]
+        simulator.write(array, values)
+    simulator.look()
+
+
+def check(simulator: Simulator, snapshot: Mapping[str, np.ndarray]) -> None:
+    """Raises ValueError unless a snapshot is whole and belongs to a simulator like this one."""
+    missing = [name for name in ("declaration", "worlds", *arrays(simulator.state)) if name not in snapshot]
+    if "declaration" in missing:
+        raise ValueError("this is no snapshot: it has no 'declaration'")
+    theirs, ours = json.loads(str(snapshot["declaration"])), declaration(simulator)
+    different = [name for name in {**ours, **theirs} if theirs.get(name) != ours.get(name)]
+    if different:
+        lines = [f"{name} is {theirs.get(name)!r} there and {ours.get(name)!r} here" for name in different[:3]]
+        more = f", and {len(different) - 3} more" if len(different) > 3 else ""
+        raise ValueError(f"the snapshot belongs to another environment: {'; '.join(lines)}{more}")
+    if missing:
+        raise ValueError(f"the snapshot lacks {missing[0]!r}")
+    worlds = snapshot["worlds"]
+    if worlds.ndim != 1 or not len(worlds) or worlds.min() < 0 or worlds.max() >= simulator.worlds:
+        raise ValueError(f"the snapshot is damaged: its worlds are {worlds!r}")
+    for name, array in arrays(simulator.state).items():
+        shape = (len(worlds), *array.shape[1:]) if each_world(name) else array.shape
+        if snapshot[name].shape != shape or snapshot[name].dtype != array.dtype:
+            found = f"{snapshot[name].dtype} {snapshot[name].shape}"
+            raise ValueError(f"the snapshot is damaged: {name} is {found}, expected {array.dtype} {shape}")
+
+
+def save(path: str | os.PathLike[str], snapshot: Mapping[str, np.ndarray]) -> None:
+    """Write a snapshot as an .npz file, whole or not at all."""
+    path = Path(path)
+    if path.suffix != ".npz":
+        raise ValueError(f"{path}: a snapshot's file ends in .npz")
+    with replacing(path) as part:
+        np.savez_compressed(part, **snapshot)  # type: ignore[arg-type]
+
+
+def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Read what `save` wrote. Raises ValueError for another file; whether it fits is checked where it is restored."""
+    try:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (EOFError, ValueError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is no snapshot: {' '.join(str(error).split())}") from None
+
+
+def sight(simulator: Simulator) -> dict[str, np.ndarray]:
+    """Copies of the arrays from which the observations of all worlds follow: `SEEN`."""
+    mine = arrays(simulator.state)
+    return {name: simulator.host(mine[name]).copy() for name in SEEN}
+
+
+def observe(simulator: Simulator, seen: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Observations float32 (..., agents, size) of worlds of which the arrays `SEEN` were kept, bit for bit as they were.
+
+    seen: by name, with any axes (...) before those of a world's agents and lights, for example (steps, worlds). Others than
+    those of `SEEN` are not looked at, so a snapshot will do. Raises ValueError for arrays that lack or don't fit.
+    """
+    missing = [name for name in SEEN if name not in seen]
+    if missing:
+        raise ValueError(f"the state lacks {missing[0]!r}: an observation follows from {', '.join(SEEN)}")
+    before = np.shape(seen["clock.map"])
+    own = arrays(simulator.state)
+    for name in SEEN:
+        shape = (*before, *own[name].shape[1:])
+        if seen[name].shape != shape or seen[name].dtype != own[name].dtype:
+            found = f"{seen[name].dtype} {seen[name].shape}"
+            raise ValueError(f"{name} is {found}: expected {own[name].dtype} {shape}")
+    total = int(np.prod(before))
+    flat = {name: np.reshape(seen[name], (total, *own[name].shape[1:])) for name in SEEN}
+    observations = np.empty((total, simulator.agents, simulator.layout.size), np.float32)
+    state = simulator.new_state(min(CHUNK, total))
+    known = {name: array for name, array in arrays(state).items() if name in flat}
+    for begin in range(0, total, CHUNK):
+        part = observations[begin : begin + CHUNK]
+        for name, array in known.items():
+            array[: len(part)] = flat[name][begin : begin + CHUNK]
+        state.ways.goal[:] = -1  # not yet measured
+        simulator.look_into(state, part)
+    return observations.reshape(*before, simulator.agents, simulator.layout.size)

@@ -1,0 +1,131 @@
+"""The event log: who met whom and whose fault it was, on paper; one entry for each crash."""
+
+import gymnasium
+import numpy as np
+import pytest
+from conftest import clear, place, ring, run, simulator
+
+from gigaflow_env.config import laptop
+from gigaflow_env.eventlog import COLLISION, OFFROAD, EventLog
+from gigaflow_env.sim.blame import FRONT, NONE, REAR, SIDE
+from gigaflow_env.state import LIVE
+
+EAST = -10.0  # y of the middle of the ring's lane to the east
+
+
+def scene(*cars):
+    """Cars on the ring, (x, y, heading, speed), as they came: judged after a step."""
+    sim = simulator(ring(), len(cars), laptop().replace(agents_per_world=len(cars), on_crash="continue"))
+    log = EventLog(sim)
+    sim.notes = log.notes
+    clear(sim)
+    for a, (x, y, heading, speed) in enumerate(cars):
+        way = 0.3 * speed
+        before = x - way * np.cos(heading), y - way * np.sin(heading), heading
+        place(sim, a, x, y, heading, speed=speed, coming_from=before)
+        sim.state.place.offset[0, a], sim.state.place.angle[0, a], sim.state.place.cos[0, a] = (
+            y - EAST,
+            heading,
+            np.cos(heading),
+        )
+        sim.state.rows.status[0, a] = LIVE
+    run("collide", sim)
+    run("note", sim)
+    sim.state.clock.tick[:] += 1
+    log.add(sim)
+    return log
+
+
+def only(log):
+    (event,) = log.array
+    return event
+
+
+def test_hitting_the_rear_is_the_fault_of_who_is_behind():
+    event = only(scene((50.0, EAST, 0.0, 12.0), (53.0, EAST, 0.0, 4.0)))
+    assert (event["row"], event["other"], event["kind"]) == (0, 1, COLLISION)
+    assert (event["side"], event["other_side"]) == (FRONT, REAR)
+    assert event["fault"] and not event["other_fault"]
+    assert (event["speed"], event["other_speed"]) == (12.0, 4.0)
+    assert event["x"] == pytest.approx(50.0) and event["y"] == pytest.approx(EAST)
+
+
+def test_hitting_somebody_that_stands_is_ones_fault():
+    event = only(scene((50.0, EAST, 0.0, 0.0), (47.0, EAST, 0.0, 6.0)))
+    assert not event["fault"] and event["other_fault"]
+    assert (event["side"], event["other_side"]) == (REAR, FRONT)
+
+
+def test_head_on_both_are_at_fault():
+    event = only(scene((50.0, EAST, 0.0, 6.0), (53.0, EAST, np.pi, 6.0)))
+    assert event["fault"] and event["other_fault"] and event["side"] == event["other_side"] == FRONT
+
+
+def test_from_the_side_who_left_its_lane_is_at_fault():
+    """Two side by side: one keeps its lane, the other comes over."""
+    event = only(scene((50.0, EAST, 0.0, 8.0), (50.0, EAST + 1.9, -0.1, 8.0)))
+    assert (event["side"], event["other_side"]) == (SIDE, SIDE)
+    assert not event["fault"] and event["other_fault"]
+
+
+def test_three_in_one_crash_share_its_number_and_two_crashes_do_not():
+    log = scene(
+        (50.0, EAST, 0.0, 8.0),
+        (53.0, EAST, 0.0, 2.0),
+        (47.5, EAST, 0.0, 12.0),
+        (150.0, EAST, 0.0, 8.0),
+        (153.0, EAST, 0.0, 2.0),
+    ).array
+    assert len(log) == 3 and len(np.unique(log["crash"])) == 2
+    assert {(event["row"], event["other"]) for event in log} == {(0, 1), (0, 2), (3, 4)}
+
+
+def test_boxes_that_stay_in_contact_are_one_event():
+    sim = simulator(ring(), 2, laptop().replace(agents_per_world=2, on_crash="continue"))
+    log = EventLog(sim)
+    sim.notes = log.notes
+    clear(sim)
+    place(sim, 0, 50.0, EAST)
+    place(sim, 1, 53.0, EAST)
+    for _ in range(20):
+        sim.step(np.full(2, 7))
+        log.add(sim)
+    assert len(log.array) == 1
+    log.clear()
+    assert len(log.array) == 0
+
+
+def make(**options):
+    arguments = {"num_envs": 64, "map": "downtown", "preset": "laptop", "agents_per_world": 32, "threads": 1, "events": True}
+    return gymnasium.make_vec("gigaflow_env:GigaFlow-v0", **{**arguments, **options})
+
+
+@pytest.mark.parametrize("mode", ["SameStep", "NextStep", "Disabled"])
+def test_it_agrees_with_the_infos(mode):
+    env, quiet = make(autoreset_mode=mode), make(autoreset_mode=mode, events=False)
+    env.reset(seed=0)
+    quiet.reset(seed=0)
+    rng, offroads, reds, collided = np.random.default_rng(0), 0, 0, 0
+    for _ in range(150):
+        actions = rng.choice([7, 10, 10, 9, 11], 64)
+        obs, _, terminated, truncated, info = env.step(actions)
+        np.testing.assert_array_equal(quiet.step(actions)[0], obs)
+        offroads, reds = offroads + info["offroad"].sum(), reds + info["red_light"].sum()
+        collided += info["collision"].sum()
+        if mode == "Disabled" and (ended := terminated | truncated).any():
+            env.reset(options={"reset_mask": ended})
+            quiet.reset(options={"reset_mask": ended})
+    log = env.event_log
+    crashes = log[log["kind"] == COLLISION]
+    assert (log["kind"] == OFFROAD).sum() == offroads > 0 and (log["kind"] == 2).sum() == reds
+    assert (crashes["other"] > crashes["row"]).all() and len(crashes) > 5
+    assert collided / 2 <= len(crashes) <= collided
+    assert (crashes["row"] // 32 == crashes["other"] // 32).all() and (crashes["side"] != NONE).all()
+    assert (crashes["fault"] | crashes["other_fault"]).mean() > 0.5
+    env.reset(seed=1)
+    assert len(env.event_log) == 0
+
+
+def test_without_a_log_one_has_to_ask_for_it():
+    with pytest.raises(RuntimeError, match="event_log needs events=True"):
+        make(events=False).event_log  # noqa: B018

@@ -1,0 +1,359 @@
+"""Rule-based traffic: rules on paper, scenes made by hand, whole towns, and rows that a policy drives beside it."""
+
+import math
+
+import gymnasium
+import numpy as np
+import pytest
+from conftest import aim_at, bridge, clear, crossing, motorway, place, ring, road_map, run, section_at, simulator, straight
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gigaflow_env.config import Config, laptop, params
+from gigaflow_env.jit import kernel
+from gigaflow_env.roads.compile import compile
+from gigaflow_env.roads.conflicts import conflicts
+from gigaflow_env.sim.dynamics import accelerate
+from gigaflow_env.sim.traffic import goes_first, no_reverse, safe_speed, stopping_distance, to_jerk
+from gigaflow_env.simulator import drivers_of
+from gigaflow_env.state import GREEN, IDM, POLICY, RED
+
+P = params(Config())
+f32 = np.float32
+
+
+# Rules
+
+
+@kernel
+def run_safe_speed(gap, leader_speed, out, p):
+    out[0] = safe_speed(gap, leader_speed, p)
+
+
+@kernel
+def run_stopping_distance(speed, acceleration, brake, out, p):
+    out[0] = stopping_distance(speed, acceleration, brake, p)
+
+
+@kernel
+def run_goes_first(gap, number, other_gap, other_number, out):
+    out[0] = goes_first(gap, number, other_gap, other_number)
+
+
+@kernel
+def run_brake(speed, acceleration, wanted, throttle, out, p):
+    """Speed and acceleration after each step of braking with `wanted`."""
+    for k in range(len(out)):
+        jerk = to_jerk(no_reverse(wanted, speed, acceleration, p), acceleration, throttle, p)
+        speed, acceleration = accelerate(speed, acceleration, jerk, throttle, f32(1.0), f32(1.0), p)
+        out[k, 0], out[k, 1] = speed, acceleration
+
+
+def braked(speed, acceleration, wanted, throttle=1.0, steps=200):
+    out = np.zeros((steps, 2), np.float32)
+    run_brake(f32(speed), f32(acceleration), f32(wanted), f32(throttle), out, P)
+    return out
+
+
+def movable(speed, acceleration):
+    """A state from which the brake can be let go before the car rolls back."""
+    return max(speed, -0.5 * acceleration * P.dt + 1e-3)
+
+
+@settings(deadline=None)
+@given(gap=st.floats(0, 100), leader=st.floats(0, 20))
+def test_the_safe_speed_stops_behind_a_leader_that_brakes_as_hard_as_it_can(gap, leader):
+    """Also if nothing happens for two steps."""
+    out = np.zeros(1, np.float32)
+    run_safe_speed(f32(gap), f32(leader), out, P)
+    speed = float(out[0])
+    assert speed > -1e-4
+    assert 2 * P.dt * speed + speed**2 / (2 * 4.0) == pytest.approx(gap + leader**2 / (2 * 5.0), abs=1e-2)
+
+
+@settings(deadline=None)
+@given(speed=st.floats(0, 20), acceleration=st.floats(-5, 2.5), wanted=st.floats(-5, 0), throttle=st.floats(0.8, 1.25))
+def test_braking_ends_at_rest_and_never_rolls_back(speed, acceleration, wanted, throttle):
+    out = braked(movable(speed, acceleration), acceleration, wanted, throttle)
+    assert out[:, 0].min() > -2e-3
+    if wanted < -0.5:
+        assert abs(out[-1, 0]) < 2e-3 and out[-1, 1] == 0
+
+
+@settings(deadline=None)
+@given(speed=st.floats(0, 20), acceleration=st.floats(-4, 2.5))
+def test_the_stopping_distance_suffices(speed, acceleration):
+    """Braking from now on with 4 m/s^2 stops within it, with the bicycle's own steps, but for the last few centimetres."""
+    speed = movable(speed, acceleration)
+    out = np.zeros(1, np.float32)
+    run_stopping_distance(f32(speed), f32(acceleration), f32(4.0), out, P)
+    speeds = np.append(speed, braked(speed, acceleration, -4.0)[:, 0])
+    way = (0.5 * (speeds[1:] + speeds[:-1]) * P.dt).sum()
+    assert way - 0.35 <= out[0] <= way + 1.0
+
+
+@settings(deadline=None)
+@given(gap=st.floats(0, 50), other=st.floats(0, 50))
+def test_one_of_two_goes_first(gap, other):
+    out = np.zeros(2, np.bool_)
+    run_goes_first(f32(gap), 1, f32(other), 2, out[:1])
+    run_goes_first(f32(other), 2, f32(gap), 1, out[1:])
+    assert out[0] != out[1]
+
+
+# Conflicts
+
+
+def test_conflicts_of_a_crossing_on_paper():
+    """T crossing: going straight meets whoever turns left out of or into it; right turns meet what ends where they do."""
+    town = crossing(lights=True)
+    roads = compile(town)
+    found = conflicts(roads)
+    names = [lane.id for lane in town.lanes.values()]
+    by_name = {
+        name: {names[row["lane"]] for row in found.rows[found.at[k] : found.at[k + 1]]} for k, name in enumerate(names)
+    }
+    assert by_name["west in"] == set() and by_name["east out"] == set()
+    assert by_name["west-east"] == {"south-west", "south-east", "east-south"}
+    assert by_name["west-south"] == {"east-south"}
+    for name, others in by_name.items():
+        for other in others:
+            assert name in by_name[other], "who is in conflict with another, is so both ways"
+    for k, name in enumerate(names):
+        lights = found.stops[found.stops_at[k] : found.stops_at[k + 1]]
+        assert len(lights) == ("-" in name), name
+        for row in found.rows[found.at[k] : found.at[k + 1]]:
+            assert 0 <= row["enter"] <= row["leave"] <= 1 and 0 <= row["other_enter"] <= row["other_leave"] <= 1
+
+
+def test_lanes_on_other_levels_and_side_by_side_are_not_in_conflict():
+    assert len(conflicts(compile(bridge())).rows) == 0
+    assert len(conflicts(compile(motorway())).rows) == 0
+    opposite = road_map("narrow", straight("there", 0, 0, 100, 0), straight("back", 100, 2.9, 0, 2.9))
+    assert len(conflicts(compile(opposite)).rows) == 0
+
+
+def test_several_maps_do_not_mix():
+    alone, both = conflicts(compile(crossing())), conflicts(compile([ring(), crossing()]))
+    lanes = len(ring().lanes)
+    assert (np.diff(both.at)[:lanes] == 0).all() and len(both.rows) == len(alone.rows)
+    np.testing.assert_array_equal(both.rows["lane"], alone.rows["lane"] + lanes)
+
+
+# Scenes
+
+
+def scene(town, rows=3, **changes):
+    config = laptop().replace(agents_per_world=rows, on_route_done="new_route", lights_off=0.0, **changes)
+    sim = simulator(town, rows, config, drivers="idm")
+    clear(sim)
+    return sim
+
+
+def put(sim, a, lane, s, goal, speed=0.0):
+    """Put an agent on the middle of a lane, on its way to a goal."""
+    sections = sim.roads.network.sections
+    section = section_at(sim, lane, s)
+    first, second = sections[section], sections[section + 1]
+    x, y = (first["x"] + second["x"]) / 2, (first["y"] + second["y"]) / 2
+    origin = sim.roads.origins[0]
+    place(sim, a, float(x + origin[0]), float(y + origin[1]), math.atan2(first["sin"], first["cos"]), speed=speed)
+    sim.state.place.section[0, a] = section
+    sim.state.place.fraction[0, a], sim.state.place.offset[0, a], sim.state.place.angle[0, a] = 0.5, 0, 0
+    aim_at(sim, a, goal)
+    sim.state.wishes.coefficients[0, a, 0] = 3.0
+
+
+def steps(sim, count, watch=lambda: None):
+    crashes = 0
+    for _ in range(count):
+        sim.step(np.full(sim.rows, 7))
+        crashes += int(sim.state.events.collision.sum() + sim.state.events.offroad.sum())
+        watch()
+    return crashes
+
+
+def test_it_reaches_its_goal_on_the_middle_of_its_lane_at_the_speed_limit():
+    sim = scene(ring(), 1)
+    put(sim, 0, "east", 5.0, ("west", 150.0))
+    speeds, offsets, done = [], [], []
+
+    def watch():
+        speeds.append(float(sim.state.motion.speed[0, 0]))
+        offsets.append(abs(float(sim.state.place.offset[0, 0])))
+        done.append(bool(sim.state.events.route_done[0, 0]))
+
+    assert steps(sim, 200, watch) == 0
+    arrived = done.index(True)
+    assert max(offsets) < 0.6
+    limit = float(sim.roads.network.lanes["speed"][0])
+    assert 0.8 * limit < max(speeds) <= limit + 0.1
+    assert speeds[arrived] < 3.0
+
+
+def test_it_keeps_behind_a_leader_and_stops_behind_one_that_stands():
+    sim = scene(ring(), 2)
+    put(sim, 0, "east", 20.0, ("west", 150.0), speed=10.0)
+    put(sim, 1, "east", 80.0, ("west", 150.0))
+    sim.state.rows.driver[0, 1] = POLICY
+    gaps = []
+
+    def watch():
+        gaps.append(sim.state.pose.x[0, 1] - sim.state.pose.x[0, 0] - 4.5)
+        sim.state.motion.acceleration[0, 1] = 0
+
+    assert steps(sim, 60, watch) == 0
+    assert 1.0 < gaps[-1] < 4.0 and gaps[-1] == min(gaps)
+    assert abs(sim.state.motion.speed[0, 0]) < 2e-3 and sim.state.motion.acceleration[0, 0] == 0
+
+
+def test_it_waits_at_red_and_goes_at_green():
+    sim = scene(crossing(lights=True), 1)
+    lights = sim.state.lights
+    lights.red[:], lights.yellow[:], lights.green[:], lights.offset[:] = 30.0, 2.0, 5.0, 8.0  # red for 29 s
+    lights.colour[:] = RED
+    sim.state.clock.step[:] = 0
+    put(sim, 0, "west in", 10.0, ("east out", 40.0), speed=8.0)
+    assert steps(sim, 60) == 0
+    front = 4.5 / 2 + sim.state.pose.x[0, 0] + sim.roads.origins[0][0]
+    assert -14.0 < front < -12.0, "the stop line is 12 m from the middle"
+    assert abs(sim.state.motion.speed[0, 0]) < 2e-3 and not sim.state.events.red_light.any()
+    assert steps(sim, 60) == 0
+    assert (lights.colour[0, :3] != GREEN).all() and not sim.state.events.red_light.any()
+    assert sim.state.pose.x[0, 0] + sim.roads.origins[0][0] > -8.0
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_three_who_meet_take_turns_without_a_crash_or_deadlock(order):
+    sim = scene(crossing(), 3)
+    ways = [("west in", "east out"), ("east in", "south out"), ("south in", "west out")]
+    for a, k in enumerate(order):
+        put(sim, a, ways[k][0], 20.0, (ways[k][1], 50.0), speed=6.0)
+    done = np.zeros(3, bool)
+
+    def watch():
+        done[:] |= sim.state.events.goal[0]
+
+    assert steps(sim, 150, watch) == 0
+    assert done.all()
+
+
+def test_it_changes_lanes_where_the_route_asks_for_it_and_not_into_somebody():
+    sim = scene(motorway(), 2)
+    put(sim, 0, "outer 0", 10.0, ("inner 2", 100.0), speed=8.0)
+    put(sim, 1, "inner 0", 10.0, ("inner 2", 140.0), speed=8.0)
+    lanes = []
+
+    def watch():
+        lanes.append(int(sim.state.place.section[0, 0]))
+
+    assert steps(sim, 150, watch) == 0
+    names = [lane.id for lane in sim.maps[0].lanes.values()]
+    visited = [names[sim.roads.network.sections["lane"][section]] for section in lanes]
+    assert visited[0] == "outer 0" and any(name.startswith("inner") for name in visited)
+    assert sim.state.goals.routes[0, 0] > 1, "it has reached its goal on the other lane"
+
+
+def test_bicycle_limits_hold_and_drivers_never_reverse():
+    sim = simulator("downtown", 60, laptop().replace(agents_per_world=30), drivers="idm")
+    for _ in range(100):
+        sim.step(np.full(60, 7))
+        motion, body, p = sim.state.motion, sim.state.body, sim._params
+        assert motion.speed.min() > -1e-2
+        assert (
+            motion.acceleration.min() >= -p.brake_max and (motion.acceleration <= p.throttle_max * body.c_acc + 1e-5).all()
+        )
+        assert abs(motion.lateral).max() < 6.0 and abs(motion.steer).max() <= p.steer_max
+
+
+def test_the_action_of_such_a_row_does_not_matter():
+    one, other = (simulator(ring(), 6, laptop().replace(agents_per_world=6), drivers="idm") for _ in range(2))
+    for k in range(20):
+        one.step(np.full(6, 7))
+        other.step(np.full(6, k % 12))
+    np.testing.assert_array_equal(one.observations, other.observations)
+
+
+@pytest.mark.parametrize("town", ["loop", "downtown", "roundabouts"])
+def test_towns_are_driven_without_a_collision(town):
+    """120 s of 60 cars: about 50 km. Five hundred times as far was driven by hand, see the README."""
+    env = gymnasium.make_vec(
+        "gigaflow_env:GigaFlow-v0", num_envs=60, map=town, preset="laptop", agents_per_world=30, drivers="idm", threads=1,
+        config={"on_route_done": "new_route", "max_steps": 1000},
+    )  # fmt: skip
+    _, info = env.reset(seed=0)
+    assert info["traffic"].all()
+    way = collisions = goals = 0.0
+    for _ in range(400):
+        *_, info = env.step(np.full(60, 7))
+        way += info["distance"].sum()
+        collisions += info["collision"].sum()
+        goals += info["route_done"].sum()
+    assert collisions == 0 and goals > 150 and way / 400 / 60 / 0.3 > 5.0
+
+
+def test_threads_do_not_matter_and_snapshots_go_on():
+    def make(threads):
+        return gymnasium.make_vec(
+            "gigaflow_env:GigaFlow-v0", num_envs=48, map="downtown", preset="laptop", threads=threads,
+            drivers={"policy": 0.5, "idm": 0.5},
+        )  # fmt: skip
+
+    envs = [make(threads) for threads in (1, 3)]
+    rng = np.random.default_rng(0)
+    actions = rng.integers(0, 12, (60, 48))
+    for env in envs:
+        env.reset(seed=1)
+    for action in actions[:30]:
+        one, other = (env.step(action) for env in envs)
+        np.testing.assert_array_equal(one[0], other[0])
+    kept = envs[0].snapshot()
+    first = [envs[0].step(action)[0] for action in actions[30:]]
+    envs[1].restore(kept)
+    for action, obs in zip(actions[30:], first, strict=True):
+        np.testing.assert_array_equal(envs[1].step(action)[0], obs)
+    for env in envs:
+        env.close()
+
+
+# Who drives
+
+
+def test_shares_are_spread_evenly():
+    assert (drivers_of("idm", 5) == IDM).all() and (drivers_of("policy", 5) == POLICY).all()
+    found = drivers_of({"policy": 0.8, "idm": 0.2}, 1000)
+    assert (found == IDM).sum() == 200
+    assert (found.reshape(-1, 10) == IDM).sum(axis=1).tolist() == [2] * 100
+    assert drivers_of(["policy", "idm", "idm"], 3).tolist() == [POLICY, IDM, IDM]
+
+
+@pytest.mark.parametrize(
+    "drivers, message",
+    [
+        ("ids", r"drivers=\{'ids': 1\.0\}: choose of 'policy', 'idm'"),
+        ({"policy": 0.5}, r"shares must add up to 1"),
+        ({"policy": 1.5, "idm": -0.5}, r"shares must add up to 1"),
+        (["idm"], r"drivers has 1 names: expected one per row, 4"),
+        ([], r"choose of"),
+    ],
+)
+def test_wrong_drivers(drivers, message):
+    with pytest.raises(ValueError, match=message):
+        gymnasium.make_vec("gigaflow_env:GigaFlow-v0", num_envs=4, preset="laptop", drivers=drivers)
+
+
+def test_only_rows_with_rules_are_flagged():
+    env = gymnasium.make_vec(
+        "gigaflow_env:GigaFlow-v0", num_envs=10, preset="laptop", drivers={"policy": 0.8, "idm": 0.2}, threads=1
+    )
+    _, info = env.reset(seed=0)
+    assert info["traffic"].sum() == 2
+    np.testing.assert_array_equal(env.step(np.full(10, 7))[-1]["traffic"], info["traffic"])
+
+
+def test_stages_write_nothing_for_rows_of_the_policy():
+    sim = simulator("downtown", 30, laptop().replace(agents_per_world=30), drivers={"policy": 0.5, "idm": 0.5})
+    sim.state.motion.jerk[:] = 77.0
+    run("intend", sim)
+    run("follow", sim)
+    np.testing.assert_array_equal(sim.state.motion.jerk[0] != 77.0, sim.state.rows.driver[0] == IDM)
