@@ -11,7 +11,7 @@ from gigaflow_env.declare import allocate, fields
 from gigaflow_env.roads import RoadMap
 from gigaflow_env.roads.centreline import sample
 from gigaflow_env.simulator import Simulator
-from gigaflow_env.state import GROUPS, LIVE, Chosen
+from gigaflow_env.state import FROZEN, GROUPS, LIVE, Chosen
 
 ANOMALIES = {kind: declared.meaning for kind, declared in fields(Anomalies).items()}
 """Each kind, and what it means. None is permitted."""
@@ -52,7 +52,8 @@ def watch(simulator: Simulator, grounds: list[Ground]) -> Watch:
         for group, declared in zip(simulator.state, GROUPS, strict=True)
         for name, field in fields(declared).items()
         if declared is not Chosen  # what was not chosen by hand is nan
-        and field.axes[:2] == ("world", "agent") and field.dtype is np.float32
+        and field.axes[:2] == ("world", "agent")
+        and field.dtype is np.float32
     ]
     seen, counts, before, doubts = (allocate(group, sizes) for group in (Anomalies, Counts, Before, Doubts))
     made = Watch(simulator, grounds, numbers, seen, counts, {}, before, doubts)
@@ -159,5 +160,5 @@ def _where(simulator: Simulator, w: int, a: int) -> str:
 
 def _remember(found: Watch) -> None:
     rows, pose, before = found.simulator.state.rows, found.simulator.state.pose, found.before
-    before.episode[:], before.live[:] = rows.episode, rows.status == LIVE
+    before.episode[:], before.live[:], before.wreck[:] = rows.episode, rows.status == LIVE, rows.status == FROZEN
     before.x[:], before.y[:], before.z[:] = pose.x, pose.y, pose.z

@@ -20,6 +20,7 @@ LEVEL = 2.5  # m: things further apart in height are on different levels
 LONG_WAIT = 50  # steps
 ASTRAY = 30.0  # m
 OVERLAP = 0.01  # m: boxes that overlap by less are in doubt
+LARGEST = 5.0  # m: half of the length and width of the largest body
 BESIDE = 1.0  # m: sections are about 1 m apart, so whoever is on the lane is not further from one than this and half a width
 
 
@@ -65,6 +66,7 @@ class Before(NamedTuple):
 
     episode: np.ndarray = array("world agent", "", "episodes begun", np.int32)
     live: np.ndarray = array("world agent", "", "on the road", np.bool_)
+    wreck: np.ndarray = array("world agent", "", "stood as a wreck", np.bool_)
     x: np.ndarray = array("world agent", "m", "")
     y: np.ndarray = array("world agent", "m", "")
     z: np.ndarray = array("world agent", "m", "")
@@ -217,6 +219,16 @@ def took_part(w, b, before, rows):
     return (in_the_way(status) or status == ENDED) and not fresh
 
 
+@rule
+def cleared(w, x, y, z, near, before, rows):
+    """Whether a wreck near this place was cleared away in this step, after it had been run into."""
+    for b in range(rows.status.shape[1]):
+        if before.wreck[w, b] and rows.status[w, b] != FROZEN and abs(f64(before.z[w, b]) - z) < LEVEL:
+            if math.hypot(before.x[w, b] - x, before.y[w, b] - y) < near + LARGEST:
+                return True
+    return False
+
+
 @stage
 def check_collision(w, a, seen, counts, before, rows, pose, motion, body, events):
     """Collisions against the boxes as they are now. Writes: seen, counts."""
@@ -243,7 +255,7 @@ def check_collision(w, a, seen, counts, before, rows, pose, motion, body, events
             over = over or (not level and deep > 0.0)
     if over:
         note(counts.over_another, w, a)
-    if events.collision[w, a] and not partner:
+    if events.collision[w, a] and not partner and not cleared(w, x, y, f64(pose.z[w, a]), near, before, rows):
         note(seen.collision_without_partner, w, a)
     if overlaps and not events.collision[w, a]:
         note(seen.overlap_unnoticed, w, a)

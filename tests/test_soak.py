@@ -13,7 +13,7 @@ from gigaflow_env.backend import world
 from gigaflow_env.config import Config, paper
 from gigaflow_env.roads import RoadMap, load, shipped
 from gigaflow_env.simulator import Simulator
-from gigaflow_env.state import ABSENT, LIVE, WAITING
+from gigaflow_env.state import ABSENT, FROZEN, LIVE, WAITING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
@@ -103,6 +103,17 @@ def lose(sim: Simulator) -> None:
     sim.state.rows.status[1, 1] = ABSENT
 
 
+def outnumber(sim: Simulator) -> None:
+    """The world has two agents, so the other six rows should be empty."""
+    sim.state.clock.agents[1] = 2
+
+
+def wreck(sim: Simulator) -> None:
+    """A wreck in the way: who runs into it reports a collision, the wreck doesn't."""
+    sim.state.rows.status[1, 1] = FROZEN
+    sim.state.pose.x[1, 1] = sim.state.pose.x[1, 0] + 4.4
+
+
 def leave_map(sim: Simulator) -> None:
     sim.state.place.section[1, 1] = 0  # of the first map
 
@@ -157,6 +168,8 @@ DAMAGE = {
     widen_observation: {"observation_outside": 1},
     widen_final_observation: {"observation_outside": 1},
     lose: {"row_lost": 1},
+    outnumber: {"row_lost": 6},
+    wreck: {"overlap_unnoticed": 1},
     leave_map: {"foreign_section": 1, "lost_section": 1},
     leave_lane: {"foreign_section": 1, "lost_section": 1},
     aim_elsewhere: {"foreign_section": 1},
