@@ -1,8 +1,8 @@
 """Soak test: millions of agent-steps on every map, and not one anomaly: `python benchmarks/soak.py`.
 
 Agents of four behaviours drive through three passes of the "paper" preset on one map after the other: in worlds that are
-affine images of the map, with agents of all sizes. With `on_crash="continue"` they crash, leave the road and the map, and live
-on; with "respawn" they start anew all the time; with "freeze" wrecks stand in their way. `judge.py` says what counts.
+affine images of the map, with agents of all sizes. With `on_crash="continue"` they crash, leave the road and the map, and
+live on; with "respawn" they start anew all the time; with "freeze" wrecks stand in their way. `judge.py` says what counts.
 Exit status 1 if anything is found.
 """
 

@@ -10,7 +10,7 @@ import pytest
 from conftest import bridge, place
 
 from gigaflow_env.backend import world
-from gigaflow_env.config import Config, paper
+from gigaflow_env.config import Config
 from gigaflow_env.roads import RoadMap, load, shipped
 from gigaflow_env.simulator import Simulator
 from gigaflow_env.state import ABSENT, FROZEN, LIVE, WAITING
