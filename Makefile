@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 TRAIN_MAP ?= loop
 TRAIN_OUT ?= runs/$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: train test bench lint soak towns gallery gpu-check clean
+.PHONY: train test bench lint soak lookup towns maps gallery gpu-check clean
 
 train: $(READY)  ## teach agents to drive by self-play, about ten minutes; then table, curve and video
 	$(BIN)/gigaflow-train run --preset laptop --map $(TRAIN_MAP) --out $(TRAIN_OUT) --report
@@ -17,8 +17,14 @@ test: $(READY)  ## all tests
 bench: $(READY)  ## throughput of this machine, as one JSON object
 	$(BIN)/gigaflow-env bench --json
 
-soak: $(READY)  ## ten million agent-steps on the towns: no NaN, no escape, no overlap (minutes)
+soak: $(READY)  ## ten million agent-steps on every town: no NaN, no escape, no overlap (half an hour)
 	$(BIN)/python benchmarks/soak.py
+
+lookup: $(READY)  ## a million points on the towns: kernels and Shapely agree on which lane they are
+	$(BIN)/python benchmarks/lookup.py
+
+maps: $(READY)  ## what importing real maps shows: make maps MAPS="one.xodr other.osm"
+	$(BIN)/python benchmarks/maps.py $(MAPS)
 
 towns: $(READY)  ## 200 random towns: all of them plausible (minutes)
 	$(BIN)/python benchmarks/towns.py

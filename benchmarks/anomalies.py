@@ -218,13 +218,16 @@ def _places(simulator: Simulator, before: Before, asked: np.ndarray) -> tuple[np
 
 
 def _check_spawns(simulator: Simulator, found: Tally, fresh: np.ndarray) -> None:
+    state, seen = simulator.state, np.zeros_like(fresh)
     w, a = np.nonzero(fresh)
-    seen = np.zeros_like(fresh)
-    for b in range(simulator.agents):
-        other = (simulator.state.rows.status[w, b] == LIVE) & (a != b)
-        level = np.abs(simulator.state.pose.z[w, a] - simulator.state.pose.z[w, b]) < LEVEL
-        near = np.flatnonzero(other & level)
-        seen[w[near], a[near]] |= overlap(simulator, w[near], a[near], np.full(len(near), b)) > 0
+    x, y, z = (getattr(state.pose, axis) for axis in "xyz")
+    apart = np.hypot(x[w] - x[w, a][:, None], y[w] - y[w, a][:, None])  # (fresh agents, agents)
+    reach = (state.body.length + state.body.width) / 2
+    near = (apart < reach[w] + reach[w, a][:, None]) & (np.abs(z[w] - z[w, a][:, None]) < LEVEL)
+    near &= (state.rows.status[w] == LIVE) & (a[:, None] != np.arange(simulator.agents))
+    k, b = np.nonzero(near)
+    hit = k[overlap(simulator, w[k], a[k], b) > 0]
+    seen[w[hit], a[hit]] = True
     _note(found, simulator, "spawn_overlap", seen)
 
 

@@ -1,16 +1,16 @@
-"""Soak test: millions of agent-steps over many maps, and not one anomaly: `python benchmarks/soak.py`.
+"""Soak test: millions of agent-steps on every map, and not one anomaly: `python benchmarks/soak.py`.
 
-Agents of three behaviours drive through two passes of the "paper" preset. With `on_crash="continue"` they crash, leave the
-road and the map, and live on; with `on_crash="respawn"` they start anew all the time. `anomalies.py` says what counts.
+Agents of three behaviours drive through two passes of the "paper" preset on one map after the other. With
+`on_crash="continue"` they crash, leave the road and the map, and live on; with `on_crash="respawn"` they start anew all the
+time. `anomalies.py` says what counts.
 Exit status 1 if anything is found.
 """
 
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ from anomalies import ANOMALIES, COUNTS, Tally, ground, inspect, remember, tally
 
 from gigaflow_env.backend import world
 from gigaflow_env.bench import machine
-from gigaflow_env.config import paper
+from gigaflow_env.config import Config, paper
+from gigaflow_env.files import write_text
 from gigaflow_env.layout import ACTIONS, LATERAL_JERKS, LONGITUDINAL_JERKS, SPEED_SCALE, Ego
-from gigaflow_env.roads import shipped
-from gigaflow_env.roads.mapfiles import MapLike
+from gigaflow_env.roads import RoadMap, shipped, summary
+from gigaflow_env.roads.compile import capacity, compile
+from gigaflow_env.roads.mapfiles import find
 from gigaflow_env.simulator import Simulator
 
 PASSES = {"continue": world.SAME_STEP, "respawn": world.NEXT_STEP}
@@ -41,41 +43,52 @@ class Soak:
     """Drive random, straight and lane-keeping agents for a long time and look for what must never be."""
 
     agent_steps: float = 1e7
-    """Of both passes together."""
-    maps: tuple[Path, ...] = ()
-    """Map files, in addition to all shipped towns."""
+    """On each map, both passes together."""
+    maps: tuple[str, ...] = ()
+    """Map files and random towns, in addition to all shipped towns."""
+    only: tuple[str, ...] = ()
+    """Towns, random towns and map files: these and no others."""
     agents: int = 64
-    """Agents in a world."""
+    """Agents in a world, less where a map has no room for so many."""
     worlds: int = 9
-    """Worlds of each map; of every three one is random, one goes straight, one keeps its lane."""
+    """Worlds of a map; of every three one is random, one goes straight, one keeps its lane."""
     seed: int = 0
+    threads: int | None = None
+    """All processors where it isn't given."""
     json: Path | None = None
-    """Write the result into this file."""
+    """Put the results into this file, beside those of other maps."""
 
 
-def run(soak: Soak, maps: Sequence[MapLike]) -> dict[str, Any]:
-    """Both passes over all maps at once; the result is ready for JSON."""
+def run(soak: Soak, maps: Sequence[RoadMap]) -> dict[str, Any]:
+    """Both passes over some maps at once; the result is ready for JSON."""
     start = time.perf_counter()
-    found, seconds = {}, {}
+    passes = {}
     for on_crash in PASSES:
         began = time.perf_counter()
-        found[on_crash] = drive(soak, maps, on_crash)
-        seconds[on_crash] = round(time.perf_counter() - began, 1)
+        found = drive(soak, maps, on_crash)
+        passes[on_crash] = {"seconds": round(time.perf_counter() - began, 1), **found.counts, "first": found.first}
     return {
-        "anomalies": sum(one.counts[kind] for one in found.values() for kind in ANOMALIES),
-        "passes": {name: {"seconds": seconds[name], **one.counts, "first": one.first} for name, one in found.items()},
+        "anomalies": sum(one[kind] for one in passes.values() for kind in ANOMALIES),
+        "lane_km": [round(summary(one)["lane_km"], 2) for one in maps],
+        "agents": _agents(soak, maps, paper()),
+        "passes": passes,
         "seconds": round(time.perf_counter() - start, 1),
-        "settings": {**asdict(soak), "maps": [str(one) for one in maps], "json": None},
-        **machine(),
-        "command": " ".join(["benchmarks/soak.py", *sys.argv[1:]]),
     }
 
 
-def drive(soak: Soak, maps: Sequence[MapLike], on_crash: str) -> Tally:
+def _agents(soak: Soak, maps: Sequence[RoadMap], config: Config) -> int:
+    """Agents of a world for which every map has room."""
+    sizes = {name: getattr(config, name) for name in ("lane_spacing", "lane_count", "boundary_count", "stop_count")}
+    roads = compile(maps, **sizes)
+    return min(soak.agents, *(capacity(roads, number) for number in range(len(maps))))
+
+
+def drive(soak: Soak, maps: Sequence[RoadMap], on_crash: str) -> Tally:
     """One pass: half of the agent-steps."""
-    config = paper().replace(on_crash=on_crash, agents_per_world=soak.agents)
-    rows = soak.agents * soak.worlds * len(maps)
-    simulator = Simulator(maps, rows, config, mode=PASSES[on_crash])
+    agents = _agents(soak, maps, paper())
+    config = paper().replace(on_crash=on_crash, agents_per_world=agents)
+    rows = agents * soak.worlds * len(maps)
+    simulator = Simulator(maps, rows, config, mode=PASSES[on_crash], threads=soak.threads)
     grounds = [ground(one, origin) for one, origin in zip(simulator.maps, simulator.roads.origins, strict=True)]
     rng, found = np.random.default_rng(soak.seed), tally()
     simulator.reset(np.array([soak.seed, 0], np.uint32))
@@ -133,24 +146,29 @@ def report(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write(result: dict[str, Any], path: Path) -> None:
-    """The file appears complete or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0, or 1 if there was an anomaly."""
     soak = tyro.cli(Soak, args=argv)
-    result = run(soak, [*sorted(shipped()), *soak.maps])
-    print(report(result))
-    if soak.json is not None:
-        write(result, soak.json)
-    return 1 if result["anomalies"] else 0
+    here = machine() | {"command": " ".join(["benchmarks/soak.py", *sys.argv[1:]])}
+    anomalies = 0
+    for name in soak.only or (*sorted(shipped()), *soak.maps):
+        result = run(soak, [find(name)])
+        anomalies += result["anomalies"]
+        print(f"{Path(name).name}\n{report(result)}", flush=True)
+        if soak.json is not None:
+            add(soak.json, Path(name).name, result | {"settings": asdict(replace(soak, maps=(), only=(), json=None))} | here)
+    return 1 if anomalies else 0
+
+
+def add(path: Path, name: str, result: dict[str, Any]) -> None:
+    """Put one map's result into the file, in the place of an older one: what was driven before is not lost."""
+    maps = json.loads(path.read_text(encoding="utf-8"))["maps"] if path.exists() else {}
+    maps[name] = result
+    totals = {
+        "anomalies": sum(one["anomalies"] for one in maps.values()),
+        "agent_steps": sum(found["agent_steps"] for one in maps.values() for found in one["passes"].values()),
+    }
+    write_text(path, json.dumps(totals | {"maps": dict(sorted(maps.items()))}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

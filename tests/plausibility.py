@@ -11,6 +11,7 @@ from shapely.ops import unary_union
 
 from gigaflow_env.roads import Lane, RoadMap, summary
 from gigaflow_env.roads.centreline import sample
+from gigaflow_env.roads.phases import conflicts, plan
 
 LEVEL = 2.5  # m: lanes further apart in height lie on different levels
 GRACE = 0.05  # m: gaps and spikes narrower than twice this are rounding
@@ -218,6 +219,47 @@ def check_signals(road_map: RoadMap) -> None:
             assert lane.signal, f"{lane.id} crosses the signalised junction {lane.junction} without a signal"
 
 
+def check_phases(road_map: RoadMap, overlap: float = 0.6) -> None:
+    """Connectors with lights that overlap by more than `overlap` [m] across are known as a conflict, unless they leave one
+    lane. Every light is in one phase of its group, and no phase gives green to two connectors in conflict, but
+    for a turn that waits for traffic from the opposite side, and for lanes side by side under one light that merge."""
+    known, plans = conflicts(road_map), plan(road_map)
+    lanes = {key: road_map.lanes[key] for key in known}
+    lit = [lane.id for lane in road_map.lanes.values() if lane.signal and road_map.signals[lane.signal].kind == "light"]
+    assert sorted(known) == sorted(lit), "not every connector with a light is asked for"
+    phase_of: dict[str, tuple[str, int]] = {}
+    for group, phases in plans.items():
+        for number, phase in enumerate(phases):
+            for light in phase:
+                assert light not in phase_of, f"light {light} is in two phases"
+                phase_of[light] = group, number
+    lights = {key: signal for key, signal in road_map.signals.items() if signal.kind == "light"}
+    assert phase_of.keys() == lights.keys(), f"in no phase: {sorted(lights.keys() - phase_of.keys())}"
+    assert all(phase_of[key][0] == signal.group for key, signal in lights.items() if signal.group)
+    if not lanes:
+        return
+    behind: dict[str, set[str]] = {key: set() for key in lanes}
+    for lane in road_map.lanes.values():
+        for other in lane.successors:
+            behind.get(other, set()).add(lane.id)
+    keys = list(lanes)
+    shapes = [outline(lane) for lane in lanes.values()]
+    for a, b in shapely.STRtree(shapes).query(shapes, predicate="intersects").T:
+        one, other = lanes[keys[a]], lanes[keys[b]]
+        both = shapes[a].intersection(shapes[b])
+        if a >= b or behind[one.id] & behind[other.id] or both.buffer(-overlap / 2).is_empty:
+            continue
+        if abs(height(one, both) - height(other, both)) > LEVEL:
+            continue
+        assert other.id in known[one.id] and one.id in known[other.id], f"{one.id} and {other.id} are no known conflict"
+        if one.signal != other.signal and phase_of[one.signal or ""] == phase_of[other.signal or ""]:
+            headings = [[sections(lane).heading[end] for end in (0, -1)] for lane in (one, other)]
+            facing = abs(math.remainder(headings[0][0] - headings[1][0], math.tau))
+            assert facing > math.radians(130), f"{one.id} and {other.id} conflict, and are green together"
+            turns = [abs(last - first) for first, last in headings]
+            assert max(turns) > math.radians(25), f"{one.id} and {other.id} conflict, are green together, and none turns"
+
+
 def check_crosswalks(road_map: RoadMap) -> None:
     """A crosswalk is a simple polygon that reaches from edge to edge of every lane it lies on, and it lies on some."""
     lanes = driving(road_map)
@@ -262,6 +304,7 @@ CHECKS = (
     check_levels,
     check_surface,
     check_signals,
+    check_phases,
     check_crosswalks,
     check_density,
 )

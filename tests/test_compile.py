@@ -19,7 +19,7 @@ from gigaflow_env.roads.centreline import sample
 from gigaflow_env.roads.compile import capacity, compile
 from gigaflow_env.roads.nearby import VIEW_GAP, nearest
 from gigaflow_env.roads.routes import routes
-from gigaflow_env.roads.source import Lane, MapError, RoadMap, Signal
+from gigaflow_env.roads.source import WIDTH, Lane, MapError, RoadMap, Signal
 from gigaflow_env.roads.tables import (
     CELL,
     EDGE_CELL,
@@ -907,3 +907,28 @@ def test_town04_decks_have_edges_on_both_sides():
         place, edge = STRtree(lines).query(looks, predicate="intersects")
         level = np.abs(edges["z"][edge] - sections["z"][deck[place]]) < 1
         assert len(np.unique(place[level])) == len(deck)
+
+
+@pytest.mark.parametrize(
+    ("length", "width", "message"),
+    [
+        (1e6, 3.5, r"it is 1000 km wide, at most 20 fit"),
+        (100.0, 1e7, r"it is 10000\.1 km wide, at most 20 fit"),
+    ],
+)
+def test_a_map_too_large_for_the_tables_is_refused_before_they_are_made(length, width, message):
+    lane = straight("a", 0, 0, length, 0)
+    lane.line[:, WIDTH] = width
+    began = time.process_time()
+    with pytest.raises(MapError, match=f"map 'wide' is too large: {message}.*: take a part of it"):
+        compile(RoadMap("wide", {lane.id: lane}), cache=False)
+    assert time.process_time() - began < 1.0
+
+
+def test_too_many_lanes_and_kilometres_are_refused():
+    lanes = [straight(str(k), 0, k / 2, 10_000, k / 2) for k in range(101)]
+    with pytest.raises(MapError, match=r"map 'long' is too large: its lanes have 1010 km in all, at most 1000 fit"):
+        compile(RoadMap("long", {lane.id: lane for lane in lanes}), cache=False)
+    lanes = [straight(str(k), k % 100, k // 100, k % 100 + 0.5, k // 100) for k in range(20_001)]
+    with pytest.raises(MapError, match=r"map 'many' is too large: it has 20001 driving lanes, at most 20000 fit"):
+        compile(RoadMap("many", {lane.id: lane for lane in lanes}), cache=False)

@@ -36,6 +36,7 @@ from gigaflow_env.roads.centreline import sample
 from gigaflow_env.roads.curve import Pose, connect, end, knots, length, min_radius, offset, reverse, rounded, start
 from gigaflow_env.roads.generate import generate
 from gigaflow_env.roads.islands import patches
+from gigaflow_env.roads.phases import plan
 from gigaflow_env.roads.source import SIGNAL_KINDS
 
 MAPS = Path(__file__).resolve().parents[1] / "maps"
@@ -466,6 +467,32 @@ def test_traffic_keeps_left_where_the_spec_says_so() -> None:
     assert turns(town, "w>centre.0") == {"centre>e.0": 0, "centre>n.0": 90, "centre>s.0": -90}
 
 
+def with_crosswalk(at: tuple[float, float] = (50.0, 0.0), **given: Any) -> dict[str, Any]:
+    """The square with a crosswalk half way between its centre and its node e."""
+    spec = square()
+    spec["nodes"]["walk"] = {"at": list(at), "kind": "midblock"} | given
+    spec["roads"][0] = {"between": ["centre", "walk"], "lanes": [2, 1]}
+    spec["roads"].append({"between": ["walk", "e"], "lanes": [2, 1]})
+    return spec
+
+
+@pytest.mark.parametrize("control", ["light", "none", "yield"])
+def test_people_cross_between_two_stop_lines(control: str) -> None:
+    town = generate(with_crosswalk(control=control))
+    for check in CHECKS:
+        check(town)
+    (walk,) = [Polygon(walk.outline[:, :2]) for key, walk in town.crosswalks.items() if key.startswith("walk:")]
+    assert walk.bounds == pytest.approx((48.5, -7.0, 51.5, 3.5))
+    connectors = [lane for lane in driving(town).values() if lane.junction == "walk"]
+    assert sorted(lane.signal or "" for lane in connectors) == (
+        ["", "", ""] if control == "none" else ["walk:centre", "walk:centre", "walk:e"]
+    )
+    for lane in connectors:
+        assert lane.line[[0, -1], 0].tolist() in ([47.5, 52.5], [52.5, 47.5])
+    if control == "light":
+        assert plan(town)["walk"] == [("walk:centre", "walk:e")]
+
+
 def test_main_roads_have_no_sign() -> None:
     spec = square()
     spec["nodes"]["centre"] |= {"control": "stop", "main": ["e", "w"]}
@@ -583,6 +610,10 @@ def test_errors_name_the_place_and_the_remedy(tmp_path: Path) -> None:
 
     fails("the spec: 'seeds' is unknown", seeds=1)
     fails("roads={} is not an array", roads={})
+    fails("node 'walk': the roads to .* bend by 18 degrees, at most 5 where people cross", **with_crosswalk((50.0, 8.0)))
+    wider = with_crosswalk()
+    wider["roads"][0]["lanes"] = [1, 1]
+    fails("node 'walk': 1 lanes come from centre and 2 leave: use a joint for that", **wider)
     fails("defaults: 'widht' is unknown; there are .*width", defaults={"widht": 3.0})
     fails("node 'e': control='lights' is not one of none, light, stop", **with_node(control="lights"))
     fails("node 'e': at=.* must be 2 numbers", **with_node(at=[1]))
@@ -604,7 +635,7 @@ def test_errors_name_the_place_and_the_remedy(tmp_path: Path) -> None:
     fails("meet at .* degrees, at least 50", **with_road(bends=[[20, 60, 12]]))
     fails("has 100.0 m, its junctions need .* leave less than 5.0 m", defaults={"corner": 80.0})
     fails("left_hand='yes' is neither", left_hand="yes")
-    fails("node 'e': kind='square' is not one of crossing, roundabout, bulb, joint", **with_node(kind="square"))
+    fails("node 'e': kind='square' is not one of crossing, roundabout, bulb, joint, midblock", **with_node(kind="square"))
     fails("node 'e', a bulb: 'rings' is unknown; there are at, kind, corner, radius", **with_node(kind="bulb", rings=2))
     fails("node 'e': radius=5.0 m is tighter than 6.5 m, the least for a bulb", **with_node(kind="bulb", radius=5))
     fails("node 'e' has 3 roads, a bulb has 1", **with_node(kind="bulb"))

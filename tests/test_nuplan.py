@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 import shapely
+from damage import survives
 from gpkg_writer import Rows, blob, of_town, write
 
 from gigaflow_env.config import laptop
@@ -309,6 +310,12 @@ def test_damaged_files_end_in_a_map_or_in_an_error(tmp_path):
             refused += 1
     assert 40 < refused < 200
     assert time.process_time() - began < 20.0
+
+
+def test_a_path_of_a_million_points_ends_in_time(tmp_path):
+    points = np.column_stack([np.arange(1_000_000) * 5e-5, np.arange(1_000_000) % 2 * 0.001])
+    rows = without(street(), "baseline_paths", geom=blob(shapely.LineString(points)))
+    survives(load, tmp_path / "long.gpkg", "a million points", write(tmp_path / "long.gpkg", rows).read_bytes())
 
 
 # A town that is written and read again

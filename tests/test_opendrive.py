@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapely
+from damage import damaged, survives, with_bomb, without_attributes
 
 from gigaflow_env.roads import Lane, MapError, RoadMap, centreline, load, save, summary
 from gigaflow_env.roads.source import HEADING, WIDTH, X, Y, Z
@@ -187,6 +188,15 @@ def test_elevation_becomes_height(imported):
     assert lanes["1.0.1"].line[[0, -1], Z] == pytest.approx([5, 2])
 
 
+def test_a_banked_road_is_as_flat_as_its_axis(imported):
+    tilts = cubic("superelevation", "s", 0, 0.06) + cubic("superelevation", "s", 50, 0.0)
+    banked = f"<lateralProfile>{tilts}</lateralProfile>"
+    height = '<height sOffset="0" inner="0.12" outer="0.15"/>'
+    lanes = section(0, lane(-1, width(3.5) + height))
+    line = imported(road(1, 100, lanes=lanes, more=banked)).lanes["1.0.-1"].line
+    assert line.tolist() == [[0, -1.75, 0, 0, 3.5], [100, -1.75, 0, 0, 3.5]]
+
+
 # Sections
 
 
@@ -361,6 +371,26 @@ def test_a_direct_junction_links_roads_without_connecting_roads(imported):
     assert lanes["1.0.-2"].successors == ("3.0.-1",)
 
 
+def test_a_virtual_junction_is_left_out_and_named(imported):
+    """A driveway that leaves road 1 in its middle: the street goes on, and the driveway is no part of its graph."""
+    street = road(1, 100, lanes=section(0, lane(-1, "", (None, -1))), link=linked("successor", 2))
+    branch = '<predecessor elementType="road" elementId="1" elementS="40" elementDir="+"/>'
+    turn = geometry('<arc curvature="-0.125"/>', 0, 40, 0, 0, 4 * math.pi)
+    ramp = road(3, 4 * math.pi, turn, section(0, lane(-1, "", (-1, -1))), branch + linked("successor", 4), junction=9)
+    drive = road(4, 20, place=(48, -8, -math.pi / 2), link=linked("predecessor", 3, "end"))
+    junction = (
+        '<junction id="9" type="virtual" mainRoad="1" orientation="+" sStart="35" sEnd="60">'
+        '<connection id="0" type="virtual" incomingRoad="1" connectingRoad="3" contactPoint="start">'
+        '<laneLink from="-1" to="-1"/></connection></junction>'
+    )
+    with pytest.warns(UserWarning, match=r"test\.xodr: 1 virtual junctions are left out: 9"):
+        lanes = imported(street, road(2, 50, place=(100, 0, 0)), ramp, drive, junction).lanes
+    assert {name: part.successors for name, part in lanes.items()} == {
+        "1.0.-1": ("2.0.-1",), "2.0.-1": (), "3.0.-1": ("4.0.-1",), "4.0.-1": (),
+    }  # fmt: skip
+    assert lanes["1.0.-1"].line[:, X].tolist() == [0, 100]
+
+
 # Speed
 
 
@@ -528,6 +558,21 @@ def test_namespaces_comments_and_a_geo_reference_do_no_harm(tmp_path):
         ((road(1, 50).replace("<line/>", ""),), r"<geometry>: .* a shape inside"),
         ((road(1, 50, geometry("<line/>", 0, 0, 0, 0, 0)),), r"<geometry>: length=0\.0: .*above 0"),
         ((road(1, 50, lanes=section(60, lane(-1))),), r"<laneSection>: s=60: .* within the road's length 50"),
+        (
+            (road(1, 50, geometry("<line/>", 0, 0, 0, 0, 40)),),
+            r"<geometry>: it ends 10\.00 m before the next piece or the road",
+        ),
+        ((road(1, 50, geometry("<line/>", 9, 0, 0, 0, 41)),), r"<geometry>: s=9\.0: the first geometry must begin at"),
+        ((road(1, 1e7),), r"<road>: length=10000000\.0: a road has 0 to 100000 m"),
+        (
+            (road(1, 50).replace("<line/>", '<arc curvature="9"/>'),),
+            r"<arc>: curvature 9\.0 1/m over 50\.0 m: it turns by more",
+        ),
+        ((road(1, 50, place=(1e13, 0, 0)),), r"<geometry>: x='10000000000000\.0' is too large: at most 1e\+12"),
+        (
+            (road(1, 50, lanes=section(0, lane(-1, width(3.5, -0.1)))),),
+            r"<lane>: -1\.50 m wide 50\.00 m behind the section's",
+        ),
         ((road(1, 50, lanes=" "),), r"<road>: a road needs a planView with geometry, and lanes with a laneSection"),
         ((road(1, 50, lanes=section(0, lane(-1) + lane(-1))),), r"<laneSection>: lane ids \[-1, -1\] are not unique"),
         ((road(1, 50).replace('id="-1"', 'id="x"'),), r"<lane>: id='x' is not a whole number"),
@@ -564,6 +609,48 @@ def test_what_is_not_opendrive_is_refused(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(MapError, match=rf"bad\.xodr: {message}"):
         load(path)
+
+
+def whole() -> str:
+    """A file with something of everything."""
+    lights = f"<signals>{light(71)}{light(72)}</signals>"
+    speed = '<type s="0" type="town"><speed max="25" unit="mph"/></type>'
+    corners = "".join(f'<cornerLocal u="{u}" v="{v}" z="0"/>' for u, v in ((-2, -1), (2, -1), (2, 1), (-2, 1)))
+    walk = f'<objects><object id="a" type="crosswalk" s="20" t="1" hdg="1"><outline>{corners}</outline></object></objects>'
+    profile = f"<elevationProfile>{cubic('elevation', 's', 0, 1.0, 0.01)}</elevationProfile>"
+    marked = lane(-1, '<roadMark sOffset="0" type="broken"/>') + lane(-2, cubic("border", "sOffset", 0, 7.0))
+    spiral, size = '<spiral curvStart="0" curvEnd="0.05"/>', 10 * PARABOLA
+    curves = ((spiral, 20, 500), (POLY3, size, 600), (ARC_LENGTH, size, 700))
+    extra = [
+        road(10 + k, size, geometry(shape, 0, 0, y, 0, size), cubic("laneOffset", "s", 0, 1, 0.01) + section(0, marked))
+        for k, (shape, size, y) in enumerate(curves)
+    ]
+    town = crossing(reference(71, -1), reference(72, 1), speed=speed, first=lights + walk + profile)
+    controller = '<controller id="c1"><control signalId="71"/></controller>'
+    controller += '<junction id="88"><controller id="c1"/></junction>'
+    return '<OpenDRIVE>\n<header vendor="hand"/>\n' + "\n".join([*town, *extra, controller]) + "\n</OpenDRIVE>\n"
+
+
+def test_damaged_files_end_in_a_map_or_an_error(tmp_path):
+    text = whole()
+    files = [*damaged(text, 9, 150), *without_attributes(text), with_bomb(text, "OpenDRIVE")]
+    read = {what: survives(load, tmp_path / "a.xodr", what, data) for what, data in files}
+    assert not any(read[what] for what in ("nothing", "gzip", "zip", "utf-16", "entities"))
+    assert sum(read.values()) > 60 and sum(not good for good in read.values()) > 150  # both happen
+
+
+@pytest.mark.parametrize("part", ["plan", "widths", "outline"])
+def test_a_million_pieces_end_in_time(tmp_path, part):
+    count = 1_000_000 if part == "plan" else 100_000
+    if part == "plan":
+        text = road(1, 1000, geometry("<line/>", 0, 0, 0, 0, 0.001) * count)
+    elif part == "widths":
+        text = road(1, 1000, lanes=section(0, lane(-1, width(3.5) * count)))
+    else:
+        corners = '<cornerLocal u="1" v="2" z="0"/>' * count
+        walk = f'<object id="a" type="crosswalk" s="20" t="1"><outline>{corners}</outline></object>'
+        text = road(1, 1000, more=f"<objects>{walk}</objects>")
+    assert not survives(load, tmp_path / "a.xodr", part, f"<OpenDRIVE>{text}</OpenDRIVE>".encode())
 
 
 # The shared maps

@@ -207,13 +207,17 @@ def test_every_kind_of_anomaly_is_damaged_here() -> None:
 
 
 def test_the_result_names_what_was_found_and_the_exit_status_tells(tmp_path, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(soak, "shipped", lambda: {"loop": Path("loop.lanes.json")})
+    monkeypatch.setattr(soak, "shipped", lambda: ["loop"])
     monkeypatch.setattr(sys, "argv", ["soak.py"])
     argv = ["--agent-steps", "2000", "--agents", "8", "--worlds", "3", "--json", str(tmp_path / "soak.json")]
     assert soak.main(argv) == 0
     result = json.loads((tmp_path / "soak.json").read_text(encoding="utf-8"))
-    assert result["anomalies"] == 0 and result["settings"]["maps"] == ["loop"]
-    assert {"commit", "processor", "command"} <= result.keys()
+    assert result["anomalies"] == 0 and list(result["maps"]) == ["loop"]
+    assert result["agent_steps"] == pytest.approx(2000, rel=0.05)
+    assert {"commit", "processor", "command", "settings"} <= result["maps"]["loop"].keys()
+    assert soak.main([*argv, "--only", "downtown"]) == 0
+    again = json.loads((tmp_path / "soak.json").read_text(encoding="utf-8"))
+    assert list(again["maps"]) == ["downtown", "loop"] and again["maps"]["loop"] == result["maps"]["loop"]
     assert [path.name for path in tmp_path.iterdir()] == ["soak.json"]
     assert "0 anomalies in" in capsys.readouterr().out
 

@@ -3,10 +3,12 @@
 import json
 import math
 import os
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from damage import damaged, survives
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -113,6 +115,25 @@ def test_fit_finds_the_shape_of_a_closed_circle():
     points = sample(fit(arc(10.0, 2 * math.pi, 64)), 0.5)
     np.testing.assert_allclose(np.hypot(points[:, 0], points[:, 1] - 10), 10, atol=0.011)
     assert points[-1, 6] == pytest.approx(20 * math.pi, rel=1e-3)
+
+
+@pytest.mark.parametrize("rounds", [2, 3, 6])
+def test_fit_follows_a_line_that_returns_to_its_own_place(rounds):
+    dense = arc(10.0, 2 * math.pi * rounds, 63 * rounds + 1)  # knots at whole rounds would lie in one place
+    line = fit(dense)
+    points = sample(line, 0.5)
+    np.testing.assert_allclose(np.hypot(points[:, 0], points[:, 1] - 10), 10, atol=0.011)
+    assert points[-1, 6] == pytest.approx(20 * math.pi * rounds, rel=1e-3)
+    assert len(line) < 16 * rounds
+
+
+def test_fit_follows_a_line_there_and_back():
+    x = np.concatenate([np.linspace(0, 50, 101), np.linspace(50, 0, 101)[1:]])
+    heading = np.where(np.arange(201) <= 100, 0.0, math.pi)
+    dense = np.column_stack([x, 0 * x, 0 * x, heading, 3.5 + 0 * x])
+    points = sample(fit(dense), 0.5)
+    assert np.abs(points[:, 1]).max() < 0.011 and points[:, 0].max() == pytest.approx(50, abs=0.3)
+    assert np.array_equal(points[[0, -1], 0], [0.0, 0.0])
 
 
 def test_fit_keeps_only_the_ends_of_a_straight_line():
@@ -366,3 +387,19 @@ def test_one_way_lane_changes_do_not_connect_strongly():
         "b": Lane("b", straight(0, 4, 50, 4)),
     }
     assert summary(RoadMap("m", lanes))["largest_component"] == 0.5
+
+
+def test_damaged_files_end_in_a_map_or_an_error(tmp_path):
+    save(ring(), tmp_path / "whole.lanes.json")
+    text = (tmp_path / "whole.lanes.json").read_text(encoding="utf-8")
+    read = {what: survives(load, tmp_path / "a.lanes.json", what, data) for what, data in damaged(text, 4, 120)}
+    assert not any(read[what] for what in ("nothing", "gzip", "zip", "utf-16"))
+    assert sum(read.values()) > 10 and sum(not good for good in read.values()) > 100  # both happen
+
+
+def test_a_line_of_a_million_knots_ends_in_time(tmp_path):
+    save(ring(), tmp_path / "whole.lanes.json")
+    text = (tmp_path / "whole.lanes.json").read_text(encoding="utf-8")
+    first = re.search(r'"line":\[(\[[^]]*\])', text)
+    many = text.replace(first[1], ",".join(f"[{10 * k},0,0,0,3500]" for k in range(1_000_000)), 1)
+    survives(load, tmp_path / "a.lanes.json", "a million knots", many.encode())

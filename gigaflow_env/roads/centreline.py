@@ -41,19 +41,21 @@ def fit(dense: np.ndarray, tolerance: float = 0.01) -> np.ndarray:
     """The few rows of `dense` that are enough as knots: the curve passes all other rows within `tolerance` [m].
 
     dense: (n, 5) with the columns of `Lane.line`, close enough to show the shape (1 m on roads), but at least 1 cm apart.
-    Height and width are kept within the tolerance, too. First and last row always stay.
+    Height and width are kept within the tolerance, too. First and last row always stay. The line may cross itself and return
+    to a place where it was before.
     """
     along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(dense[:, :2], axis=0).T))])
     knots = np.array([0, len(dense) - 1])
-    if np.hypot(*(dense[-1, :2] - dense[0, :2])) < along[-1] / 2:
-        knots = np.unique(np.linspace(0, len(dense) - 1, 4).astype(int))  # a loop: the chord would say nothing
     while len(bad := np.flatnonzero((errors := _misses(dense, along, knots)) > tolerance)):
         added = []
         for piece in bad:
-            # On an arc the error grows with the fourth power of the length: split into as many as that asks for.
+            # On an arc the error grows with the fourth power of the length: split into as many as that asks for. What
+            # returns is split in three, for halves of a loop go there and back.
             first, last = knots[piece], knots[piece + 1]
-            parts = min(last - first, max(2, math.ceil((errors[piece] / tolerance) ** 0.25)))
-            targets = along[first] + (along[last] - along[first]) * np.arange(1, parts) / parts
+            wanted = math.ceil((errors[piece] / tolerance) ** 0.25) if errors[piece] < math.inf else 3
+            parts = min(last - first, max(2, wanted))
+            # Less a little: where a row lies on a target, rounding must not take the next one.
+            targets = along[first] + (along[last] - along[first]) * np.arange(1, parts) / parts - 1e-6
             added.append(np.clip(np.searchsorted(along, targets), first + 1, last - 1))
         knots = np.unique(np.concatenate([knots, *added]))
     for first in (1, 2) if len(knots) > 2 else ():
@@ -67,20 +69,26 @@ def fit(dense: np.ndarray, tolerance: float = 0.01) -> np.ndarray:
 
 
 def _misses(dense: np.ndarray, along: np.ndarray, knots: np.ndarray) -> np.ndarray:
-    """Largest distance of the rows of `dense` to each piece between two knots [m]; 0 where no row lies between."""
-    line = dense[knots]
+    """Largest distance of the rows of `dense` to each piece between two knots [m]; 0 where no row lies between.
+
+    A piece whose chord is short against the way returns towards its start: no cubic with tangents as long as the chord
+    does, and the chord may have no direction at all. It misses by infinity.
+    """
+    line, ways = dense[knots], np.diff(along[knots])
+    returns = np.hypot(*np.diff(line[:, :2], axis=0).T) < ways / 2
     k = np.repeat(np.arange(len(knots) - 1), np.diff(knots))
     rows = np.arange(knots[-1])
-    u = (along[rows] - along[knots[k]]) / (along[knots[k + 1]] - along[knots[k]])
+    u = (along[rows] - along[knots[k]]) / ways[k]
     position, velocity = _curve(line, k, u)
     ahead = ((dense[rows, :2] - position) * velocity).sum(axis=-1)
-    u = np.clip(u + ahead / (velocity**2).sum(axis=-1), 0.0, 1.0)  # Newton: the curve's point abreast of the row
+    square = np.where(returns[k], 1.0, (velocity**2).sum(axis=-1))
+    u = np.clip(u + ahead / square, 0.0, 1.0)  # Newton: the curve's point abreast of the row
     position = _curve(line, k, u)[0]
     miss = np.hypot(*(dense[rows, :2] - position).T)
     for column in (Z, WIDTH):
         linear = line[k, column] * (1 - u) + line[k + 1, column] * u
         miss = np.maximum(miss, np.abs(dense[rows, column] - linear))
-    return np.maximum.reduceat(miss, knots[:-1])
+    return np.where(returns, math.inf, np.maximum.reduceat(miss, knots[:-1]))
 
 
 def _curve(line: np.ndarray, k: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

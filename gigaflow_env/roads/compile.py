@@ -46,6 +46,13 @@ ABREAST = 10.0
 along the road, and across it by half to one and a half times the distance of neighbours. Ours: in real maps it's 6 m at
 most, and some 50 m where a lane begins beside the middle of the other one."""
 
+MAX_EXTENT = 20_000.0
+"""[m] Ours: the grids of a map this wide and high take 140 MB, whatever is on it."""
+MAX_LANE_KM = 1_000.0
+"""Ours: the tables of a kilometre of lanes take about 1 MB, most of it for the neighbour lists."""
+MAX_LANES = 20_000
+"""Ours: the ways between all driving lanes, each to each, then take 1.6 GB."""
+
 CURVATURE, S = 5, 6
 """Columns that `sample` gives besides those of Lane.line."""
 
@@ -64,7 +71,8 @@ def compile(
     lane_spacing: distance of lane samples [m]; the counts are the lengths of the neighbour lists. With `cache` each map's
     tables are kept in the user's cache directory (see `cache.directory`), and found there the next time.
 
-    Raises MapError where a map is not consistent or has no place to start from, ValueError for arguments out of range.
+    Raises MapError where a map is not consistent, is too large, or has no place to start from, ValueError for arguments out
+    of range.
     """
     maps = [maps] if isinstance(maps, RoadMap) else list(maps)
     if not maps:
@@ -98,6 +106,7 @@ def _cached(road_map: RoadMap, sizes: Sizes) -> Roads:
 def _compile(road_map: RoadMap, sizes: Sizes) -> Roads:
     """Tables of one map."""
     validate(road_map)
+    _limit(road_map)
     kinds = sorted(road_map.lanes.values(), key=lambda lane: lane.kind != "driving")  # stable: driving lanes first
     driving = [lane for lane in kinds if lane.kind == "driving"]
     lines = [sample(lane.line, SPACING) for lane in kinds]
@@ -141,6 +150,25 @@ def _compile(road_map: RoadMap, sizes: Sizes) -> Roads:
         _groups(road_map, lights),
     )
     return Roads(network, grid, lists(sections, lanes, stops, border.points, sizes), (road_map.name,), origin[None])
+
+
+def _limit(road_map: RoadMap) -> None:
+    """Raise MapError for a map whose tables would fill the memory, before any is made."""
+    lines = [lane.line for lane in road_map.lanes.values()]
+    driving = sum(lane.kind == "driving" for lane in road_map.lanes.values())
+    knots = np.concatenate(lines)[:, [X, Y]]
+    extent = float(np.ptp(knots, axis=0).max() + max(line[:, WIDTH].max() for line in lines))
+    lane_km = sum(float(np.hypot(*np.diff(line[:, [X, Y]], axis=0).T).sum()) for line in lines) / 1000
+    for what, found, limit, unit in (
+        ("it is", extent / 1000, MAX_EXTENT / 1000, "km wide"),
+        ("its lanes have", lane_km, MAX_LANE_KM, "km in all"),
+        ("it has", driving, MAX_LANES, "driving lanes"),
+    ):
+        if found > limit:
+            raise MapError(
+                f"map {road_map.name!r} is too large: {what} {found:.6g} {unit}, at most {limit:.6g} fit into the tables: "
+                "take a part of it"
+            )
 
 
 def _sections(lines: list[np.ndarray]) -> np.ndarray:

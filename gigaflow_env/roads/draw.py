@@ -1,7 +1,7 @@
 """Random towns: a spec drawn from a seed, and the town it makes. The same seed gives the same town on every machine.
 
 A town is a bent grid of streets without its corners, some of them removed: crossings with lights, signs or nothing,
-roundabouts, arterials with pockets, one-way streets, winding streets, and bulbs outside.
+roundabouts, arterials with pockets, one-way streets, winding streets, crosswalks between crossings, and bulbs outside.
 """
 
 from random import Random
@@ -66,6 +66,7 @@ def spec(seed: int, attempt: int) -> dict[str, Any]:
             outside = place[0] in (0, columns - 1) or place[1] in (0, rows - 1)
             if outside and rng.random() < 0.25:
                 _add_bulb(rng, place, at, columns, rows, nodes, roads)
+    roads = [part for road in roads for part in _with_crosswalk(rng, road, nodes)]
     return {
         "name": f"random:{seed}",
         "licence": "MIT",
@@ -157,6 +158,21 @@ def _kind(rng: Random, place: Place, roads: list[dict[str, Any]]) -> dict[str, A
             "crosswalks": crosswalks,
         }
     return {"control": "light" if drawn < 0.55 else rng.choice(("stop", "none", "yield")), "crosswalks": crosswalks}
+
+
+def _with_crosswalk(rng: Random, road: dict[str, Any], nodes: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The two halves of a road with a crosswalk between them, in one of eight straight roads; else the road alone."""
+    straight = not road.keys() & {"bends", "pockets"} and not any("." in name for name in road["between"])
+    if not straight or rng.random() >= 0.125:
+        return [road]
+    first, second = road["between"]
+    (ax, ay), (bx, by) = nodes[first]["at"], nodes[second]["at"]
+    share = rng.uniform(0.45, 0.55)
+    # To the millimetre: rounded to more, the halves of a wide road would not be straight enough to meet.
+    at = [round(ax + (bx - ax) * share, 3), round(ay + (by - ay) * share, 3)]
+    name = f"{first}.{second}"
+    nodes[name] = {"at": at, "kind": "midblock", "control": "light" if rng.random() < 0.7 else "none"}
+    return [road | {"between": [first, name]}, road | {"between": [name, second]}]
 
 
 def _add_bulb(

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gigaflow_env.roads import bridge, bulb, crossing, joint, roundabout, streets
+from gigaflow_env.roads import bridge, bulb, crossing, joint, midblock, roundabout, streets
 from gigaflow_env.roads.ends import Arm, Built, Ends, Link, Way
 from gigaflow_env.roads.mirror import mirrored, mirrored_spec
 from gigaflow_env.roads.source import Crosswalk, Lane, MapError, RoadMap, Signal, validate
@@ -99,6 +99,8 @@ def _clearances(name: str, node: Node, arms: list[Arm], roads: list[Road]) -> di
             return bulb.clearances(name, node, arms)
         case "joint":
             return joint.clearances(name, node, arms, roads)
+        case "midblock":
+            return midblock.clearances(name, arms)
         case _:
             return crossing.clearances(name, node, arms)
 
@@ -113,5 +115,7 @@ def _build(
             return bulb.build(name, node, arms, clear, starts, ends)
         case "joint":
             return joint.build(name, arms, roads, starts, ends)
+        case "midblock":
+            return midblock.build(name, node, arms, starts, ends)
         case _:
             return crossing.build(name, node, arms, clear, starts, ends)

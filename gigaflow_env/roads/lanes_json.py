@@ -15,6 +15,8 @@ SUFFIX = ".lanes.json"
 FORMAT, VERSION = "gigaflow-lanes", 1
 SCALES = np.array([100.0, 100.0, 100.0, 1e4, 100.0])
 """What a unit of each column of `Lane.line` is in the integers of the file."""
+LARGEST = 10**15
+"""Larger numbers are no map's, and a float64 doesn't hold them exactly."""
 HEAD = {"name": str, "left_hand": bool, "source": str, "licence": str, "attribution": str}
 PARTS = ("crosswalks", "lanes", "signals")
 LANE_REQUIRED = {"kind": str, "line": list, "speed": (int, float), "successors": list}
@@ -157,6 +159,6 @@ def _expect(record: Any, required: dict[str, Any], optional: dict[str, Any] | No
 
 def _numbers(rows: list[Any], columns: int) -> np.ndarray:
     for number, row in enumerate(rows):
-        if not isinstance(row, list) or len(row) != columns or any(type(n) is not int for n in row):
-            raise MapError(f"point {number} is {row!r}: it must be {columns} whole numbers")
+        if not isinstance(row, list) or len(row) != columns or any(type(n) is not int or abs(n) > LARGEST for n in row):
+            raise MapError(f"point {number} is {str(row):.100}: it must be {columns} whole numbers, at most {LARGEST:.0e}")
     return np.array(rows, np.float64).reshape(-1, columns)

@@ -6,7 +6,7 @@ import numpy as np
 from lxml import etree
 
 from gigaflow_env.roads import xml_file as xml
-from gigaflow_env.roads.opendrive_road import Road, reference_line
+from gigaflow_env.roads.opendrive_road import Road, limit_pieces, reference_line
 from gigaflow_env.roads.source import Crosswalk
 
 
@@ -20,13 +20,13 @@ def read_crosswalks(road: Road) -> list[Crosswalk]:
 
 def _outline(element: etree._Element, road: Road) -> np.ndarray:
     """Corners of an object (n, 3): x, y, z [m]."""
-    on_road = element.findall(".//cornerRoad")
+    on_road, corners = element.findall(".//cornerRoad"), element.findall(".//cornerLocal")
+    limit_pieces(on_road or corners)
     if on_road:
-        corners = np.array([[xml.number(c, "s"), xml.number(c, "t"), xml.number(c, "dz", 0.0)] for c in on_road])
-        outline = _beside(road, corners[:, 0], corners[:, 1])[:, :3]
-        outline[:, 2] += corners[:, 2]
+        places = np.array([[xml.number(c, "s"), xml.number(c, "t"), xml.number(c, "dz", 0.0)] for c in on_road])
+        outline = _beside(road, places[:, 0], places[:, 1])[:, :3]
+        outline[:, 2] += places[:, 2]
     else:
-        corners = element.iterfind(".//cornerLocal")
         local = [[xml.number(c, "u"), xml.number(c, "v"), xml.number(c, "z", 0.0)] for c in corners]
         if not local:
             u, v = xml.number(element, "length") / 2, xml.number(element, "width") / 2

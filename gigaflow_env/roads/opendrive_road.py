@@ -9,8 +9,17 @@ import numpy as np
 from lxml import etree
 
 from gigaflow_env.roads import xml_file as xml
+from gigaflow_env.roads.polyline import MAX_LENGTH
+
+MAX_PIECES = 50_000
+"""Ours: pieces of a road's plan view or of one of its profiles, corners of an object. A piece a metre would make 50 km."""
+MAX_TURN = 100.0
+"""[rad] Ours: a piece of the plan view that turns more, 16 times around, is an error of the file."""
+MAX_GAP = 1.0
+"""[m] Ours: between pieces of the plan view and at the road's end, where lengths are rounded."""
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
+_ROWS = 1000  # points of a clothoid at once: each takes 8 nodes a radian
 
 
 class Cubics(NamedTuple):
@@ -21,9 +30,16 @@ class Cubics(NamedTuple):
 
 
 def read_cubics(elements: list[etree._Element], start_name: str, origin: float = 0.0) -> Cubics:
+    limit_pieces(elements)
     rows = [[origin + xml.number(e, start_name), *(xml.number(e, name) for name in "abcd")] for e in elements]
     table = np.array(sorted(rows, key=lambda row: row[0]), np.float64).reshape(-1, 5)
     return Cubics(table[:, 0], table[:, 1:])
+
+
+def limit_pieces(elements: list[etree._Element]) -> None:
+    """Raise MapError for so many that reading them would take too long."""
+    if len(elements) > MAX_PIECES:
+        raise xml.wrong(elements[MAX_PIECES], f"one of {len(elements)} in a row: at most {MAX_PIECES} can be read")
 
 
 def piece(starts: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -42,7 +58,9 @@ def value_slope(cubics: Cubics, s: np.ndarray, inside: np.ndarray) -> tuple[np.n
 class Geometry(NamedTuple):
     """A piece of the reference line; `local` gives (n, 4) x, y, heading, curvature at distances from its start."""
 
+    element: etree._Element
     s: float
+    length: float
     x: float
     y: float
     heading: float
@@ -51,6 +69,9 @@ class Geometry(NamedTuple):
 
 def _clothoid(distance: np.ndarray, start: float, slope: float) -> np.ndarray:
     """Line, arc and spiral: the curvature is start + slope * distance. Gauss-Legendre, panels of at most 1 rad."""
+    if len(distance) > _ROWS:
+        parts = np.array_split(distance, math.ceil(len(distance) / _ROWS))
+        return np.concatenate([_clothoid(part, start, slope) for part in parts])
     longest = float(np.abs(distance).max())
     panels = max(1, math.ceil(longest * (abs(start) + abs(slope) * longest)))
     at = distance[:, None] * ((np.arange(panels)[:, None] + (_NODES + 1) / 2) / panels).ravel()
@@ -85,12 +106,15 @@ def _polynomial(
 def _geometry(element: etree._Element) -> Geometry:
     length = xml.number(element, "length")
     shape = next(iter(element), None)
-    if shape is None or not length > 0:
-        raise xml.wrong(element, f"length={length}: a geometry has a length above 0 and a shape inside")
+    if shape is None or not 0 < length <= MAX_LENGTH:
+        raise xml.wrong(
+            element, f"length={length}: a geometry has a length above 0, at most {MAX_LENGTH:.0f} m, and a shape inside"
+        )
     if shape.tag == "line":
         local = partial(_clothoid, start=0.0, slope=0.0)
     elif shape.tag == "arc":
-        local = partial(_clothoid, start=xml.number(shape, "curvature"), slope=0.0)
+        start = end = xml.number(shape, "curvature")
+        local = partial(_clothoid, start=start, slope=0.0)
     elif shape.tag == "spiral":
         start, end = xml.number(shape, "curvStart"), xml.number(shape, "curvEnd")
         local = partial(_clothoid, start=start, slope=(end - start) / length)
@@ -103,8 +127,11 @@ def _geometry(element: etree._Element) -> Geometry:
         local = partial(_polynomial, u=u, v=v, end=end, length=length, rescale=True)
     else:
         raise xml.wrong(shape, "unknown shape; known are line, arc, spiral, poly3, paramPoly3")
+    if shape.tag in ("arc", "spiral") and length * max(abs(start), abs(end)) > MAX_TURN:
+        sharpest = max(start, end, key=abs)
+        raise xml.wrong(shape, f"curvature {sharpest} 1/m over {length} m: it turns by more than {MAX_TURN:.0f} rad")
     s, x, y, heading = (xml.number(element, name) for name in ("s", "x", "y", "hdg"))
-    return Geometry(s, x, y, heading, local)
+    return Geometry(element, s, length, x, y, heading, local)
 
 
 class Road(NamedTuple):
@@ -122,10 +149,19 @@ class Road(NamedTuple):
 
 def read_road(element: etree._Element) -> Road:
     length, junction = xml.number(element, "length"), element.get("junction", "-1")
-    geometries = sorted(map(_geometry, element.iterfind("planView/geometry")), key=lambda geometry: geometry.s)
+    if not 0 <= length <= MAX_LENGTH:
+        raise xml.wrong(element, f"length={length}: a road has 0 to {MAX_LENGTH:.0f} m")
+    pieces = element.findall("planView/geometry")
+    limit_pieces(pieces)
+    geometries = sorted(map(_geometry, pieces), key=lambda geometry: geometry.s)
     sections = element.findall("lanes/laneSection")
     if not geometries or not sections:
         raise xml.wrong(element, "a road needs a planView with geometry, and lanes with a laneSection")
+    for one, end in zip(geometries, [*(following.s for following in geometries[1:]), length], strict=True):
+        if end - one.s > one.length + MAX_GAP:
+            raise xml.wrong(one.element, f"it ends {end - one.s - one.length:.2f} m before the next piece or the road's end")
+    if geometries[0].s > MAX_GAP:
+        raise xml.wrong(geometries[0].element, f"s={geometries[0].s}: the first geometry must begin at the road's start")
     bounds = np.array([*(xml.number(section, "s") for section in sections), length])
     if (np.diff(bounds) < 0).any():
         wrong = sections[int(np.argmax(np.diff(bounds) < 0))]

@@ -21,6 +21,8 @@ KINDS = {
 
 SPACING = 0.5
 """[m] distance of the points to which the centre lines are fitted."""
+LEAST_WIDTH = -0.5
+"""[m] Ours: what is a little below 0 where a lane begins or ends counts as 0, less is an error of the file."""
 MIN_WIDTH = 0.1
 """[m] Ours: narrower parts at the ends of a lane are cut off, they'd give degenerate quads."""
 MIN_LENGTH = 0.05
@@ -62,6 +64,9 @@ def read_strips(road: Road) -> list[Strip]:
                 if lane * side <= 0:
                     continue
                 value, slope = value_slope(profile, s, inside)
+                if not is_border and value.min() < LEAST_WIDTH:
+                    at = s[value.argmin()] - low
+                    raise xml.wrong(element, f"{value.min():.2f} m wide {at:.2f} m behind the section's start: at least 0")
                 # Borders are measured from the centre lane, widths from the inner border. Some files give borders signs.
                 start = middle if is_border else inner
                 value, slope = (np.abs(value), slope * np.sign(value)) if is_border else (np.maximum(value, 0.0), slope)
@@ -97,7 +102,9 @@ def _stations(low: float, high: float, breaks: np.ndarray) -> np.ndarray:
     if not len(breaks):
         return uniform
     breaks = breaks[np.concatenate([[True], np.diff(breaks) > 0.02])]
-    near = np.abs(uniform[:, None] - breaks).min(axis=1) < 0.02
+    behind = np.searchsorted(breaks, uniform)
+    after, before = breaks[np.minimum(behind, len(breaks) - 1)], breaks[np.maximum(behind - 1, 0)]
+    near = np.minimum(np.abs(after - uniform), np.abs(before - uniform)) < 0.02
     return np.sort(np.concatenate([uniform[~near], breaks]))
 
 

@@ -37,6 +37,7 @@ KINDS = {
     "roundabout": ("control", "main", "crosswalks", "corner", "radius", "rings"),
     "bulb": ("corner", "radius"),
     "joint": ("taper",),
+    "midblock": ("control",),
 }
 """Kinds of nodes, and what can be given for each besides `at` and `kind`."""
 
@@ -45,7 +46,7 @@ class Node(NamedTuple):
     """Where roads meet or end."""
 
     at: tuple[float, float]  # x, y [m]
-    kind: str = "crossing"  # one of KINDS: crossing of three roads or more, roundabout, turn at a road's end, mere joint
+    kind: str = "crossing"  # one of KINDS: crossing of three roads or more, roundabout, turn at an end, joint, crosswalk
     control: str = "none"  # one of CONTROLS: nothing, or a light or sign for every approach
     main: tuple[str, ...] = ()  # nodes at the other ends of roads with the right of way: signs are for the others
     crosswalks: bool = False  # one across every road

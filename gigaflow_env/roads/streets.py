@@ -21,6 +21,7 @@ ROADS_OF = {
     "roundabout": (3, 9, "at least 3: make a bend of it"),
     "bulb": (1, 1, "1"),
     "joint": (2, 9, "at least 2"),
+    "midblock": (2, 2, "2"),
 }
 """Least and most roads at a node of each kind."""
 
