@@ -83,10 +83,16 @@ def _agents(soak: Soak, maps: Sequence[RoadMap], config: Config) -> int:
     return min(soak.agents, *(capacity(roads, number) for number in range(len(maps))))
 
 
+PLAIN: dict[str, Any] = {
+    "variant_scale": (1.0, 1.0), "variant_shear": (0.0, 0.0), "variant_flip": 0.0, "variant_turn": (0.0, 0.0),
+}  # fmt: skip
+"""The referee knows the maps as they are."""
+
+
 def drive(soak: Soak, maps: Sequence[RoadMap], on_crash: str) -> Tally:
     """One pass: half of the agent-steps."""
     agents = _agents(soak, maps, paper())
-    config = paper().replace(on_crash=on_crash, agents_per_world=agents)
+    config = paper().replace(on_crash=on_crash, agents_per_world=agents, **PLAIN)
     rows = agents * soak.worlds * len(maps)
     simulator = Simulator(maps, rows, config, mode=PASSES[on_crash], threads=soak.threads)
     grounds = [ground(one, origin) for one, origin in zip(simulator.maps, simulator.roads.origins, strict=True)]

@@ -62,7 +62,7 @@ def test_lane_keepers_come_far() -> None:
 
 def watched(on_crash: str = "continue") -> tuple[Simulator, list[anomalies.Ground], anomalies.Before]:
     """Both maps with a world each, after some steps; agents 0 and 1 of the second stand under the bridge."""
-    config = paper().replace(on_crash=on_crash, agents_per_world=8)
+    config = paper().replace(on_crash=on_crash, agents_per_world=8, **soak.PLAIN)
     simulator = Simulator(maps(), 16, config, mode=soak.PASSES[on_crash], threads=1)
     simulator.reset(np.array([3, 0], np.uint32))
     for _ in range(3):
