@@ -33,7 +33,9 @@ class Clock(NamedTuple):
     tick: np.ndarray = array("world", "", "steps since the environment's reset: never repeats", i32)
     step: np.ndarray = array("world", "steps", "age of the world", i32)
     room: np.ndarray = array("world", "", "rows of the world", i32)
-    agents: np.ndarray = array("world", "", "rows that have an agent, until the world ends; those beyond are ABSENT", i32)
+    agents: np.ndarray = array(
+        "world", "", "rows that have an agent, until the world ends; those beyond are ABSENT; 0: not begun", i32
+    )
 
 
 class Rows(NamedTuple):
