@@ -11,6 +11,7 @@ The first two make a policy; their steps tell that they belong together.
 import dataclasses
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ import torch
 
 from gigaflow_train.config import TrainConfig, from_json
 from gigaflow_train.files import replacing, write_text
-from gigaflow_train.policy import Policy
+from gigaflow_train.policy import SETS, VECTORS, Policy
 from gigaflow_train.rollout import Storage
 
 FORMAT = 1
@@ -140,11 +141,20 @@ def read_facts(path: Path) -> Facts:
         raise CheckpointError(f"{file} is not a checkpoint's description: {_first_line(error)}") from None
 
 
+def fits(trained: Mapping[str, int], shown: Mapping[str, int]) -> bool:
+    """Whether a policy that was trained with one number of elements a block can see another one.
+
+    Sets may have any number but none: the paper trains with 20 agents in view and elements dropped, and evaluates with 40.
+    """
+    same = all(trained[name] == shown[name] for name in VECTORS)
+    return same and all((trained[name] > 0) == (shown[name] > 0) for name in SETS)
+
+
 def load_policy(path: Path, layout: Any) -> Policy:
     """The policy of a run directory or checkpoint file, for an environment with this layout. Raises CheckpointError."""
     weights, _ = find(path)
     facts = read_facts(path)
-    if facts.counts != layout.counts._asdict():
+    if not fits(facts.counts, layout.counts._asdict()):
         raise CheckpointError(f"{weights} sees {facts.counts}, the environment shows {dict(layout.counts._asdict())}")
     try:
         with safetensors.safe_open(weights, "pt") as file:

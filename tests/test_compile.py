@@ -26,6 +26,7 @@ from gigaflow_env.roads.tables import (
     LANE_CHANGE_COST,
     ROW_QUADS,
     UNREACHABLE,
+    BendRow,
     EdgeRow,
     Grid,
     LaneRow,
@@ -163,7 +164,7 @@ def test_tables_have_the_declared_types():
     roads = compile(junction())
     rows = {
         "maps": MapRow, "sections": Section, "lanes": LaneRow, "stops": StopRow, "edges": EdgeRow, "samples": SampleRow,
-        "sample_lanes": SampleLane,
+        "sample_lanes": SampleLane, "bends": BendRow,
         "boundaries": PointRow,
     }  # fmt: skip
     for group, tables in ((Network, roads.network), (Grid, roads.grid), (Nearby, roads.nearby)):
@@ -186,9 +187,9 @@ def test_two_way_road_sections_and_lanes():
     assert sections[101].tolist() == pytest.approx((50, 1.75, 0, -1, 0, 1.75, 0, 1), abs=1e-6)
     assert sections[201].tolist() == pytest.approx((-50, 1.75, 0, -1, 0, 1.75, 0, 1), abs=1e-6)
     assert lanes.dtype.names == tuple(fields(LaneRow))
-    #                             first quads step len speed left right bundle order succ. at, n, junction, local, nearby
-    assert lanes[0].tolist() == pytest.approx((0, 100, 1, 100, 13.9, -1, -1, 0, 0, 0, 0, 0, 0, 0), rel=1e-6)
-    assert lanes[1].tolist() == pytest.approx((101, 100, 1, 100, 13.9, -1, -1, 1, 0, 0, 0, 0, 1, 25), rel=1e-6)
+    #                       first quads step len speed left right bundle order succ. at, n, junction, local, nearby, bend
+    assert lanes[0].tolist() == pytest.approx((0, 100, 1, 100, 13.9, -1, -1, 0, 0, 0, 0, 0, 0, 0, 1, 0), rel=1e-6)
+    assert lanes[1].tolist() == pytest.approx((101, 100, 1, 100, 13.9, -1, -1, 1, 0, 0, 0, 0, 1, 25, 1, 0), rel=1e-6)
     assert len(roads.nearby.samples) == 50
     assert np.all(roads.network.route == UNREACHABLE)
     assert len(roads.network.stops) == len(roads.network.light_group) == 0
@@ -333,7 +334,7 @@ def test_route_equals_dijkstra():
         ahead = [rng.choice(count, rng.integers(0, min(3, count + 1)), replace=False) for _ in range(count)]
         lanes["successors"] = [len(others) for others in ahead]
         lanes["successors_at"] = np.cumsum(lanes["successors"]) - lanes["successors"]
-        found = routes(lanes, np.concatenate(ahead).astype(np.int32)).reshape(count, count)
+        found = routes(lanes, np.concatenate(ahead).astype(np.int32))[0].reshape(count, count)
         for start in range(count):
             assert found[:, start] == pytest.approx(dijkstra(lanes, ahead, start), rel=1e-5)
 
@@ -363,11 +364,11 @@ def test_samples_lie_evenly_on_each_lane():
     assert first[1].tolist() == pytest.approx((15 - x, 50 - y, 1, 0, 3.0), abs=1e-5)
     assert first[2].tolist() == pytest.approx((75 - x, 0 - y, 1, 0, 3.5), abs=1e-5)
     assert np.all(first[3:] == first[2])
-    #                                                                s, share, lane, local, bundle, order
+    #                                                                s, share, lane, local, bundle, order, cos2, sin2
     lanes = roads.nearby.sample_lanes[0]
-    assert lanes[0].tolist() == pytest.approx((25, 0.25, 0, 0, 0, 0), abs=1e-5)
-    assert lanes[1].tolist() == pytest.approx((15, 0.50, 1, 1, 1, 0), abs=1e-5)
-    assert lanes[2].tolist() == pytest.approx((75, 0.75, 0, 0, 0, 0), abs=1e-5)
+    assert lanes[0].tolist() == pytest.approx((25, 0.25, 0, 0, 0, 0, 1, 0), abs=1e-5)
+    assert lanes[1].tolist() == pytest.approx((15, 0.50, 1, 1, 1, 0, 1, 0), abs=1e-5)
+    assert lanes[2].tolist() == pytest.approx((75, 0.75, 0, 0, 0, 0, 1, 0), abs=1e-5)
     fine = compile(road_map(straight("a", 0, 0, 100, 0)), lane_spacing=10.0, lane_count=20).nearby.sample_lanes
     assert sorted(set(fine["s"][0].tolist())) == pytest.approx(np.arange(5, 100, 10), abs=1e-4)
 
@@ -734,7 +735,7 @@ def forbid_compiling(monkeypatch):
 def test_cache_hit(cache_directory, monkeypatch):
     first = compile(junction())
     assert equal(first, compile(junction(), cache=False))
-    assert [path.suffix for path in cache_directory.iterdir()] == [".npz"]
+    assert [path.suffix for path in cache_directory.iterdir()] == [".roads"]
     forbid_compiling(monkeypatch)
     assert equal(first, compile(junction()))
     assert equal(first, compile([junction()]))
@@ -757,6 +758,7 @@ def test_cache_keeps_one_file_per_map_and_sizes(cache_directory, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: bytes(len(data)),
+                                    lambda data: data[:5] + bytes([data[5] ^ 255]) + data[6:],
                                     lambda data: data[:5000] + bytes([data[5000] ^ 255]) + data[5001:]])  # fmt: skip
 def test_corrupt_cache_is_replaced(cache_directory, monkeypatch, damage):
     first = compile(junction())

@@ -21,7 +21,7 @@ from gigaflow_env.state import LIVE, make
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "maps" / "carla"
 NOWHERE = np.int32(-7)
-PLAIN = make(1, 1, 1, 0, 0, 1).variant
+PLAIN = make(1, 1, 1, 0, 0, 1, 1).variant
 
 
 @kernel

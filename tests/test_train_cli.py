@@ -97,7 +97,6 @@ def test_a_video_is_written(run, tmp_path):
         (["evaluate", "random", "--steps", "0"], "too short"),
         (["evaluate", "random", "--steps", "9", "--seconds", "9"], "give one of them"),
         (["evaluate", "random", "--greedy"], "--greedy is for checkpoints"),
-        (["evaluate", "RUN", "--preset", "paper"], "the environment shows"),
         (["run", "--preset", "desktop"], "preset='desktop': choose one of 'laptop', 'paper'"),
         (["run", "--map", "no.xodr", "--out", "NEW"], "no.xodr"),
         (["run", "--set", "learning_rte=1"], "did you mean learning_rate"),

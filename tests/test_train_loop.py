@@ -249,12 +249,14 @@ def test_damaged_checkpoints_are_named(run, tmp_path):
         train(Stub(), SHORT, directory, resume=True)
 
 
-def test_another_layout_is_refused(run):
-    other = Stub().config.replace(lane_count=4)
+def test_another_layout_is_refused_but_not_other_numbers_of_elements(run):
     from gigaflow_env import Layout
 
-    with pytest.raises(checkpoint.CheckpointError, match="'lanes': 3.*'lanes': 4"):
-        checkpoint.load_policy(run, Layout(other))
+    with pytest.raises(checkpoint.CheckpointError, match="'stops': 0.*'stops': 2"):
+        checkpoint.load_policy(run, Layout(Stub().config.replace(stop_count=2)))
+    wider = Layout(Stub().config.replace(lane_count=7, agent_count=5))
+    logits, value = checkpoint.load_policy(run, wider)(torch.zeros(4, wider.size))
+    assert logits.shape == (4, 12) and value.shape == (4,)
 
 
 def test_a_torn_last_line_of_the_journal_is_left_out(tmp_path):

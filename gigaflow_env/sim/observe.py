@@ -199,19 +199,23 @@ def walk(u, v, count, kept):
 
 
 @rule
-def lane_seen(sample, way, smallest, x, y, frame, shrink, area, scale, route_scale):
-    """A lane sample from a place (x, y) of the map in a frame of the world; `shrink` is 1 / gain, see sim/variant.py."""
-    ahead, left = seen_from(frame, sample.x - x, sample.y - y)
-    lane_cos, lane_sin = seen_from(frame, sample.cos, sample.sin)
+def lane_seen(x, y, cos, sin, width, way, shrink, smallest, frame, area, scale, route_scale):
+    """A lane sample at (x, y) of the map from the agent, in a frame of the world; `shrink` is 1 / gain (sim/variant.py)."""
+    ahead, left = seen_from(frame, x, y)
+    lane_cos, lane_sin = seen_from(frame, cos, sin)
     return LaneSample(
         x=ahead * scale,
         y=left * scale,
         cos=lane_cos * shrink,
         sin=lane_sin * shrink,
-        width=sample.width * area * shrink * _LANE_WIDTH,
+        width=width * area * shrink * _LANE_WIDTH,
         distance=way * route_scale,
         relative=(way - smallest) * route_scale,
     )
+
+
+# Where elements are dropped, what is left is fetched first, as it is, and then worked on in its place: the second loop
+# vectorises, and jumps through the list would keep it from that.
 
 
 @stage
@@ -222,19 +226,29 @@ def look_lanes(w, a, first, stride, row, out, begin, pace, pose, ways, variant, 
     scale, route_scale, smallest = ONE / p.view_range, ONE / p.route_range, ways.smallest[w, a]
     samples, way, shrink = nearby.samples[row], ways.way[w, a], ways.shrink[w, a]
     area, count = abs(variant.det[w]), i32(len(samples))
-    if p.drops == 0:  # one after the other: this loop vectorises
+    if p.drops == 0:
         for k in range(first, len(samples), stride):
-            lane = lane_seen(samples[k], way[k], smallest, x, y, frame, shrink[k], area, scale, route_scale)
+            sample = samples[k]
+            lane = lane_seen(
+                sample.x - x, sample.y - y, sample.cos, sample.sin, sample.width, way[k], shrink[k],
+                smallest, frame, area, scale, route_scale,
+            )  # fmt: skip
             put(out, k * _LANE_SIZE, lane)
         return
     element, step = i32(i32(begin + first * pace) % count), i32(i32(stride * pace) % count)
     for k in range(first, p.lanes_kept, stride):
-        lane = lane_seen(
-            samples[element], way[element], smallest, x, y, frame, shrink[element], area, scale, route_scale
-        )  # fmt: skip
-        put(out, k * _LANE_SIZE, lane)
+        sample, at = samples[element], k * _LANE_SIZE
+        out[at], out[at + 1], out[at + 2], out[at + 3] = sample.x - x, sample.y - y, sample.cos, sample.sin
+        out[at + 4], out[at + 5], out[at + 6] = sample.width, way[element], shrink[element]
         element = i32(element + step)
         element = i32(element - count) if element >= count else element
+    for k in range(first, p.lanes_kept, stride):
+        at = k * _LANE_SIZE
+        lane = lane_seen(
+            out[at], out[at + 1], out[at + 2], out[at + 3], out[at + 4], out[at + 5], out[at + 6],
+            smallest, frame, area, scale, route_scale,
+        )  # fmt: skip
+        put(out, at, lane)
 
 
 @stage
@@ -243,7 +257,7 @@ def look_boundaries(w, a, first, stride, row, out, begin, pace, pose, variant, n
     x, y = to_map(w, variant, pose.x[w, a], pose.y[w, a])
     frame, scale = frame_of(w, variant, pose.cos[w, a], pose.sin[w, a]), ONE / p.view_range
     points = nearby.boundaries[row]
-    if p.drops == 0:  # vectorises, as above
+    if p.drops == 0:
         for k in range(first, len(points), stride):
             ahead, left = seen_from(frame, points[k].x - x, points[k].y - y)
             put(out, k * _BOUNDARY_SIZE, Boundary(x=ahead * scale, y=left * scale))
@@ -251,10 +265,12 @@ def look_boundaries(w, a, first, stride, row, out, begin, pace, pose, variant, n
     count = i32(len(points))
     element, step = i32(i32(begin + first * pace) % count), i32(i32(stride * pace) % count)
     for k in range(first, p.boundaries_kept, stride):
-        ahead, left = seen_from(frame, points[element].x - x, points[element].y - y)
-        put(out, k * _BOUNDARY_SIZE, Boundary(x=ahead * scale, y=left * scale))
+        out[k * _BOUNDARY_SIZE], out[k * _BOUNDARY_SIZE + 1] = points[element].x - x, points[element].y - y
         element = i32(element + step)
         element = i32(element - count) if element >= count else element
+    for k in range(first, p.boundaries_kept, stride):
+        ahead, left = seen_from(frame, out[k * _BOUNDARY_SIZE], out[k * _BOUNDARY_SIZE + 1])
+        put(out, k * _BOUNDARY_SIZE, Boundary(x=ahead * scale, y=left * scale))
 
 
 @stage
