@@ -386,9 +386,9 @@ def run_blank(agents, w, obs):
 
 
 @kernel
-def run_note(agents, w, rows, pose, motion, body, place, events, network, notes):
+def run_note(agents, w, rows, pose, motion, body, place, events, variant, network, notes):
     for a in agents:
-        note(w, a, rows, pose, motion, body, place, events, network, notes)
+        note(w, a, rows, pose, motion, body, place, events, variant, network, notes)
 
 
 @kernel
@@ -400,9 +400,9 @@ def run_intend(
 
 
 @kernel
-def run_follow(agents, w, rows, motion, body, place, network, conflicts, traffic, p):
+def run_follow(agents, w, rows, motion, body, place, variant, network, conflicts, traffic, p):
     for a in agents:
-        follow(w, a, rows, motion, body, place, network, conflicts, traffic, p)
+        follow(w, a, rows, motion, body, place, variant, network, conflicts, traffic, p)
 
 
 STAGES: dict[str, tuple[Callable, Callable]] = {
