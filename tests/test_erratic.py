@@ -70,11 +70,13 @@ def test_phantom_braking_on_paper():
     sim.actions[:] = KEEP
     speeds = []
     for _ in range(12):
+        run("decide", sim)
         run("move", sim)
         speeds.append(float(sim.state.motion.speed[0, 0]))
     assert speeds[:3] == pytest.approx([9.325, 7.9, 6.4], rel=1e-5)
     assert speeds[-1] == 0 and min(speeds) == 0 and sim.state.motion.acceleration[0, 0] == 0
     sim.actions[:] = 10  # it drives on when it wants to
+    run("decide", sim)
     run("move", sim)
     assert sim.state.motion.speed[0, 0] > 0
 
@@ -89,6 +91,7 @@ def test_phantom_moments():
         sim.state.motion.speed[:] = 10
         sim.actions[:] = KEEP
         for w in range(300):
+            run("decide", sim, w=w)
             run("move", sim, w=w)
         brakes.append((sim.state.motion.jerk[:, 0] == -15).copy())
     brakes = np.array(brakes)

@@ -66,16 +66,18 @@ def test_a_run_that_crashed_goes_on_as_if_nothing_had_happened(tmp_path):
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-def test_a_run_in_the_real_environment_goes_on_bit_equal(tmp_path):
-    """Stopped and resumed with another environment: the same weights and figures as in one go."""
+@pytest.mark.parametrize(("preset", "agents"), [("laptop", 8), ("paper", (2, 8))], ids=["laptop", "paper"])
+def test_a_run_in_the_real_environment_goes_on_bit_equal(preset, agents, tmp_path):
+    """Stopped and resumed with another environment: the same weights and figures as in one go. The paper's has variants,
+    dropout, noise, erratic drivers and rows without agents."""
     config = PRESETS["laptop"]().replace(
         num_envs=48, environment={"world_steps": 50, "max_steps": 40}, minutes=None, rollout=16, steps=6 * 48 * 16,
-        minibatch=256, set_widths=(8,), vector_width=16, trunk_widths=(16,), threads=1, agents_per_world=8,
+        minibatch=256, set_widths=(8,), vector_width=16, trunk_widths=(16,), threads=1, checkpoint_every=3,
     )  # fmt: skip
 
-    def env():
+    def env(town="loop"):
         return environment.make(
-            map="loop", preset="laptop", config=config.environment, num_envs=48, agents_per_world=8, threads=1
+            map=town, preset=preset, config=config.environment, num_envs=48, agents_per_world=agents, threads=1
         )
 
     class Crash(Exception):
@@ -86,22 +88,18 @@ def test_a_run_in_the_real_environment_goes_on_bit_equal(tmp_path):
             raise Crash
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    config = config.replace(checkpoint_every=3)
     train(env(), config, whole)
     with pytest.raises(Crash):
         train(env(), config, broken, show=crash)
     said = []
     train(env(), config, broken, resume=True, say=said.append)
-    assert not said and len(rows(whole)) == 6
+    assert not said and len(rows(whole)) >= 6  # rows without agents are no steps
     assert rows(broken) == rows(whole)
     ours, theirs = weights(broken), weights(whole)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
     with pytest.raises(ValueError, match="belongs to another environment: map 0"):
-        other = environment.make(
-            map="downtown", preset="laptop", config=config.environment, num_envs=48, agents_per_world=8, threads=1
-        )
-        train(other, config, broken, resume=True)
+        train(env("downtown"), config, broken, resume=True)
 
 
 def test_where_the_environment_has_no_snapshot_it_says_so_and_goes_on(tmp_path, monkeypatch):
