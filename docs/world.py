@@ -23,9 +23,10 @@ INK, PAPER, HALO = (255, 255, 255), (255, 255, 255), (16, 18, 22)
 DT = 0.1  # s
 
 MIX = {"car": 0.5, "truck": 0.2, "cyclist": 0.2, "pedestrian": 0.1}
-BRIDGE = -430.0, 0.0  # m, on the highway: two lanes each way, above three each way
+BRIDGE, DECK = (-430.0, 0.0), 6.0  # m, on the highway: two lanes each way, above three each way
 CROSSING = 195.0, 176.0  # m, in downtown
 WARPED = {"variant_scale": (0.75, 1.3), "variant_shear": (-0.3, 0.3), "variant_flip": 0.5, "variant_turn": (-0.4, 0.4)}
+ALL_LIGHTS = {"lights_off": 0.0, "light_groups_removed": 0.0, "lights_removed": 0.0, "lights_green": 0.0}
 
 Place = tuple[float, float]
 
@@ -37,6 +38,12 @@ class Moment(NamedTuple):
     kind: np.ndarray  # (agents,) number in KINDS
     phantom: np.ndarray  # (agents,) bool: brakes for nothing now
     matrix: np.ndarray  # (2, 2) from its map to the world
+    origin: np.ndarray  # (3,) [m] place of the map that is the world's (0, 0, 0)
+
+    def at(self, place: Place) -> Place:
+        """Image in the world of a place of the map."""
+        x, y = self.matrix @ (np.array(place) - self.origin[:2])
+        return float(x), float(y)
 
 
 Film = list[Moment]
@@ -64,7 +71,7 @@ def record(env: GigaflowVectorEnv, start: float, seconds: float, seed: int = 0) 
             phantom = (state.rows.erratic & PHANTOM != 0) & (state.motion.jerk == np.float32(env.config.phantom_jerk))
             scene = env.scene(world)._replace(followed=-1, neighbours=np.zeros(0, int), goals=np.zeros((0, 2)), text=())
             matrix = np.reshape([float(number) for number in state.variant[:4]], (2, 2))
-            film.append(Moment(scene, state.body.kind, phantom, matrix))
+            film.append(Moment(scene, state.body.kind, phantom, matrix, env.simulator.roads.origins[int(state.clock.map)]))
     return films
 
 
@@ -174,7 +181,7 @@ def phantoms(film: Film) -> Iterator[tuple[float, int, int, int]]:
                 continue
             drop = float(scene.speed[a] - later[2].speed[a])
             if drop > 4:
-                yield drop + float(scene.speed[b] - later[2].speed[b]) - 0.2 * len(behind), start - 1, int(a), b
+                yield drop + float(scene.speed[b] - later[2].speed[b]) + 0.3 * float(ahead[b]), start - 1, int(a), b
 
 
 def erratic() -> Image.Image:
@@ -189,11 +196,12 @@ def erratic_picture(film: Film, start: int, a: int, b: int) -> Image.Image:
     """Four moments below one another at one place: who brakes is orange."""
     scenes = [film[start + round(t / DT)].scene for t in PHANTOM_TIMES]
     x = np.array([scene.x[[a, b]] for scene in scenes])
-    view = View(float(x.min() + x.max()) / 2, float(scenes[0].y[a]), float(np.ptp(x)) + 24.0)
+    left = 1.7 * np.sign(np.cos(scenes[0].heading[a]))  # half a lane: the middle of the street
+    view = View(float(x.min() + x.max()) / 2, float(scenes[0].y[a] + left), max(float(np.ptp(x)) + 20.0, 60.0))
     rows = []
     for t, scene in zip(PHANTOM_TIMES, scenes, strict=True):
         notes = [(scene.x[k], scene.y[k] + 1.7, _speed(scene, k)) for k in (a, b)]
-        image = panel(scene._replace(followed=a), view, WIDTH, 120, notes)
+        image = panel(scene._replace(followed=a), view, WIDTH, 176, notes)
         rows.append([captioned(image, f"{t:.1f} s" + "  brakes for nothing" * bool(film[start + round(t / DT)].phantom[a]))])
     return sheet(rows)
 
@@ -212,12 +220,12 @@ def bridge() -> Image.Image:
 def passing(film: Film, start: int) -> tuple[float, int, int]:
     """How many are on the deck and below it while one passes under it in 1.2 s: (quality, start, who)."""
     scenes = [film[start + k].scene for k in (0, 6, 12)]
-    x, y = BRIDGE
+    (x, y), deck_z = film[start].at(BRIDGE), DECK - film[start].origin[2]
     first, middle, last = scenes
-    under = [scene.active & (scene.z < 2) & (abs(scene.y - y) < 16) for scene in scenes]
+    under = [scene.active & (scene.z < deck_z - 3) & (abs(scene.y - y) < 16) for scene in scenes]
     covered = under[1] & (abs(middle.x - x) < 2)
     out = under[0] & (abs(first.x - x) > 10) & (abs(first.x - x) < 24) & under[2] & (abs(last.x - x) > 10)
-    deck = middle.active & (middle.z > 4) & (abs(middle.x - x) < 9) & (abs(middle.y - y) < 20)
+    deck = middle.active & (middle.z > deck_z - 1) & (abs(middle.x - x) < 9) & (abs(middle.y - y) < 20)
     who = np.flatnonzero(covered & out)
     if len(who) == 0 or not deck.any():
         return 0.0, start, -1
@@ -230,7 +238,7 @@ def bridge_picture(film: Film, start: int, a: int) -> Image.Image:
     panels = []
     for k, text in ((0, "before"), (6, "below the deck"), (12, "behind")):
         scene = film[start + k].scene._replace(followed=a)
-        panels.append(captioned(panel(scene, View(*BRIDGE, 52.0), _third(), _third()), text))
+        panels.append(captioned(panel(scene, View(*film[start].at(BRIDGE), 52.0), _third(), _third()), text))
     return sheet([panels])
 
 
@@ -243,8 +251,7 @@ def _third() -> int:
 
 def lights() -> Image.Image:
     cycle = {"light_green": (5.0, 7.0), "light_red": (8.0, 10.0)}
-    kept = {"lights_off": 0.0, "light_groups_removed": 0.0, "lights_removed": 0.0, "lights_green": 0.0}
-    films = record(traffic("downtown", 8, 70, **cycle, **kept), 20.0, 60.0)
+    films = record(traffic("downtown", 16, 70, **cycle, **ALL_LIGHTS), 20.0, 80.0)
     rated = [(*turn, film) for film in films for turn in cycles(film)]
     found("lights", bool(rated))
     quality, stop, numbers, film = max(rated, key=lambda one: one[0])
@@ -265,7 +272,7 @@ def cycles(film: Film) -> Iterator[tuple[float, int, tuple[int, int, int]]]:
     """Stop lines of the crossing with a green, yellow and red moment: (quality, stop line, the three numbers)."""
     roads = film[0].scene.roads
     middles = roads.stops.reshape(-1, 2, 2).mean(axis=1)
-    near = np.hypot(*(middles - CROSSING).T) < 30
+    near = np.hypot(*(middles - film[0].at(CROSSING)).T) < 30
     for stop in np.flatnonzero(near & (roads.stop_lights >= 0)).tolist():
         colours = np.array([moment.scene.lights[roads.stop_lights[stop]] for moment in film])
         for k in np.flatnonzero((colours[:-1] == GREEN) & (colours[1:] == YELLOW)).tolist():
@@ -273,22 +280,23 @@ def cycles(film: Film) -> Iterator[tuple[float, int, tuple[int, int, int]]]:
             stays = red + int(np.argmax(colours[red:] != RED)) - 1
             if k < 50 or colours[red] != RED or stays < red + 20:
                 continue
-            scene = film[stays].scene
-            beyond, side = ahead_of(scene, stop)
-            waiting = scene.active & (side < 2) & (abs(beyond) < 25) & (abs(scene.speed) < 0.2)
             green = k - 15
-            go = film[green].scene
-            beyond, side = ahead_of(go, stop)
-            driving = go.active & (side < 2) & (abs(beyond) < 15) & (go.speed > 3)
-            yield float(waiting.sum() + min(driving.sum(), 2)), stop, (green, red - 5, stays)
+            first, last = film[green].scene, film[stays].scene
+            beyond, side = ahead_of(first, stop)
+            drives = first.active & (side < 2) & (beyond > -10) & (beyond < 8) & (first.speed > 4)
+            beyond, side = ahead_of(last, stop)
+            waits = last.active & (side < 2) & (beyond > -25) & (beyond < 0) & (last.speed < 0.2)
+            if drives.any() and waits.any() and not (waits & (first.speed < 1)).any():
+                yield float(waits.sum() + drives.sum()), stop, (green, red - 5, stays)
 
 
 def lights_picture(film: Film, stop: int, numbers: tuple[int, int, int]) -> Image.Image:
     panels = []
     for k, name in zip(numbers, ("green", "yellow", "red"), strict=True):
-        image = panel(film[k].scene, View(*CROSSING, 64.0), _third(), _third())
-        x, y = film[k].scene.roads.stops[stop].reshape(2, 2).mean(axis=0) - CROSSING
-        at = _third() / 2 + x * _third() / 64, _third() / 2 - y * _third() / 64
+        view = View(*film[k].at(CROSSING), 64.0)
+        image = panel(film[k].scene, view, _third(), _third())
+        x, y = film[k].scene.roads.stops[stop].reshape(2, 2).mean(axis=0) - view[:2]
+        at = _third() / 2 + x * _third() / view.span, _third() / 2 - y * _third() / view.span
         ImageDraw.Draw(image).circle(at, 16, outline=INK, width=2)
         panels.append(captioned(image, f"{(k - numbers[0]) * DT:.1f} s: {name}"))
     return sheet([panels])
@@ -298,8 +306,8 @@ def lights_picture(film: Film, stop: int, numbers: tuple[int, int, int]) -> Imag
 
 
 def warped() -> Image.Image:
-    plain = record(traffic("downtown", 1, 80), 40.0, DT)
-    others = record(traffic("downtown", 8, 80, **WARPED), 40.0, DT)
+    plain = record(traffic("downtown", 1, 80, **ALL_LIGHTS), 40.0, DT)
+    others = record(traffic("downtown", 8, 80, **WARPED, **ALL_LIGHTS), 40.0, DT)
     flipped = min((film[0] for film in others if np.linalg.det(film[0].matrix) < 0), key=lambda one: np.linalg.det(one.matrix))
     sheared = max((film[0] for film in others if np.linalg.det(film[0].matrix) > 0), key=lambda one: abs(one.matrix[0] @ one.matrix[1]))
     return warped_picture([plain[0][0], sheared, flipped], ("the map", "sheared", "flipped"), View(300.0, 270.0, 800.0), View(*CROSSING, 90.0))
@@ -311,8 +319,7 @@ def warped_picture(moments: Sequence[Moment], names: Sequence[str], whole: View,
     for view in (whole, part):
         row = []
         for moment, name in zip(moments, names, strict=True):
-            x, y = moment.matrix @ view[:2]
-            image = panel(moment.scene, View(float(x), float(y), view.span), _third(), _third())
+            image = panel(moment.scene, View(*moment.at(view[:2]), view.span), _third(), _third())
             row.append(captioned(image, name) if view == whole else image)
         rows.append(row)
     return sheet(rows)
@@ -335,7 +342,7 @@ def main(names: Sequence[str]) -> None:
     for name in names or PICTURES:
         path = Path(__file__).parent / f"world_{name}.png"
         with replacing(path) as temporary:
-            PICTURES[name]().quantize(128, dither=Image.Dither.NONE).save(temporary, format="png", optimize=True)
+            PICTURES[name]().save(temporary, format="png", optimize=True)
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB", flush=True)
 
 
