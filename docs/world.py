@@ -155,7 +155,10 @@ def classes() -> Image.Image:
 def classes_picture(moment: Moment, view: View, height: int) -> Image.Image:
     scene, names = moment.scene, list(KINDS)
     near = scene.active & (abs(scene.x - view.x) < view.span / 2) & (abs(scene.y - view.y) < view.span / 2)
-    notes = [(scene.x[a], scene.y[a] + scene.width[a] / 2 + 0.5, f"{names[moment.kind[a]]} {_speed(scene, a)}") for a in np.flatnonzero(near)]
+    notes = [
+        (scene.x[a], scene.y[a] + scene.width[a] / 2 + 0.5, f"{names[moment.kind[a]]} {_speed(scene, a)}")
+        for a in np.flatnonzero(near)
+    ]
     return panel(scene, view, WIDTH, height, notes)
 
 
@@ -308,9 +311,15 @@ def lights_picture(film: Film, stop: int, numbers: tuple[int, int, int]) -> Imag
 def warped() -> Image.Image:
     plain = record(traffic("downtown", 1, 80, **ALL_LIGHTS), 40.0, DT)
     others = record(traffic("downtown", 8, 80, **WARPED, **ALL_LIGHTS), 40.0, DT)
-    flipped = min((film[0] for film in others if np.linalg.det(film[0].matrix) < 0), key=lambda one: np.linalg.det(one.matrix))
-    sheared = max((film[0] for film in others if np.linalg.det(film[0].matrix) > 0), key=lambda one: abs(one.matrix[0] @ one.matrix[1]))
-    return warped_picture([plain[0][0], sheared, flipped], ("the map", "sheared", "flipped"), View(300.0, 270.0, 800.0), View(*CROSSING, 90.0))
+    flipped = min(
+        (film[0] for film in others if np.linalg.det(film[0].matrix) < 0), key=lambda one: np.linalg.det(one.matrix)
+    )
+    sheared = max(
+        (film[0] for film in others if np.linalg.det(film[0].matrix) > 0), key=lambda one: abs(one.matrix[0] @ one.matrix[1])
+    )
+    return warped_picture(
+        [plain[0][0], sheared, flipped], ("the map", "sheared", "flipped"), View(300.0, 270.0, 800.0), View(*CROSSING, 90.0)
+    )
 
 
 def warped_picture(moments: Sequence[Moment], names: Sequence[str], whole: View, part: View) -> Image.Image:

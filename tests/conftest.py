@@ -400,9 +400,9 @@ def run_intend(
 
 
 @kernel
-def run_follow(agents, w, rows, motion, body, place, network, conflicts, traffic, p):
+def run_follow(agents, w, rows, motion, body, place, variant, network, conflicts, traffic, p):
     for a in agents:
-        follow(w, a, rows, motion, body, place, network, conflicts, traffic, p)
+        follow(w, a, rows, motion, body, place, variant, network, conflicts, traffic, p)
 
 
 STAGES: dict[str, tuple[Callable, Callable]] = {

@@ -292,6 +292,25 @@ def test_towns_are_driven_without_a_collision(town):
     assert collisions == 0 and goals > 150 and way / 400 / 60 / 0.3 > 5.0
 
 
+VARIANTS = {
+    "flipped": {"variant_flip": 1.0},
+    "stretched": {"variant_scale": (1.2, 1.5)},
+    "sheared and turned": {"variant_shear": (0.2, 0.3), "variant_turn": (1.0, 2.0)},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
+def test_variants_of_a_town_are_driven_like_the_town(variant):
+    """Who took places of the map for places of the world left the road some 20 times a km."""
+    sim = simulator("downtown", 60, laptop().replace(agents_per_world=30, world_stagger=0.0, **variant), drivers="idm")
+    way, events = 0.0, sim.state.events
+    for _ in range(150):
+        sim.step(np.full(60, 7))
+        way += sim.state.motion.distance.sum()
+        assert not events.collision.any() and not events.offroad.any()
+    assert not sim.state.variant.plain.any() and way / 150 / 60 / 0.3 > 5.0
+
+
 def test_threads_do_not_matter_and_snapshots_go_on():
     def make(threads):
         return gymnasium.make_vec(

@@ -87,7 +87,7 @@ def guide(
         intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, variant, network, conflicts, traffic, p)
     barrier()  # follow reads what others are about to do
     for a in range(first, agents, stride):
-        follow(w, a, rows, motion, body, place, network, conflicts, traffic, p)
+        follow(w, a, rows, motion, body, place, variant, network, conflicts, traffic, p)
 
 
 @stage

@@ -11,6 +11,9 @@ all of the vehicle's. Three ideas make them:
   is about to do (`intend`), and then acts on what the others said (`follow`): all see the same, so one goes.
 - *Change lanes where the route says so*, if nobody is beside or comes from behind.
 
+They live in the world, which may be a variant of its map (sim/variant.py): places on lanes (`s`) are metres of the map until
+they are compared with bodies and gaps.
+
 Sources: Treiber, Hennecke, Helbing, Phys. Rev. E 62 (2000) 1805 (IDM); Gipps, Transp. Res. B 15 (1981) 105 (safe speed);
 Coulter, CMU-RI-TR-92-01 (pure pursuit). Ours: the rule of turns.
 """
@@ -22,6 +25,7 @@ from gigaflow_env.roads.tables import LANE_CHANGE_COST, UNREACHABLE
 from gigaflow_env.sim.dynamics import hold_zero
 from gigaflow_env.sim.geometry import EPSILON, HALF, LEVEL_GAP, ONE, TWO, ZERO, clip, into_frame
 from gigaflow_env.sim.lanes import FAR, place_s, way
+from gigaflow_env.sim.variant import curved, lane_stretch, to_world, turned
 from gigaflow_env.state import IDM, LIVE, OFF, POLICY, RED, YELLOW
 
 _CHANGE_COST = f32(LANE_CHANGE_COST)
@@ -152,17 +156,31 @@ def same_start(network, lane, other):
 
 
 @rule
+def lane_length(w, variant, lane):
+    """Length [m] of a lane in the world."""
+    return lane.length * lane_stretch(w, variant, lane)
+
+
+@rule
+def laid(w, variant, section):
+    """A cross-section as it lies in the world, and how much the world stretches its direction: (x, y, cos, sin, gain)."""
+    x, y = to_world(w, variant, section.x, section.y)
+    cos, sin, gain = turned(w, variant, section.cos, section.sin)
+    return x, y, cos, sin, gain
+
+
+@rule
 def onward(w, variant, network, map_row, lane, s, goal_lane, goal_s):
     """Way [m] from `s` on a lane to the goal without a lane change on this lane; about UNREACHABLE where there is none."""
     row = network.lanes[lane]
     if lane == goal_lane and goal_s >= s:
-        return goal_s - s
+        return (goal_s - s) * lane_stretch(w, variant, row)
     best = FAR
     for k in range(row.successors_at, row.successors_at + row.successors):
         best = min(
             best, way(w, variant, network, map_row.route_at, map_row.lanes, network.successors[k], ZERO, goal_lane, goal_s)
         )
-    return row.length - s + best
+    return (row.length - s) * lane_stretch(w, variant, row) + best
 
 
 @rule
@@ -196,16 +214,17 @@ def wished_lane(w, variant, network, map_row, lane, s, goal_lane, goal_s):
 
 
 @stage
-def room_beside(w, a, section, count, close, pose, motion, body, network, p):
+def room_beside(w, a, section, count, close, pose, motion, body, variant, network, p):
     """Whether agent a may move over to the lane of `section`, beside it: nobody is, or soon will be, in its way there."""
     there = network.sections[section]
+    there_x, there_y, there_cos, there_sin, _ = laid(w, variant, there)
     speed, half_length, half_width = motion.speed[w, a], HALF * body.length[w, a], HALF * body.width[w, a]
     for k in range(count):
         b = i32(close[k])
         if abs(pose.z[w, b] - there.z) > LEVEL_GAP:
             continue
-        ahead, left = into_frame(pose.x[w, b] - there.x, pose.y[w, b] - there.y, there.cos, there.sin)
-        cos, sin = into_frame(pose.cos[w, b], pose.sin[w, b], there.cos, there.sin)
+        ahead, left = into_frame(pose.x[w, b] - there_x, pose.y[w, b] - there_y, there_cos, there_sin)
+        cos, sin = into_frame(pose.cos[w, b], pose.sin[w, b], there_cos, there_sin)
         other_speed = motion.speed[w, b]
         long = half_length + HALF * (body.length[w, b] * abs(cos) + body.width[w, b] * abs(sin))
         wide = half_width + HALF * (body.length[w, b] * abs(sin) + body.width[w, b] * abs(cos)) + _MARGIN
@@ -241,6 +260,7 @@ def intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, va
     half_length, half_width = HALF * body.length[w, a], HALF * body.width[w, a]
     goal_section, final = goals.section[w, a, goals.next[w, a]], goals.next[w, a] == goals.count[w, a] - i32(1)
     goal_lane, goal_s = network.sections[goal_section].lane, place_s(network, goal_section, HALF)
+    goal_at = goal_s * lane_stretch(w, variant, network.lanes[goal_lane])
 
     horizon = f32(15.0) + TWO * speed + speed * speed / (TWO * p.idm_deceleration)
     reach, close, count = horizon + f32(25.0), near.scratch[w, a], i32(0)
@@ -265,44 +285,49 @@ def intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, va
         there = s * row.length / network.lanes[lane].length
         beside = i32(row.first + clip(i32(there / row.step), i32(0), i32(row.quads - i32(1))))
         change = max(_CHANGE * speed, _CHANGE_LEAST)
-        fits = network.lanes[lane].length - s > change
-        if fits and room_beside(w, a, beside, count, close, pose, motion, body, network, p):
+        fits = (network.lanes[lane].length - s) * lane_stretch(w, variant, network.lanes[lane]) > change
+        if fits and room_beside(w, a, beside, count, close, pose, motion, body, variant, network, p):
             lane, s, section, held, preview = wished, there, beside, False, change
     # Without room, and without another way to the goal, one waits before the lane's end.
     waits = held and onward(w, variant, network, map_row, lane, s, goal_lane, goal_s) > _REACHABLE
 
     row = network.lanes[lane]
-    here = network.sections[section]
-    _, aside = into_frame(x - here.x, y - here.y, here.cos, here.sin)
+    stretch = lane_stretch(w, variant, row)
+    s_at = s * stretch
+    here_x, here_y, here_cos, here_sin, _ = laid(w, variant, network.sections[section])
+    _, aside = into_frame(x - here_x, y - here_y, here_cos, here_sin)
     cap = min(p.speed_max * body.c_vel[w, a], row.speed * (_PATIENCE if held else ONE))
-    passed, k = -s, i32(section - row.first)  # way from here to the start of the lane; number of the section on it
+    passed, k = -s_at, i32(section - row.first)  # way from here to the start of the lane; number of the section on it
     steer_x, steer_y, steered = x + cos * preview, y + sin * preview, False
     target, gap, room_from, blocked, waiting = i32(-1), FAR, FAR, False, False
     acceleration, stop = motion.acceleration[w, a], FAR
     leader_gap, leader_speed, followed = FAR, ZERO, False
     limit = horizon
     for _ in range(_STEPS):
-        distance = passed + f32(k) * row.step
+        distance = passed + f32(k) * row.step * stretch
         if distance > limit:
             break
         at = network.sections[row.first + k]
+        at_x, at_y, at_cos, at_sin, gain = laid(w, variant, at)
+        stride = f32(_STRIDE) * gain
         if distance >= ZERO:
-            cap = min(cap, stopping_speed(distance, min(curve_speed(at.curvature, p), row.speed), p))
+            curvature = curved(w, variant, at.curvature, at.cos, at.sin)
+            cap = min(cap, stopping_speed(distance, min(curve_speed(curvature, p), row.speed), p))
         if not steered and distance >= preview:
-            steer_x, steer_y, steered = at.x, at.y, True
+            steer_x, steer_y, steered = at_x, at_y, True
         shift = aside * max(ONE - distance / preview, ZERO)
         for c in range(i32(0) if followed else count):
             b = i32(close[c])
             if abs(pose.z[w, b] - at.z) > LEVEL_GAP:
                 continue
-            ahead, left = into_frame(pose.x[w, b] - at.x, pose.y[w, b] - at.y, at.cos, at.sin)
+            ahead, left = into_frame(pose.x[w, b] - at_x, pose.y[w, b] - at_y, at_cos, at_sin)
             reach_b = HALF * (body.length[w, b] + body.width[w, b])
-            if abs(ahead) > reach_b + f32(_STRIDE) or abs(left - shift) > reach_b + half_width + _MARGIN:
+            if abs(ahead) > reach_b + stride or abs(left - shift) > reach_b + half_width + _MARGIN:
                 continue
-            other_cos, other_sin = into_frame(pose.cos[w, b], pose.sin[w, b], at.cos, at.sin)
+            other_cos, other_sin = into_frame(pose.cos[w, b], pose.sin[w, b], at_cos, at_sin)
             long = HALF * (body.length[w, b] * abs(other_cos) + body.width[w, b] * abs(other_sin))
             wide = HALF * (body.length[w, b] * abs(other_sin) + body.width[w, b] * abs(other_cos))
-            if abs(ahead) > long + HALF * f32(_STRIDE) or abs(left - shift) > wide + half_width + _MARGIN:
+            if abs(ahead) > long + HALF * stride or abs(left - shift) > wide + half_width + _MARGIN:
                 continue
             before, _ = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, cos, sin)
             if before < ZERO:  # it looks after the one before it
@@ -317,10 +342,10 @@ def intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, va
         if k < row.quads:
             continue
         # The goal may lie on the lane that ends here; the final one is passed slowly.
-        goal_way = passed + goal_s
+        goal_way = passed + goal_at
         if final and lane == goal_lane and goal_way > ZERO:
             cap = min(cap, stopping_speed(goal_way - ONE, f32(0.8) * p.goal_speed, p))
-        end = passed + row.length
+        end = passed + row.length * stretch
         line = end - half_length
         follower = next_lane(w, variant, network, map_row, lane, goal_lane, goal_s)
         for number in range(row.successors_at, row.successors_at + row.successors):
@@ -344,12 +369,13 @@ def intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, va
                 traffic.inside[w, a], traffic.front[w, a] = follower, -line
             elif target < 0:
                 target, gap = i32(follower), line
-                room_from = end + network.lanes[follower].length
+                room_from = end + lane_length(w, variant, network.lanes[follower])
                 limit = max(limit, room_from + TWO * half_length + f32(6.0))
         k = i32(k - row.quads)
         lane, passed, row = follower, end, network.lanes[follower]
-    if final and lane == goal_lane and passed + goal_s > ZERO:
-        cap = min(cap, stopping_speed(passed + goal_s - ONE, f32(0.8) * p.goal_speed, p))
+        stretch = lane_stretch(w, variant, row)
+    if final and lane == goal_lane and passed + goal_at > ZERO:
+        cap = min(cap, stopping_speed(passed + goal_at - ONE, f32(0.8) * p.goal_speed, p))
 
     if leader_gap < FAR:
         # A leader will be as far as it needs to stop: is there room behind the junction by then?
@@ -372,39 +398,39 @@ def intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, va
         brake = p.brake_max if traffic.held[w, a] else _SURE_BRAKE
         traffic.sure[w, a] = gap < stopping_distance(speed, acceleration, brake, p) and not waiting
     if traffic.inside[w, a] < 0:
-        traffic.inside[w, a], traffic.front[w, a] = network.sections[section].lane, s + half_length
+        traffic.inside[w, a], traffic.front[w, a] = network.sections[section].lane, s_at + half_length
 
 
 @rule
-def passed(w, b, conflict, body, network, traffic):
+def passed(w, b, conflict, body, variant, network, traffic):
     """Whether the rear of b, whose front is in the other lane of a conflict, has left the common part."""
     rear = traffic.front[w, b] - body.length[w, b]
-    return rear > conflict.other_leave * network.lanes[conflict.lane].length
+    return rear > conflict.other_leave * lane_length(w, variant, network.lanes[conflict.lane])
 
 
 @stage
-def crossing_gap(w, a, rows, body, network, conflicts, traffic):
+def crossing_gap(w, a, rows, body, variant, network, conflicts, traffic):
     """Way [m] from the front of an agent inside a junction lane to a part of it that somebody else comes to first."""
     lane, front, gap = traffic.inside[w, a], traffic.front[w, a], FAR
     first, last = conflicts.at[lane], conflicts.at[lane + i32(1)]
     if first == last:
         return gap
-    length = network.lanes[lane].length
+    length = lane_length(w, variant, network.lanes[lane])
     for b in range(rows.status.shape[1]):
         if b == a or rows.status[w, b] != LIVE:
             continue
         for k in range(first, last):
             other = conflicts.rows[k]
-            if traffic.inside[w, b] == other.lane and not passed(w, b, other, body, network, traffic):
+            if traffic.inside[w, b] == other.lane and not passed(w, b, other, body, variant, network, traffic):
                 mine = other.enter * length - front
-                its = other.other_enter * network.lanes[other.lane].length - traffic.front[w, b]
+                its = other.other_enter * lane_length(w, variant, network.lanes[other.lane]) - traffic.front[w, b]
                 if mine > ZERO and goes_first(mine, i32(a), its, i32(b)):
                     gap = min(gap, mine)
     return gap
 
 
 @stage
-def yields(w, a, rows, body, place, network, conflicts, traffic):
+def yields(w, a, rows, body, place, variant, network, conflicts, traffic):
     """Whether somebody else is in the junction lane that comes next, or enters before agent a does."""
     target, turn, sure = traffic.next[w, a], traffic.turn[w, a], traffic.sure[w, a]
     for b in range(rows.status.shape[1]):
@@ -415,10 +441,11 @@ def yields(w, a, rows, body, place, network, conflicts, traffic):
         for k in range(conflicts.at[target], conflicts.at[target + i32(1)]):
             other = conflicts.rows[k]
             if on == other.lane:
-                rear = place_s(network, place.section[w, b], place.fraction[w, b]) - HALF * body.length[w, b]
-                if rear < other.other_leave * network.lanes[on].length:
+                there = place_s(network, place.section[w, b], place.fraction[w, b])
+                left = other.other_leave * network.lanes[on].length
+                if (there - left) * lane_stretch(w, variant, network.lanes[on]) < HALF * body.length[w, b]:
                     return True
-            if front == other.lane and on != other.lane and not passed(w, b, other, body, network, traffic):
+            if front == other.lane and on != other.lane and not passed(w, b, other, body, variant, network, traffic):
                 return True
             if next_ == other.lane:
                 first = goes_first(turn, i32(a), traffic.turn[w, b], i32(b))
@@ -430,16 +457,16 @@ def yields(w, a, rows, body, place, network, conflicts, traffic):
 
 
 @stage
-def follow(w, a, rows, motion, body, place, network, conflicts, traffic, p):
+def follow(w, a, rows, motion, body, place, variant, network, conflicts, traffic, p):
     """What a rule-based driver does, as jerks. Writes: motion.jerk, motion.side_jerk, traffic.held."""
     if rows.status[w, a] != LIVE or rows.driver[w, a] != IDM:
         return
     speed, acceleration, cap = motion.speed[w, a], motion.acceleration[w, a], traffic.cap[w, a]
-    stop = min(traffic.stop[w, a], crossing_gap(w, a, rows, body, network, conflicts, traffic))
+    stop = min(traffic.stop[w, a], crossing_gap(w, a, rows, body, variant, network, conflicts, traffic))
     traffic.held[w, a] = False
     if traffic.next[w, a] >= 0:
         free_to_go = traffic.claims[w, a] or traffic.sure[w, a]
-        if not free_to_go or yields(w, a, rows, body, place, network, conflicts, traffic):
+        if not free_to_go or yields(w, a, rows, body, place, variant, network, conflicts, traffic):
             stop = min(stop, traffic.gap[w, a])
             traffic.held[w, a] = True
     cap = min(cap, stopping_speed(stop - _STOP_GAP - HALF * speed * p.dt, ZERO, p))
