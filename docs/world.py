@@ -76,7 +76,7 @@ def record(env: GigaflowVectorEnv, start: float, seconds: float, seed: int = 0) 
 
 
 def panel(scene: Scene, view: View, width: int, height: int, notes: Sequence[tuple[float, float, str]] = ()) -> Image.Image:
-    """`view` as wide as `width` pixels, and of its height the middle `height`; a note (x, y, text) is written above (x, y) [m]."""
+    """`view` as wide as `width` pixels, and of its height the middle `height`; notes (x, y, text) stand above (x, y) [m]."""
     side = max(width, height)
     picture = draw(scene, view._replace(span=view.span * side / width), side)
     top, left = (side - height) // 2, (side - width) // 2
