@@ -92,7 +92,7 @@ def times(path: Path, repeat: int) -> dict[str, float]:
         road_map = load(path)
         roads = compile(road_map, cache=False)
         with tempfile.TemporaryDirectory() as folder:
-            kept = Path(folder) / "roads.npz"
+            kept = Path(folder) / "town.roads"
             keep(roads, kept)
             return {
                 "import_s": fastest(lambda: load(path), repeat),

@@ -90,7 +90,7 @@ def cost(env: GigaflowVectorEnv) -> float:
         start = time.perf_counter()
         cpu.guide(
             0, sim.worlds, s.clock, s.rows, s.pose, s.motion, s.body, s.place, s.goals, s.lights, s.near, s.traffic,
-            sim.roads.network, sim.conflicts, sim._params,
+            s.variant, sim.roads.network, sim.conflicts, sim._params,
         )  # fmt: skip
         seconds.append(time.perf_counter() - start)
     return min(seconds) / env.num_envs * 1e9

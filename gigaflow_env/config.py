@@ -401,7 +401,7 @@ def params(config: Config) -> Params:
     flat["lanes_kept"], flat["boundaries_kept"] = map(np.int32, (config.lanes_kept, config.boundaries_kept))
     flat["drops"] = np.int32((config.lanes_kept, config.boundaries_kept) != (config.lane_count, config.boundary_count))
     flat["noisy"] = np.int32(max(config.noise_position, config.noise_heading, config.noise_speed) > 0)
-    flat["signs_count"] = np.int32(config.stop_signs == "obey")
+    flat["signs_count"] = np.int32(config.stop_signs == "obey" and config.stop_count > 0)
     for name in ("inattentive", "phantom"):
         flat[f"{name}_steps"] = np.int32(max(1, round(getattr(config, f"{name}_time") / config.dt)))
     flat["route_ends"] = np.int32(config.on_route_done == "respawn")

@@ -115,7 +115,8 @@ class Simulator:
         self.drivers = drivers_of(drivers, rows)
         state = self.new_state(self.worlds)
         self.per_row(state.rows.driver)[:] = self.drivers
-        state.clock.map[:] = np.arange(self.worlds) % len(self.maps)
+        state.clock.number[:] = np.arange(self.worlds)
+        state.clock.map[:] = state.clock.number % len(self.maps)
         state.clock.room[:] = np.minimum(rows - self.agents * np.arange(self.worlds), self.agents)
         state.kinds.until[:] = np.cumsum(list(shares(config.population).values()))
         put, zeros = self._machine.put, self._machine.zeros

@@ -5,11 +5,12 @@ which simulator they belong. There is nothing else to keep: chance has no genera
 """
 
 import dataclasses
+import itertools
 import json
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +20,22 @@ from gigaflow_env.declare import fields
 from gigaflow_env.files import replacing
 from gigaflow_env.roads.cache import fingerprint
 from gigaflow_env.simulator import Simulator
-from gigaflow_env.state import GROUPS, State
+from gigaflow_env.state import GROUPS, State, Variant
 
 FORMAT = 1
 
 SEEN = (
-    "clock.map", "rows.status",
+    "clock.seed", "clock.number", "clock.map", "clock.tick", "rows.status", "rows.erratic",
     "pose.x", "pose.y", "pose.z", "pose.cos", "pose.sin",
+    "seen.x", "seen.y", "seen.cos", "seen.sin", "seen.speed",
     "motion.speed", "motion.acceleration", "motion.lateral", "motion.steer",
     "body.length", "body.width", "body.c_throttle", "body.c_steer", "body.c_acc", "body.c_vel",
-    "place.section", "place.fraction", "place.offset", "place.angle",
+    "place.section", "place.fraction", "place.offset", "place.angle", "place.stood",
     "goals.x", "goals.y", "goals.section", "goals.count", "goals.next",
-    "wishes.coefficients", "lights.colour",
+    "wishes.coefficients", "lights.colour", *(f"variant.{name}" for name in Variant._fields),
 )  # fmt: skip
-"""The arrays from which the observations of a world follow. `near` and `ways` do not count: they follow from these."""
+"""The arrays from which the observations of a world follow: what chance decides follows from its key, the world's number and
+its tick. `near` and `ways` do not count: they follow from these."""
 
 WORKSPACE = ("near.scratch",)
 """Written before it is read in every step: agents * agents entries a world that nobody needs to keep."""
@@ -153,7 +156,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 
 def sight(simulator: Simulator) -> dict[str, np.ndarray]:
-    """Copies of the arrays from which the observations of all worlds follow: `SEEN`."""
+    """Copies of the arrays from which the observations of all worlds follow: `SEEN`. `clock.seed` is one key for all."""
     mine = arrays(simulator.state)
     return {name: simulator.host(mine[name]).copy() for name in SEEN}
 
@@ -161,8 +164,9 @@ def sight(simulator: Simulator) -> dict[str, np.ndarray]:
 def observe(simulator: Simulator, seen: Mapping[str, np.ndarray]) -> np.ndarray:
     """Observations float32 (..., agents, size) of worlds of which the arrays `SEEN` were kept, bit for bit as they were.
 
-    seen: by name, with any axes (...) before those of a world's agents and lights, for example (steps, worlds). Others than
-    those of `SEEN` are not looked at, so a snapshot will do. Raises ValueError for arrays that lack or don't fit.
+    seen: by name, with any axes (...) before those of a world's agents and lights, for example (steps, worlds); `clock.seed`
+    (2,) for all, or with the first of these axes, (steps, 2). Others than those of `SEEN` are not looked at, so a snapshot
+    will do. Raises ValueError for arrays that lack or don't fit.
     """
     missing = [name for name in SEEN if name not in seen]
     if missing:
@@ -170,19 +174,30 @@ def observe(simulator: Simulator, seen: Mapping[str, np.ndarray]) -> np.ndarray:
     before = np.shape(seen["clock.map"])
     own = arrays(simulator.state)
     for name in SEEN:
-        shape = (*before, *own[name].shape[1:])
+        shape = (*before, *own[name].shape[1:]) if each_world(name) else (*before[: seen[name].ndim - 1], 2)
         if seen[name].shape != shape or seen[name].dtype != own[name].dtype:
             found = f"{seen[name].dtype} {seen[name].shape}"
             raise ValueError(f"{name} is {found}: expected {own[name].dtype} {shape}")
     total = int(np.prod(before))
-    flat = {name: np.reshape(seen[name], (total, *own[name].shape[1:])) for name in SEEN}
+    flat = {name: np.reshape(seen[name], (total, *own[name].shape[1:])) for name in SEEN if each_world(name)}
     observations = np.empty((total, simulator.agents, simulator.layout.size), np.float32)
     state = simulator.new_state(min(CHUNK, total))
     known = {name: array for name, array in arrays(state).items() if name in flat}
-    for begin in range(0, total, CHUNK):
-        part = observations[begin : begin + CHUNK]
+    for begin, end, key in _stretches(np.reshape(seen["clock.seed"], (-1, 2)), total):
+        part = observations[begin:end]
         for name, array in known.items():
-            array[: len(part)] = flat[name][begin : begin + CHUNK]
+            array[: len(part)] = flat[name][begin:end]
+        state.clock.seed[:] = key
         state.ways.goal[:] = -1  # not yet measured
         simulator.look_into(state, part)
     return observations.reshape(*before, simulator.agents, simulator.layout.size)
+
+
+def _stretches(keys: np.ndarray, total: int) -> Iterator[tuple[int, int, np.ndarray]]:
+    """(begin, end, key) of at most CHUNK worlds each which share a key; each of the keys is for as many of all worlds."""
+    changes = np.flatnonzero((keys[1:] != keys[:-1]).any(axis=1)) + 1
+    bounds = [0, *changes.tolist(), len(keys)]
+    for first, last in itertools.pairwise(bounds):
+        low, high = (total * k // len(keys) for k in (first, last))
+        for begin in range(low, high, CHUNK):
+            yield begin, min(begin + CHUNK, high), keys[first]

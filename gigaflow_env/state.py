@@ -29,11 +29,14 @@ class Clock(NamedTuple):
     """Time and chance, per world."""
 
     seed: np.ndarray = array("two", "", "key of the random numbers", u32)
+    number: np.ndarray = array("world", "", "its number: by it, chance decides what its agents see and overlook", i32)
     map: np.ndarray = array("world", "", "number of its map", i32)
     tick: np.ndarray = array("world", "", "steps since the environment's reset: never repeats", i32)
     step: np.ndarray = array("world", "steps", "age of the world", i32)
     room: np.ndarray = array("world", "", "rows of the world", i32)
-    agents: np.ndarray = array("world", "", "rows that have an agent, until the world ends; those beyond are ABSENT", i32)
+    agents: np.ndarray = array(
+        "world", "", "rows that have an agent, until the world ends; those beyond are ABSENT; 0: not begun", i32
+    )
 
 
 class Rows(NamedTuple):

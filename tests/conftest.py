@@ -386,9 +386,9 @@ def run_blank(agents, w, obs):
 
 
 @kernel
-def run_note(agents, w, rows, pose, motion, body, place, events, network, notes):
+def run_note(agents, w, rows, pose, motion, body, place, events, variant, network, notes):
     for a in agents:
-        note(w, a, rows, pose, motion, body, place, events, network, notes)
+        note(w, a, rows, pose, motion, body, place, events, variant, network, notes)
 
 
 @kernel

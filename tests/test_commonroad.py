@@ -1,6 +1,7 @@
 """CommonRoad files with answers on paper, bad ones, and the shared scenarios."""
 
 import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -355,9 +356,18 @@ def test_damaged_files_give_a_scenario_or_an_error(tmp_path):
 
 
 def test_a_bound_of_many_vertices(tmp_path):
-    bound = "".join(point(50 * k / 200_000, 4) for k in range(200_001))
+    bound = point(0, 4) * 50_000 + point(50, 4)
     data = wrapped(two_lanes()).replace(point(0, 4) + point(50, 4), bound, 1).encode()
     assert survives(load, tmp_path / "long.xml", iter([data])) == (1, 0)
+
+
+def test_a_bound_of_a_million_vertices_is_refused_quickly(tmp_path):
+    path = tmp_path / "long.xml"
+    path.write_text(wrapped(two_lanes()).replace(point(0, 4), point(0, 4) * 1_000_000, 1))
+    began = time.process_time()
+    with pytest.raises(MapError, match=r"long\.xml: .*it has 1000001 points, at most 100000"):
+        load(path)
+    assert time.process_time() - began < 5.0
 
 
 # The shared scenarios

@@ -735,7 +735,7 @@ def forbid_compiling(monkeypatch):
 def test_cache_hit(cache_directory, monkeypatch):
     first = compile(junction())
     assert equal(first, compile(junction(), cache=False))
-    assert [path.suffix for path in cache_directory.iterdir()] == [".npz"]
+    assert [path.suffix for path in cache_directory.iterdir()] == [".roads"]
     forbid_compiling(monkeypatch)
     assert equal(first, compile(junction()))
     assert equal(first, compile([junction()]))
@@ -758,6 +758,7 @@ def test_cache_keeps_one_file_per_map_and_sizes(cache_directory, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: bytes(len(data)),
+                                    lambda data: data[:5] + bytes([data[5] ^ 255]) + data[6:],
                                     lambda data: data[:5000] + bytes([data[5000] ^ 255]) + data[5001:]])  # fmt: skip
 def test_corrupt_cache_is_replaced(cache_directory, monkeypatch, damage):
     first = compile(junction())

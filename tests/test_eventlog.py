@@ -3,18 +3,19 @@
 import gymnasium
 import numpy as np
 import pytest
-from conftest import clear, place, ring, run, simulator
+from conftest import clear, place, ring, run, section_at, simulator
+from test_variant import give
 
 from gigaflow_env.config import laptop
 from gigaflow_env.eventlog import COLLISION, OFFROAD, EventLog
 from gigaflow_env.sim.blame import FRONT, NONE, REAR, SIDE
-from gigaflow_env.state import LIVE
+from gigaflow_env.state import FROZEN, LIVE
 
 EAST = -10.0  # y of the middle of the ring's lane to the east
 
 
-def scene(*cars):
-    """Cars on the ring, (x, y, heading, speed), as they came: judged after a step."""
+def scene(*cars, wrecks=()):
+    """Cars on the ring, (x, y, heading, speed), as they came: judged after a step. Some are wrecks."""
     sim = simulator(ring(), len(cars), laptop().replace(agents_per_world=len(cars), on_crash="continue"))
     log = EventLog(sim)
     sim.notes = log.notes
@@ -28,7 +29,7 @@ def scene(*cars):
             heading,
             np.cos(heading),
         )
-        sim.state.rows.status[0, a] = LIVE
+        sim.state.rows.status[0, a] = FROZEN if a in wrecks else LIVE
     run("collide", sim)
     run("note", sim)
     sim.state.clock.tick[:] += 1
@@ -54,6 +55,30 @@ def test_hitting_somebody_that_stands_is_ones_fault():
     event = only(scene((50.0, EAST, 0.0, 0.0), (47.0, EAST, 0.0, 6.0)))
     assert not event["fault"] and event["other_fault"]
     assert (event["side"], event["other_side"]) == (REAR, FRONT)
+
+
+def test_hitting_a_wreck_is_ones_fault():
+    event = only(scene((47.0, EAST, 0.0, 6.0), (50.0, EAST, 0.0, 0.0), wrecks=[1]))
+    assert (event["row"], event["other"], event["side"]) == (0, 1, FRONT)
+    assert event["fault"] and not event["other_fault"]
+
+
+@pytest.mark.parametrize(("squeezed", "fault"), [(1.0, False), (0.6, True)])
+def test_in_a_warped_world_a_lane_is_as_wide_as_it_is_there(squeezed, fault):
+    """Met from the side in a lane of 3.5 m, or of 2.1 m, in which it has no room."""
+    sim = simulator(ring(), 2, laptop().replace(agents_per_world=2, on_crash="continue"))
+    sim.notes = EventLog(sim).notes
+    clear(sim)
+    give(sim, [[1.0, 0.0], [0.0, squeezed]])
+    for a, y in enumerate((EAST, EAST + 1.9)):
+        place(sim, a, 50.0, y, speed=8.0, coming_from=(47.6, y, 0.0))
+        sim.state.place.offset[0, a], sim.state.place.angle[0, a], sim.state.place.cos[0, a] = y - EAST, 0, 1
+    sim.state.place.section[0] = section_at(sim, "east", 50.0)
+    sim.state.body.width[0] = 2.05
+    sim.state.place.offset[0, 0] = 0.1
+    run("collide", sim)
+    run("note", sim)
+    assert sim.notes.side[0].tolist() == [SIDE, SIDE] and sim.notes.fault[0].tolist() == [fault, True]
 
 
 def test_head_on_both_are_at_fault():

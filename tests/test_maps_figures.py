@@ -59,4 +59,5 @@ def test_the_committed_figures_are_what_they_must_be() -> None:
             assert found["largest_component"] == 1.0 and found["max_link_gap_mm"] <= 5.0, name
         if name.startswith("Town") and name.endswith(".xodr"):
             assert found["lights_wired"] == found["lights_in_file"], name
+            assert found["import_s"] < 2 and found["compile_s"] < 2 and found["cached_s"] < 0.05, name
     assert committed["Town04.xodr"]["pairs_over_each_other"] == 64

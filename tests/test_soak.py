@@ -10,10 +10,10 @@ import pytest
 from conftest import bridge, place
 
 from gigaflow_env.backend import world
-from gigaflow_env.config import paper
+from gigaflow_env.config import Config
 from gigaflow_env.roads import RoadMap, load, shipped
 from gigaflow_env.simulator import Simulator
-from gigaflow_env.state import ABSENT, LIVE, WAITING
+from gigaflow_env.state import ABSENT, FROZEN, LIVE, WAITING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
@@ -26,28 +26,30 @@ def maps() -> list[RoadMap]:
 
 
 def test_no_anomaly_in_two_hundred_thousand_agent_steps() -> None:
-    result = soak.run(soak.Soak(agent_steps=2e5, agents=16, worlds=6), maps())
+    result = soak.run(soak.Soak(agent_steps=2.4e5, agents=16, worlds=8), maps())
     assert result["anomalies"] == 0, soak.report(result)
     for name, one in result["passes"].items():
-        assert one["agent_steps"] == pytest.approx(1e5, rel=0.01)
+        assert one["agent_steps"] == pytest.approx(8e4, rel=0.01)
         for kind in ("collisions", "off_road"):
             assert one[kind] > 100, f"{name}: {one[kind]} {kind}"
-    going, starting = result["passes"]["continue"], result["passes"]["respawn"]
+    going, starting, frozen = (result["passes"][name] for name in ("continue", "respawn", "freeze"))
+    assert frozen["wrecks"] > 1000 and not going["wrecks"] + starting["wrecks"]
     assert going["outside_grid"] > 1000 and starting["outside_grid"] == 0
     assert going["astray"] > 100 and starting["episodes"] > 1000
 
 
 @pytest.mark.parametrize("on_crash", soak.PASSES)
 def test_the_same_seed_finds_the_same(on_crash: str) -> None:
-    short = soak.Soak(agent_steps=4000, agents=8, worlds=3)
-    assert soak.drive(short, maps(), on_crash) == soak.drive(short, maps(), on_crash)
+    short = soak.Soak(agent_steps=6000, agents=8, worlds=4)
+    one, other = (soak.drive(short, maps(), on_crash)[0] for _ in range(2))
+    assert anomalies.totals(one) == anomalies.totals(other) and one.first == other.first
 
 
 def test_lane_keepers_come_far() -> None:
     """What they are for: agents that live for long. Straight on and at random the first bends end them."""
     reached = []
     for behaviour in range(3):
-        simulator = Simulator(maps()[0], 48, paper().replace(agents_per_world=16), mode=world.NEXT_STEP, threads=1)
+        simulator = Simulator(maps()[0], 48, Config(agents_per_world=16), mode=world.NEXT_STEP, threads=1)
         simulator.reset(np.array([1, 0], np.uint32))
         rng, moved = np.random.default_rng(1), np.zeros(48)
         for _ in range(150):
@@ -60,9 +62,9 @@ def test_lane_keepers_come_far() -> None:
 # What is found
 
 
-def watched(on_crash: str = "continue") -> tuple[Simulator, list[anomalies.Ground], anomalies.Before]:
-    """Both maps with a world each, after some steps; agents 0 and 1 of the second stand under the bridge."""
-    config = paper().replace(on_crash=on_crash, agents_per_world=8, **soak.PLAIN)
+def watched(on_crash: str = "continue") -> anomalies.Watch:
+    """Both maps as they are with a world each, after some steps; agents 0 and 1 of the second stand under the bridge."""
+    config = Config(on_crash=on_crash, agents_per_world=8)
     simulator = Simulator(maps(), 16, config, mode=soak.PASSES[on_crash], threads=1)
     simulator.reset(np.array([3, 0], np.uint32))
     for _ in range(3):
@@ -77,7 +79,7 @@ def watched(on_crash: str = "continue") -> tuple[Simulator, list[anomalies.Groun
     for events in state.events:
         events[:] = False
     grounds = [anomalies.ground(*pair) for pair in zip(simulator.maps, simulator.roads.origins, strict=True)]
-    return simulator, grounds, anomalies.remember(simulator, np.zeros((2, 8), np.int32))
+    return anomalies.watch(simulator, grounds)
 
 
 def damage_state(sim: Simulator) -> None:
@@ -99,6 +101,17 @@ def widen_final_observation(sim: Simulator) -> None:
 
 def lose(sim: Simulator) -> None:
     sim.state.rows.status[1, 1] = ABSENT
+
+
+def outnumber(sim: Simulator) -> None:
+    """The world has two agents, so the other six rows should be empty."""
+    sim.state.clock.agents[1] = 2
+
+
+def wreck(sim: Simulator) -> None:
+    """A wreck in the way: who runs into it reports a collision, the wreck doesn't."""
+    sim.state.rows.status[1, 1] = FROZEN
+    sim.state.pose.x[1, 1] = sim.state.pose.x[1, 0] + 4.4
 
 
 def leave_map(sim: Simulator) -> None:
@@ -155,6 +168,8 @@ DAMAGE = {
     widen_observation: {"observation_outside": 1},
     widen_final_observation: {"observation_outside": 1},
     lose: {"row_lost": 1},
+    outnumber: {"row_lost": 6},
+    wreck: {"overlap_unnoticed": 1},
     leave_map: {"foreign_section": 1, "lost_section": 1},
     leave_lane: {"foreign_section": 1, "lost_section": 1},
     aim_elsewhere: {"foreign_section": 1},
@@ -170,11 +185,10 @@ DAMAGE = {
 
 
 def found_after(change: Any, on_crash: str) -> dict[str, int]:
-    simulator, grounds, before = watched(on_crash)
-    change(simulator)
-    found = anomalies.tally()
-    anomalies.inspect(simulator, grounds, before, found, thorough=True)
-    seen = {kind: found.counts[kind] for kind in anomalies.ANOMALIES if found.counts[kind]}
+    found = watched(on_crash)
+    change(found.simulator)
+    anomalies.inspect(found, thorough=True)
+    seen = {kind: notes for kind, notes in anomalies.totals(found).items() if kind in anomalies.ANOMALIES and notes}
     assert seen.keys() == found.first.keys()
     return seen
 
@@ -191,11 +205,10 @@ def test_damage_is_found(change: Any) -> None:
 
 
 def test_a_row_that_waits_for_more_than_50_steps_is_found() -> None:
-    simulator, grounds, before = watched()
-    found = anomalies.tally()
+    found = watched()
     for step in range(52):
-        before = anomalies.inspect(simulator, grounds, before, found, thorough=False)
-        assert found.counts["waits_long"] == (0 if step < 50 else 6 * (step - 49)), step
+        anomalies.inspect(found, thorough=False)
+        assert anomalies.totals(found)["waits_long"] == (0 if step < 50 else 6 * (step - 49)), step
     assert "world 1 (bridge), agent 2" in found.first["waits_long"]
 
 
@@ -213,7 +226,7 @@ def test_the_result_names_what_was_found_and_the_exit_status_tells(tmp_path, mon
     assert soak.main(argv) == 0
     result = json.loads((tmp_path / "soak.json").read_text(encoding="utf-8"))
     assert result["anomalies"] == 0 and list(result["maps"]) == ["loop"]
-    assert result["agent_steps"] == pytest.approx(2000, rel=0.05)
+    assert result["agent_steps"] == pytest.approx(2000, rel=0.1)
     assert {"commit", "processor", "command", "settings"} <= result["maps"]["loop"].keys()
     assert soak.main([*argv, "--only", "downtown"]) == 0
     again = json.loads((tmp_path / "soak.json").read_text(encoding="utf-8"))
@@ -223,9 +236,9 @@ def test_the_result_names_what_was_found_and_the_exit_status_tells(tmp_path, mon
 
     inspect = soak.inspect
 
-    def damaged(simulator: Simulator, *args: Any, **options: Any) -> Any:
-        simulator.state.rows.score[2, 4] = np.nan
-        return inspect(simulator, *args, **options)
+    def damaged(found: anomalies.Watch, **options: Any) -> None:
+        found.simulator.state.rows.score[2, 4] = np.nan
+        inspect(found, **options)
 
     monkeypatch.setattr(soak, "inspect", damaged)
     assert soak.main(argv) == 1

@@ -91,10 +91,10 @@ def guide(
 
 
 @stage
-def write_down(w, first, stride, rows, pose, motion, body, place, events, network, notes):
+def write_down(w, first, stride, rows, pose, motion, body, place, events, variant, network, notes):
     """Who met whom, for the event log."""
     for a in range(first, rows.status.shape[1], stride):
-        note(w, a, rows, pose, motion, body, place, events, network, notes)
+        note(w, a, rows, pose, motion, body, place, events, variant, network, notes)
 
 
 @stage
@@ -160,7 +160,7 @@ def renew(
         shown = shown or (mode != SAME_STEP and rows.status[w, a] == ENDED)
     if over and (anyone(shown) or not anew):
         return
-    begins = over or clock.tick[w] == 0
+    begins = over or clock.agents[w] == 0  # `clear` left it empty
     barrier()
     if begins:
         begin_world(w, first, stride, clock, rows, lights, variant, network, p)
@@ -246,7 +246,7 @@ def clear(w, first, stride, every, key, chosen_rows, clock, rows, pose, motion, 
         if w == 0 and len(key) == 2:
             clock.seed[0], clock.seed[1] = key[0], key[1]
         if every:
-            clock.tick[w], clock.step[w] = 0, 0
+            clock.tick[w], clock.step[w], clock.agents[w] = 0, 0, 0
         elif touched:
             # The draws must differ from those of the step before. Other worlds don't notice: a light that began with this
             # tick would be drawn anew.

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import shapely
 
-from gigaflow_env.roads.bounds import centre, knots
+from gigaflow_env.roads.bounds import MAX_POINTS, centre, knots
 from gigaflow_env.roads.grouping import groups
 from gigaflow_env.roads.lane_ends import successors, weld
 from gigaflow_env.roads.polyline import checked
@@ -98,8 +98,10 @@ def _field(record: Any, name: str, where: str) -> Any:
 
 def _points(given: Any, where: str) -> np.ndarray:
     """Points (n, 3) of a list of objects x, y, z."""
-    rows = []
-    for number, point in enumerate(given if isinstance(given, list) else [given]):
+    given, rows = given if isinstance(given, list) else [given], []
+    if len(given) > MAX_POINTS:
+        raise MapError(f"{where}: a line of {len(given)} points, at most {MAX_POINTS} can be read")
+    for number, point in enumerate(given):
         row = [point.get(axis) for axis in "xyz"] if isinstance(point, dict) else []
         if not row or any(type(value) not in (int, float) for value in row):
             raise MapError(f"{where}: point {number} is {point!r}: it must be an object with numbers x, y, z")

@@ -15,6 +15,8 @@ MIN_WIDTH = 0.1
 """[m] Ours: narrower parts at the ends of a lane are cut off, they'd give degenerate quads."""
 MAX_LENGTH = 50_000.0
 """[m] Ours: a longer bound is a mistake."""
+MAX_POINTS = 100_000
+"""Ours: a bound has some thousand points at most; reading a point of a file takes microseconds."""
 FAR = 1e8
 """[m] Ours: farther from the origin than any projection of the earth leads a coordinate is a mistake."""
 MAX_SKEW = 1.2

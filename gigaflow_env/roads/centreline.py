@@ -4,14 +4,16 @@ import math
 
 import numpy as np
 
+from gigaflow_env.jit import kernel, rule
 from gigaflow_env.roads.source import HEADING, WIDTH, Z
 
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(6)
+_GAUSS = tuple(zip(*(values.tolist() for values in np.polynomial.legendre.leggauss(6)), strict=True))
+"""Nodes in -1..1 and weights of the integration of lengths."""
 
 
 def length(line: np.ndarray) -> float:
     """Length of a line in the x-y plane [m]."""
-    return float(_piece_lengths(line).sum())
+    return float(_piece_lengths(_cubics(line)).sum())
 
 
 def sample(line: np.ndarray, spacing: float) -> np.ndarray:
@@ -23,18 +25,17 @@ def sample(line: np.ndarray, spacing: float) -> np.ndarray:
     """
     if not spacing > 0:
         raise ValueError(f"spacing={spacing}: must be above 0")
-    starts = np.concatenate([[0.0], np.cumsum(_piece_lengths(line))])
+    cubics = _cubics(line)
+    starts = np.concatenate([[0.0], np.cumsum(_piece_lengths(cubics))])
     pieces = max(1, round(starts[-1] / spacing))
     s = starts[-1] * np.arange(pieces + 1) / pieces
-    k = np.clip(np.searchsorted(starts, s, side="right") - 1, 0, len(line) - 2)
-    u = (s - starts[k]) / (starts[k + 1] - starts[k])
-    for _ in range(4):  # Newton: the speed |dp/du| is nearly constant, so this converges to rounding errors
-        speed = np.linalg.norm(_curve(line, k, u)[1], axis=-1)
-        u = np.clip(u - (starts[k] + _length_to(line, k, u) - s) / speed, 0.0, 1.0)
-    position, velocity = _curve(line, k, u)
-    heading = np.unwrap(np.arctan2(velocity[:, 1], velocity[:, 0]))
+    points = np.empty((6, len(s)))
+    _place(cubics, starts, s, points)
+    x, y, along_x, along_y, k, u = points
+    heading = np.unwrap(np.arctan2(along_y, along_x))
+    k = k.astype(np.int64)
     z, width = (line[k][:, [Z, WIDTH]] * (1 - u)[:, None] + line[k + 1][:, [Z, WIDTH]] * u[:, None]).T
-    return np.column_stack([position, z, heading, width, np.gradient(heading, s), s])
+    return np.column_stack([x, y, z, heading, width, np.gradient(heading, s), s])
 
 
 def fit(dense: np.ndarray, tolerance: float = 0.01) -> np.ndarray:
@@ -44,6 +45,7 @@ def fit(dense: np.ndarray, tolerance: float = 0.01) -> np.ndarray:
     Height and width are kept within the tolerance, too. First and last row always stay. The line may cross itself and return
     to a place where it was before.
     """
+    dense = np.ascontiguousarray(dense, np.float64)
     along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(dense[:, :2], axis=0).T))])
     knots = np.array([0, len(dense) - 1])
     while len(bad := np.flatnonzero((errors := _misses(dense, along, knots)) > tolerance)):
@@ -74,42 +76,94 @@ def _misses(dense: np.ndarray, along: np.ndarray, knots: np.ndarray) -> np.ndarr
     A piece whose chord is short against the way returns towards its start: no cubic with tangents as long as the chord
     does, and the chord may have no direction at all. It misses by infinity.
     """
-    line, ways = dense[knots], np.diff(along[knots])
-    returns = np.hypot(*np.diff(line[:, :2], axis=0).T) < ways / 2
-    k = np.repeat(np.arange(len(knots) - 1), np.diff(knots))
-    rows = np.arange(knots[-1])
-    u = (along[rows] - along[knots[k]]) / ways[k]
-    position, velocity = _curve(line, k, u)
-    ahead = ((dense[rows, :2] - position) * velocity).sum(axis=-1)
-    square = np.where(returns[k], 1.0, (velocity**2).sum(axis=-1))
-    u = np.clip(u + ahead / square, 0.0, 1.0)  # Newton: the curve's point abreast of the row
-    position = _curve(line, k, u)[0]
-    miss = np.hypot(*(dense[rows, :2] - position).T)
-    for column in (Z, WIDTH):
-        linear = line[k, column] * (1 - u) + line[k + 1, column] * u
-        miss = np.maximum(miss, np.abs(dense[rows, column] - linear))
-    return np.where(returns, math.inf, np.maximum.reduceat(miss, knots[:-1]))
+    misses = np.empty(len(knots) - 1)
+    _measure(dense, along, knots, _cubics(dense[knots]), misses)
+    return misses
 
 
-def _curve(line: np.ndarray, k: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Position and its derivative by u of pieces `k` at `u` in 0..1, each (..., 2)."""
-    p0, h0, h1 = line[k, :2], line[k, HEADING], line[k + 1, HEADING]
-    d = line[k + 1, :2] - p0
-    chord = np.hypot(d[..., 0], d[..., 1])[..., None]
-    t0 = chord * np.stack([np.cos(h0), np.sin(h0)], axis=-1)
-    t1 = chord * np.stack([np.cos(h1), np.sin(h1)], axis=-1)
-    u = u[..., None]
-    # The cubic with p(0) = p0, p(1) = p0 + d, p'(0) = t0, p'(1) = t1, in Horner form
-    b, c = 3 * d - 2 * t0 - t1, t0 + t1 - 2 * d
-    return p0 + u * (t0 + u * (b + u * c)), t0 + u * (2 * b + u * 3 * c)
+def _cubics(line: np.ndarray) -> np.ndarray:
+    """Coefficients of x and y of each piece, (pieces, 2, 4): the cubic in u of 0..1 with p(0) and p(1) at the knots, and
+    p'(0) and p'(1) in the directions of the knots, as long as the chord."""
+    p, d = line[:-1, :2], np.diff(line[:, :2], axis=0)
+    heading = line[:, HEADING]
+    direction = np.column_stack([np.cos(heading), np.sin(heading)])
+    chord = np.hypot(d[:, :1], d[:, 1:])
+    begin, end = chord * direction[:-1], chord * direction[1:]
+    return np.stack([p, begin, 3 * d - 2 * begin - end, begin + end - 2 * d], axis=-1)
 
 
-def _length_to(line: np.ndarray, k: np.ndarray, u: np.ndarray) -> np.ndarray:
-    """Length of pieces `k` from their start to `u` [m], by Gauss-Legendre integration."""
-    at = u[:, None] * (_NODES + 1) / 2
-    velocity = _curve(line, np.broadcast_to(k[:, None], at.shape), at)[1]
-    return np.hypot(velocity[..., 0], velocity[..., 1]) @ _WEIGHTS * u / 2
+def _piece_lengths(cubics: np.ndarray) -> np.ndarray:
+    """Length of each piece [m]."""
+    lengths = np.empty(len(cubics))
+    _measure_lengths(cubics, lengths)
+    return lengths
 
 
-def _piece_lengths(line: np.ndarray) -> np.ndarray:
-    return _length_to(line, np.arange(len(line) - 1), np.ones(len(line) - 1))
+@rule
+def _point(cubic, u):
+    """One coordinate of a cubic (4,) at u."""
+    return cubic[0] + u * (cubic[1] + u * (cubic[2] + u * cubic[3]))
+
+
+@rule
+def _slope(cubic, u):
+    """Its derivative by u."""
+    return cubic[1] + u * (2.0 * cubic[2] + u * 3.0 * cubic[3])
+
+
+@rule
+def _length_to(cubic, u):
+    """Length of a cubic (2, 4) from its start to u, by Gauss-Legendre integration."""
+    total = 0.0
+    for node, weight in _GAUSS:
+        at = u * (node + 1.0) / 2.0
+        total += weight * math.hypot(_slope(cubic[0], at), _slope(cubic[1], at))
+    return total * u / 2.0
+
+
+@kernel
+def _measure_lengths(cubics, lengths):
+    """Fills `lengths` (pieces,)."""
+    for k in range(len(lengths)):
+        lengths[k] = _length_to(cubics[k], 1.0)
+
+
+@kernel
+def _place(cubics, starts, s, points):
+    """Fills `points`, (6, n) x, y, their derivatives by u, piece and u, for places s (n,), in rising order, along the
+    pieces that begin at `starts`."""
+    k = 0
+    for i in range(len(s)):
+        while k < len(cubics) - 1 and starts[k + 1] <= s[i]:
+            k += 1
+        cubic = cubics[k]
+        u = (s[i] - starts[k]) / (starts[k + 1] - starts[k])
+        for _ in range(4):  # Newton: the speed |dp/du| is nearly constant, so this converges to rounding errors
+            speed = math.hypot(_slope(cubic[0], u), _slope(cubic[1], u))
+            u = min(max(u - (starts[k] + _length_to(cubic, u) - s[i]) / speed, 0.0), 1.0)
+        for axis in range(2):
+            points[axis, i], points[2 + axis, i] = _point(cubic[axis], u), _slope(cubic[axis], u)
+        points[4, i], points[5, i] = k, u
+
+
+@kernel
+def _measure(dense, along, knots, cubics, misses):
+    """Fills `misses` (pieces,)."""
+    for k in range(len(misses)):
+        first, last, cubic = knots[k], knots[k + 1], cubics[k]
+        way, worst = along[last] - along[first], 0.0
+        if math.hypot(dense[last, 0] - dense[first, 0], dense[last, 1] - dense[first, 1]) < way / 2.0:
+            misses[k] = math.inf
+            continue
+        for row in range(first + 1, last):
+            x, y = dense[row, 0], dense[row, 1]
+            u = (along[row] - along[first]) / way
+            along_x, along_y = _slope(cubic[0], u), _slope(cubic[1], u)
+            ahead = (x - _point(cubic[0], u)) * along_x + (y - _point(cubic[1], u)) * along_y
+            # Newton: the curve's point abreast of the row
+            u = min(max(u + ahead / (along_x * along_x + along_y * along_y), 0.0), 1.0)
+            worst = max(worst, math.hypot(x - _point(cubic[0], u), y - _point(cubic[1], u)))
+            for column in (Z, WIDTH):
+                linear = dense[first, column] * (1.0 - u) + dense[last, column] * u
+                worst = max(worst, abs(dense[row, column] - linear))
+        misses[k] = worst

@@ -6,7 +6,7 @@ import numpy as np
 from lxml import etree
 
 from gigaflow_env.roads import xml_file as xml
-from gigaflow_env.roads.bounds import FAR
+from gigaflow_env.roads.bounds import FAR, MAX_POINTS
 
 
 def child(element: etree._Element, tag: str) -> etree._Element:
@@ -62,6 +62,8 @@ def step(element: etree._Element, tag: str) -> int:
 def points(element: etree._Element, tag: str) -> np.ndarray:
     """The points of a child, (n, 3) [m], at least two."""
     inside = child(element, tag)
+    if len(inside) > MAX_POINTS:
+        raise xml.wrong(inside, f"it has {len(inside)} points, at most {MAX_POINTS} can be read")
     found = [place(point) for point in inside.iterfind("point")]
     if len(found) < 2:
         raise xml.wrong(inside, f"it has {len(found)} points, at least 2 are needed")

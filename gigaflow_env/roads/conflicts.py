@@ -43,11 +43,11 @@ class Conflicts(NamedTuple):
     rows: np.ndarray = array("entry", "", "ConflictRow")
     within: np.ndarray = array("lane", "", "part of a junction: who stands there is in the way of others", np.bool_)
     stops_at: np.ndarray = array("lane", "", "first entry of each lane in `stops`, and one more", i32)
-    stops: np.ndarray = array("entry", "", "lights whose stop lines lie at the lane's start, numbered inside the map", i32)
+    stops: np.ndarray = array("entry", "", "stop lines at the lane's start, numbers in Network.stops", i32)
 
 
 def conflicts(roads: Roads) -> Conflicts:
-    """Conflicts of all lanes of all maps, and the lights at their starts."""
+    """Conflicts of all lanes of all maps, and the stop lines at their starts."""
     network = roads.network
     sections, lanes = network.sections, network.lanes
     if SIMULATED:  # where kernels run as Python: rows are read by the names of their fields
@@ -81,7 +81,7 @@ def conflicts(roads: Roads) -> Conflicts:
         gap = np.hypot(near["x"] - start["x"], near["y"] - start["y"])
         along = near["cos"] * start["cos"] + near["sin"] * start["sin"]
         here = (gap < SAME_LINE) & (abs(near["z"] - start["z"]) < LEVEL) & (along > 0.9)
-        stops.extend(near["light"][here].tolist())
+        stops.extend((row["stops_at"] + np.flatnonzero(here)).tolist())
         stops_at.append(len(stops))
     return Conflicts(at, rows, within, np.array(stops_at, i32), np.array(stops, i32))
 

@@ -8,7 +8,8 @@ side is where the other was before the step in which they met, as boxes may have
 from gigaflow_env.jit import f32, i32, rule, stage
 from gigaflow_env.sim.collision import boxes_met, relative
 from gigaflow_env.sim.geometry import HALF, ZERO
-from gigaflow_env.state import ENDED, LIVE
+from gigaflow_env.sim.variant import placed
+from gigaflow_env.state import ENDED, FROZEN
 
 NONE, FRONT, REAR, SIDE = range(4)
 """Side of its own on which an agent met another."""
@@ -39,7 +40,7 @@ def at_fault(side, speed, other_speed, in_lane):
 
 
 @stage
-def note(w, a, rows, pose, motion, body, place, events, network, notes):
+def note(w, a, rows, pose, motion, body, place, events, variant, network, notes):
     """Whom the agent met in this step, and how. Writes: notes."""
     notes.other[w, a], notes.side[w, a], notes.fault[w, a] = i32(-1), NONE, False
     notes.x[w, a], notes.y[w, a], notes.speed[w, a] = pose.x[w, a], pose.y[w, a], motion.speed[w, a]
@@ -49,13 +50,12 @@ def note(w, a, rows, pose, motion, body, place, events, network, notes):
         return
     x, y, best = pose.x[w, a], pose.y[w, a], f32(1e9)
     for b in range(rows.status.shape[1]):
-        status = rows.status[w, b]
-        if b == a or (status != LIVE and status != ENDED):
+        if b == a or rows.status[w, b] < ENDED:
             continue
         dx, dy = pose.x[w, b] - x, pose.y[w, b] - y
-        # Who meets another within a bit of rounding may not be met by it.
+        # Who meets another within a bit of rounding may not be met by it. A wreck meets nobody.
         if (
-            events.collision[w, b]
+            (events.collision[w, b] or rows.status[w, b] == FROZEN)
             and dx * dx + dy * dy < best
             and (boxes_met(w, a, b, pose, body) or boxes_met(w, b, a, pose, body))
         ):
@@ -70,8 +70,8 @@ def note(w, a, rows, pose, motion, body, place, events, network, notes):
     )  # fmt: skip
     side = side_of(ahead, left, cos, sin, half_length, half_width, HALF * body.length[w, b], HALF * body.width[w, b])
     section = network.sections[place.section[w, a]]
-    slant = place.cos[w, a]
-    reach = half_width * abs(slant) + half_length * abs(place.angle[w, a])
-    in_lane = abs(place.offset[w, a]) + reach <= section.half_width
+    _, lane_half_width, _, _ = placed(w, variant, ZERO, section.half_width, section.cos, section.sin)
+    reach = half_width * abs(place.cos[w, a]) + half_length * abs(place.angle[w, a])
+    in_lane = abs(place.offset[w, a]) + reach <= lane_half_width
     notes.side[w, a] = side
     notes.fault[w, a] = at_fault(side, motion.speed[w, a], motion.speed[w, b], in_lane)

@@ -16,10 +16,10 @@ _PHASE = i32(13)  # steps by which the windows of agents differ, so that they do
 
 
 @rule
-def in_moment(seed, w, a, tick, steps, share, number):
+def in_moment(seed, world, a, tick, steps, share, number):
     """Whether the agent's present window of `steps` steps is one of the `share` that counts."""
     window = i32(i32(tick + i32(a) * _PHASE) // steps)
-    u, _, _, _ = draws(seed, w, a, window, ERRATIC, number)
+    u, _, _, _ = draws(seed, world, a, window, ERRATIC, number)
     return u < share
 
 
@@ -28,7 +28,9 @@ def is_blind(w, a, clock, rows, p):
     """Whether agent a sees nobody now."""
     if (rows.erratic[w, a] & INATTENTIVE) == 0:
         return False
-    return in_moment(clock.seed, w, a, clock.tick[w], p.inattentive_steps, p.inattentive_share, INATTENTIVE)
+    return in_moment(
+        clock.seed, clock.number[w], a, clock.tick[w], p.inattentive_steps, p.inattentive_share, INATTENTIVE
+    )  # fmt: skip
 
 
 @stage
@@ -36,4 +38,4 @@ def brakes(w, a, clock, rows, p):
     """Whether agent a brakes now, whatever its action."""
     if (rows.erratic[w, a] & PHANTOM) == 0:
         return False
-    return in_moment(clock.seed, w, a, clock.tick[w], p.phantom_steps, p.phantom_share, PHANTOM)
+    return in_moment(clock.seed, clock.number[w], a, clock.tick[w], p.phantom_steps, p.phantom_share, PHANTOM)

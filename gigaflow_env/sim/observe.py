@@ -339,7 +339,7 @@ def look(
     row = nearby_row(network, place.section[w, a])
     lane, lane_pace, point, point_pace = i32(0), i32(1), i32(0), i32(1)
     if p.drops != 0:
-        u0, u1, u2, u3 = draws(clock.seed, w, a, clock.tick[w], DROPOUT, 0)
+        u0, u1, u2, u3 = draws(clock.seed, clock.number[w], a, clock.tick[w], DROPOUT, 0)
         lane, lane_pace = walk(u0, u1, p.lane_count, p.lanes_kept)
         point, point_pace = walk(u2, u3, p.boundary_count, p.boundaries_kept)
     # Every block gets its own view: LLVM then knows that columns are not negative, and leaves out Numba's wrap-around.

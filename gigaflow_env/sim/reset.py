@@ -31,7 +31,7 @@ from gigaflow_env.sim.rewards import (
 )
 from gigaflow_env.sim.variant import curved, placed, to_world
 from gigaflow_env.sim.world import kind_of
-from gigaflow_env.state import ENDED, FROZEN, LIVE, WAITING
+from gigaflow_env.state import ENDED, FROZEN, LIVE, POLICY, WAITING
 
 LENGTH, WIDTH, C_THROTTLE, C_STEER, C_ACC, C_VEL = range(len(COEFFICIENTS), len(CHOICES))
 _COEFFICIENTS = len(COEFFICIENTS)
@@ -212,7 +212,8 @@ def enter(
     body.c_acc[w, a] = by_hand(acc, seed, w, a, moment, C_ACC, chosen)
     body.c_vel[w, a] = by_hand(vel, seed, w, a, moment, C_VEL, chosen)
     blind, phantom, _, _ = draws(seed, w, a, moment, ERRATIC, 0)
-    rows.erratic[w, a] = (INATTENTIVE if blind < p.inattentive else 0) | (PHANTOM if phantom < p.phantom else 0)
+    erratic = (INATTENTIVE if blind < p.inattentive else 0) | (PHANTOM if phantom < p.phantom else 0)
+    rows.erratic[w, a] = erratic if rows.driver[w, a] == POLICY else 0  # rule-based drivers don't err
 
     place.section[w, a], place.fraction[w, a], place.offset[w, a] = proposal.section[w, a], HALF, ZERO
     place.cos[w, a], place.angle[w, a], place.stood[w, a] = ONE, ZERO, -1

@@ -3,16 +3,13 @@
 They drive the same bicycle as everybody else: what they decide becomes jerks, without the bounds of the action set but with
 all of the vehicle's. Three ideas make them:
 
-- *Look along the route.* From lane to lane towards the goal, for as far as it takes to stop: curves, limits, red lights and
-  the goal bound the speed; the first body in the way is followed by the Intelligent Driver Model, and never so fast that one
-  could not stop behind it.
+- *Look along the route.* From lane to lane towards the goal, for as far as it takes to stop: curves, limits, red lights,
+  stop signs and the goal bound the speed; the first body in the way, a wreck too, is followed by the Intelligent Driver
+  Model, and never so fast that one could not stop behind it.
 - *Take turns.* Lanes that share their place (roads/conflicts.py) are entered one at a time: by who is so near that it could
   not stop, then by who is nearest. Nobody enters without room behind the junction, or at red. Everybody says first what it
   is about to do (`intend`), and then acts on what the others said (`follow`): all see the same, so one goes.
 - *Change lanes where the route says so*, if nobody is beside or comes from behind.
-
-They live in the world, which may be a variant of its map (sim/variant.py): places on lanes (`s`) are metres of the map until
-they are compared with bodies and gaps.
 
 Sources: Treiber, Hennecke, Helbing, Phys. Rev. E 62 (2000) 1805 (IDM); Gipps, Transp. Res. B 15 (1981) 105 (safe speed);
 Coulter, CMU-RI-TR-92-01 (pure pursuit). Ours: the rule of turns.
@@ -25,12 +22,13 @@ from gigaflow_env.roads.tables import LANE_CHANGE_COST, UNREACHABLE
 from gigaflow_env.sim.dynamics import hold_zero
 from gigaflow_env.sim.geometry import EPSILON, HALF, LEVEL_GAP, ONE, TWO, ZERO, clip, into_frame
 from gigaflow_env.sim.lanes import FAR, place_s, way
+from gigaflow_env.sim.lights import shown
 from gigaflow_env.sim.variant import curved, lane_stretch, to_world, turned
 from gigaflow_env.state import IDM, LIVE, OFF, POLICY, RED, YELLOW
 
 _CHANGE_COST = f32(LANE_CHANGE_COST)
 _REACHABLE = f32(UNREACHABLE / 2)
-_STRIDE = i32(2)  # sections from one look at the road ahead to the next: 2 m
+_STRIDE = i32(2)  # sections from one look at the road ahead to the next: 2 m of the map
 _STEPS = 200  # looks at most
 _MARGIN = f32(0.3)  # m, free space to the side of what is not in the way
 _STOP_GAP = f32(0.8)  # m, from the front to a line
@@ -150,23 +148,33 @@ def goes_first(gap, number, other_gap, other_number):
 
 @rule
 def same_start(network, lane, other):
-    """Whether two lanes branch off the same place."""
+    """Whether two lanes branch off the same place of the map."""
     a, b = network.sections[network.lanes[lane].first], network.sections[network.lanes[other].first]
     return (a.x - b.x) * (a.x - b.x) + (a.y - b.y) * (a.y - b.y) < ONE
 
 
 @rule
-def lane_length(w, variant, lane):
-    """Length [m] of a lane in the world."""
-    return lane.length * lane_stretch(w, variant, lane)
+def quad_of(row, s):
+    """The quad `s` metres of the map down a lane."""
+    return i32(row.first + clip(i32(s / row.step), i32(0), i32(row.quads - i32(1))))
 
 
 @rule
-def laid(w, variant, section):
-    """A cross-section as it lies in the world, and how much the world stretches its direction: (x, y, cos, sin, gain)."""
-    x, y = to_world(w, variant, section.x, section.y)
-    cos, sin, gain = turned(w, variant, section.cos, section.sin)
+def seat(w, variant, network, section):
+    """A section as it is in the world: (x, y, cos, sin, gain of its direction)."""
+    at = network.sections[section]
+    x, y = to_world(w, variant, at.x, at.y)
+    cos, sin, gain = turned(w, variant, at.cos, at.sin)
     return x, y, cos, sin, gain
+
+
+@rule
+def lane_length(w, variant, network, lane):
+    """Length [m] of a lane in the world."""
+    return network.lanes[lane].length * lane_stretch(w, variant, network.lanes[lane])
+
+
+# In what follows `s` is a place: metres of the map, as in `way`. Ways are metres of the world.
 
 
 @rule
@@ -184,13 +192,14 @@ def onward(w, variant, network, map_row, lane, s, goal_lane, goal_s):
 
 
 @rule
-def next_lane(w, variant, network, map_row, lane, goal_lane, goal_s):
-    """The successor from which the way to the goal is shortest, -1 where the lane ends."""
+def next_lane(w, variant, network, map_row, lane, settled, goal_lane, goal_s):
+    """The successor from which the way to the goal is shortest, or `settled` if it is one; -1 where the lane ends."""
     row = network.lanes[lane]
     best, found = FAR * TWO, i32(-1)
     for k in range(row.successors_at, row.successors_at + row.successors):
         successor = network.successors[k]
         length = way(w, variant, network, map_row.route_at, map_row.lanes, successor, ZERO, goal_lane, goal_s)
+        length = -ONE if successor == settled else length
         if length < best:
             best, found = length, i32(successor)
     return found
@@ -214,17 +223,29 @@ def wished_lane(w, variant, network, map_row, lane, s, goal_lane, goal_s):
 
 
 @stage
+def around(w, a, reach, rows, pose, close):
+    """Number of those within `reach` [m] who are in the way, wrecks too; who they are is put into `close`."""
+    x, y, count = pose.x[w, a], pose.y[w, a], i32(0)
+    for b in range(rows.status.shape[1]):
+        dx, dy = pose.x[w, b] - x, pose.y[w, b] - y
+        if b != a and rows.status[w, b] >= LIVE and dx * dx + dy * dy < reach * reach:
+            close[count] = u32(b)
+            count = i32(count + i32(1))
+    return count
+
+
+@stage
 def room_beside(w, a, section, count, close, pose, motion, body, variant, network, p):
     """Whether agent a may move over to the lane of `section`, beside it: nobody is, or soon will be, in its way there."""
-    there = network.sections[section]
-    there_x, there_y, there_cos, there_sin, _ = laid(w, variant, there)
+    z = network.sections[section].z
+    x, y, along_x, along_y, _ = seat(w, variant, network, section)
     speed, half_length, half_width = motion.speed[w, a], HALF * body.length[w, a], HALF * body.width[w, a]
     for k in range(count):
         b = i32(close[k])
-        if abs(pose.z[w, b] - there.z) > LEVEL_GAP:
+        if abs(pose.z[w, b] - z) > LEVEL_GAP:
             continue
-        ahead, left = into_frame(pose.x[w, b] - there_x, pose.y[w, b] - there_y, there_cos, there_sin)
-        cos, sin = into_frame(pose.cos[w, b], pose.sin[w, b], there_cos, there_sin)
+        ahead, left = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, along_x, along_y)
+        cos, sin = into_frame(pose.cos[w, b], pose.sin[w, b], along_x, along_y)
         other_speed = motion.speed[w, b]
         long = half_length + HALF * (body.length[w, b] * abs(cos) + body.width[w, b] * abs(sin))
         wide = half_width + HALF * (body.length[w, b] * abs(sin) + body.width[w, b] * abs(cos)) + _MARGIN
@@ -240,152 +261,109 @@ def room_beside(w, a, section, count, close, pose, motion, body, variant, networ
 
 
 @stage
-def intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, variant, network, conflicts, traffic, p):
-    """Look along the route: how fast may one be, where to steer, which junction comes next.
+def choose_lane(
+    w, a, settled, goal_lane, goal_s, count, close, pose, motion, body, place, variant, network, map_row, p
+):  # fmt: skip
+    """Where it drives: (section, s, preview [m], whether it would rather be on another lane, whether it has to wait for it).
 
-    Writes: traffic, except held, near.scratch.
+    Where the route wants another lane it is followed on that one, if there is room.
     """
-    # Who can't stop any more, or is inside with its front, goes where it was going, even if its goal is another by now.
-    settled = traffic.inside[w, a]
-    if traffic.sure[w, a] and traffic.next[w, a] >= 0:
-        settled = traffic.next[w, a]
-    settled = i32(-1) if rows.steps[w, a] == 0 else settled
-    traffic.next[w, a], traffic.inside[w, a], traffic.stop[w, a] = i32(-1), i32(-1), FAR
-    traffic.gap[w, a], traffic.front[w, a], traffic.claims[w, a], traffic.sure[w, a] = FAR, ZERO, False, False
-    traffic.cap[w, a], traffic.brake[w, a], traffic.curvature[w, a] = ZERO, ZERO, ZERO
-    if rows.status[w, a] != LIVE:
-        return
-    map_row = network.maps[clock.map[w]]
-    x, y, cos, sin, speed = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a], max(motion.speed[w, a], ZERO)
-    half_length, half_width = HALF * body.length[w, a], HALF * body.width[w, a]
-    goal_section, final = goals.section[w, a, goals.next[w, a]], goals.next[w, a] == goals.count[w, a] - i32(1)
-    goal_lane, goal_s = network.sections[goal_section].lane, place_s(network, goal_section, HALF)
-    goal_at = goal_s * lane_stretch(w, variant, network.lanes[goal_lane])
-
-    horizon = f32(15.0) + TWO * speed + speed * speed / (TWO * p.idm_deceleration)
-    reach, close, count = horizon + f32(25.0), near.scratch[w, a], i32(0)
-    for b in range(rows.status.shape[1]):
-        dx, dy = pose.x[w, b] - x, pose.y[w, b] - y
-        if b != a and rows.status[w, b] == LIVE and dx * dx + dy * dy < reach * reach:
-            close[count] = u32(b)
-            count = i32(count + i32(1))
-
-    # Where the route wants another lane it is followed on that one, if there is room.
-    section = place.section[w, a]
-    lane = network.sections[section].lane
-    s, preview = place_s(network, section, place.fraction[w, a]), max(_PREVIEW * speed, _PREVIEW_LEAST)
+    speed, section = max(motion.speed[w, a], ZERO), place.section[w, a]
+    lane, s = network.sections[section].lane, place_s(network, section, place.fraction[w, a])
+    preview = max(_PREVIEW * speed, _PREVIEW_LEAST)
     if settled >= 0 and settled != lane and same_start(network, lane, settled):
         # Lanes that branch lie on each other at first: its place says where its goal is, not where it's going.
-        row = network.lanes[settled]
-        lane, section = settled, i32(row.first + clip(i32(s / row.step), i32(0), i32(row.quads - i32(1))))
+        lane, section = settled, quad_of(network.lanes[settled], s)
     wished = wished_lane(w, variant, network, map_row, lane, s, goal_lane, goal_s)
     held = wished != lane
     if held:
-        row = network.lanes[wished]
-        there = s * row.length / network.lanes[lane].length
-        beside = i32(row.first + clip(i32(there / row.step), i32(0), i32(row.quads - i32(1))))
-        change = max(_CHANGE * speed, _CHANGE_LEAST)
-        fits = (network.lanes[lane].length - s) * lane_stretch(w, variant, network.lanes[lane]) > change
+        row = network.lanes[lane]
+        there = s * network.lanes[wished].length / row.length
+        beside, change = quad_of(network.lanes[wished], there), max(_CHANGE * speed, _CHANGE_LEAST)
+        fits = (row.length - s) * lane_stretch(w, variant, row) > change
         if fits and room_beside(w, a, beside, count, close, pose, motion, body, variant, network, p):
             lane, s, section, held, preview = wished, there, beside, False, change
     # Without room, and without another way to the goal, one waits before the lane's end.
     waits = held and onward(w, variant, network, map_row, lane, s, goal_lane, goal_s) > _REACHABLE
+    return section, s, preview, held, waits
 
-    row = network.lanes[lane]
-    stretch = lane_stretch(w, variant, row)
-    s_at = s * stretch
-    here_x, here_y, here_cos, here_sin, _ = laid(w, variant, network.sections[section])
-    _, aside = into_frame(x - here_x, y - here_y, here_cos, here_sin)
-    cap = min(p.speed_max * body.c_vel[w, a], row.speed * (_PATIENCE if held else ONE))
-    passed, k = -s_at, i32(section - row.first)  # way from here to the start of the lane; number of the section on it
-    steer_x, steer_y, steered = x + cos * preview, y + sin * preview, False
-    target, gap, room_from, blocked, waiting = i32(-1), FAR, FAR, False, False
-    acceleration, stop = motion.acceleration[w, a], FAR
-    leader_gap, leader_speed, followed = FAR, ZERO, False
-    limit = horizon
-    for _ in range(_STEPS):
-        distance = passed + f32(k) * row.step * stretch
-        if distance > limit:
-            break
-        at = network.sections[row.first + k]
-        at_x, at_y, at_cos, at_sin, gain = laid(w, variant, at)
-        stride = f32(_STRIDE) * gain
-        if distance >= ZERO:
-            curvature = curved(w, variant, at.curvature, at.cos, at.sin)
-            cap = min(cap, stopping_speed(distance, min(curve_speed(curvature, p), row.speed), p))
-        if not steered and distance >= preview:
-            steer_x, steer_y, steered = at_x, at_y, True
-        shift = aside * max(ONE - distance / preview, ZERO)
-        for c in range(i32(0) if followed else count):
-            b = i32(close[c])
-            if abs(pose.z[w, b] - at.z) > LEVEL_GAP:
-                continue
-            ahead, left = into_frame(pose.x[w, b] - at_x, pose.y[w, b] - at_y, at_cos, at_sin)
-            reach_b = HALF * (body.length[w, b] + body.width[w, b])
-            if abs(ahead) > reach_b + stride or abs(left - shift) > reach_b + half_width + _MARGIN:
-                continue
-            other_cos, other_sin = into_frame(pose.cos[w, b], pose.sin[w, b], at_cos, at_sin)
-            long = HALF * (body.length[w, b] * abs(other_cos) + body.width[w, b] * abs(other_sin))
-            wide = HALF * (body.length[w, b] * abs(other_sin) + body.width[w, b] * abs(other_cos))
-            if abs(ahead) > long + HALF * stride or abs(left - shift) > wide + half_width + _MARGIN:
-                continue
-            before, _ = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, cos, sin)
-            if before < ZERO:  # it looks after the one before it
-                continue
-            free_way = distance + ahead - long - half_length
-            if free_way < leader_gap:
-                leader_gap, leader_speed = free_way, max(motion.speed[w, b] * other_cos, ZERO)
-        followed = leader_gap < FAR
-        if followed and target >= 0:
-            break
-        k = i32(k + _STRIDE)
-        if k < row.quads:
+
+@stage
+def leader_at(w, a, distance, shift, section, count, close, pose, motion, body, variant, network):
+    """The nearest body in the way at a section `distance` [m] ahead, where the own path lies `shift` [m] to its left: (gap
+    [m] between the bumpers, FAR where there is none; its speed [m/s] along the road)."""
+    x, y, along_x, along_y, gain = seat(w, variant, network, section)
+    stride, z = f32(_STRIDE) * gain, network.sections[section].z
+    half_length, half_width = HALF * body.length[w, a], HALF * body.width[w, a]
+    gap, speed = FAR, ZERO
+    for k in range(count):
+        b = i32(close[k])
+        if abs(pose.z[w, b] - z) > LEVEL_GAP:
             continue
-        # The goal may lie on the lane that ends here; the final one is passed slowly.
-        goal_way = passed + goal_at
-        if final and lane == goal_lane and goal_way > ZERO:
-            cap = min(cap, stopping_speed(goal_way - ONE, f32(0.8) * p.goal_speed, p))
-        end = passed + row.length * stretch
-        line = end - half_length
-        follower = next_lane(w, variant, network, map_row, lane, goal_lane, goal_s)
-        for number in range(row.successors_at, row.successors_at + row.successors):
-            if network.successors[number] == settled:
-                follower = settled
-        if follower < 0 or (waits and line > ZERO):
-            stop = min(stop, line)
-            break
-        if line > ZERO:
-            for number in range(conflicts.stops_at[follower], conflicts.stops_at[follower + i32(1)]):
-                colour = lights.colour[w, conflicts.stops[number]]
-                can_stop = stopping_distance(speed, acceleration, p.brake_max, p) < line
-                if colour == RED or (colour == YELLOW and can_stop):
-                    stop, waiting = min(stop, line), True
-                elif colour != OFF:
-                    # So slowly that, when it turns yellow, one can either stop or pass before it's red.
-                    yellow = max(p.light_yellow_low - p.dt - HALF * p.dt, p.dt)
-                    cap = min(cap, stopping_speed(line - yellow * speed, TWO * p.brake_max * yellow, p))
-        if conflicts.at[follower + i32(1)] > conflicts.at[follower]:
-            if line <= ZERO:
-                traffic.inside[w, a], traffic.front[w, a] = follower, -line
-            elif target < 0:
-                target, gap = i32(follower), line
-                room_from = end + lane_length(w, variant, network.lanes[follower])
-                limit = max(limit, room_from + TWO * half_length + f32(6.0))
-        k = i32(k - row.quads)
-        lane, passed, row = follower, end, network.lanes[follower]
-        stretch = lane_stretch(w, variant, row)
-    if final and lane == goal_lane and passed + goal_at > ZERO:
-        cap = min(cap, stopping_speed(passed + goal_at - ONE, f32(0.8) * p.goal_speed, p))
+        ahead, left = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, along_x, along_y)
+        reach = HALF * (body.length[w, b] + body.width[w, b])
+        if abs(ahead) > reach + stride or abs(left - shift) > reach + half_width + _MARGIN:
+            continue
+        cos, sin = into_frame(pose.cos[w, b], pose.sin[w, b], along_x, along_y)
+        long = HALF * (body.length[w, b] * abs(cos) + body.width[w, b] * abs(sin))
+        wide = HALF * (body.length[w, b] * abs(sin) + body.width[w, b] * abs(cos))
+        if abs(ahead) > long + HALF * stride or abs(left - shift) > wide + half_width + _MARGIN:
+            continue
+        before, _ = into_frame(pose.x[w, b] - pose.x[w, a], pose.y[w, b] - pose.y[w, a], pose.cos[w, a], pose.sin[w, a])
+        if before < ZERO:  # it looks after the one before it
+            continue
+        free_way = distance + ahead - long - half_length
+        if free_way < gap:
+            gap, speed = free_way, max(motion.speed[w, b] * cos, ZERO)
+    return gap, speed
 
-    if leader_gap < FAR:
-        # A leader will be as far as it needs to stop: is there room behind the junction by then?
-        stands = leader_gap + half_length + leader_speed * leader_speed / (TWO * _LEADER_BRAKE)
-        blocked = target >= 0 and leader_speed < _CRAWL and stands < room_from + TWO * half_length + p.idm_gap
-        traffic.brake[w, a] = behind(speed, leader_gap, leader_speed, p)
-        cap = min(cap, safe_speed(leader_gap - HALF, leader_speed, p))
-    traffic.cap[w, a], traffic.stop[w, a] = max(cap, ZERO), stop
-    ahead, left = into_frame(steer_x - x, steer_y - y, cos, sin)
-    traffic.curvature[w, a] = pursuit(ahead, left)
+
+@stage
+def stop_lines(w, a, lane, line, motion, place, lights, network, conflicts, p):
+    """What the lines before a lane, `line` [m] ahead of the front, ask for: (whether one has to stop, speed [m/s]).
+
+    A stop sign is red until one has stood at it.
+    """
+    speed = max(motion.speed[w, a], ZERO)
+    can_stop = stopping_distance(speed, motion.acceleration[w, a], p.brake_max, p) < line
+    red, cap = False, FAR
+    for k in range(conflicts.stops_at[lane], conflicts.stops_at[lane + i32(1)]):
+        number = conflicts.stops[k]
+        light = network.stops[number].light
+        colour = shown(w, a, number, light, place, lights, p)
+        if colour == RED or (colour == YELLOW and can_stop):
+            red = True
+        elif light >= 0 and colour != OFF:
+            # So slowly that, when it turns yellow, one can either stop or pass before it's red.
+            yellow = max(p.light_yellow_low - p.dt - HALF * p.dt, p.dt)
+            cap = min(cap, stopping_speed(line - yellow * speed, TWO * p.brake_max * yellow, p))
+    return red, cap
+
+
+@stage
+def settled_lane(w, a, rows, traffic):
+    """The lane to which it goes whatever its goal is by now: that of who can't stop any more or is inside with its front;
+    else -1."""
+    if rows.steps[w, a] == 0:
+        return i32(-1)
+    if traffic.sure[w, a] and traffic.next[w, a] >= 0:
+        return traffic.next[w, a]
+    return traffic.inside[w, a]
+
+
+@stage
+def say_nothing(w, a, traffic):
+    """What a row without a driver is about to do. Writes: traffic, except held."""
+    traffic.next[w, a], traffic.inside[w, a], traffic.stop[w, a], traffic.turn[w, a] = i32(-1), i32(-1), FAR, FAR
+    traffic.gap[w, a], traffic.front[w, a], traffic.claims[w, a], traffic.sure[w, a] = FAR, ZERO, False, False
+    traffic.cap[w, a], traffic.brake[w, a], traffic.curvature[w, a] = ZERO, ZERO, ZERO
+
+
+@stage
+def announce(w, a, target, gap, blocked, waiting, rows, motion, place, network, conflicts, traffic, p):
+    """Say which lane with conflicts comes next, and whether one could enter it. Writes: traffic.next, gap, turn, claims,
+    sure."""
+    speed = max(motion.speed[w, a], ZERO)
     # Whoever is in a roundabout goes on, and before those who want to enter: else it fills up, and nobody can leave.
     within = conflicts.within[network.sections[place.section[w, a]].lane]
     blocked = blocked and not within
@@ -396,16 +374,111 @@ def intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, va
         traffic.claims[w, a] = not (blocked or waiting or slow)
         # Who gives way is not sure for the reason that it stops late.
         brake = p.brake_max if traffic.held[w, a] else _SURE_BRAKE
-        traffic.sure[w, a] = gap < stopping_distance(speed, acceleration, brake, p) and not waiting
+        traffic.sure[w, a] = gap < stopping_distance(speed, motion.acceleration[w, a], brake, p) and not waiting
+
+
+@stage
+def intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, variant, network, conflicts, traffic, p):
+    """Look along the route: how fast may one be, where to steer, which junction comes next.
+
+    Writes: traffic, except held, near.scratch.
+    """
+    settled = settled_lane(w, a, rows, traffic)
+    say_nothing(w, a, traffic)
+    if rows.status[w, a] != LIVE:
+        return
+    map_row = network.maps[clock.map[w]]
+    x, y, cos, sin, speed = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a], max(motion.speed[w, a], ZERO)
+    half_length = HALF * body.length[w, a]
+    goal_section, final = goals.section[w, a, goals.next[w, a]], goals.next[w, a] == goals.count[w, a] - i32(1)
+    goal_lane, goal_s = network.sections[goal_section].lane, place_s(network, goal_section, HALF)
+
+    horizon = f32(15.0) + TWO * speed + speed * speed / (TWO * p.idm_deceleration)
+    close = near.scratch[w, a]
+    count = around(w, a, horizon + f32(25.0), rows, pose, close)
+    section, s, preview, held, waits = choose_lane(
+        w, a, settled, goal_lane, goal_s, count, close, pose, motion, body, place, variant, network, map_row, p
+    )
+    lane = network.sections[section].lane
+    row = network.lanes[lane]
+    scale = lane_stretch(w, variant, row)  # metres of the world for one of the map on the lane looked at
+    here_x, here_y, here_cos, here_sin, _ = seat(w, variant, network, section)
+    _, aside = into_frame(x - here_x, y - here_y, here_cos, here_sin)
+    front = s * scale + half_length
+    cap = min(p.speed_max * body.c_vel[w, a], row.speed * (_PATIENCE if held else ONE))
+    passed, k = -s * scale, i32(section - row.first)  # way from here to the start of the lane; number of the section on it
+    steer_x, steer_y, steered = x + cos * preview, y + sin * preview, False
+    target, gap, room_from, blocked, waiting, stop = i32(-1), FAR, FAR, False, False, FAR
+    leader_gap, leader_speed = FAR, ZERO
+    limit = horizon
+    for _ in range(_STEPS):
+        distance = passed + f32(k) * row.step * scale
+        if distance > limit:
+            break
+        number = i32(row.first + k)
+        at = network.sections[number]
+        if distance >= ZERO:
+            curve = curve_speed(curved(w, variant, at.curvature, at.cos, at.sin), p)
+            cap = min(cap, stopping_speed(distance, min(curve, row.speed), p))
+        if not steered and distance >= preview:
+            steer_x, steer_y = to_world(w, variant, at.x, at.y)
+            steered = True
+        if leader_gap >= FAR:
+            shift = aside * max(ONE - distance / preview, ZERO)
+            leader_gap, leader_speed = leader_at(
+                w, a, distance, shift, number, count, close, pose, motion, body, variant, network
+            )
+        if leader_gap < FAR and target >= 0:
+            break
+        k = i32(k + _STRIDE)
+        if k < row.quads:
+            continue
+        # The goal may lie on the lane that ends here; the final one is passed slowly.
+        goal_way = passed + goal_s * scale
+        if final and lane == goal_lane and goal_way > ZERO:
+            cap = min(cap, stopping_speed(goal_way - ONE, f32(0.8) * p.goal_speed, p))
+        end = passed + row.length * scale
+        line = end - half_length
+        follower = next_lane(w, variant, network, map_row, lane, settled, goal_lane, goal_s)
+        if follower < 0 or (waits and line > ZERO):
+            stop = min(stop, line)
+            break
+        if line > ZERO:
+            red, slowly = stop_lines(w, a, follower, line, motion, place, lights, network, conflicts, p)
+            stop, waiting, cap = min(stop, line) if red else stop, waiting or red, min(cap, slowly)
+        if conflicts.at[follower + i32(1)] > conflicts.at[follower]:
+            if line <= ZERO:
+                traffic.inside[w, a], traffic.front[w, a] = follower, -line
+            elif target < 0:
+                target, gap = follower, line
+                room_from = end + lane_length(w, variant, network, follower)
+                limit = max(limit, room_from + TWO * half_length + f32(6.0))
+        k = i32(k - row.quads)
+        lane, passed, row = follower, end, network.lanes[follower]
+        scale = lane_stretch(w, variant, row)
+    goal_way = passed + goal_s * scale
+    if final and lane == goal_lane and goal_way > ZERO:
+        cap = min(cap, stopping_speed(goal_way - ONE, f32(0.8) * p.goal_speed, p))
+
+    if leader_gap < FAR:
+        # A leader will be as far as it needs to stop: is there room behind the junction by then?
+        stands = leader_gap + half_length + leader_speed * leader_speed / (TWO * _LEADER_BRAKE)
+        blocked = target >= 0 and leader_speed < _CRAWL and stands < room_from + TWO * half_length + p.idm_gap
+        traffic.brake[w, a] = behind(speed, leader_gap, leader_speed, p)
+        cap = min(cap, safe_speed(leader_gap - HALF, leader_speed, p))
+    traffic.cap[w, a], traffic.stop[w, a] = max(cap, ZERO), stop
+    ahead, left = into_frame(steer_x - x, steer_y - y, cos, sin)
+    traffic.curvature[w, a] = pursuit(ahead, left)
+    announce(w, a, target, gap, blocked, waiting, rows, motion, place, network, conflicts, traffic, p)
     if traffic.inside[w, a] < 0:
-        traffic.inside[w, a], traffic.front[w, a] = network.sections[section].lane, s_at + half_length
+        traffic.inside[w, a], traffic.front[w, a] = network.sections[section].lane, front
 
 
 @rule
 def passed(w, b, conflict, body, variant, network, traffic):
     """Whether the rear of b, whose front is in the other lane of a conflict, has left the common part."""
     rear = traffic.front[w, b] - body.length[w, b]
-    return rear > conflict.other_leave * lane_length(w, variant, network.lanes[conflict.lane])
+    return rear > conflict.other_leave * lane_length(w, variant, network, conflict.lane)
 
 
 @stage
@@ -415,7 +488,7 @@ def crossing_gap(w, a, rows, body, variant, network, conflicts, traffic):
     first, last = conflicts.at[lane], conflicts.at[lane + i32(1)]
     if first == last:
         return gap
-    length = lane_length(w, variant, network.lanes[lane])
+    length = lane_length(w, variant, network, lane)
     for b in range(rows.status.shape[1]):
         if b == a or rows.status[w, b] != LIVE:
             continue
@@ -423,7 +496,7 @@ def crossing_gap(w, a, rows, body, variant, network, conflicts, traffic):
             other = conflicts.rows[k]
             if traffic.inside[w, b] == other.lane and not passed(w, b, other, body, variant, network, traffic):
                 mine = other.enter * length - front
-                its = other.other_enter * lane_length(w, variant, network.lanes[other.lane]) - traffic.front[w, b]
+                its = other.other_enter * lane_length(w, variant, network, other.lane) - traffic.front[w, b]
                 if mine > ZERO and goes_first(mine, i32(a), its, i32(b)):
                     gap = min(gap, mine)
     return gap
@@ -431,7 +504,10 @@ def crossing_gap(w, a, rows, body, variant, network, conflicts, traffic):
 
 @stage
 def yields(w, a, rows, body, place, variant, network, conflicts, traffic):
-    """Whether somebody else is in the junction lane that comes next, or enters before agent a does."""
+    """Whether somebody else is in the junction lane that comes next, or enters before agent a does.
+
+    A wreck takes no turn: it is in the way where it lies, see `leader_at`.
+    """
     target, turn, sure = traffic.next[w, a], traffic.turn[w, a], traffic.sure[w, a]
     for b in range(rows.status.shape[1]):
         if b == a or rows.status[w, b] != LIVE:
@@ -441,9 +517,9 @@ def yields(w, a, rows, body, place, variant, network, conflicts, traffic):
         for k in range(conflicts.at[target], conflicts.at[target + i32(1)]):
             other = conflicts.rows[k]
             if on == other.lane:
-                there = place_s(network, place.section[w, b], place.fraction[w, b])
-                left = other.other_leave * network.lanes[on].length
-                if (there - left) * lane_stretch(w, variant, network.lanes[on]) < HALF * body.length[w, b]:
+                s = place_s(network, place.section[w, b], place.fraction[w, b])
+                rear = s * lane_stretch(w, variant, network.lanes[on]) - HALF * body.length[w, b]
+                if rear < other.other_leave * lane_length(w, variant, network, on):
                     return True
             if front == other.lane and on != other.lane and not passed(w, b, other, body, variant, network, traffic):
                 return True
