@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 TRAIN_MAP ?= loop
 TRAIN_OUT ?= runs/$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: train test bench lint soak lookup towns maps gallery gpu-check clean
+.PHONY: train test bench lint soak lookup towns maps gallery world gpu-check clean
 
 train: $(READY)  ## teach agents to drive by self-play, about ten minutes; then table, curve and video
 	$(BIN)/gigaflow-train run --preset laptop --map $(TRAIN_MAP) --out $(TRAIN_OUT) --report
@@ -34,6 +34,9 @@ gpu-check: $(READY)  ## on a machine with a card, 8 minutes: tests, throughput, 
 
 gallery: $(READY)  ## docs/towns.png: the shipped towns, as the README shows them
 	$(BIN)/python docs/gallery.py
+
+world: $(READY)  ## docs/world_*.png: who is on the roads, a bridge, a light, a warped town, as the README shows them
+	$(BIN)/python docs/world.py
 
 lint: $(READY)  ## style and types
 	$(BIN)/ruff check .

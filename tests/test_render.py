@@ -422,6 +422,34 @@ def test_the_legend_names_what_occurs() -> None:
         assert (draw_map(town(), size=size)[:60] < 100).any()
 
 
+def test_the_pictures_of_the_world_are_made_of_films() -> None:
+    world = runpy.run_path(str(Path(__file__).resolve().parents[1] / "docs" / "world.py"))
+    env = world["traffic"]("loop", 1, 6, population=world["MIX"], phantom=1.0, variant_flip=1.0)
+    (film,) = world["record"](env, 0.2, 4.2)
+    moment = film[0]
+    assert len(film) == 42 and moment.scene.active.all() and np.linalg.det(moment.matrix) == -1
+    assert moment.at((1.0, 2.0)) == pytest.approx((1.0 - moment.origin[0], moment.origin[1] - 2.0))
+    x, y = float(moment.scene.x[0]), float(moment.scene.y[0])
+
+    whole = np.asarray(world["panel"](moment.scene, View(x, y, 60.0), 240, 120))
+    assert whole.shape == (120, 240, 3)
+    assert np.array_equal(whole, draw(moment.scene, View(x, y, 60.0), 240)[60:180]), "the middle of the square"
+    tall = world["panel"](moment.scene, View(x, y, 60.0), 120, 240)
+    assert tall.size == (120, 240)
+    assert (np.asarray(world["panel"](moment.scene, View(x, y, 60.0), 240, 120, [(x, y + 2, "car")])) != whole).any()
+
+    assert world["classes_picture"](moment, View(x, y, 64.0), 300).size == (960, 300)
+    assert world["erratic_picture"](film, 0, 0, 1).size == (960, 4 * 176 + 3 * 6)
+    assert world["bridge_picture"](film, 0, 0).size == (960, 316)
+    assert world["warped_picture"]([moment] * 2, "ab", View(0.0, 0.0, 300.0), View(0.0, 0.0, 60.0)).size == (638, 638)
+    # The rules that choose a moment accept none of a film in which nothing of the kind is seen.
+    assert world["passing"](film, 0)[0] == 0 and world["classes_view"](moment._replace(kind=0 * moment.kind), 64, 20)[0] == 0
+    still = [one._replace(phantom=np.zeros(6, bool)) for one in film]
+    assert not list(world["phantoms"](still)) and any(one.phantom.any() for one in film)
+    with pytest.raises(SystemExit, match="'weather'"):
+        world["main"](["weather"])
+
+
 def test_the_gallery_has_every_shipped_town() -> None:
     gallery = runpy.run_path(str(Path(__file__).resolve().parents[1] / "docs" / "gallery.py"))
     towns = shipped()
