@@ -29,6 +29,7 @@ from gigaflow_env.roads.compile import SPACING, compile
 from gigaflow_env.roads.mapfiles import find
 from gigaflow_env.roads.tables import Roads
 from gigaflow_env.sim.lanes import along_quad, in_quad, search
+from gigaflow_env.state import make
 
 TOLERANCE = 0.01  # m
 ROUNDING = 1e-4  # m: a point on the seam of two quads is outside of both by float32's rounding
@@ -106,10 +107,16 @@ def scatter(lanes: Outlines, count: int, rng: np.random.Generator) -> Points:
     return Points(*places.T, z, rng.uniform(-np.pi, np.pi, count))
 
 
+PLAIN = make(1, 1, 1, 0, 0, 1, 1).variant
+"""A world that is the map as it is."""
+
+
 @kernel
-def _search(network, grid, number, x, y, z, cos, sin, sections, goals, outside):
+def _search(variant, network, grid, number, x, y, z, cos, sin, sections, goals, outside):
     for k in range(len(x)):
-        section = search(network, grid, network.maps[number], sections[k], x[k], y[k], z[k], cos[k], sin[k], goals[k])
+        section = search(
+            0, variant, network, grid, network.maps[number], sections[k], x[k], y[k], z[k], cos[k], sin[k], goals[k]
+        )
         a, b = network.sections[section], network.sections[section + i32(1)]
         past, before = along_quad(x[k], y[k], a, b)
         _, offset, half_width, _, _ = in_quad(x[k], y[k], past, before, a, b)
@@ -123,7 +130,7 @@ def look_up(roads: Roads, points: Points, rng: np.random.Generator) -> Found:
     cos, sin = np.cos(points.heading), np.sin(points.heading)
     x, y, z, cos, sin = (np.ascontiguousarray(part, np.float32) for part in (*points[:3], cos, sin))
     sections, outside = starts.copy(), np.zeros(count, np.float32)
-    _search(roads.network, roads.grid, 0, x, y, z, cos, sin, sections, goals, outside)
+    _search(PLAIN, roads.network, roads.grid, 0, x, y, z, cos, sin, sections, goals, outside)
     return Found(outside <= ROUNDING, roads.network.sections["lane"][sections])
 
 
