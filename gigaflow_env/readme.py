@@ -102,7 +102,8 @@ def throughput() -> str:
 def stages() -> str:
     results = _results("throughput.jsonl")
     names = list(results[-1]["stages_ns"]) if results else []
-    columns = [f"{Path(r['settings']['map']).stem}, {r['settings']['preset']}" for r in results]
+    settings = [r["settings"] for r in results]
+    columns = [f"{Path(s['map']).stem}, {s['preset']}, {s['agents_per_world']} agents" for s in settings]
     rows = [[f"`{name}`", *(f"{r['stages_ns'][name]:.0f}" for r in results)] for name in names]
     return table(["stage [ns an agent-step]", *columns], rows)
 
