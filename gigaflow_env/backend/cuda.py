@@ -1,14 +1,15 @@
 """The CUDA backend: a world is a block, and its threads share the agents. The only file that imports numba.cuda; nobody
 imports it before CUDA is asked for.
 
-The stages are those of the CPU, in the order of backend/world.py. A step is four kernels, or five: `drive`, which judges it;
-`notice` and `show` of the rows that ended; `renew`; `notice` and `show` of all. In `show` a warp shares a row: it writes the
-blocks to shared memory and from there to the observation, so that neighbouring threads store neighbouring columns.
+The stages are those of the CPU, in the order of backend/world.py. A step is six launches: `drive`, which judges it; `notice`
+and `show` of the rows that ended; `renew`; `notice` and `show` of all; before them `guide`, where rows have rule-based
+drivers. In `show` a warp shares a row: it writes the blocks to shared memory and from there to the observation, so that
+neighbouring threads store neighbouring columns.
 Counters are in device memory and nothing waits for the host: a step can be recorded in a CUDA graph.
 
 Agents aren't copied to shared memory: a world's poses are some 2 KB, which stay in the processor's own cache.
 Kernels are compiled at first use and cached on disk, by the hash of all kernel sources (jit.SOURCE_HASH). To ship them
-compiled would save some 40 s once per machine, and tie the wheel to cards and drivers.
+compiled would save half a minute once per machine, and tie the wheel to cards and drivers.
 """
 
 import ctypes
