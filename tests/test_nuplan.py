@@ -309,7 +309,7 @@ def test_damaged_files_end_in_a_map_or_in_an_error(tmp_path):
         except MapError:
             refused += 1
     assert 40 < refused < 200
-    assert time.process_time() - began < 20.0
+    assert time.process_time() - began < 60.0
 
 
 def test_a_path_of_a_million_points_ends_in_time(tmp_path):
