@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import aim_at, clear, crossing, key, lane_number, motorway, place, reals, ring, run, simulator
+from conftest import aim_at, call, clear, crossing, key, lane_number, motorway, place, reals, ring, run, simulator
 from hypothesis import given
 from hypothesis import strategies as st
 from test_reset import overlaps
@@ -16,8 +16,20 @@ from gigaflow_env.jit import kernel
 from gigaflow_env.layout import CURVATURE_SCALE, LANE_WIDTH_SCALE, Ego, Layout
 from gigaflow_env.roads import load, shipped
 from gigaflow_env.roads.centreline import sample
+from gigaflow_env.roads.compile import compile
 from gigaflow_env.roads.source import HEADING, WIDTH
-from gigaflow_env.sim.variant import set_variant
+from gigaflow_env.sim.variant import (
+    curved,
+    frame_of,
+    lane_stretch,
+    placed,
+    seen_from,
+    set_variant,
+    stretch,
+    to_map,
+    to_world,
+    turned,
+)
 from gigaflow_env.state import LIVE, make
 
 CONFIG = laptop().replace(agents_per_world=1, view_range=200.0, lane_count=30, boundary_count=8)
@@ -57,6 +69,9 @@ def warped(matrix):
     variant = make(1, 1, 1, 0, 0, 1, 1).variant
     _set(0, variant, *np.asarray(matrix, np.float32).ravel())
     return variant
+
+
+MOTORWAY = compile(motorway())
 
 
 def image(road_map, matrix):
@@ -295,6 +310,78 @@ def test_closed_forms(matrix, direction):
     large, small = np.linalg.svd(matrix)[1] ** 2
     e = (large - small) / (large + small)
     assert abs(found - gain) < (e**2 / 8 + e**4 / 3) * math.sqrt((large + small) / 2) + 1e-4
+
+
+# Properties of every rule
+
+vectors, directions = st.tuples(reals(-200, 200), reals(-200, 200)), reals(-math.pi, math.pi)
+
+
+@given(matrices, vectors)
+def test_a_place_of_the_world_is_the_image_of_its_place_in_the_map(matrix, vector):
+    variant = warped(matrix)
+    there = call(to_world)(0, variant, *vector)
+    assert there == pytest.approx(tuple(matrix @ vector), abs=1e-3)
+    assert call(to_map)(0, variant, *there) == pytest.approx(vector, abs=1e-2)
+
+
+@given(matrices, directions, vectors)
+def test_a_direction_is_turned_and_what_is_seen_lies_in_a_turned_frame(matrix, angle, vector):
+    variant, heading = warped(matrix), np.array([math.cos(angle), math.sin(angle)])
+    cos, sin, gain = call(turned)(0, variant, *heading.tolist())
+    assert (gain * cos, gain * sin) == pytest.approx(tuple(matrix @ heading), abs=1e-5)
+    assert math.hypot(cos, sin) == pytest.approx(1, abs=1e-6)
+    frame = call(frame_of)(0, variant, *heading.tolist())
+    ahead, left = call(seen_from)(frame, *vector)
+    image = complex(*(matrix @ vector)) * np.exp(-1j * angle)
+    assert complex(ahead, left) == pytest.approx(image, abs=1e-3)
+
+
+@given(matrices, directions, reals(-4, 4), reals(1, 4))
+def test_a_place_beside_a_lane_keeps_its_distance_of_the_images_of_two_parallels(matrix, angle, offset, half_width):
+    along, across = np.array([math.cos(angle), math.sin(angle)]), np.array([-math.sin(angle), math.cos(angle)])
+    found, half, *direction = call(placed)(0, warped(matrix), offset, half_width, *along.tolist())
+    image = matrix @ along / np.hypot(*(matrix @ along))
+    assert direction == pytest.approx(image.tolist(), abs=1e-5)
+    left = np.array([-image[1], image[0]])
+    assert found == pytest.approx(left @ matrix @ across * offset, abs=1e-4)
+    assert half == pytest.approx(abs(left @ matrix @ across * half_width), abs=1e-4)
+
+
+@given(matrices, directions, reals(-0.2, 0.2))
+def test_the_image_of_an_arc_is_curved_as_the_circle_through_three_of_its_points(matrix, angle, curvature):
+    turn = curvature * np.array([-0.01, 0.0, 0.01])
+    arc = np.exp(1j * angle) * (np.array([-0.01, 0, 0.01]) + 1j * np.array([-0.01, 0, 0.01]) * turn / 2)
+    a, b, c = (matrix @ np.stack([arc.real, arc.imag])).T
+    area = np.linalg.det([b - a, c - a])
+    circle = 2 * area / (math.dist(a, b) * math.dist(b, c) * math.dist(a, c))
+    found = call(curved)(0, warped(matrix), curvature, math.cos(angle), math.sin(angle))
+    assert found == pytest.approx(circle, rel=1e-3, abs=1e-5)
+
+
+def bound(matrix):
+    """By how much `stretch` may be off."""
+    large, small = np.linalg.svd(matrix)[1] ** 2
+    e = (large - small) / (large + small)
+    return (e**2 / 8 + e**4 / 3) * math.sqrt((large + small) / 2) + 1e-4
+
+
+@given(matrices, st.lists(st.tuples(directions, reals(0.1, 50)), min_size=1, max_size=8))
+def test_a_way_of_straight_pieces_is_as_long_as_their_images(matrix, pieces):
+    angle, length = np.array(pieces).T
+    mean = (length * np.exp(2j * angle)).sum() / length.sum()
+    image = length * np.hypot(*(matrix @ np.stack([np.cos(angle), np.sin(angle)])))
+    found = call(stretch)(0, warped(matrix), float(mean.real), float(mean.imag))
+    assert found == pytest.approx(image.sum() / length.sum(), abs=bound(matrix))
+
+
+@given(matrices, st.sampled_from(MOTORWAY.network.lanes))
+def test_a_lane_is_as_long_as_the_image_of_its_centre_line(matrix, lane):
+    sections = MOTORWAY.network.sections[lane["first"] : lane["first"] + lane["quads"] + 1]
+    line = np.stack([sections["x"], sections["y"]]).astype(float)
+    length = np.hypot(*np.diff(matrix @ line)).sum() / np.hypot(*np.diff(line)).sum()
+    assert call(lane_stretch)(0, warped(matrix), lane) == pytest.approx(length, abs=bound(matrix) + 1e-3)
+    assert call(lane_stretch)(0, warped(np.eye(2)), lane) == 1
 
 
 # Whole worlds
