@@ -363,11 +363,14 @@ def test_who_overlaps_or_could_not_stop_is_in_the_way(
     assert found == met(-left, -sin, length, width, speed, other_speed)
     assert met(left, sin, length + more, width + more, speed + more, other_speed + more) >= found
     assert found or not call(boxes_overlap)(ahead, left, cos, sin, length, width, other_length, other_width)
-    # Both in one lane: there is room for whoever is behind to brake at 2.5 m/s^2.
-    if abs(left) < width and angle == 0:
-        gap, behind = abs(ahead) - length - other_length, speed if ahead > 0 else other_speed
-        if abs(gap - P.spawn_gap - behind**2 / 5) > 1e-3:
-            assert found == (gap < P.spawn_gap + behind**2 / 5)
+    # By the other's corners: room at the side, before for who brakes at 2.5 m/s^2, one's own way and that of an oncoming
+    # one, and behind for who follows.
+    corners = box(*np.array([[ahead], [left], [angle], [other_length], [other_width]]))[0].bounds
+    room = P.spawn_gap + speed**2 / 5 + other_speed**2 / 5 * (cos < 0), P.spawn_gap + other_speed**2 / 5 * (cos > 0)
+    gaps = max(corners[1] - width, -width - corners[3]), corners[0] - length, -length - corners[2]
+    spare = np.array(gaps) - [0.5, *room]
+    if abs(spare).min() > 1e-3:
+        assert found == (spare < 0).all()
 
 
 @given(reals(-5, 5), reals(-5, 5), reals(0, 5), st.integers(0, len(CHOICES) - 1), st.integers(0, 10_000))

@@ -71,6 +71,13 @@ def warped(matrix):
     return variant
 
 
+def bound(matrix):
+    """By how much `stretch` may be off: e^2 / 8 of the length and a bit."""
+    large, small = np.linalg.svd(matrix)[1] ** 2
+    e = (large - small) / (large + small)
+    return (e**2 / 8 + e**4 / 3) * math.sqrt((large + small) / 2) + 1e-4
+
+
 MOTORWAY = compile(motorway())
 
 
@@ -309,7 +316,22 @@ def test_closed_forms(matrix, direction):
     found = values[9] + values[10] * math.cos(2 * direction) + values[11] * math.sin(2 * direction)
     large, small = np.linalg.svd(matrix)[1] ** 2
     e = (large - small) / (large + small)
-    assert abs(found - gain) < (e**2 / 8 + e**4 / 3) * math.sqrt((large + small) / 2) + 1e-4
+    assert abs(found - gain) < bound(matrix)
+    assert warped(matrix).plain[0] == np.array_equal(matrix, np.eye(2))
+    # The mean of |A d| over all directions, and its part that goes with the doubled angle.
+    every = np.exp(2j * np.pi * np.arange(720) / 720)
+    gains = np.hypot(*(matrix @ np.stack([every.real, every.imag])))
+    within = pytest.approx(0, abs=0.02 * e**6 * math.sqrt((large + small) / 2) + 2e-5)
+    assert values[9] - gains.mean() == within
+    assert abs(complex(values[10], values[11]) - 2 * (gains * every**2).mean()) == within
+
+
+@pytest.mark.parametrize("entry", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_only_the_map_itself_is_plain(entry):
+    matrix = np.eye(2)
+    assert warped(matrix).plain[0]
+    matrix[entry] += 0.5
+    assert not warped(matrix).plain[0]
 
 
 # Properties of every rule
@@ -357,13 +379,6 @@ def test_the_image_of_an_arc_is_curved_as_the_circle_through_three_of_its_points
     circle = 2 * area / (math.dist(a, b) * math.dist(b, c) * math.dist(a, c))
     found = call(curved)(0, warped(matrix), curvature, math.cos(angle), math.sin(angle))
     assert found == pytest.approx(circle, rel=1e-3, abs=1e-5)
-
-
-def bound(matrix):
-    """By how much `stretch` may be off."""
-    large, small = np.linalg.svd(matrix)[1] ** 2
-    e = (large - small) / (large + small)
-    return (e**2 / 8 + e**4 / 3) * math.sqrt((large + small) / 2) + 1e-4
 
 
 @given(matrices, st.lists(st.tuples(directions, reals(0.1, 50)), min_size=1, max_size=8))
