@@ -326,6 +326,13 @@ def test_steering_is_even_handed_within_its_limits_and_of_the_bicycle(speed, lat
     assert abs(new) <= 0.55 + 1e-7 and abs(new - steer) <= 0.6 * DT + 1e-6
     assert curvature == pytest.approx(math.tan(new) / wheelbase, rel=1e-5, abs=1e-7)
     assert reached == pytest.approx(speed**2 * curvature, rel=1e-5, abs=1e-7)
+    # What was asked for is reached, unless the steering is too slow or at its end: then it is on its way.
+    changed = lateral + c * jerk * DT
+    asked = min(max(0.0 if changed * lateral < 0 else changed, -4.0), 4.0)
+    if abs(new - steer) < 0.6 * DT - 1e-5 and abs(new) < 0.55 - 1e-5:
+        assert reached == pytest.approx(asked * min(speed**2 / 1e-5, 1), abs=2e-3)
+    else:
+        assert (new - steer) * (asked - reached) >= -1e-5 or abs(steer) > 0.55 - 1e-5
 
 
 @given(reals(-9, 9), reals(0, 1), reals(-0.25, 0.25), reals(-3, 3))
@@ -337,3 +344,5 @@ def test_an_arc_in_two_parts_is_the_whole_one_and_leads_back(distance, share, cu
     assert call(advance)(*part, distance - share * distance, curvature) == pytest.approx(end, abs=1e-5)
     assert math.hypot(*end[2:]) == pytest.approx(1, abs=3e-7)
     assert math.dist(start[:2], end[:2]) <= abs(distance) + 1e-5
+    longer = call(advance)(*start[:2], 1.001 * start[2], 1.001 * start[3], distance, curvature)
+    assert math.hypot(*longer[2:]) == pytest.approx(1, abs=2e-6), "lengths lead back to 1"

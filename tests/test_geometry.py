@@ -266,6 +266,13 @@ def test_the_angle_of_a_direction_is_its_angle(angle, length):
     assert abs(math.remainder(found - angle, 2 * math.pi)) < 1e-6
 
 
+@given(reals(1e-4, 1e4), st.integers(0, 3))
+def test_the_angle_of_an_axis_is_a_quarter_turn(length, quarters):
+    x, y = ((length, 0.0), (0.0, length), (-length, 0.0), (0.0, -length))[quarters]
+    assert call(atan2)(y, x) == pytest.approx((0, math.pi / 2, math.pi, -math.pi / 2)[quarters], abs=3e-7)
+    assert call(atan2)(y / length * 1e-7, x / length * 1e-7) == 0
+
+
 @given(reals(-7, 7), reals(-7, 7))
 def test_powers_of_e_multiply(x, y):
     assert call(exp)(x) * call(exp)(y) == pytest.approx(call(exp)(x + y), rel=3e-5)

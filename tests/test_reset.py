@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import shapely
 from conftest import box, bridge, call, clear, key, place, reals, ring, run, simulator
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gigaflow_env.backend import world
@@ -345,11 +345,13 @@ def test_a_start_is_slow_enough_for_lane_and_curve(u, v, limit, curvature):
     assert 0 <= slow <= fast <= min(limit, P.spawn_speed) + 1e-5
     assert fast**2 * abs(curvature) <= P.lateral_max / 2 + 1e-3
     assert slow == call(start_speed)(min(u, v), limit, -curvature, P)
-    if curvature == 0:
-        assert fast == pytest.approx(max(u, v) * min(limit, P.spawn_speed))
+    allowed = max(u, v) * min(limit, P.spawn_speed)
+    if fast < allowed - 1e-4:
+        assert fast**2 * abs(curvature) == pytest.approx(max(u, v) ** 2 * P.lateral_max / 2, rel=1e-4), "the curve's limit"
 
 
-@given(places, places, reals(-math.pi, math.pi), *[halves] * 4, speeds, speeds, reals(0, 10))
+@settings(max_examples=300)
+@given(places, reals(-5, 5), reals(-math.pi, math.pi), *[halves] * 4, speeds, speeds, reals(0, 10))
 def test_who_overlaps_or_could_not_stop_is_in_the_way(
     ahead, left, angle, length, width, other_length, other_width, speed, other_speed, more
 ):
