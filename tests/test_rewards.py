@@ -141,8 +141,8 @@ def test_along_the_lane_is_best(angle, speed, weight, more):
     against = math.copysign(1, speed) * math.cos(angle) < 0
     faster = call(lane_align)(math.cos(angle), angle, speed + math.copysign(more, speed), weight)
     assert faster <= found + 1e-6 if against else faster == pytest.approx(found, abs=1e-6)
-    if speed >= 0 and abs(angle) < 1.57:
-        assert found == pytest.approx(0.0025 * (1 - abs(angle) / (math.pi / 2)), abs=1e-7)
+    against = min(math.cos(angle), 0) + weight * min(speed * math.cos(angle), 0)
+    assert found == pytest.approx(against + 0.0025 * (1 - abs(angle) / (math.pi / 2)), abs=1e-5)
 
 
 @given(reals(-1, 1), reals(-15, 15), reals(0, 1), reals(0, 5))

@@ -138,7 +138,12 @@ def test_one_of_two_goes_first(gap, other):
     out = np.zeros(2, np.bool_)
     run_goes_first(f32(gap), 1, f32(other), 2, out[:1])
     run_goes_first(f32(other), 2, f32(gap), 1, out[1:])
-    assert out[0] != out[1]
+    assert out[0] != out[1] and (out[0] or f32(gap) <= f32(other)) and (out[1] or f32(other) <= f32(gap))
+
+
+@given(gap=reals(0, 50), number=st.integers(0, 50), other=st.integers(0, 50))
+def test_of_two_as_near_the_lower_number_goes_first(gap, number, other):
+    assert call(goes_first)(gap, number, gap, other) == (other < number)
 
 
 speeds, gaps = reals(0, 20), reals(0, 100)
@@ -149,7 +154,8 @@ def test_free_driving_leads_to_the_speed_that_is_allowed(speed, cap, more):
     """Faster below, slower above, nothing at it; the faster, the less; never more than the comfortable acceleration."""
     found = call(free)(speed, cap, P)
     assert found <= P.idm_acceleration and abs(call(free)(cap, cap, P)) < 1e-5
-    assert found * (cap - speed) >= 0
+    assert found * (cap - speed) >= 0 and found <= (cap - speed) / 0.6 + 1e-5
+    assert -1e30 < call(free)(speed, 0.0, P) <= 0
     assert call(free)(speed + more, cap, P) <= found + 1e-5
     assert call(free)(0.0, cap, P) == pytest.approx(min(P.idm_acceleration, cap / 0.6), rel=1e-6)
 
@@ -162,6 +168,9 @@ def test_a_leader_takes_off_more_the_nearer_and_the_slower_it_is(speed, gap, lea
     # At the distance that IDM wants behind somebody as fast, all of the free acceleration is gone.
     wanted = P.idm_gap + speed * P.idm_headway
     assert call(behind)(speed, float(wanted), speed, P) == pytest.approx(P.idm_acceleration, rel=1e-4)
+    wanted += speed**2 / (2 * math.sqrt(P.idm_acceleration * P.idm_deceleration))  # and behind one that stands
+    assert call(behind)(speed, float(wanted), 0.0, P) == pytest.approx(P.idm_acceleration, rel=1e-4)
+    assert call(behind)(speed, -gap, leader, P) == call(behind)(speed, 0.25, leader, P)
 
 
 @given(gaps, speeds)
@@ -177,7 +186,8 @@ accelerations, brakes = reals(-5, 2.5), reals(0.5, 5)
 
 @given(accelerations, accelerations, brakes)
 def test_the_delay_of_the_brake_is_at_most_one_and_a_half_steps(one, other, brake):
-    """None for who brakes that hard, half a step for who does nothing."""
+    """None for who brakes that hard, half a step for who does nothing, all for who accelerates."""
+    assert one <= 0 or call(delay)(one, brake, P) == pytest.approx(1.5 * P.dt)
     less, more = (call(delay)(acceleration, brake, P) for acceleration in sorted((one, other)))
     assert -1e-6 <= less <= more <= 1.5 * P.dt + 1e-6
     assert call(delay)(0.0, brake, P) == pytest.approx(P.dt / 2) and abs(call(delay)(-brake, brake, P)) < 1e-6
@@ -258,7 +268,10 @@ def test_a_seat_and_a_length_are_those_of_the_image(lane, k, matrix):
     assert found == pytest.approx(length, abs=(bound(matrix) + 5e-3) * float(row["length"]))
 
 
-routes = st.tuples(lanes, lanes, reals(0, 1), reals(0, 1)).filter(lambda route: map_of(route[0]) == map_of(route[1]))
+branching = st.sampled_from([lane for lane in range(len(LANES)) if len(successors(lane)) > 1])
+routes = st.tuples(st.one_of(lanes, branching), lanes, reals(0, 1), reals(0, 1)).filter(
+    lambda route: map_of(route[0]) == map_of(route[1])
+)
 
 
 def measured(rule, route, *arguments, s=None):
@@ -286,9 +299,11 @@ def test_the_way_without_a_lane_change_here_is_no_shorter_and_leads_over_a_succe
         assert found == pytest.approx(length - s + min(rest), abs=0.01)
 
 
-@given(routes, st.one_of(lanes, st.just(-1)))
+@given(routes, st.one_of(st.integers(0, 1), lanes, st.just(-1)))
 def test_the_next_lane_is_the_settled_one_or_the_nearest_to_the_goal(route, settled):
     lane, goal_lane, _, goal_share = route
+    if settled in (0, 1) and settled < len(successors(lane)):
+        settled = successors(lane)[settled]
     found = measured(next_lane, route, settled)
     if not successors(lane):
         assert found == -1
