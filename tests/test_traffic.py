@@ -121,7 +121,7 @@ def test_braking_ends_at_rest_and_never_rolls_back(speed, acceleration, wanted, 
 
 
 @settings(deadline=None)
-@given(speed=st.floats(0, 20), acceleration=st.floats(-4, 2.5))
+@given(speed=st.floats(0, 19.6), acceleration=st.floats(-4, 2.5))  # at 20 m/s nothing becomes faster any more
 def test_the_stopping_distance_suffices(speed, acceleration):
     """Braking from now on with 4 m/s^2 stops within it, with the bicycle's own steps, but for the last few centimetres."""
     speed = movable(speed, acceleration)
@@ -144,6 +144,14 @@ def test_one_of_two_goes_first(gap, other):
 @given(gap=reals(0, 50), number=st.integers(0, 50), other=st.integers(0, 50))
 def test_of_two_as_near_the_lower_number_goes_first(gap, number, other):
     assert call(goes_first)(gap, number, gap, other) == (other < number)
+
+
+@given(now=reals(-5, 2.5), wanted=st.one_of(reals(-5, 2.5), st.just(0.0)), throttle=reals(0.8, 1.25))
+def test_a_jerk_brings_the_acceleration_that_is_wanted(now, wanted, throttle):
+    """To the other sign over a step at 0, and to exactly 0."""
+    jerk = call(to_jerk)(wanted, now, throttle, P)
+    _, reached = call(accelerate)(10.0, now, jerk, throttle, 1.0, 1.0, P)
+    assert reached == (0 if wanted * now <= 0 and now != 0 else pytest.approx(wanted, abs=1e-5))
 
 
 speeds, gaps = reals(0, 20), reals(0, 100)
