@@ -317,6 +317,7 @@ def test_speed_and_acceleration_follow_the_jerk_within_their_limits(speed, accel
         )
 
 
+@settings(max_examples=300)
 @given(reals(-2, 30), reals(-4, 4), reals(-0.55, 0.55), reals(-4, 4), coefficients, reals(0.5, 5))
 def test_steering_is_even_handed_within_its_limits_and_of_the_bicycle(speed, lateral, steer, jerk, c, wheelbase):
     new, curvature, reached = call(turn)(speed, lateral, steer, jerk, c, wheelbase, P)
