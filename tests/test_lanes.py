@@ -440,7 +440,7 @@ def test_the_way_shrinks_by_what_is_driven_and_is_no_shorter_than_a_straight_lin
         assert from_(further) > UNREACHABLE / 10
         return
     ends = [beside(k, part, 0) for k, part in ((pair[0], share), (pair[1], goal_share))]
-    # A route over a shorter lane beside is measured from the start of this one: what it saves in a bend counts up to its end.
+    # A route over a shorter lane beside is measured from the start of this one: what that saves in a bend counts to its end.
     beside_it = LANES["length"][LANES["bundle"] == LANES["bundle"][lane]]
     assert found >= math.dist(*ends) - float(LANES["length"][lane] - beside_it.min()) - 0.5
     if lane == goal_lane and goal_s > s + 1e-3:  # on the same place rounding decides whether it lies ahead
@@ -449,14 +449,15 @@ def test_the_way_shrinks_by_what_is_driven_and_is_no_shorter_than_a_straight_lin
         assert from_(further) == pytest.approx(found - (further - s), abs=1e-2)
 
 
-@given(st.integers(0, len(ROADS.nearby.sample_lanes) - 1), st.integers(0, 79), st.data(), matrices)
-def test_the_way_from_a_sample_is_the_way_from_its_place(number, k, data, matrix):
-    sample, variant = ROADS.nearby.sample_lanes[number, k], warped(matrix)
-    first = int(LANES["first"][sample["lane"]])
-    beside_it = LANES["bundle"][SECTIONS["lane"][QUADS]] == sample["bundle"]
-    of_its_map = np.array([map_of(quad) for quad in QUADS]) == map_of(first)
-    goal = QUADS[data.draw(st.one_of(*(st.sampled_from(np.flatnonzero(some)) for some in (beside_it, of_its_map))))]
-    row, (goal_lane, goal_s) = NETWORK.maps[map_of(first)], lane_place(goal, 0.5)
+@given(st.sampled_from(np.unique(ROADS.nearby.sample_lanes)), shares, st.data(), matrices)
+def test_the_way_from_a_sample_is_the_way_from_its_place(sample, share, data, matrix):
+    """To lanes beside its own, and to any of its map."""
+    number = int(np.searchsorted(NETWORK.maps["lanes_at"], sample["lane"], side="right")) - 1
+    row, variant = NETWORK.maps[number], warped(matrix)
+    of_map = range(row["lanes_at"], row["lanes_at"] + row["lanes"])
+    beside_it = [lane for lane in of_map if LANES["bundle"][lane] == sample["bundle"]]
+    goal_lane = data.draw(st.one_of(st.sampled_from(beside_it), st.sampled_from(of_map)))
+    goal_s = float(np.float32(share * LANES["length"][goal_lane]))
     if abs(goal_s - sample["share"] * LANES["length"][goal_lane]) < 1e-2:
         return  # on the same place rounding decides whether it lies ahead
     rest = int(row["lanes"]), int(sample["lane"]), float(sample["s"]), goal_lane, goal_s
