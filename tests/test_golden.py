@@ -21,8 +21,8 @@ STEPS = 60
 GEOS = "3.14.1"
 GOLDEN = {
     "loop": "5482a83fee458a0c",
-    "downtown": "44430fe0fc53ffff",
-    "crowd": "9b8e3fd62e43fd47",
+    "downtown": "9340c0fd8479d589",
+    "crowd": "88bd150064273808",
     "two maps": "93db0b3c9a35f08d",
 }
 
