@@ -5,10 +5,9 @@ float64. Both must say the same of every point that is more than TOLERANCE away 
 its level is found on a lane, and where a lane is found, the point is inside of it. Exit status 1 if they ever differ.
 
 Counted apart are places where a lane folds over itself: it bends so tightly for its width that two cross-sections meet inside
-of it, and its inner border runs backwards. In files that were drawn with such bends there is no right answer. The quad between
-two such sections is no quadrangle but a bow tie. What lies beyond the point where they meet is behind the second section and
-before the first one: on no place along the lane, while an outline goes around it or not, depending on whether the other turns of
-the border happen to cover it. The widths are not wrong (they are those between the file's own bounds), so they are not cut down.
+of it, and its inner border runs backwards. There is no right answer: the quad between two such sections is a bow tie, and what
+lies beyond the place where they meet is before the first and behind the second, nowhere along the lane, while the outline goes
+around it or not, as it happens. Widths are the file's own, so nothing is cut down.
 """
 
 import json
@@ -210,15 +209,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = (*sorted(shipped()), *lookup.maps)
     count = -(-round(lookup.points) // len(names))
     maps = {Path(name).name: compare(find(name), count, lookup.seed) for name in names}
-    total = {key: sum(one[key] for one in maps.values()) for key in ("points", "inside", "wrong", "folded", "wrong_in_folds")}
+    counts = ("points", "inside", "wrong", "folded", "wrong_in_folds")
+    total = {key: sum(one[key] for one in maps.values()) for key in counts}
     result = {**total, "tolerance_mm": TOLERANCE * 1000, "seconds": round(time.perf_counter() - began, 1), "maps": maps}
     result |= machine() | {"command": " ".join(["benchmarks/lookup.py", *sys.argv[1:]])}
     for name, one in maps.items():
         print(f"{name:36} {one['points']:8,} points, {one['inside']:8,} inside, {one['wrong']:4} wrong, "
               f"worst {one['worst_mm']:5.1f} mm {'; '.join(one.get('first', ()))}")  # fmt: skip
-    print(
-        f"{total['wrong']} of {total['points']:,} points wrong, {total['wrong_in_folds']} of {total['folded']} in folds"
-    )
+    print(f"{total['wrong']} of {total['points']:,} points wrong, {total['wrong_in_folds']} of {total['folded']} in folds")
     if lookup.json is not None:
         write_text(lookup.json, json.dumps(result, indent=1) + "\n")
     return 1 if total["wrong"] else 0
