@@ -500,6 +500,9 @@ def test_kinds_of_signals_and_their_order(imported, kinds, kind):
     controlled = road_map.lanes["3.0.-1"].signal
     assert (road_map.signals[controlled].kind if controlled is not None else None) == kind
     assert road_map.lanes["4.0.1"].signal is None
+    found = summary(road_map)
+    signs = {"light": found["traffic_lights"], "stop": found["stop_signs"], "yield": found["yield_signs"]}
+    assert signs == {key: int(key == kind) for key in signs}
 
 
 @pytest.mark.parametrize(("s", "orientation", "controlled"), [(45, "+", 2), (10, "+", 0), (45, "-", 0)])
