@@ -15,10 +15,11 @@ from conftest import bend, bridge, crossing, motorway, ring, road_map, straight
 from gigaflow_env.roads import RoadMap
 from gigaflow_env.roads.compile import compile
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import lookup
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def tight() -> RoadMap:
