@@ -102,6 +102,7 @@ class Simulator:
             lane_count=config.lane_count,
             boundary_count=config.boundary_count,
             stop_count=config.stop_count,
+            shuffled=config.drops,
         )
         if map_shares is not None:
             roads.network.maps["until"] = _until(map_shares, len(self.maps))

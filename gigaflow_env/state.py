@@ -185,13 +185,14 @@ class Near(NamedTuple):
 
 
 class Ways(NamedTuple):
-    """Ways from the lane samples of the agent's Nearby row to its next goal."""
+    """Which elements of its Nearby row an agent sees, and the ways from those lane samples to its next goal."""
 
-    way: np.ndarray = array("world agent sample", "m", "way from each sample")
+    lane: np.ndarray = array("world agent", "", "the first lane sample that it sees", i32)
+    boundary: np.ndarray = array("world agent", "", "the first boundary point that it sees", i32)
+    way: np.ndarray = array("world agent sample", "m", "way from each lane sample that it sees")
     smallest: np.ndarray = array("world agent", "m", "the smallest of them")
     row: np.ndarray = array("world agent", "", "the Nearby row they belong to", i32)
     goal: np.ndarray = array("world agent", "", "the goal's quad they lead to, -1: not yet measured", i32)
-    shrink: np.ndarray = array("world agent sample", "", "1 / gain of each sample's direction, see sim/variant.py")
 
 
 class Variant(NamedTuple):
