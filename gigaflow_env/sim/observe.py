@@ -30,7 +30,7 @@ from gigaflow_env.sim.erratic import is_blind
 from gigaflow_env.sim.geometry import HALF, ONE, ZERO, clip, into_frame
 from gigaflow_env.sim.lanes import FAR, place_s, sample_way
 from gigaflow_env.sim.lights import shown
-from gigaflow_env.sim.variant import curved, frame_of, seen_from, to_map, turned
+from gigaflow_env.sim.variant import curved, frame_of, lane_stretch, seen_from, to_map
 from gigaflow_env.state import ENDED, GREEN, OFF, RED, YELLOW
 
 _OFFSET, _ANGLE, _CURVATURE = f32(1 / OFFSET_SCALE), f32(1 / math.pi), f32(1 / CURVATURE_SCALE)
@@ -197,13 +197,15 @@ def survey(w, a, clock, place, goals, ways, variant, network, nearby, p):
         begin = i32(pick(u, count))
         ways.lane[w, a], ways.boundary[w, a] = begin, pick(v, i32(nearby.boundaries.shape[1]))
     map_row, goal_lane = network.maps[clock.map[w]], network.lanes[network.sections[goal].lane]
-    goal_s = place_s(network, goal, HALF)
-    route_row = map_row.route_at + goal_lane.local * map_row.lanes
-    smallest = FAR
+    bundle, order, length, goal_s = goal_lane.bundle, goal_lane.order, goal_lane.length, place_s(network, goal, HALF)
+    shape, plain = (variant.mean[w], variant.along[w], variant.across[w]), variant.plain[w]
+    route_row, goal_stretch = map_row.route_at + goal_lane.local * map_row.lanes, lane_stretch(w, variant, goal_lane)
+    samples, route, bends, smallest = network.samples, network.route, network.bends, FAR
     for k in range(p.lanes_kept):
-        sample = network.samples[near[listed(begin, k, count)]]
-        way[k] = sample_way(w, variant, network, route_row, sample, goal_lane, goal_s)
-        smallest = min(smallest, way[k])
+        sample = samples[u32(near[u32(listed(begin, k, count))])]
+        found = sample_way(shape, plain, route, bends, route_row, sample, bundle, order, length, goal_s, goal_stretch)
+        way[k] = found
+        smallest = min(smallest, found)
     ways.row[w, a], ways.goal[w, a], ways.smallest[w, a] = row, goal, smallest
 
 
@@ -232,13 +234,19 @@ def look_lanes(w, a, first, stride, row, out, pose, ways, variant, network, near
     scale, route_scale, smallest = ONE / p.view_range, ONE / p.route_range, ways.smallest[w, a]
     area, way = abs(variant.det[w]), ways.way[w, a]
     near, begin, count = nearby.samples[row], ways.lane[w, a], i32(nearby.samples.shape[1])
+    samples = network.samples
+    # Fetched first, as they are, and then worked on in their place: the second loop vectorises.
     for k in range(first, p.lanes_kept, stride):
-        sample = network.samples[near[listed(begin, k, count)]]
+        sample, at = samples[u32(near[u32(listed(begin, k, count))])], k * _LANE_SIZE
+        out[at], out[at + 1], out[at + 2], out[at + 3] = sample.x - x, sample.y - y, sample.cos, sample.sin
+        out[at + 4], out[at + 5] = sample.width, way[k]
+    for k in range(first, p.lanes_kept, stride):
+        at = k * _LANE_SIZE
         lane = lane_seen(
-            sample.x - x, sample.y - y, sample.cos, sample.sin, sample.width, way[k],
+            out[at], out[at + 1], out[at + 2], out[at + 3], out[at + 4], out[at + 5],
             smallest, frame, area, scale, route_scale,
         )  # fmt: skip
-        put(out, k * _LANE_SIZE, lane)
+        put(out, at, lane)
 
 
 @stage
