@@ -181,7 +181,7 @@ class Near(NamedTuple):
 
     agent: np.ndarray = array("world agent seen", "", "agent, nearest first, -1: none", i32)
     key: np.ndarray = array("world agent seen", "", "their keys: squared distance in 24 bits, agent in 8 bits", u32)
-    scratch: np.ndarray = array("world agent other", "", "one entry for every agent of the world", u32)
+    scratch: np.ndarray = array("world worker other", "", "paper of the stages: an entry for each agent", u32)
 
 
 class Ways(NamedTuple):
@@ -278,11 +278,13 @@ _GROUPS: tuple[Any, ...] = (
 GROUPS = State(*_GROUPS)
 
 
-def make(worlds: int, agents: int, coefficients: int, lights: int, seen: int, samples: int, choices: int) -> State:
-    """A State in which nothing has happened yet."""
+def make(
+    worlds: int, agents: int, coefficients: int, lights: int, seen: int, samples: int, choices: int, workers: int
+) -> State:
+    """A State in which nothing has happened yet. workers: how many agents of a world are looked after at the same time."""
     sizes = {
         "two": 2, "world": worlds, "agent": agents, "coefficient": coefficients, "goal": GOALS,
-        "light": max(lights, 1), "seen": max(seen, 1), "other": agents, "sample": samples,
+        "light": max(lights, 1), "seen": max(seen, 1), "worker": workers, "other": agents, "sample": samples,
         "kind": len(KINDS), "choice": choices,
     }  # fmt: skip
     groups: Any = GROUPS
