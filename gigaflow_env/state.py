@@ -180,7 +180,7 @@ class Near(NamedTuple):
     """The agents nearest to each agent."""
 
     agent: np.ndarray = array("world agent seen", "", "agent, nearest first, -1: none", i32)
-    key: np.ndarray = array("world agent seen", "", "their keys: squared distance in 24 bits, agent in 8 bits", u32)
+    key: np.ndarray = array("world worker seen", "", "paper: their keys, squared distance in 24 bits, agent in 8 bits", u32)
     scratch: np.ndarray = array("world worker other", "", "paper of the stages: an entry for each agent", u32)
 
 

@@ -77,7 +77,8 @@ def watch(w, a, clock, rows, pose, near, p):
     right. Few others are nearer than the last of them.
     """
     xs, ys, status = pose.x[w], pose.y[w], rows.status[w]
-    keys, found, best = near.scratch[w, worker_of(a, near)], near.agent[w, a], near.key[w, a]
+    worker, found = worker_of(a, near), near.agent[w, a]
+    keys, best = near.scratch[w, worker], near.key[w, worker]
     seen = len(found)
     if is_blind(w, a, clock, rows, p):
         for k in range(seen):
