@@ -166,8 +166,8 @@ def window_end(begin, count, kept):
 
 @rule
 def resumed(end, first, stride):
-    """The first of first, first + stride, ... that is not below `end`, counted from there."""
-    return first if end <= first else (first - end) % stride
+    """The first of first, first + stride, ... that is not below `end`, counted from there. first: below stride."""
+    return (first - end) % stride
 
 
 @rule
