@@ -142,8 +142,8 @@ class Network(NamedTuple):
     route: np.ndarray = array(
         "entry",
         "m",
-        "[goal lane, lane] per map, by LaneRow.local: way from the start of `lane` to that of `goal lane`, over at least one "
-        "successor",
+        "[goal lane, lane] per map, by LaneRow.local: way from the start of `lane` to that of `goal lane`, over at least "
+        "one successor",
     )
     bends: np.ndarray = array("entry", "", "BendRow: the directions of each way in `route`")
     samples: np.ndarray = array("sample", "", "SampleRow: the points on each lane, in order")
