@@ -233,14 +233,16 @@ def test_sample_distances_equal_the_way(town):
     network, state = sim.roads.network, sim.state
     compared = 0
     for w in range(2):
+        of_map = range(network.maps["lanes_at"][w], network.maps["lanes_at"][w] + network.maps["lanes"][w])
+        at = {int(network.lanes["local"][number]): number for number in of_map}
         for a in np.flatnonzero(state.rows.status[w] == LIVE):
             section = state.place.section[w, a]
             lane = network.lanes[network.sections["lane"][section]]
-            samples = sim.roads.nearby.sample_lanes[lane["nearby_at"] + (section - lane["first"]) // 4]
+            samples = network.samples[sim.roads.nearby.samples[lane["nearby_at"] + (section - lane["first"]) // 4]]
             goal = state.goals.section[w, a, state.goals.next[w, a]]
             goal_lane = network.sections["lane"][goal]
             goal_s = (float(goal - network.lanes["first"][goal_lane]) + 0.5) * float(network.lanes["step"][goal_lane])
-            ways = np.array([way(network, w, row["lane"], row["s"], goal_lane, goal_s) for row in samples])
+            ways = np.array([way(network, w, at[int(row["local"])], row["s"], goal_lane, goal_s) for row in samples])
             found = sim.layout.split(sim.observations[w, a]).lanes
             assert found[:, 5] == pytest.approx(np.clip(ways / 3000, None, 1), abs=1e-5)
             assert found[:, 6] == pytest.approx(np.clip((ways - ways.min()) / 3000, None, 1), abs=1e-5)

@@ -215,7 +215,7 @@ def test_what_is_seen(shape):
     frame = np.array([[c, s], [-s, c]])
     here = np.array([state.pose.x[0, 0], state.pose.y[0, 0]])
     blocks = Layout(CONFIG).split(warped.observations[0, 0])
-    samples = nearby.samples[row]
+    samples = network.samples[nearby.samples[row]]
     at = (np.stack([samples["x"], samples["y"]], 1) @ matrix.T - here) @ frame.T / 200
     assert np.abs(blocks.lanes[:, :2] - np.clip(at, -1, 1)).max() < 1e-5
     along = np.stack([samples["cos"], samples["sin"]], 1) @ matrix.T
