@@ -279,7 +279,7 @@ GROUPS = State(*_GROUPS)
 
 
 def make(
-    worlds: int, agents: int, coefficients: int, lights: int, seen: int, samples: int, choices: int, workers: int
+    worlds: int, agents: int, coefficients: int, lights: int, seen: int, samples: int, choices: int, workers: int = 1
 ) -> State:
     """A State in which nothing has happened yet. workers: how many agents of a world are looked after at the same time."""
     sizes = {
