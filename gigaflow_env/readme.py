@@ -108,6 +108,12 @@ def stages() -> str:
     return table(["stage [ns an agent-step]", *columns], rows)
 
 
+def parts() -> str:
+    results = _results("parts.jsonl")
+    rows = [[name, f"{ns:+.0f}"] for result in results for name, ns in result["parts_ns"].items()]
+    return table(["part", "ns an agent-step"], rows)
+
+
 def learning() -> str:
     rows = []
     for result in _results("learning.jsonl"):
@@ -157,7 +163,7 @@ def cuda_code() -> str:
 
 PARTS = {
     part.__name__: part
-    for part in (actions, observation, conditioning, config, throughput, stages, cuda_code, learning, traffic)
+    for part in (actions, observation, conditioning, config, throughput, stages, parts, cuda_code, learning, traffic)
 }
 
 
