@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 TRAIN_MAP ?= loop
 TRAIN_OUT ?= runs/$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: train test bench lint soak lookup towns maps gallery world gpu-check clean
+.PHONY: train test bench lint soak memory lookup towns maps gallery world gpu-check clean
 
 train: $(READY)  ## teach agents to drive by self-play, about ten minutes; then table, curve and video
 	$(BIN)/gigaflow-train run --preset laptop --map $(TRAIN_MAP) --out $(TRAIN_OUT) --report
@@ -19,6 +19,9 @@ bench: $(READY)  ## throughput of this machine, as one JSON object
 
 soak: $(READY)  ## ten million agent-steps on every town: no NaN, no escape, no overlap (half an hour)
 	$(BIN)/python benchmarks/soak.py
+
+memory: $(READY)  ## a million steps of the environment: its memory stays flat (ten minutes)
+	$(BIN)/python benchmarks/memory.py
 
 lookup: $(READY)  ## a million points on the towns: kernels and Shapely agree on which lane they are
 	$(BIN)/python benchmarks/lookup.py

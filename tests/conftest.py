@@ -1,5 +1,6 @@
 """Small maps made by hand, simulators on them, and every stage as a kernel of its own, so that tests can call it alone."""
 
+import functools
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -8,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
+from hypothesis import settings
+from hypothesis import strategies as st
 
 from gigaflow_env.backend.cpu import FIRST, STRIDE
 from gigaflow_env.config import Config, laptop
@@ -27,6 +30,26 @@ from gigaflow_env.sim.traffic import follow, intend
 from gigaflow_env.sim.world import populate
 from gigaflow_env.simulator import Simulator
 from gigaflow_env.state import ABSENT, LIVE
+
+# Properties: the same examples in every run. No deadline: the first call of a rule compiles it.
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.register_profile("thorough", deadline=None, max_examples=5000)  # pytest --hypothesis-profile=thorough
+settings.load_profile("repeatable")
+
+
+def reals(low: float, high: float) -> st.SearchStrategy[float]:
+    """Numbers of float32 between two. Below 1e-6 there is only 0: products of smaller ones are lost."""
+    between = st.floats(float(np.float32(low)), float(np.float32(high)), width=32)
+    return between.map(lambda x: x if abs(x) > 1e-6 else 0.0)
+
+
+@functools.cache
+def call(rule: Callable) -> Callable:
+    """A rule for Python's numbers: they go in as float32 and int32, as in a kernel."""
+    compiled = kernel(plain(rule), cache=False)
+    types = {float: np.float32, int: np.int32}
+    return lambda *given: compiled(*(types.get(type(one), lambda same: same)(one) for one in given))
+
 
 # Maps. Lanes are 3.5 m wide.
 

@@ -123,6 +123,61 @@ def test_import_is_cheap():
     assert done.stdout.strip() == "[]"
 
 
+# Properties
+
+
+def top_level(tree):
+    """Functions of a file by name, and its module-level names with what they are made of."""
+    nodes = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            nodes |= {target.id: node for target in node.targets if isinstance(target, ast.Name)}
+    return nodes
+
+
+def used(nodes, start):
+    """Names that a function uses, and those which the file's own functions use that it calls."""
+    seen, left = set(), [start]
+    while left:
+        names = {node.id for node in ast.walk(nodes[left.pop()]) if isinstance(node, ast.Name)} - seen
+        seen |= names
+        left += names & nodes.keys()
+    return seen
+
+
+def is_property(node):
+    decorators = getattr(node, "decorator_list", ())
+    return any(isinstance(one, ast.Call) and getattr(one.func, "id", "") == "given" for one in decorators)
+
+
+def rules_with_properties(path):
+    """(module, rule) of all names of sim/ that a Hypothesis test of this file uses, itself or by a helper."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = {
+        alias.asname or alias.name: (node.module.removeprefix("gigaflow_env."), alias.name)
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("gigaflow_env.sim.")
+        for alias in node.names
+    }
+    nodes = top_level(tree)
+    tests = [name for name, node in nodes.items() if is_property(node)]
+    return {names[name] for test in tests for name in used(nodes, test) if name in names}
+
+
+def test_every_rule_has_a_property():
+    """Whoever writes a rule says what must hold of it, whatever it is given."""
+    rules = {
+        (name, node.name)
+        for name, path in MODULES.items()
+        if name.startswith("sim.")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef) and any(getattr(one, "id", "") == "rule" for one in node.decorator_list)
+    }
+    found = set().union(*(rules_with_properties(path) for path in sorted(Path(__file__).parent.glob("test_*.py"))))
+    assert len(rules) > 80 and len(found) > 80
+    assert not rules - found, "no property: " + ", ".join(f"{module}.{rule}" for module, rule in sorted(rules - found))
+
+
 # float32
 
 DOUBLE = re.compile(

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from conftest import call, reals
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gigaflow_env.jit import kernel
-from gigaflow_env.sim.chance import Purpose, between, draws, philox, pick, spread
+from gigaflow_env.sim.chance import Purpose, between, draws, philox, pick, spread, unit
 
 N = 1 << 16
 
@@ -134,3 +137,71 @@ def test_pick_stays_in_range_and_is_fair():
 
 def test_between():
     assert of_unit([0.0, 0.25, 0.5], 2.0)[2].tolist() == [-2.0, -1.0, 0.0]
+
+
+# Properties of every rule
+
+
+word, place = st.integers(0, 2**32 - 1), st.integers(0, 2**31 - 1)
+below_one = st.integers(0, 2**24 - 1).map(lambda k: k / 2**24)  # every unit draw there is
+
+
+def undone(c0, c1, c2, c3, k0, k1):
+    """The counter whose random numbers these are: the ten rounds, taken back in whole numbers of any size."""
+    m0, m1, two = 0xD2511F53, 0xCD9E8D57, 2**32
+    for k in reversed(range(10)):
+        key0, key1 = (k0 + k * 0x9E3779B9) % two, (k1 + k * 0xBB67AE85) % two
+        old0, old2 = c3 * pow(m0, -1, two) % two, c1 * pow(m1, -1, two) % two
+        c0, c1, c2, c3 = old0, c0 ^ key0 ^ (m1 * old2 // two), old2, c2 ^ key1 ^ (m0 * old0 // two)
+    return c0, c1, c2, c3
+
+
+@given(st.tuples(word, word, word, word), st.tuples(word, word))
+def test_philox_can_be_undone(counter, key):
+    """So no two counters of a key have the same random numbers."""
+    found = call(philox)(*(np.uint32(one) for one in (*counter, *key)))
+    assert undone(*(int(one) for one in found), *key) == counter
+
+
+@given(word)
+def test_a_unit_draw_is_the_share_of_all_words_below(bits):
+    found = call(unit)(np.uint32(bits))
+    assert 0 <= found < 1 and 0 <= bits / 2**32 - found < 2**-24
+
+
+@given(word, word, place, place, place, st.sampled_from(list(Purpose)), st.integers(0, 65535), st.integers(0, 6))
+def test_another_place_has_other_draws(key, other_key, world, agent, moment, purpose, number, changed):
+    """Of seven coordinates one is another by 1: all four numbers are, too. The same place has the same."""
+    at = [key, other_key, world, agent, moment, int(purpose), number]
+    there = [one + (k == changed) * (-1 if one else 1) for k, one in enumerate(at)]
+
+    def drawn_at(key, other_key, *where):
+        return call(draws)(np.array([key, other_key], np.uint32), *where)
+
+    one = drawn_at(*at)
+    assert all(0 <= u < 1 for u in one) and one == drawn_at(*at)
+    assert sum(a == b for a, b in zip(one, drawn_at(*there), strict=True)) <= 1
+
+
+@given(below_one, below_one, reals(-100, 100), reals(0, 100))
+def test_a_value_between_rises_from_low_to_high(u, v, low, width):
+    high = float(np.float32(low + width))
+    one, other = (call(between)(share, low, high) for share in sorted((u, v)))
+    assert low <= one <= other <= high + 1e-5 and call(between)(0.0, low, high) == low
+    assert one + call(between)(min(u, v), high, low) == pytest.approx(low + high, abs=1e-4)
+
+
+@given(below_one, st.one_of(st.integers(1, 100), st.integers(1, 2**24 - 1)))
+def test_a_pick_is_the_box_in_which_the_draw_lies(u, n):
+    k = call(pick)(u, n)
+    assert 0 <= k < n and abs(k + 0.5 - u * n) <= 0.5 + 1e-7 * n
+    assert call(pick)(0.0, n) == 0 and call(pick)(1 - 2**-24, n) == n - 1
+
+
+@given(below_one, reals(1, 4))
+def test_a_factor_and_its_inverse_have_the_same_bounds(u, a):
+    """X(a): below 1 in the lower half of the draws, above in the upper half."""
+    x = call(spread)(u, a)
+    assert (1 / a - 1e-6 <= x <= 1) if u < 0.5 else (1 <= x <= a + 1e-6)
+    half, low, high = 2 * u % 1, *((1 / a, 1) if u < 0.5 else (1, a))
+    assert x == pytest.approx(low + half * (high - low), abs=1e-6)

@@ -5,13 +5,17 @@ import math
 import numpy as np
 import pytest
 import shapely
-from conftest import agrees, aim_at, box, bridge, clear, crossing, place, ring, run, simulator
+from conftest import agrees, aim_at, box, bridge, call, clear, crossing, place, reals, ring, run, simulator
+from hypothesis import given
+from hypothesis import strategies as st
+from test_variant import matrices, warped
 
 from gigaflow_env.config import Config, laptop
 from gigaflow_env.declare import allocate
 from gigaflow_env.jit import kernel
 from gigaflow_env.roads import load, shipped
-from gigaflow_env.sim.collision import boxes_met
+from gigaflow_env.roads.compile import compile
+from gigaflow_env.sim.collision import boxes_met, corners_hit, edges_met, nearby_row, relative
 from gigaflow_env.state import ENDED, GREEN, LIVE, OFF, RED, WAITING, YELLOW, Body, Pose
 
 
@@ -318,3 +322,90 @@ def test_every_stop_line_of_a_town_is_noticed(config):
             run("run_light", made)
             assert made.state.events.red_light[0, 0], stop
     assert made.state.rows.status[0, 0] == LIVE
+
+
+# Properties of the rules
+
+places, angles, halves = reals(-8, 8), reals(-math.pi, math.pi), reals(0.3, 4)
+poses = st.tuples(places, places, angles)
+
+
+def turned(x, y, angle):
+    """The numbers of a pose as the rules take them."""
+    return x, y, math.cos(angle), math.sin(angle)
+
+
+def shape(x, y, angle, length, width):
+    return box(*np.array([[x], [y], [angle], [length], [width]]))[0]
+
+
+@given(poses, poses, halves, halves, halves, halves)
+def test_corners_hit_where_the_way_of_one_meets_the_box(old, new, length, width, half_length, half_width):
+    """Judged by shapely; the way back and the mirror image hit the same."""
+    here, there = turned(*new), turned(*old)
+    sizes = length, width, half_length, half_width
+    found = call(corners_hit)(*here, *there, *sizes)
+    ends = (shapely.get_coordinates(shape(*one, length, width))[:4] for one in (old, new))
+    ways, around = shapely.linestrings(np.stack(list(ends), axis=1)), shape(0, 0, 0, half_length, half_width)
+    if shapely.distance(around, ways).min() > 1e-3:
+        assert not found
+    if shapely.intersects(around.buffer(-1e-3), ways).any():
+        assert found
+    assert found == call(corners_hit)(*there, *here, *sizes)
+    mirrored = (turned(x, -y, -angle) for x, y, angle in (new, old))
+    assert found == call(corners_hit)(*(number for pose in mirrored for number in pose), *sizes)
+
+
+@given(poses, poses, poses)
+def test_a_relative_pose_is_the_same_from_everywhere_and_leads_back(one, other, moved):
+    found = call(relative)(*turned(*one), *turned(*other))
+    (x, y, angle), (bx, by, other_angle) = one, other
+    place_, heading = complex(found[0], found[1]), complex(found[2], found[3])
+    assert complex(x, y) + place_ * np.exp(1j * angle) == pytest.approx(complex(bx, by), abs=1e-5)
+    assert heading * np.exp(1j * angle) == pytest.approx(np.exp(1j * other_angle), abs=1e-6)
+    turn, shift = np.exp(1j * moved[2]), complex(*moved[:2])
+    there = [turned(at.real, at.imag, one[2] + moved[2])
+             for one in (one, other) for at in [complex(*one[:2]) * turn + shift]]  # fmt: skip
+    assert call(relative)(*there[0], *there[1]) == pytest.approx(found, abs=2e-5)
+
+
+ROADS = compile(bridge())
+EDGES = np.unique(ROADS.grid.edges)
+
+
+@given(
+    st.sampled_from(EDGES.tolist()), poses, places, places, st.sampled_from([-8.0, -2.0, 0.0, 1.0]), halves, halves, matrices
+)
+def test_edges_are_met_where_shapely_says(edge, pose, back_x, back_y, above, length, width, matrix):
+    """Boxes near an edge of the bridge's roads, in worlds that are images of the map, on its level and on the other."""
+    x, y = matrix @ [edge[0], edge[1]] + pose[:2]
+    old = x + back_x, y + back_y
+    z = edge[4] + above
+    row = ROADS.network.maps[0]
+    found = call(edges_met)(
+        0, warped(matrix), ROADS.grid, row, *(float(one) for one in (x, y, z)), math.cos(pose[2]), math.sin(pose[2]),
+        *(float(one) for one in old), length, width,
+    )  # fmt: skip
+    ends = np.stack([[EDGES["x1"], EDGES["y1"]], [EDGES["x2"], EDGES["y2"]]]).astype(float)
+    edges = shapely.linestrings(ends.transpose(2, 0, 1) @ matrix.T)
+    gap = abs(EDGES["z"].astype(float) - z)
+    here, way = shape(x, y, pose[2], length, width), shapely.LineString([old, (x, y)])
+    sure, tips = edges[gap < 2.499], shapely.points([old, (x, y)])
+    tips_clear = (shapely.distance(tips[:, None], sure) > 5e-3).all(axis=0)
+    edge_tips_clear = (shapely.distance(shapely.points(ends.transpose(2, 0, 1) @ matrix.T), way) > 5e-3).all(axis=1)
+    crossed = shapely.crosses(way, sure) & tips_clear & edge_tips_clear[gap < 2.499]
+    if crossed.any() or shapely.intersects(here.buffer(-5e-3), sure).any():
+        assert found
+    near = edges[gap < 2.501]
+    if not len(near) or min(shapely.distance(here, near).min(), shapely.distance(way, near).min()) > 5e-3:
+        assert not found
+
+
+@given(st.data())
+def test_four_quads_of_a_lane_share_a_row_of_the_nearby_tables(data):
+    network = ROADS.network
+    lanes = network.lanes[data.draw(st.lists(st.integers(0, len(network.lanes) - 1), min_size=2, max_size=2))]
+    quads = [data.draw(st.integers(0, int(lane["quads"]) - 1)) for lane in lanes]
+    one, other = (call(nearby_row)(network, int(lane["first"]) + k) for lane, k in zip(lanes, quads, strict=True))
+    assert 0 <= one < len(ROADS.nearby.stops)
+    assert (one == other) == (lanes[0] == lanes[1] and quads[0] // 4 == quads[1] // 4)

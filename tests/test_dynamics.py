@@ -5,15 +5,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import run_decide, run_move
+from conftest import call, reals, run_decide, run_move
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gigaflow_env.config import Config, params
 from gigaflow_env.declare import allocate
 from gigaflow_env.jit import kernel
-from gigaflow_env.layout import ACTIONS, LATERAL_JERKS, LONGITUDINAL_JERKS
-from gigaflow_env.sim.dynamics import advance
+from gigaflow_env.layout import ACTIONS, JERK_RANGE, LATERAL_JERKS, LONGITUDINAL_JERKS
+from gigaflow_env.sim.dynamics import accelerate, advance, hold_zero, jerks, scaled_jerks, turn
 from gigaflow_env.state import ENDED, LIVE, WAITING, Body, Clock, Motion, Pose, Rows
 
 P = params(Config())
@@ -260,3 +260,80 @@ def test_mirror(speed, actions):
     one, other = path(0.0, 0.0, 0.0, speed, actions), path(0.0, 0.0, 0.0, speed, mirrored)
     assert np.hypot(one[:, 0] - other[:, 0], one[:, 1] + other[:, 1]).max() < 1e-4
     assert abs(np.exp(1j * one[:, 2]) - np.exp(-1j * other[:, 2])).max() < 1e-5
+
+
+# Properties of every rule
+
+
+@given(st.integers(0, ACTIONS - 1), st.integers(0, ACTIONS - 1))
+def test_every_action_is_a_pair_of_jerks_of_its_own(one, other):
+    forward, sideways = call(jerks)(one)
+    assert LONGITUDINAL_JERKS.index(forward) == one // 3 and LATERAL_JERKS.index(sideways) == one % 3
+    assert (call(jerks)(other) == (forward, sideways)) == (one == other)
+
+
+shares = reals(-1, 1)
+
+
+@given(shares, shares, reals(0, 1))
+def test_continuous_jerks_are_linear_on_either_side_of_0_and_end_at_the_discrete_ones(forward, sideways, share):
+    full, part = call(scaled_jerks)(forward, sideways), call(scaled_jerks)(share * forward, share * sideways)
+    for jerk, small, (low, high), wish in zip(full, part, JERK_RANGE, (forward, sideways), strict=True):
+        assert low <= jerk <= high and jerk * wish >= 0
+        assert small == pytest.approx(share * jerk, rel=1e-5, abs=1e-6)
+    ends = call(scaled_jerks)(math.copysign(1.0, forward), math.copysign(1.0, sideways))
+    assert ends == tuple(
+        side[wish > 0] if wish else ends[k]
+        for k, (side, wish) in enumerate(zip(JERK_RANGE, (forward, sideways), strict=True))
+    )
+
+
+numbers = reals(-50, 50)
+
+
+@given(numbers, numbers)
+def test_a_sign_that_changes_stops_at_0(new, old):
+    held = call(hold_zero)(new, old)
+    assert held in (0, new) and held * old >= 0
+    assert held == new or new * old < 0
+    assert call(hold_zero)(-new, -old) == -held and call(hold_zero)(held, old) == held
+
+
+coefficients = reals(0.5, 1.5)
+
+
+@given(reals(-2, 20), reals(-5, 2.5), reals(-15, 4), reals(0, 19), coefficients, coefficients)
+def test_speed_and_acceleration_follow_the_jerk_within_their_limits(speed, acceleration, jerk, more, throttle, c):
+    """No sign changes in a step; more jerk never means less speed; nothing happens in no time."""
+    moved, new = call(accelerate)(speed, acceleration, jerk, throttle, c, c, P)
+    assert -5 <= new <= 2.5 * c * (1 + 1e-6) and -2 <= moved <= max(20 * c, 0) * (1 + 1e-6)
+    assert new * acceleration >= 0 and moved * speed >= 0
+    faster, harder = call(accelerate)(speed, acceleration, jerk + more, throttle, c, c, P)
+    assert harder >= new and faster >= moved
+    if acceleration <= 2.5 * c and speed <= 20 * c:
+        short = P._replace(dt=np.float32(1e-6))
+        assert call(accelerate)(speed, acceleration, jerk, throttle, c, c, short) == pytest.approx(
+            (speed, acceleration), abs=1e-4
+        )
+
+
+@given(reals(-2, 30), reals(-4, 4), reals(-0.55, 0.55), reals(-4, 4), coefficients, reals(0.5, 5))
+def test_steering_is_even_handed_within_its_limits_and_of_the_bicycle(speed, lateral, steer, jerk, c, wheelbase):
+    new, curvature, reached = call(turn)(speed, lateral, steer, jerk, c, wheelbase, P)
+    assert call(turn)(speed, -lateral, -steer, -jerk, c, wheelbase, P) == pytest.approx(
+        (-new, -curvature, -reached), abs=1e-7
+    )
+    assert abs(new) <= 0.55 + 1e-7 and abs(new - steer) <= 0.6 * DT + 1e-6
+    assert curvature == pytest.approx(math.tan(new) / wheelbase, rel=1e-5, abs=1e-7)
+    assert reached == pytest.approx(speed**2 * curvature, rel=1e-5, abs=1e-7)
+
+
+@given(reals(-9, 9), reals(0, 1), reals(-0.25, 0.25), reals(-3, 3))
+def test_an_arc_in_two_parts_is_the_whole_one_and_leads_back(distance, share, curvature, heading):
+    start = (5.0, -3.0, math.cos(heading), math.sin(heading))
+    end = call(advance)(*start, distance, curvature)
+    assert call(advance)(*end, -distance, curvature) == pytest.approx(start, abs=1e-5)
+    part = call(advance)(*start, share * distance, curvature)
+    assert call(advance)(*part, distance - share * distance, curvature) == pytest.approx(end, abs=1e-5)
+    assert math.hypot(*end[2:]) == pytest.approx(1, abs=3e-7)
+    assert math.dist(start[:2], end[:2]) <= abs(distance) + 1e-5

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
-from conftest import aim_at, clear, place, ring, run, simulator
+from conftest import aim_at, call, clear, place, reals, ring, run, simulator
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gigaflow_env.config import Config, laptop
 from gigaflow_env.env import GigaflowVectorEnv
 from gigaflow_env.layout import Layout
-from gigaflow_env.sim.erratic import INATTENTIVE, PHANTOM
+from gigaflow_env.sim.erratic import INATTENTIVE, PHANTOM, in_moment
 
 SMALL = {"lane_count": 1, "boundary_count": 1, "stop_count": 1}
 KEEP = 7
@@ -112,3 +114,19 @@ def test_info_names_them():
 def test_bad_shares():
     with pytest.raises(ValueError, match=r"phantom=1.5: a share is 0 to 1"):
         laptop().replace(phantom=1.5)
+
+
+@given(st.integers(0, 9), st.integers(0, 200), st.integers(0, 100_000), st.integers(1, 20), reals(0, 1), reals(0, 1))
+def test_a_moment_lasts_a_window_and_more_share_has_all_of_less(world, a, tick, steps, one, other):
+    """Windows of `steps` steps; 0 is never and 1 is always; a moment of a share is one of any larger share."""
+    seed = np.array([3, 4], np.uint32)
+
+    def within(tick, share):
+        return call(in_moment)(seed, world, a, tick, steps, share, PHANTOM)
+
+    assert not within(tick, 0.0) and within(tick, 1.0)
+    low, high = sorted((one, other))
+    assert within(tick, high) or not within(tick, low)
+    flags = [within(tick + k, high) for k in range(3 * steps)]
+    changes = [k for k in range(1, len(flags)) if flags[k] != flags[k - 1]]
+    assert len({k % steps for k in changes}) <= 1

@@ -1,14 +1,19 @@
 """The event log: who met whom and whose fault it was, on paper; one entry for each crash."""
 
+import math
+
 import gymnasium
 import numpy as np
 import pytest
-from conftest import clear, place, ring, run, section_at, simulator
+import shapely
+from conftest import box, call, clear, place, reals, ring, run, section_at, simulator
+from hypothesis import given
+from hypothesis import strategies as st
 from test_variant import give
 
 from gigaflow_env.config import laptop
 from gigaflow_env.eventlog import COLLISION, OFFROAD, EventLog
-from gigaflow_env.sim.blame import FRONT, NONE, REAR, SIDE
+from gigaflow_env.sim.blame import FRONT, NONE, REAR, SIDE, at_fault, side_of
 from gigaflow_env.state import FROZEN, LIVE
 
 EAST = -10.0  # y of the middle of the ring's lane to the east
@@ -154,3 +159,41 @@ def test_it_agrees_with_the_infos(mode):
 def test_without_a_log_one_has_to_ask_for_it():
     with pytest.raises(RuntimeError, match="event_log needs events=True"):
         make(events=False).event_log  # noqa: B018
+
+
+# Properties of the rules
+
+
+@given(reals(-15, 15), reals(-15, 15), reals(-math.pi, math.pi), *[reals(0.3, 4)] * 4)
+def test_before_and_behind_is_what_lies_there_with_all_corners(ahead, left, angle, length, width, other_length, other_width):
+    def side(ahead, left, cos, sin):
+        return call(side_of)(ahead, left, cos, sin, length, width, other_length, other_width)
+
+    cos, sin = math.cos(angle), math.sin(angle)
+    found = side(ahead, left, cos, sin)
+    corners = shapely.get_coordinates(box(*np.array([[ahead], [left], [angle], [other_length], [other_width]])))
+    behind, before = corners[:, 0].max(), corners[:, 0].min()
+    if min(abs(behind + length), abs(before - length)) > 1e-3:
+        assert found == (FRONT if before > length else REAR if behind < -length else SIDE)
+    assert found == side(ahead, -left, cos, -sin) == side(ahead, left, -cos, -sin)
+    assert {FRONT: REAR, REAR: FRONT, SIDE: SIDE}[found] == side(-ahead, left, cos, -sin)
+
+
+speeds = reals(-2, 20)
+
+
+@given(speeds, speeds, st.sampled_from([FRONT, REAR, SIDE]), st.booleans())
+def test_fault(speed, other_speed, side, in_lane):
+    """Who stands is not at fault, who meets somebody that stands is; driving backwards turns front and rear; a lane
+    excuses nobody but who is met from the side."""
+    found = call(at_fault)(side, speed, other_speed, in_lane)
+    if abs(speed) < 0.05:
+        assert not found
+    elif abs(other_speed) < 0.05:
+        assert found
+    else:
+        assert found == call(at_fault)({FRONT: REAR, REAR: FRONT, SIDE: SIDE}[side], -speed, other_speed, in_lane)
+        assert call(at_fault)(FRONT if speed > 0 else REAR, speed, other_speed, in_lane)
+        assert not call(at_fault)(REAR if speed > 0 else FRONT, speed, other_speed, in_lane)
+        assert side != SIDE or found != in_lane
+    assert call(at_fault)(side, speed, other_speed, False) >= found == call(at_fault)(side, speed, -other_speed, in_lane)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import shapely
-from conftest import agrees, box
+from conftest import agrees, box, call, reals
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +22,7 @@ from gigaflow_env.sim.geometry import (
     segment_hits_box,
     segments_cross,
     sincos,
+    sincos_small,
 )
 
 
@@ -212,3 +213,92 @@ def test_overlap_is_symmetric(x, y, angle, length, width, other_length, other_wi
     there = [overlap(x, y, sin, length, width, other_length, other_width, grown=g) for g in (-1e-3, 1e-3)]
     back = overlap(back_x, back_y, -sin, other_length, other_width, length, width)
     assert there[0] != there[1] or back == there[0]
+
+
+# Properties of every rule
+
+
+angles, sizes, places = reals(-1000, 1000), reals(0.25, 5.0), reals(-8, 8)
+
+
+@given(reals(-1e6, 1e6), reals(-100, 100), reals(0, 100))
+def test_clip_ends_inside_and_leaves_alone_what_is_inside(x, low, width):
+    high = float(np.float32(low + width))
+    clipped = call(clip)(x, low, high)
+    assert low <= clipped <= high and call(clip)(clipped, low, high) == clipped
+    assert (clipped == x) == (low <= x <= high)
+
+
+@given(reals(-1e6, 1e6))
+def test_floor_is_the_whole_number_below(x):
+    assert call(floor)(x) == math.floor(x)
+
+
+@given(angles, angles)
+def test_sines_of_a_sum(one, other):
+    """Unit length, the angle of minus x, and both parts of e^(i (x + y)) = e^(ix) e^(iy)."""
+    (s, c), (t, d), (sum_s, sum_c) = (call(sincos)(x) for x in (one, other, other - one))
+    assert math.hypot(s, c) == pytest.approx(1, abs=3e-7)
+    between = float(np.float32(other - one)) - (other - one)  # the sum is rounded to float32
+    turned = complex(d, t) * complex(c, -s) * complex(math.cos(between), math.sin(between))
+    assert complex(sum_c, sum_s) == pytest.approx(turned, abs=1e-6)
+
+
+@given(reals(-math.pi / 4, math.pi / 4))
+def test_the_short_sine_and_the_short_arc_tangent_are_inverse(x):
+    s, c = call(sincos_small)(x)
+    assert (s, c) == (pytest.approx(math.sin(x), abs=1e-7), pytest.approx(math.cos(x), abs=1e-7))
+    assert call(atan_small)(s / c if abs(s) <= c else math.copysign(1.0, s)) == pytest.approx(x, abs=4e-7)
+
+
+@given(reals(-1e6, 1e6), reals(-1e6, 1e6))
+def test_the_arc_tangent_is_odd_and_rises(x, y):
+    one, other = call(atan)(x), call(atan)(y)
+    assert one == -call(atan)(-x) and abs(one) < math.pi / 2 + 1e-6
+    assert one == pytest.approx(math.atan(x), abs=3e-7)
+    assert (other - one) * (1 if y >= x else -1) > -5e-7
+
+
+@given(reals(-math.pi, math.pi), reals(1e-3, 1e4))
+def test_the_angle_of_a_direction_is_its_angle(angle, length):
+    found = call(atan2)(length * math.sin(angle), length * math.cos(angle))
+    assert abs(found) <= math.pi + 1e-6
+    assert abs(math.remainder(found - angle, 2 * math.pi)) < 1e-6
+
+
+@given(reals(-7, 7), reals(-7, 7))
+def test_powers_of_e_multiply(x, y):
+    assert call(exp)(x) * call(exp)(y) == pytest.approx(call(exp)(x + y), rel=3e-5)
+    assert call(exp)(x) == pytest.approx(math.exp(x), rel=1e-5)
+
+
+@given(places, places, angles)
+def test_a_frame_keeps_lengths_and_turns_back(x, y, angle):
+    cos, sin = math.cos(angle), math.sin(angle)
+    ahead, left = call(into_frame)(x, y, cos, sin)
+    assert math.hypot(ahead, left) == pytest.approx(math.hypot(x, y), abs=1e-5)
+    assert call(into_frame)(ahead, left, cos, -sin) == pytest.approx((x, y), abs=1e-5)
+
+
+@given(places, places, places, places, sizes, sizes)
+def test_a_segment_hits_a_box_like_shapely_from_either_end_and_in_the_mirror(x1, y1, x2, y2, length, width):
+    found = call(segment_hits_box)(x1, y1, x2, y2, length, width)
+    assert found == call(segment_hits_box)(x2, y2, x1, y1, length, width)
+    assert found == call(segment_hits_box)(x1, -y1, x2, -y2, length, width)
+    assert found == call(segment_hits_box)(-x1, y1, -x2, y2, length, width)
+    assert found == call(segment_hits_box)(y1, x1, y2, x2, width, length)
+    line, judge = shapely.LineString([(x1, y1), (x2, y2)]), shapely.box(-length, -width, length, width)
+    if judge.buffer(-1e-3).intersects(line) or judge.distance(line) > 1e-3:
+        assert found == judge.intersects(line)
+
+
+@given(places, places, places, places, places, places, places, places)
+def test_segments_cross_like_shapely_in_any_order(ax, ay, bx, by, cx, cy, dx, dy):
+    cross = call(segments_cross)
+    found = cross(ax, ay, bx, by, cx, cy, dx, dy)
+    one, other = shapely.LineString([(ax, ay), (bx, by)]), shapely.LineString([(cx, cy), (dx, dy)])
+    tips = [(one, p) for p in other.boundary.geoms] + [(other, p) for p in one.boundary.geoms]
+    if all(line.distance(tip) > 1e-3 for line, tip in tips) and len(tips) == 4:
+        assert found == one.crosses(other)
+        assert found == cross(bx, by, ax, ay, cx, cy, dx, dy) == cross(cx, cy, dx, dy, ax, ay, bx, by)
+        assert found == cross(ax, -ay, bx, -by, cx, -cy, dx, -dy)

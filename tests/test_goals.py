@@ -4,13 +4,18 @@ import math
 
 import numpy as np
 import pytest
-from conftest import aim_at, clear, crossing, place, ring, run, section_at, simulator
+import shapely
+from conftest import aim_at, call, clear, crossing, motorway, place, reals, ring, run, section_at, simulator
+from hypothesis import given
+from hypothesis import strategies as st
+from test_variant import warped
 
 from gigaflow_env.config import Config, laptop
 from gigaflow_env.jit import kernel
 from gigaflow_env.roads import load, shipped
+from gigaflow_env.roads.compile import compile
 from gigaflow_env.roads.tables import UNREACHABLE
-from gigaflow_env.sim.goals import passed
+from gigaflow_env.sim.goals import aim, passed, walk
 from gigaflow_env.sim.rewards import GOAL_RADIUS
 
 # Drawing a route
@@ -256,3 +261,65 @@ def test_whoever_drives_in_circles_gains_nothing():
         total += made.state.goals.gained[0, 0]
         at = ahead
     assert total == pytest.approx(150 - 20, abs=0.1)
+
+
+# Properties of the rules
+
+places = reals(-20, 20)
+
+
+@given(places, places, places, places, places, places)
+def test_a_goal_is_passed_at_its_distance_to_the_way(x, y, old_x, old_y, goal_x, goal_y):
+    way, goal = shapely.LineString([(old_x, old_y), (x, y)]), shapely.Point(goal_x, goal_y)
+    found = call(passed)(x, y, old_x, old_y, goal_x, goal_y)
+    assert math.sqrt(found) == pytest.approx(way.distance(goal), abs=2e-3)
+    assert math.sqrt(call(passed)(old_x, old_y, x, y, goal_x, goal_y)) == pytest.approx(way.distance(goal), abs=2e-3)
+
+
+ROADS = compile([ring(), motorway(), crossing()])
+NETWORK = ROADS.network
+LANES = NETWORK.lanes
+QUADS = [int(k) for lane in LANES for k in range(lane["first"], lane["first"] + lane["quads"])]
+SEED = np.array([1, 2], np.uint32)
+
+
+def down_the_ring(section):
+    """Metres of the map from the start of the ring's first lane to the middle of a quad."""
+    lane = NETWORK.sections["lane"][section]
+    assert lane < 4
+    return float(LANES["length"][:lane].sum() + (section - LANES["first"][lane] + 0.5) * LANES["step"][lane])
+
+
+@given(st.sampled_from(QUADS), reals(0, 400), st.integers(0, 10_000), st.integers(0, 3), reals(0.5, 2), reals(-3, 3))
+def test_a_walk_leads_down_the_road_to_where_one_may_stop(start, distance, moment, number, scale, turn):
+    """In worlds that are turned and scaled: out of junctions but for the end of a road; on the ring it's as far as asked."""
+    variant = warped(scale * np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]))
+    found = call(walk)(SEED, 0, 0, moment, number, variant, NETWORK, start, distance)
+    assert found == call(walk)(SEED, 0, 0, moment, number, variant, NETWORK, start, distance)
+    assert found in QUADS
+    here, there = (NETWORK.sections["lane"][k] for k in (start, found))
+    map_of = np.searchsorted(NETWORK.maps["lanes_at"], [here, there], side="right")
+    lane = LANES[there]
+    assert map_of[0] == map_of[1] and (lane["junction"] == 0 or lane["successors"] == 0)
+    if map_of[0] == 1:
+        moved = (down_the_ring(found) - down_the_ring(start)) * scale
+        apart = math.remainder(moved - distance, scale * ROUND)
+        assert abs(apart) < 0.51 * scale + 0.02, "the middle of a quad is at most half a quad off"
+    elif lane["junction"] == 0 and here == there and distance > 1:
+        assert found > start or LANES[here]["left"] + LANES[here]["right"] > -2, "forth, and around only on a ring"
+
+
+@given(st.sampled_from(QUADS[:450]), st.sampled_from(QUADS[:450]), reals(0, 1))
+def test_aiming_measures_the_way_around_the_ring(section, goal, fraction):
+    state = AIMING.state
+    state.place.section[0, 0], state.place.fraction[0, 0] = section, fraction
+    state.goals.section[0, 0, 1], state.goals.next[0, 0] = goal, 1
+    state.place.way[:], state.goals.best[:] = np.nan, np.nan
+    call(aim)(0, 0, state.clock, state.goals, state.place, state.variant, AIMING.roads.network)
+    way = (down_the_ring(goal) - down_the_ring(section) - (fraction - 0.5)) % ROUND
+    assert state.goals.best[0, 0] == state.place.way[0, 0]
+    assert abs(math.remainder(state.place.way[0, 0] - way, ROUND)) < 0.05
+    assert -1e-3 <= state.place.way[0, 0] <= ROUND + 0.1
+
+
+AIMING = simulator(ring(), 1, Config(**SMALL))

@@ -8,7 +8,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapely
-from conftest import aim_at, bridge, clear, crossing, lane_number, motorway, place, ring, run, section_at, simulator
+from conftest import (
+    aim_at,
+    bridge,
+    call,
+    clear,
+    crossing,
+    lane_number,
+    motorway,
+    place,
+    reals,
+    ring,
+    run,
+    section_at,
+    simulator,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from test_variant import bound, matrices, warped
 
 from gigaflow_env.config import laptop
 from gigaflow_env.jit import kernel
@@ -16,7 +33,7 @@ from gigaflow_env.roads import load, shipped
 from gigaflow_env.roads.compile import compile
 from gigaflow_env.roads.tables import LANE_CHANGE_COST, UNREACHABLE
 from gigaflow_env.sim.geometry import LEVEL_GAP
-from gigaflow_env.sim.lanes import search, way
+from gigaflow_env.sim.lanes import along_quad, in_quad, place_s, route_way, sample_way, search, track, way
 from gigaflow_env.state import LIVE, make
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "maps" / "carla"
@@ -332,3 +349,160 @@ def test_ring_way_is_periodic():
     assert found == pytest.approx(np.where(s <= 100, 100 - s, around + 100 - s), abs=0.02)
     assert around == pytest.approx(400 + 20 * math.pi, abs=0.1)
     assert list(itertools.pairwise(found[s > 100])) == [(a, b) for a, b in itertools.pairwise(found[s > 100]) if a > b]
+
+
+# Properties of the rules
+
+ROADS = compile([motorway(), crossing()])
+NETWORK, LANES, SECTIONS = ROADS.network, ROADS.network.lanes, ROADS.network.sections
+QUADS = [int(k) for k in quads(ROADS)[0]]
+shares, sides = reals(0, 1), reals(-1.7, 1.7)
+
+
+def beside(section, share, offset):
+    """A place of a quad in float64: (x, y) where its centre line is straight between its sections."""
+    a, b = SECTIONS[section], SECTIONS[section + 1]
+    at = {name: float(a[name] + share * (b[name] - a[name])) for name in ("x", "y", "cos", "sin")}
+    scale = offset / math.hypot(at["cos"], at["sin"])
+    return at["x"] - scale * at["sin"], at["y"] + scale * at["cos"]
+
+
+def moved(sections, turn, shift, flip):
+    """Sections mirrored at the x axis or not, then turned by an angle, then shifted."""
+    there = sections.copy()
+    sign = -1 if flip else 1
+    for x, y, (dx, dy) in (("x", "y", shift), ("cos", "sin", (0, 0))):
+        at = (sections[x].astype(float) + 1j * sign * sections[y].astype(float)) * np.exp(1j * turn)
+        there[x], there[y] = at.real + dx, at.imag + dy
+    return there
+
+
+@given(st.sampled_from(QUADS), reals(-1, 2), sides, reals(-3, 3), st.tuples(reals(-50, 50), reals(-50, 50)), st.booleans())
+def test_frenet_coordinates_are_those_of_the_road_wherever_it_lies(section, share, offset, turn, shift, flip):
+    """A place made from its coordinates has these; so has the same place of a turned and shifted road, mirrored in a
+    mirrored one."""
+    x, y = beside(section, share, offset)
+    a, b = SECTIONS[section], SECTIONS[section + 1]
+    past, before = call(along_quad)(x, y, a, b)
+    fraction, found, half_width, cos, sin = call(in_quad)(x, y, past, before, a, b)
+    assert 0 <= fraction <= 1 and math.hypot(cos, sin) == pytest.approx(1, abs=1e-6)
+    assert min(a["half_width"], b["half_width"]) - 1e-6 <= half_width <= max(a["half_width"], b["half_width"]) + 1e-6
+    if 0 <= share <= 1:
+        assert (fraction, found) == (pytest.approx(share, abs=0.03), pytest.approx(offset, abs=0.02))
+    if a["cos"] == b["cos"]:
+        step = math.hypot(b["x"] - a["x"], b["y"] - a["y"])
+        assert (past, before) == pytest.approx((share * step, (1 - share) * step), abs=2e-4)
+        assert (fraction, found) == pytest.approx((min(max(share, 0), 1), offset), abs=2e-4)
+
+    c, d = moved(SECTIONS[section : section + 2], turn, shift, flip)
+    at = complex(x, -y if flip else y) * np.exp(1j * turn) + complex(*shift)
+    there = call(along_quad)(at.real, at.imag, c, d)
+    assert there == pytest.approx((past, before), abs=2e-4)
+    other = call(in_quad)(at.real, at.imag, *there, c, d)
+    assert other[:3] == pytest.approx((fraction, -found if flip else found, half_width), abs=5e-4)
+    direction = complex(cos, -sin if flip else sin) * np.exp(1j * turn)
+    assert complex(*other[3:]) == pytest.approx(direction, abs=1e-4)
+
+
+@given(st.integers(0, len(NETWORK.route) - 1), matrices)
+def test_a_route_of_the_world_is_as_long_as_its_image_may_be(entry, matrix):
+    """The same in the map itself; scaled by what A scales at least and at most, up to the error of `stretch`."""
+    stored = float(NETWORK.route[entry])
+    assert call(route_way)(0, PLAIN, NETWORK, entry) == np.float32(stored)
+    found, (large, small) = call(route_way)(0, warped(matrix), NETWORK, entry), np.linalg.svd(matrix)[1]
+    error = bound(matrix) + (large - small) / 100  # the directions are stored in 1 / 127
+    assert (small - error) * stored - 0.01 <= found <= (large + error) * stored + 0.01
+
+
+def lane_place(section, share):
+    """The lane of a quad, and metres down it."""
+    lane = SECTIONS["lane"][section]
+    return int(lane), float((section - LANES["first"][lane] + share) * LANES["step"][lane])
+
+
+def map_of(section):
+    return int(np.searchsorted(NETWORK.maps["lanes_at"], SECTIONS["lane"][section], side="right")) - 1
+
+
+pairs = st.tuples(st.sampled_from(QUADS), st.sampled_from(QUADS)).filter(lambda pair: map_of(pair[0]) == map_of(pair[1]))
+
+
+@given(pairs, shares, shares, reals(0, 20))
+def test_the_way_shrinks_by_what_is_driven_and_is_no_shorter_than_a_straight_line(pair, share, goal_share, step):
+    (lane, s), (goal_lane, goal_s) = lane_place(pair[0], share), lane_place(pair[1], goal_share)
+    row = NETWORK.maps[map_of(pair[0])]
+
+    def from_(s):
+        return call(way)(0, PLAIN, NETWORK, row["route_at"], int(row["lanes"]), lane, s, goal_lane, goal_s)
+
+    found, further = from_(s), min(s + step, float(LANES["length"][lane]))
+    if found > UNREACHABLE / 10:
+        assert from_(further) > UNREACHABLE / 10
+        return
+    ends = [beside(k, part, 0) for k, part in ((pair[0], share), (pair[1], goal_share))]
+    assert found >= math.dist(*ends) - 0.5
+    if lane == goal_lane and goal_s > s + 1e-3:  # on the same place rounding decides whether it lies ahead
+        assert found == pytest.approx(goal_s - s, abs=1e-3)
+    if LANES["bundle"][lane] != LANES["bundle"][goal_lane]:
+        assert from_(further) == pytest.approx(found - (further - s), abs=1e-2)
+
+
+@given(st.integers(0, len(ROADS.nearby.sample_lanes) - 1), st.integers(0, 79), st.data(), matrices)
+def test_the_way_from_a_sample_is_the_way_from_its_place(number, k, data, matrix):
+    sample, variant = ROADS.nearby.sample_lanes[number, k], warped(matrix)
+    first = int(LANES["first"][sample["lane"]])
+    goal = data.draw(st.sampled_from([quad for quad in QUADS if map_of(quad) == map_of(first)]))
+    row, (goal_lane, goal_s) = NETWORK.maps[map_of(first)], lane_place(goal, 0.5)
+    if abs(goal_s - sample["share"] * LANES["length"][goal_lane]) < 1e-2:
+        return  # on the same place rounding decides whether it lies ahead
+    rest = int(row["lanes"]), int(sample["lane"]), float(sample["s"]), goal_lane, goal_s
+    expected = call(way)(0, variant, NETWORK, row["route_at"], *rest)
+    at = int(row["route_at"] + LANES["local"][goal_lane] * row["lanes"])
+    found = call(sample_way)(0, variant, NETWORK, at, sample, LANES[goal_lane], goal_s)
+    assert found == pytest.approx(expected, rel=1e-5, abs=1e-2)
+
+
+@given(st.sampled_from(QUADS), shares, shares)
+def test_places_on_a_lane_are_the_length_of_its_centre_line_up_to_them(section, share, other):
+    lane = LANES[SECTIONS["lane"][section]]
+    part = SECTIONS[lane["first"] : section + 2]
+    steps = np.hypot(np.diff(part["x"].astype(float)), np.diff(part["y"].astype(float)))
+    low, high = (call(place_s)(NETWORK, section, one) for one in sorted((share, other)))
+    assert low <= high
+    assert low == pytest.approx(steps[:-1].sum() + min(share, other) * steps[-1], rel=0.01, abs=1e-3)
+    last = int(lane["first"] + lane["quads"] - 1)
+    assert call(place_s)(NETWORK, int(lane["first"]), 0.0) == 0
+    assert call(place_s)(NETWORK, last, 1.0) == pytest.approx(float(lane["length"]), rel=1e-6)
+
+
+@given(st.sampled_from(QUADS), reals(0.05, 0.95), reals(-1.5, 1.5), st.integers(-40, 40))
+def test_a_place_is_tracked_to_its_quad_from_any_near_by(section, share, offset, steps):
+    lane = LANES[SECTIONS["lane"][section]]
+    start = min(max(section + steps, int(lane["first"])), int(lane["first"] + lane["quads"] - 1))
+    place_ = beside(section, share, offset)
+    found = call(track)(NETWORK, start, *place_)
+    assert found == call(track)(NETWORK, found, *place_) == section
+
+
+@given(st.sampled_from(QUADS), reals(0.05, 0.95), reals(-1.5, 1.5), reals(-0.3, 0.3), st.sampled_from(QUADS), matrices)
+def test_a_search_finds_a_quad_around_the_place_that_leads_where_one_heads(section, share, offset, turn, goal, matrix):
+    """In worlds that are images of the map; where lanes lie on each other it may be another one's."""
+    a, b = SECTIONS[section], SECTIONS[section + 1]
+    x, y = beside(section, share, offset)
+    along = complex(*(matrix @ [a["cos"], a["sin"]])) * np.exp(1j * turn)
+    along /= abs(along)
+    row = NETWORK.maps[map_of(section)]
+    found = call(search)(
+        0, warped(matrix), NETWORK, ROADS.grid, row, int(NOWHERE), x, y, float(a["z"]), along.real, along.imag,
+        goal if map_of(goal) == map_of(section) else section,
+    )  # fmt: skip
+    assert found in QUADS and map_of(found) == map_of(section)
+    c, d = SECTIONS[found], SECTIONS[found + 1]
+    polygon = shapely.Polygon([
+        (line["x"] - side * line["half_width"] * line["sin"], line["y"] + side * line["half_width"] * line["cos"])
+        for line, side in ((c, 1), (c, -1), (d, -1), (d, 1))
+    ])  # fmt: skip
+    assert polygon.distance(shapely.Point(x, y)) < 0.02
+    lane = complex(*(matrix @ [c["cos"], c["sin"]]))
+    assert (lane / abs(lane) * along.conjugate()).real >= (math.cos(turn) - 0.35 if found != section else 0.8)
+    assert b["lane"] == a["lane"]

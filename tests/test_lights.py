@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from conftest import crossing, run, simulator
+from conftest import call, crossing, reals, run, simulator
+from hypothesis import given
 
 from gigaflow_env.config import Config
 from gigaflow_env.jit import kernel
@@ -144,3 +145,19 @@ def test_worlds_begin_at_different_ages():
     assert ages.min() == 0 and ages.max() == CONFIG.world_steps - 1
     assert ages.mean() == pytest.approx(24.5, abs=5 * 14.4 / 20)
     assert (simulator(crossing(), 10, CONFIG).state.clock.step == 0).all()
+
+
+times = reals(0.1, 10)
+
+
+@given(reals(0, 500), times, times, times)
+def test_colours_follow_each_other_in_a_cycle_of_their_times(time, red, yellow, green):
+    """Judged by whole cycles in float64; within 1 ms of a change either colour is right."""
+    cycle = green + yellow + red
+    phase = time % cycle
+    changes = np.array([0, green, green + yellow, cycle])
+    found = call(colour_at)(time, red, yellow, green)
+    if abs(phase - changes).min() > 1e-3:
+        assert found == (GREEN, YELLOW, RED)[np.searchsorted(changes, phase) - 1]
+    assert found in (GREEN, YELLOW, RED) and call(colour_at)(time, 0.0, yellow, green) == OFF
+    assert call(colour_at)(0.0, red, yellow, green) == GREEN

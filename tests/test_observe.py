@@ -4,13 +4,19 @@ import math
 
 import numpy as np
 import pytest
-from conftest import aim_at, bridge, clear, crossing, motorway, place, ring, run, section_at, simulator
+from conftest import aim_at, bridge, call, clear, crossing, motorway, place, reals, ring, run, section_at, simulator
+from hypothesis import given
+from hypothesis import strategies as st
+from test_variant import matrices, warped
 
 from gigaflow_env.config import CONDITIONING, laptop, paper
 from gigaflow_env.declare import fields
 from gigaflow_env.layout import CONDITIONING_BOUNDS, FEATURES, Ego, Goal, LaneSample, Neighbour, StopLine
 from gigaflow_env.roads import load, shipped
 from gigaflow_env.roads.tables import LANE_CHANGE_COST
+from gigaflow_env.sim.observe import blank, insert, lane_seen, put
+from gigaflow_env.sim.variant import frame_of
+from gigaflow_env.sim.variant import turned as turned_in
 from gigaflow_env.state import ENDED, GREEN, LIVE, OFF, RED, WAITING, YELLOW
 
 
@@ -307,3 +313,52 @@ def test_blocks_lie_side_by_side():
     sim = simulator(ring(), 1, config.replace(agents_per_world=1))
     widths = [len(fields(group)) * count for group, count in zip(FEATURES, sim.layout.counts, strict=True)]
     assert list(sim.layout.starts) == [0, *np.cumsum(widths)[:-1].tolist()] and sim.layout.size == sum(widths)
+
+
+# Properties of the rules
+
+
+@given(st.lists(reals(-3, 3), min_size=1, max_size=12), st.integers(0, 4), st.integers(0, 4))
+def test_features_are_put_where_they_belong_and_clipped(features, at, behind):
+    out = np.full(at + len(features) + behind, np.nan, np.float32)
+    call(put)(out, at, tuple(np.float32(one) for one in features))
+    assert np.array_equal(out[at : at + len(features)], np.clip(np.float32(features), -1, 1))
+    assert np.isnan(out[:at]).all() and np.isnan(out[at + len(features) :]).all()
+
+
+@given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=20), st.integers(0, 2**32 - 1), st.integers(0, 3))
+def test_a_key_that_is_inserted_pushes_out_the_last(keys, key, behind):
+    filled = np.array(sorted(keys) + [7] * behind, np.uint32)
+    call(insert)(filled, len(keys) - 1, np.uint32(key))
+    assert filled.tolist() == [*sorted([*sorted(keys)[:-1], key]), *[7] * behind]
+
+
+@given(st.integers(1, 40), st.integers(1, 8), st.data())
+def test_each_worker_blanks_its_own_columns(size, stride, data):
+    out = np.full(size, np.nan, np.float32)
+    first = data.draw(st.integers(0, stride - 1))
+    call(blank)(first, stride, out)
+    mine = np.arange(size) % stride == first
+    assert np.array_equal(np.isnan(out), ~mine) and not out[mine].any()
+
+
+directions, metres = reals(-math.pi, math.pi), reals(-100, 100)
+
+
+@given(matrices, directions, metres, metres, directions, reals(2, 5), reals(0, 900), reals(0, 300))
+def test_a_lane_sample_is_the_image_of_the_maps_in_the_agents_frame(matrix, heading, x, y, along, width, smallest, more):
+    """Place and direction by complex numbers; the width is the distance of the images of the lane's edges."""
+    variant, (cos, sin) = warped(matrix), (math.cos(along), math.sin(along))
+    _, _, gain = call(turned_in)(0, variant, cos, sin)
+    frame = tuple(np.float32(one) for one in call(frame_of)(0, variant, math.cos(heading), math.sin(heading)))
+    area, scale, route_scale = abs(float(variant.det[0])), 1 / 200, 1 / 500
+    found = call(lane_seen)(
+        x, y, cos, sin, width, smallest + more, 1 / gain, smallest, frame, area, scale, route_scale
+    )  # fmt: skip
+    image, direction = (complex(*(matrix @ one)) * np.exp(-1j * heading) for one in ((x, y), (cos, sin)))
+    assert complex(found[0], found[1]) == pytest.approx(image * scale, abs=1e-5)
+    assert complex(found[2], found[3]) == pytest.approx(direction / abs(direction), abs=1e-5)
+    edge = complex(*(matrix @ [-sin * width, cos * width])) * np.exp(-1j * heading)
+    between = abs((edge * direction.conjugate()).imag) / abs(direction)
+    assert found[4] * 10 == pytest.approx(between, abs=1e-3)
+    assert found[5:] == pytest.approx(((smallest + more) * route_scale, more * route_scale), abs=1e-5)

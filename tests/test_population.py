@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import shapely
-from conftest import crossing, key, ring, simulator
+from conftest import call, crossing, key, reals, ring, simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_reset import SMALL, boxes, overlaps, uniform
@@ -12,7 +12,18 @@ from gigaflow_env.config import CONDITIONING, Config, laptop, longform, paper
 from gigaflow_env.env import GigaflowVectorEnv
 from gigaflow_env.population import KINDS, shares
 from gigaflow_env.roads import load, shipped
-from gigaflow_env.state import ABSENT, LIVE
+from gigaflow_env.sim.world import kind_of
+from gigaflow_env.state import ABSENT, LIVE, Kinds
+
+
+@given(st.lists(reals(0, 5), min_size=1, max_size=6).filter(any), reals(0, 0.9999))
+def test_a_draw_means_the_kind_in_whose_share_it_lies(parts, u):
+    until = np.cumsum(parts, dtype=np.float32) / np.sum(parts, dtype=np.float32)
+    until[-1] = 1
+    none = np.zeros(0, np.float32)
+    kind = call(kind_of)(u, Kinds(until, *[none] * 6))
+    assert kind == np.searchsorted(until, np.float32(u), side="right")
+    assert until[kind] > (until[kind - 1] if kind else 0), "of no share, no kind"
 
 
 def alone(population, rows=3000, **changes):

@@ -6,16 +6,19 @@ import math
 import numpy as np
 import pytest
 import shapely
-from conftest import box, bridge, clear, key, place, ring, run, simulator
+from conftest import box, bridge, call, clear, key, place, reals, ring, run, simulator
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gigaflow_env.backend import world
-from gigaflow_env.config import CONDITIONING, Config, laptop
+from gigaflow_env.config import CHOICES, CONDITIONING, Config, laptop, params
 from gigaflow_env.jit import kernel
 from gigaflow_env.roads import load, shipped
 from gigaflow_env.roads.compile import capacity
-from gigaflow_env.sim.reset import in_the_way, start_speed
+from gigaflow_env.sim.geometry import boxes_overlap
+from gigaflow_env.sim.reset import by_hand, in_the_way, start_speed
 from gigaflow_env.simulator import Simulator
-from gigaflow_env.state import ABSENT, LIVE, WAITING
+from gigaflow_env.state import ABSENT, LIVE, WAITING, Chosen
 
 SMALL = {"lane_count": 1, "boundary_count": 1, "stop_count": 1, "agent_count": 0}
 
@@ -328,3 +331,59 @@ def test_a_world_that_is_over_starts_anew():
     sim.step(np.full(6, 7))
     assert sim.state.outcome.truncated[lived].all()
     assert (sim.state.rows.episode[lived] == early[lived] + 1).all() and sim.state.clock.step.tolist() == [0, 0]
+
+
+# Properties of the rules
+
+P = params(Config())
+speeds, places, halves = reals(0, 20), reals(-30, 30), reals(0.3, 4)
+
+
+@given(reals(0, 1), reals(0, 1), reals(1, 30), reals(-0.5, 0.5))
+def test_a_start_is_slow_enough_for_lane_and_curve(u, v, limit, curvature):
+    slow, fast = (call(start_speed)(share, limit, curvature, P) for share in sorted((u, v)))
+    assert 0 <= slow <= fast <= min(limit, P.spawn_speed) + 1e-5
+    assert fast**2 * abs(curvature) <= P.lateral_max / 2 + 1e-3
+    assert slow == call(start_speed)(min(u, v), limit, -curvature, P)
+    if curvature == 0:
+        assert fast == pytest.approx(max(u, v) * min(limit, P.spawn_speed))
+
+
+@given(places, places, reals(-math.pi, math.pi), *[halves] * 4, speeds, speeds, reals(0, 10))
+def test_who_overlaps_or_could_not_stop_is_in_the_way(
+    ahead, left, angle, length, width, other_length, other_width, speed, other_speed, more
+):
+    """The mirror image is, too; more speed or size makes nobody less in the way."""
+    cos, sin = math.cos(angle), math.sin(angle)
+
+    def met(left, sin, length, width, speed, other_speed):
+        return call(in_the_way)(ahead, left, cos, sin, length, width, speed, other_length, other_width, other_speed, P)
+
+    found = met(left, sin, length, width, speed, other_speed)
+    assert found == met(-left, -sin, length, width, speed, other_speed)
+    assert met(left, sin, length + more, width + more, speed + more, other_speed + more) >= found
+    assert found or not call(boxes_overlap)(ahead, left, cos, sin, length, width, other_length, other_width)
+    # By the other's corners: room at the side, before for who brakes at 2.5 m/s^2, one's own way and that of an oncoming
+    # one, and behind for who follows.
+    corners = box(*np.array([[ahead], [left], [angle], [other_length], [other_width]]))[0].bounds
+    room = P.spawn_gap + speed**2 / 5 + other_speed**2 / 5 * (cos < 0), P.spawn_gap + other_speed**2 / 5 * (cos > 0)
+    gaps = max(corners[1] - width, -width - corners[3]), corners[0] - length, -length - corners[2]
+    spare = np.array(gaps) - [0.5, *room]
+    if abs(spare).min() > 1e-3:
+        assert found == (spare < 0).all()
+
+
+@given(reals(-5, 5), reals(-5, 5), reals(0, 5), st.integers(0, len(CHOICES) - 1), st.integers(0, 10_000))
+def test_by_hand_is_in_the_range_that_was_chosen_and_else_what_was_drawn(drawn, low, width, choice, moment):
+    chosen = Chosen(*(np.full((1, 1, len(CHOICES)), np.nan, np.float32) for _ in Chosen._fields))
+    seed = np.array([5, 6], np.uint32)
+
+    def value(k):
+        return call(by_hand)(drawn, seed, 0, 0, moment, k, chosen)
+
+    assert value(choice) == drawn
+    chosen.low[0, 0, choice], chosen.high[0, 0, choice] = low, low + width
+    assert low - 1e-5 <= value(choice) <= low + width + 1e-5
+    assert all(value(k) == drawn for k in range(len(CHOICES)) if k != choice)
+    chosen.high[0, 0, choice] = low
+    assert value(choice) == low

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from conftest import place, ring, run, simulator
+from conftest import call, place, reals, ring, run, simulator
+from hypothesis import given
 
 from gigaflow_env.config import CONDITIONING, Config
 from gigaflow_env.jit import kernel
@@ -118,6 +119,47 @@ def test_rules_are_even_in_their_argument():
     _terms(x, there)
     _terms(-x, back)
     assert np.array_equal(there, back) and all(len(set(row)) > 1 for row in there.tolist())
+
+
+signed, angles = reals(-20, 20), reals(-math.pi, math.pi)
+
+
+@given(signed, signed, signed, signed, reals(0, 20), reals(0, 20), reals(1, 3))
+def test_harshness_counts_axes_and_grows_with_the_motion(acceleration, lateral, jerk, side_jerk, limit, jerk_limit, more):
+    motion = acceleration, lateral, jerk, side_jerk
+    count = call(comfort)(*motion, limit, jerk_limit)
+    assert count == sum([abs(acceleration) > limit, abs(lateral) > limit, max(abs(jerk), abs(side_jerk)) > jerk_limit])
+    assert count <= call(comfort)(*(more * one for one in motion), limit, jerk_limit) <= 3
+    assert count == call(comfort)(*(-one for one in motion), limit, jerk_limit)
+
+
+@given(angles, signed, reals(0, 1), reals(0, 10))
+def test_along_the_lane_is_best(angle, speed, weight, more):
+    """Never above the bonus of 0.0025 for heading along it; even; moving faster against it costs more."""
+    found = call(lane_align)(math.cos(angle), angle, speed, weight)
+    assert found == call(lane_align)(math.cos(angle), -angle, speed, weight) <= 0.0025 + 1e-7
+    against = math.copysign(1, speed) * math.cos(angle) < 0
+    faster = call(lane_align)(math.cos(angle), angle, speed + math.copysign(more, speed), weight)
+    assert faster <= found + 1e-6 if against else faster == pytest.approx(found, abs=1e-6)
+    if speed >= 0 and abs(angle) < 1.57:
+        assert found == pytest.approx(0.0025 * (1 - abs(angle) / (math.pi / 2)), abs=1e-7)
+
+
+@given(reals(-1, 1), reals(-15, 15), reals(0, 1), reals(0, 5))
+def test_the_lane_centre_is_best(cos, offset, gate, further):
+    """Rises with the distance; across the lane only the bonus is left, between its value in the middle and 0."""
+    found = call(lane_center)(cos, offset, gate)
+    bonus = 0.05 * math.exp(0.5 - abs(offset))
+    assert found == pytest.approx(abs(offset) * (cos > gate) - bonus, abs=1e-5)
+    assert found == call(lane_center)(cos, -offset, gate)
+    assert call(lane_center)(cos, abs(offset) + further, gate) >= found - 1e-6
+
+
+@given(reals(-1, 1), signed)
+def test_moving_along_the_lane_counts_the_same_at_any_speed_above_walking(cos, speed):
+    found = call(velocity)(cos, speed)
+    assert found == (max(cos, 0) if abs(speed) > 2.5 else 0) and found == call(velocity)(cos, -speed)
+    assert 0 <= found <= 1
 
 
 # The end of an episode

@@ -8,11 +8,13 @@ import pytest
 from conftest import (
     aim_at,
     bridge,
+    call,
     clear,
     crossing,
     lane_number,
     motorway,
     place,
+    reals,
     ring,
     road_map,
     run,
@@ -22,7 +24,7 @@ from conftest import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_variant import SHAPES, give, image
+from test_variant import SHAPES, bound, give, image, matrices, warped
 
 from gigaflow_env.config import Config, laptop, params
 from gigaflow_env.jit import kernel
@@ -30,7 +32,29 @@ from gigaflow_env.roads import Signal
 from gigaflow_env.roads.compile import compile
 from gigaflow_env.roads.conflicts import conflicts
 from gigaflow_env.sim.dynamics import accelerate
-from gigaflow_env.sim.traffic import goes_first, no_reverse, safe_speed, stopping_distance, to_jerk
+from gigaflow_env.sim.lanes import place_s, way
+from gigaflow_env.sim.traffic import (
+    behind,
+    curve_speed,
+    delay,
+    free,
+    goes_first,
+    lane_length,
+    needed_brake,
+    next_lane,
+    no_reverse,
+    onward,
+    passed,
+    pursuit,
+    quad_of,
+    safe_speed,
+    same_start,
+    seat,
+    stopping_distance,
+    stopping_speed,
+    to_jerk,
+    wished_lane,
+)
 from gigaflow_env.simulator import drivers_of
 from gigaflow_env.state import FROZEN, GREEN, IDM, POLICY, RED
 
@@ -115,6 +139,193 @@ def test_one_of_two_goes_first(gap, other):
     run_goes_first(f32(gap), 1, f32(other), 2, out[:1])
     run_goes_first(f32(other), 2, f32(gap), 1, out[1:])
     assert out[0] != out[1]
+
+
+speeds, gaps = reals(0, 20), reals(0, 100)
+
+
+@given(speeds, reals(0.1, 20), reals(0, 5))
+def test_free_driving_leads_to_the_speed_that_is_allowed(speed, cap, more):
+    """Faster below, slower above, nothing at it; the faster, the less; never more than the comfortable acceleration."""
+    found = call(free)(speed, cap, P)
+    assert found <= P.idm_acceleration and abs(call(free)(cap, cap, P)) < 1e-5
+    assert found * (cap - speed) >= 0
+    assert call(free)(speed + more, cap, P) <= found + 1e-5
+    assert call(free)(0.0, cap, P) == pytest.approx(min(P.idm_acceleration, cap / 0.6), rel=1e-6)
+
+
+@given(speeds, gaps, speeds, reals(0, 10))
+def test_a_leader_takes_off_more_the_nearer_and_the_slower_it_is(speed, gap, leader, more):
+    found = call(behind)(speed, gap, leader, P)
+    assert found >= 0
+    assert call(behind)(speed, gap + more, leader, P) <= found <= call(behind)(speed, gap, max(leader - more, 0.0), P)
+    # At the distance that IDM wants behind somebody as fast, all of the free acceleration is gone.
+    wanted = P.idm_gap + speed * P.idm_headway
+    assert call(behind)(speed, float(wanted), speed, P) == pytest.approx(P.idm_acceleration, rel=1e-4)
+
+
+@given(gaps, speeds)
+def test_gentle_braking_from_the_stopping_speed_ends_at_the_speed_that_was_asked(distance, end):
+    speed = call(stopping_speed)(distance, end, P)
+    seconds = (speed - end) / P.idm_deceleration
+    assert seconds >= -1e-5 and (speed + end) / 2 * seconds == pytest.approx(distance, rel=1e-3, abs=1e-3)
+    assert call(stopping_speed)(-distance, end, P) == end
+
+
+accelerations, brakes = reals(-5, 2.5), reals(0.5, 5)
+
+
+@given(accelerations, accelerations, brakes)
+def test_the_delay_of_the_brake_is_at_most_one_and_a_half_steps(one, other, brake):
+    """None for who brakes that hard, half a step for who does nothing."""
+    less, more = (call(delay)(acceleration, brake, P) for acceleration in sorted((one, other)))
+    assert -1e-6 <= less <= more <= 1.5 * P.dt + 1e-6
+    assert call(delay)(0.0, brake, P) == pytest.approx(P.dt / 2) and abs(call(delay)(-brake, brake, P)) < 1e-6
+
+
+@given(reals(0.1, 20), accelerations, reals(0.5, 100), reals(0, 20))
+def test_the_needed_brake_stops_within_the_distance_for_which_it_was_asked(speed, acceleration, distance, more):
+    found = call(needed_brake)(speed, acceleration, distance, P)
+    assert call(needed_brake)(speed, acceleration, distance + more, P) <= found
+    assert call(needed_brake)(speed + more, acceleration, distance, P) >= found
+    if acceleration > 0 and distance > 1.5 * P.dt * (speed + 0.5 * acceleration * P.dt) + 0.3:
+        # The time that is lost does not depend on the brake then: it's the inverse of the stopping distance.
+        assert call(stopping_distance)(speed, acceleration, found, P) == pytest.approx(distance, rel=1e-3)
+
+
+@given(reals(-0.3, 0.3), reals(0, 0.3))
+def test_a_curve_is_driven_with_the_lateral_acceleration_that_is_comfortable(curvature, more):
+    speed = call(curve_speed)(curvature, P)
+    assert speed == call(curve_speed)(-curvature, P) >= call(curve_speed)(abs(curvature) + more, P)
+    if abs(curvature) > 1e-4:
+        assert speed**2 * abs(curvature) == pytest.approx(P.idm_lateral, rel=1e-4)
+
+
+@given(reals(-20, 20), reals(-20, 20))
+def test_pursuit_is_the_circle_that_touches_the_own_heading_and_leads_through_the_point(ahead, left):
+    found = call(pursuit)(ahead, left)
+    assert found == -call(pursuit)(ahead, -left) and found * left >= 0
+    if math.hypot(ahead, left) > 1.01 and abs(left) > 0.01:
+        assert math.hypot(ahead, left - 1 / found) == pytest.approx(1 / abs(found), rel=1e-4)
+
+
+ROADS = compile([motorway(), crossing()])
+NETWORK, LANES = ROADS.network, ROADS.network.lanes
+CONFLICTS = conflicts(ROADS)
+PLAIN = warped(np.eye(2))
+lanes = st.integers(0, len(LANES) - 1)
+
+
+def map_of(lane):
+    return int(np.searchsorted(NETWORK.maps["lanes_at"], lane, side="right")) - 1
+
+
+def successors(lane):
+    return NETWORK.successors[LANES["successors_at"][lane] :][: LANES["successors"][lane]].tolist()
+
+
+@given(lanes, reals(0, 1), lanes)
+def test_lanes_branch_where_they_come_from_the_same_lane(lane, share, other):
+    """Those of the crossing do, and no others; those that end together don't."""
+    found = call(same_start)(NETWORK, lane, other)
+    assert found == call(same_start)(NETWORK, other, lane) and call(same_start)(NETWORK, lane, lane)
+    before = [{k for k in range(len(LANES)) if one in successors(k)} for one in (lane, other)]
+    assert found == (lane == other or bool(before[0] & before[1]))
+
+
+@given(lanes, reals(-5, 300))
+def test_the_quad_down_a_lane_is_the_one_whose_place_it_is(lane, s):
+    row = LANES[lane]
+    found = call(quad_of)(row, s)
+    assert row["first"] <= found < row["first"] + row["quads"]
+    if 0 <= s <= row["length"]:
+        assert call(place_s)(NETWORK, found, 0.0) - 1e-3 <= s <= call(place_s)(NETWORK, found, 1.0) + 1e-3
+    assert call(quad_of)(row, call(place_s)(NETWORK, found, 0.5)) == found
+
+
+@given(lanes, st.integers(0, 100), matrices)
+def test_a_seat_and_a_length_are_those_of_the_image(lane, k, matrix):
+    row = LANES[lane]
+    section = int(row["first"]) + k % int(row["quads"])
+    at, variant = NETWORK.sections[section], warped(matrix)
+    x, y, cos, sin, gain = call(seat)(0, variant, NETWORK, section)
+    assert (x, y) == pytest.approx(tuple(matrix @ [at["x"], at["y"]]), abs=1e-3)
+    assert (gain * cos, gain * sin) == pytest.approx(tuple(matrix @ [at["cos"], at["sin"]]), abs=1e-5)
+    assert math.hypot(cos, sin) == pytest.approx(1, abs=1e-6)
+    line = NETWORK.sections[row["first"] : row["first"] + row["quads"] + 1]
+    length = np.hypot(*np.diff(matrix @ np.stack([line["x"], line["y"]]).astype(float))).sum()
+    found = call(lane_length)(0, variant, NETWORK, lane)
+    assert found == pytest.approx(length, abs=(bound(matrix) + 5e-3) * float(row["length"]))
+
+
+routes = st.tuples(lanes, lanes, reals(0, 1), reals(0, 1)).filter(lambda route: map_of(route[0]) == map_of(route[1]))
+
+
+def measured(rule, route, *arguments, s=None):
+    """A rule of the way to a goal in the map as it is; `s` in place of the route's."""
+    lane, goal_lane, share, goal_share = route
+    row, s = NETWORK.maps[map_of(lane)], share * float(LANES["length"][lane]) if s is None else s
+    goal = goal_lane, goal_share * float(LANES["length"][goal_lane])
+    if rule is way:
+        return call(way)(0, PLAIN, NETWORK, row["route_at"], int(row["lanes"]), lane, s, *goal)
+    return call(rule)(0, PLAIN, NETWORK, row, lane, *(arguments or (s,)), *goal)
+
+
+@given(routes)
+def test_the_way_without_a_lane_change_here_is_no_shorter_and_leads_over_a_successor(route):
+    lane, goal_lane, share, goal_share = route
+    found, s, length = measured(onward, route), share * float(LANES["length"][lane]), float(LANES["length"][lane])
+    shortest = measured(way, route)
+    if lane == goal_lane and goal_share >= share:
+        assert found == pytest.approx((goal_share - share) * length, abs=1e-3)
+    elif shortest > 1e8 or not successors(lane):
+        assert found > 1e8
+    else:
+        assert found >= shortest - 0.02
+        rest = [measured(way, (next_, goal_lane, 0.0, goal_share)) for next_ in successors(lane)]
+        assert found == pytest.approx(length - s + min(rest), abs=0.01)
+
+
+@given(routes, st.one_of(lanes, st.just(-1)))
+def test_the_next_lane_is_the_settled_one_or_the_nearest_to_the_goal(route, settled):
+    lane, goal_lane, _, goal_share = route
+    found = measured(next_lane, route, settled)
+    if not successors(lane):
+        assert found == -1
+    elif settled in successors(lane):
+        assert found == settled
+    else:
+        ways = {one: measured(way, (one, goal_lane, 0.0, goal_share)) for one in successors(lane)}
+        assert ways[found] == min(ways.values())
+
+
+@given(routes)
+def test_a_lane_is_wished_only_beside_and_only_where_that_is_shorter(route):
+    lane, goal_lane, share, goal_share = route
+    found, beside = measured(wished_lane, route), [one for one in (LANES["left"][lane], LANES["right"][lane]) if one >= 0]
+    costs = {one: measured(way, (one, goal_lane, share, goal_share)) + 5 for one in beside}
+    stay = measured(onward, route) - 1
+    assert found == lane or found in beside
+    if found != lane:
+        assert costs[found] == pytest.approx(min(costs.values()), abs=0.02) and costs[found] <= stay + 0.02
+    else:
+        assert all(cost >= stay - 0.02 for cost in costs.values())
+
+
+@given(st.integers(0, len(CONFLICTS.rows) - 1), reals(-5, 60), reals(1, 20), reals(0, 10), matrices)
+def test_a_body_has_passed_once_its_rear_is_behind_the_common_part(k, front, length, more, matrix):
+    conflict, state = CONFLICTS.rows[k], PASSING.state
+
+    def at(front):
+        state.traffic.front[0, 1], state.body.length[0, 1] = front, length
+        return call(passed)(0, 1, conflict, state.body, warped(matrix), NETWORK, state.traffic)
+
+    end = float(conflict["other_leave"]) * call(lane_length)(0, warped(matrix), NETWORK, int(conflict["lane"]))
+    assert at(end + length + 0.01) and not at(end + length - 0.01)
+    assert at(front + more) >= at(front)
+
+
+PASSING = simulator(crossing(), 2, drivers="idm")
 
 
 # Conflicts

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import aim_at, clear, crossing, key, lane_number, motorway, place, ring, run, simulator
-from hypothesis import given, settings
+from conftest import aim_at, call, clear, crossing, key, lane_number, motorway, place, reals, ring, run, simulator
+from hypothesis import given
 from hypothesis import strategies as st
 from test_reset import overlaps
 
@@ -16,9 +16,21 @@ from gigaflow_env.jit import kernel
 from gigaflow_env.layout import CURVATURE_SCALE, LANE_WIDTH_SCALE, Ego, Layout
 from gigaflow_env.roads import load, shipped
 from gigaflow_env.roads.centreline import sample
+from gigaflow_env.roads.compile import compile
 from gigaflow_env.roads.source import HEADING, WIDTH
-from gigaflow_env.sim.variant import set_variant
-from gigaflow_env.state import LIVE
+from gigaflow_env.sim.variant import (
+    curved,
+    frame_of,
+    lane_stretch,
+    placed,
+    seen_from,
+    set_variant,
+    stretch,
+    to_map,
+    to_world,
+    turned,
+)
+from gigaflow_env.state import LIVE, make
 
 CONFIG = laptop().replace(agents_per_world=1, view_range=200.0, lane_count=30, boundary_count=8)
 VARIED: dict = {
@@ -33,6 +45,16 @@ SHAPES = {
 }
 
 
+def _matrix(scale_x, scale_y, shear, flip, turn):
+    rotation = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+    warp = rotation @ np.array([[1, shear], [0, 1]]) @ np.diag([scale_x, -scale_y if flip else scale_y])
+    return warp.astype(np.float32).astype(float)
+
+
+matrices = st.builds(_matrix, reals(0.5, 2), reals(0.5, 2), reals(-0.5, 0.5), st.booleans(), reals(-3.1, 3.1))
+"""Any A of a map variant, in numbers of float32."""
+
+
 @kernel
 def _set(w, variant, xx, xy, yx, yy):
     set_variant(w, variant, xx, xy, yx, yy)
@@ -40,6 +62,23 @@ def _set(w, variant, xx, xy, yx, yy):
 
 def give(sim, matrix, w=0):
     _set(w, sim.state.variant, *np.asarray(matrix, np.float32).ravel())
+
+
+def warped(matrix):
+    """The tables of one world that is the image under A."""
+    variant = make(1, 1, 1, 0, 0, 1, 1).variant
+    _set(0, variant, *np.asarray(matrix, np.float32).ravel())
+    return variant
+
+
+def bound(matrix):
+    """By how much `stretch` may be off: e^2 / 8 of the length and a bit."""
+    large, small = np.linalg.svd(matrix)[1] ** 2
+    e = (large - small) / (large + small)
+    return (e**2 / 8 + e**4 / 3) * math.sqrt((large + small) / 2) + 1e-4
+
+
+MOTORWAY = compile(motorway())
 
 
 def image(road_map, matrix):
@@ -267,27 +306,97 @@ def test_ways(stretched, limit, naive):
     assert np.quantile(abs(stored * math.sqrt(np.linalg.det(matrix)) / there - 1), 0.9) > naive
 
 
-@given(
-    st.floats(0.5, 2.0), st.floats(0.5, 2.0), st.floats(-0.5, 0.5), st.booleans(), st.floats(-3.1, 3.1), st.floats(-3.1, 3.1)
-)
-@settings(deadline=None, max_examples=60)
-def test_closed_forms(scale_x, scale_y, shear, flip, turn, direction):
+@given(matrices, st.floats(-3.1, 3.1))
+def test_closed_forms(matrix, direction):
     """Area, inverse and stretch of any A: the stretch of a direction is |A d| but for e^2 / 8 or less."""
-    rotation = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
-    matrix = rotation @ np.array([[1, shear], [0, 1]]) @ np.diag([scale_x, -scale_y if flip else scale_y])
-    variant = VARIANT
-    _set(0, variant, *matrix.astype(np.float32).ravel())
-    values = [float(array[0]) for array in variant]
+    values = [float(array[0]) for array in warped(matrix)]
     assert values[8] == pytest.approx(np.linalg.det(matrix), rel=1e-4)
     assert np.reshape(values[4:8], (2, 2)) @ matrix == pytest.approx(np.eye(2), abs=1e-4)
     gain = np.hypot(*(matrix @ [math.cos(direction), math.sin(direction)]))
     found = values[9] + values[10] * math.cos(2 * direction) + values[11] * math.sin(2 * direction)
     large, small = np.linalg.svd(matrix)[1] ** 2
     e = (large - small) / (large + small)
-    assert abs(found - gain) < (e**2 / 8 + e**4 / 3) * math.sqrt((large + small) / 2) + 1e-4
+    assert abs(found - gain) < bound(matrix)
+    assert warped(matrix).plain[0] == np.array_equal(matrix, np.eye(2))
+    # The mean of |A d| over all directions, and its part that goes with the doubled angle.
+    every = np.exp(2j * np.pi * np.arange(720) / 720)
+    gains = np.hypot(*(matrix @ np.stack([every.real, every.imag])))
+    within = pytest.approx(0, abs=0.02 * e**6 * math.sqrt((large + small) / 2) + 2e-5)
+    assert values[9] - gains.mean() == within
+    assert abs(complex(values[10], values[11]) - 2 * (gains * every**2).mean()) == within
 
 
-VARIANT = simulator(ring(), 1, CONFIG).state.variant
+@pytest.mark.parametrize("entry", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_only_the_map_itself_is_plain(entry):
+    matrix = np.eye(2)
+    assert warped(matrix).plain[0]
+    matrix[entry] += 0.5
+    assert not warped(matrix).plain[0]
+
+
+# Properties of every rule
+
+vectors, directions = st.tuples(reals(-200, 200), reals(-200, 200)), reals(-math.pi, math.pi)
+
+
+@given(matrices, vectors)
+def test_a_place_of_the_world_is_the_image_of_its_place_in_the_map(matrix, vector):
+    variant = warped(matrix)
+    there = call(to_world)(0, variant, *vector)
+    assert there == pytest.approx(tuple(matrix @ vector), abs=1e-3)
+    assert call(to_map)(0, variant, *there) == pytest.approx(vector, abs=1e-2)
+
+
+@given(matrices, directions, vectors)
+def test_a_direction_is_turned_and_what_is_seen_lies_in_a_turned_frame(matrix, angle, vector):
+    variant, heading = warped(matrix), np.array([math.cos(angle), math.sin(angle)])
+    cos, sin, gain = call(turned)(0, variant, *heading.tolist())
+    assert (gain * cos, gain * sin) == pytest.approx(tuple(matrix @ heading), abs=1e-5)
+    assert math.hypot(cos, sin) == pytest.approx(1, abs=1e-6)
+    frame = call(frame_of)(0, variant, *heading.tolist())
+    ahead, left = call(seen_from)(frame, *vector)
+    image = complex(*(matrix @ vector)) * np.exp(-1j * angle)
+    assert complex(ahead, left) == pytest.approx(image, abs=1e-3)
+
+
+@given(matrices, directions, reals(-4, 4), reals(1, 4))
+def test_a_place_beside_a_lane_keeps_its_distance_of_the_images_of_two_parallels(matrix, angle, offset, half_width):
+    along, across = np.array([math.cos(angle), math.sin(angle)]), np.array([-math.sin(angle), math.cos(angle)])
+    found, half, *direction = call(placed)(0, warped(matrix), offset, half_width, *along.tolist())
+    image = matrix @ along / np.hypot(*(matrix @ along))
+    assert direction == pytest.approx(image.tolist(), abs=1e-5)
+    left = np.array([-image[1], image[0]])
+    assert found == pytest.approx(left @ matrix @ across * offset, abs=1e-4)
+    assert half == pytest.approx(abs(left @ matrix @ across * half_width), abs=1e-4)
+
+
+@given(matrices, directions, reals(-0.2, 0.2))
+def test_the_image_of_an_arc_is_curved_as_the_circle_through_three_of_its_points(matrix, angle, curvature):
+    turn = curvature * np.array([-0.01, 0.0, 0.01])
+    arc = np.exp(1j * angle) * (np.array([-0.01, 0, 0.01]) + 1j * np.array([-0.01, 0, 0.01]) * turn / 2)
+    a, b, c = (matrix @ np.stack([arc.real, arc.imag])).T
+    area = np.linalg.det([b - a, c - a])
+    circle = 2 * area / (math.dist(a, b) * math.dist(b, c) * math.dist(a, c))
+    found = call(curved)(0, warped(matrix), curvature, math.cos(angle), math.sin(angle))
+    assert found == pytest.approx(circle, rel=1e-3, abs=1e-5)
+
+
+@given(matrices, st.lists(st.tuples(directions, reals(0.1, 50)), min_size=1, max_size=8))
+def test_a_way_of_straight_pieces_is_as_long_as_their_images(matrix, pieces):
+    angle, length = np.array(pieces).T
+    mean = (length * np.exp(2j * angle)).sum() / length.sum()
+    image = length * np.hypot(*(matrix @ np.stack([np.cos(angle), np.sin(angle)])))
+    found = call(stretch)(0, warped(matrix), float(mean.real), float(mean.imag))
+    assert found == pytest.approx(image.sum() / length.sum(), abs=bound(matrix))
+
+
+@given(matrices, st.sampled_from(MOTORWAY.network.lanes))
+def test_a_lane_is_as_long_as_the_image_of_its_centre_line(matrix, lane):
+    sections = MOTORWAY.network.sections[lane["first"] : lane["first"] + lane["quads"] + 1]
+    line = np.stack([sections["x"], sections["y"]]).astype(float)
+    length = np.hypot(*np.diff(matrix @ line)).sum() / np.hypot(*np.diff(line)).sum()
+    assert call(lane_stretch)(0, warped(matrix), lane) == pytest.approx(length, abs=bound(matrix) + 1e-3)
+    assert call(lane_stretch)(0, warped(np.eye(2)), lane) == 1
 
 
 # Whole worlds
