@@ -34,6 +34,7 @@ from gigaflow_env.roads.compile import compile
 from gigaflow_env.roads.tables import LANE_CHANGE_COST, UNREACHABLE
 from gigaflow_env.sim.geometry import LEVEL_GAP
 from gigaflow_env.sim.lanes import along_quad, in_quad, place_s, route_way, sample_way, search, track, way
+from gigaflow_env.sim.variant import lane_stretch
 from gigaflow_env.state import LIVE, make
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "maps" / "carla"
@@ -386,7 +387,9 @@ def test_frenet_coordinates_are_those_of_the_road_wherever_it_lies(section, shar
     past, before = call(along_quad)(x, y, a, b)
     fraction, found, half_width, cos, sin = call(in_quad)(x, y, past, before, a, b)
     assert 0 <= fraction <= 1 and math.hypot(cos, sin) == pytest.approx(1, abs=1e-6)
-    assert min(a["half_width"], b["half_width"]) - 1e-6 <= half_width <= max(a["half_width"], b["half_width"]) + 1e-6
+    straight = math.hypot(a["cos"] + b["cos"], a["sin"] + b["sin"]) / 2  # the borders of a bend are chords
+    low, high = sorted((a["half_width"], b["half_width"]))
+    assert straight * low - 1e-6 <= half_width <= high + 1e-6
     if 0 <= share <= 1:
         assert (fraction, found) == (pytest.approx(share, abs=0.03), pytest.approx(offset, abs=0.02))
     if a["cos"] == b["cos"]:
@@ -447,18 +450,23 @@ def test_the_way_shrinks_by_what_is_driven_and_is_no_shorter_than_a_straight_lin
         assert from_(further) == pytest.approx(found - (further - s), abs=1e-2)
 
 
-@given(st.integers(0, len(ROADS.nearby.sample_lanes) - 1), st.integers(0, 79), st.data(), matrices)
+@given(st.integers(0, len(ROADS.nearby.samples) - 1), st.integers(0, 79), st.data(), matrices)
 def test_the_way_from_a_sample_is_the_way_from_its_place(number, k, data, matrix):
-    sample, variant = ROADS.nearby.sample_lanes[number, k], warped(matrix)
-    first = int(LANES["first"][sample["lane"]])
+    sample, variant = NETWORK.samples[ROADS.nearby.samples[number, k]], warped(matrix)
+    looking = map_of(int(LANES["first"][np.searchsorted(LANES["nearby_at"], number, side="right") - 1]))
+    numbers = NETWORK.maps["lanes_at"][looking] + np.arange(NETWORK.maps["lanes"][looking])
+    lane = int(numbers[LANES["local"][numbers] == sample["local"]][0])
+    first = int(LANES["first"][lane])
     goal = data.draw(st.sampled_from([quad for quad in QUADS if map_of(quad) == map_of(first)]))
     row, (goal_lane, goal_s) = NETWORK.maps[map_of(first)], lane_place(goal, 0.5)
     if abs(goal_s - sample["share"] * LANES["length"][goal_lane]) < 1e-2:
         return  # on the same place rounding decides whether it lies ahead
-    rest = int(row["lanes"]), int(sample["lane"]), float(sample["s"]), goal_lane, goal_s
+    rest = int(row["lanes"]), lane, float(sample["s"]), goal_lane, goal_s
     expected = call(way)(0, variant, NETWORK, row["route_at"], *rest)
     at = int(row["route_at"] + LANES["local"][goal_lane] * row["lanes"])
-    found = call(sample_way)(0, variant, NETWORK, at, sample, LANES[goal_lane], goal_s)
+    shape, there = (variant.mean[0], variant.along[0], variant.across[0]), LANES[goal_lane]
+    goal = there["bundle"], there["order"], there["length"], goal_s, call(lane_stretch)(0, variant, there)
+    found = call(sample_way)(shape, bool(variant.plain[0]), NETWORK.route, NETWORK.bends, at, sample, *goal)
     assert found == pytest.approx(expected, rel=1e-5, abs=1e-2)
 
 

@@ -16,7 +16,6 @@ from gigaflow_env.roads import load, shipped
 from gigaflow_env.roads.tables import LANE_CHANGE_COST
 from gigaflow_env.sim.observe import blank, insert, lane_seen, put
 from gigaflow_env.sim.variant import frame_of
-from gigaflow_env.sim.variant import turned as turned_in
 from gigaflow_env.state import ENDED, GREEN, LIVE, OFF, RED, WAITING, YELLOW
 
 
@@ -349,11 +348,10 @@ directions, metres = reals(-math.pi, math.pi), reals(-100, 100)
 def test_a_lane_sample_is_the_image_of_the_maps_in_the_agents_frame(matrix, heading, x, y, along, width, smallest, more):
     """Place and direction by complex numbers; the width is the distance of the images of the lane's edges."""
     variant, (cos, sin) = warped(matrix), (math.cos(along), math.sin(along))
-    _, _, gain = call(turned_in)(0, variant, cos, sin)
     frame = tuple(np.float32(one) for one in call(frame_of)(0, variant, math.cos(heading), math.sin(heading)))
     area, scale, route_scale = abs(float(variant.det[0])), 1 / 200, 1 / 500
     found = call(lane_seen)(
-        x, y, cos, sin, width, smallest + more, 1 / gain, smallest, frame, area, scale, route_scale
+        x, y, cos, sin, width, smallest + more, smallest, frame, area, scale, route_scale
     )  # fmt: skip
     image, direction = (complex(*(matrix @ one)) * np.exp(-1j * heading) for one in ((x, y), (cos, sin)))
     assert complex(found[0], found[1]) == pytest.approx(image * scale, abs=1e-5)

@@ -20,12 +20,6 @@ _EDGE_CELL = f32(EDGE_CELL)
 
 
 @rule
-def worker_of(a, near):
-    """Whose scratch agent a may use. On CUDA everybody has a worker, on the CPU there is one for all, after another."""
-    return min(a, near.scratch.shape[1] - 1)
-
-
-@rule
 def corners_hit(x, y, cos, sin, old_x, old_y, old_cos, old_sin, length, width, half_length, half_width):
     """Whether a corner of a moving box crosses the box around the origin. Pose and old pose are in that box's moving
     frame."""
@@ -79,7 +73,7 @@ def collide(w, a, rows, pose, motion, body, near, events):
     if rows.status[w, a] != LIVE:
         return
     xs, ys, zs, status, moved = pose.x[w], pose.y[w], pose.z[w], rows.status[w], motion.distance[w]
-    lengths, widths, close = body.length[w], body.width[w], near.scratch[w, worker_of(a, near)]
+    lengths, widths, close = body.length[w], body.width[w], near.scratch[w, min(a, near.scratch.shape[1] - 1)]
     x, y, z = xs[a], ys[a], zs[a]
     # Circles around the boxes, as wide as the step was long: nothing outside of them can meet. Two loops, as the first
     # vectorises; who is there at all, and on which level, is asked of the few that are left.

@@ -25,7 +25,7 @@ from gigaflow_env.layout import (
     StopLine,
 )
 from gigaflow_env.sim.chance import DROPOUT, draws, pick
-from gigaflow_env.sim.collision import nearby_row, worker_of
+from gigaflow_env.sim.collision import nearby_row
 from gigaflow_env.sim.erratic import is_blind
 from gigaflow_env.sim.geometry import HALF, ONE, ZERO, clip, into_frame
 from gigaflow_env.sim.lanes import FAR, place_s, sample_way
@@ -77,7 +77,7 @@ def watch(w, a, clock, rows, pose, near, p):
     right. Few others are nearer than the last of them.
     """
     xs, ys, status = pose.x[w], pose.y[w], rows.status[w]
-    worker, found = worker_of(a, near), near.agent[w, a]
+    worker, found = min(a, near.scratch.shape[1] - 1), near.agent[w, a]
     keys, best = near.scratch[w, worker], near.key[w, worker]
     seen = len(found)
     if is_blind(w, a, clock, rows, p):

@@ -19,7 +19,6 @@ import math
 
 from gigaflow_env.jit import f32, i32, rule, stage, u32
 from gigaflow_env.roads.tables import LANE_CHANGE_COST, UNREACHABLE
-from gigaflow_env.sim.collision import worker_of
 from gigaflow_env.sim.dynamics import hold_zero
 from gigaflow_env.sim.geometry import EPSILON, HALF, LEVEL_GAP, ONE, TWO, ZERO, clip, into_frame
 from gigaflow_env.sim.lanes import FAR, place_s, way
@@ -395,7 +394,7 @@ def intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, va
     goal_lane, goal_s = network.sections[goal_section].lane, place_s(network, goal_section, HALF)
 
     horizon = f32(15.0) + TWO * speed + speed * speed / (TWO * p.idm_deceleration)
-    close = near.scratch[w, worker_of(a, near)]
+    close = near.scratch[w, min(a, near.scratch.shape[1] - 1)]
     count = around(w, a, horizon + f32(25.0), rows, pose, close)
     section, s, preview, held, waits = choose_lane(
         w, a, settled, goal_lane, goal_s, count, close, pose, motion, body, place, variant, network, map_row, p
