@@ -20,10 +20,10 @@ from gigaflow_env.simulator import Simulator
 STEPS = 60
 GEOS = "3.14.1"
 GOLDEN = {
-    "loop": "5482a83fee458a0c",
-    "downtown": "9340c0fd8479d589",
-    "crowd": "88bd150064273808",
-    "two maps": "93db0b3c9a35f08d",
+    "loop": "6d988a3cf72fb014",
+    "downtown": "92507af73f5ca00f",
+    "crowd": "216f7f0812e09d1d",
+    "two maps": "af34ecc646beba02",
 }
 
 
