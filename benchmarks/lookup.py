@@ -4,8 +4,11 @@ The kernels look up a place in the compiled grid (`search`); Shapely asks the ou
 float64. Both must say the same of every point that is more than TOLERANCE away from a border: a point inside of a lane of
 its level is found on a lane, and where a lane is found, the point is inside of it. Exit status 1 if they ever differ.
 
-Counted apart are places where a lane bends so tightly for its width that its cross-sections nearly meet: there its quads are
-triangles or fold over, and the kernels' coordinates, which turn evenly between two sections, leave their straight edges.
+Counted apart are places where a lane folds over itself: it bends so tightly for its width that two cross-sections meet
+inside it, and its inner border runs backwards. Of the maps at hand `mapping_example.osm` does so, with lanes up to 9 m
+wide that turn on the spot where its lanelets meet. There is no right answer: the quad between two such sections is a
+bow tie, and what lies beyond their crossing is before the first and behind the second, nowhere along the lane, while
+the outline goes around it or not, as it happens. Widths are the file's own, so nothing is cut down.
 """
 
 import json
@@ -35,7 +38,6 @@ TOLERANCE = 0.01  # m
 ROUNDING = 1e-4  # m: a point on the seam of two quads is outside of both by float32's rounding
 LEVEL = 2.5  # m: lanes further apart in height lie on different levels
 DOUBT = 0.2  # m: heights so near to LEVEL are not judged
-TIGHT = 0.5  # cross-sections whose inner ends are nearer than this share of the distance of their middles
 AROUND = 3.0  # m beside the lanes where half of the points lie; the others lie anywhere on the map
 
 
@@ -83,9 +85,14 @@ def outlines(road_map: RoadMap, origin: np.ndarray) -> Outlines:
     return Outlines(np.array([_outline(cut) for cut in cuts]), cuts)
 
 
-def _outline(cut: np.ndarray) -> shapely.Geometry:
+def _borders(cut: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Left and right ends of cross-sections, both (sections, 2)."""
     across = np.column_stack([-np.sin(cut[:, 3]), np.cos(cut[:, 3])]) * cut[:, [4]] / 2
-    left, right = cut[:, :2] + across, cut[:, :2] - across
+    return cut[:, :2] + across, cut[:, :2] - across
+
+
+def _outline(cut: np.ndarray) -> shapely.Geometry:
+    left, right = _borders(cut)
     shape = shapely.Polygon(np.concatenate([left, right[::-1]]))
     if shape.is_valid:
         return shape
@@ -151,13 +158,14 @@ def differences(lanes: Outlines, points: Points, found: Found) -> tuple[np.ndarr
     return np.where(found.inside, beside, deepest), deepest > 0
 
 
-def tight(lanes: Outlines, points: Points) -> np.ndarray:
-    """Which points lie on lanes where these bend too tightly for their width, (points,)."""
+def folded(lanes: Outlines, points: Points) -> np.ndarray:
+    """Which points lie beside cross-sections that meet inside of their lane, (points,)."""
     places = []
     for cut in lanes.cuts:
-        turn, step = np.abs(np.diff(cut[:, 3])), np.hypot(*np.diff(cut[:, :2], axis=0).T)
-        reach = np.maximum(cut[:-1, 4], cut[1:, 4]) / 2
-        places.append(np.column_stack([cut[:-1, :2], reach + step])[turn * reach > (1 - TIGHT) * step])
+        steps = np.diff(cut[:, :2], axis=0)
+        backwards = [(np.diff(border, axis=0) * steps).sum(axis=1) <= 0 for border in _borders(cut)]
+        reach = np.maximum(cut[:-1, 4], cut[1:, 4]) / 2 + np.hypot(*steps.T)
+        places.append(np.column_stack([cut[:-1, :2], reach])[np.logical_or(*backwards)])
     found = np.zeros(len(points.x), bool)
     for x, y, reach in np.concatenate(places):
         found |= np.hypot(points.x - x, points.y - y) < reach
@@ -182,7 +190,7 @@ def compare(road_map: RoadMap, count: int, seed: int) -> dict[str, Any]:
     lanes = outlines(road_map, roads.origins[0])
     points = scatter(lanes, count, rng)
     differ, inside = differences(lanes, points, look_up(roads, points, rng))
-    excused = tight(lanes, points)
+    excused = folded(lanes, points)
     wrong = np.flatnonzero((differ > TOLERANCE) & ~excused)
     first = [f"{differ[k]:.3f} m at {points.x[k]:.2f}, {points.y[k]:.2f}, {points.z[k]:.2f}" for k in wrong[:3]]
     return {
@@ -190,8 +198,8 @@ def compare(road_map: RoadMap, count: int, seed: int) -> dict[str, Any]:
         "inside": int(inside.sum()),
         "wrong": len(wrong),
         "worst_mm": round(float(differ[~excused].max()) * 1000, 1),
-        "tight": int(excused.sum()),
-        "wrong_in_tight": int((differ[excused] > TOLERANCE).sum()),
+        "folded": int(excused.sum()),
+        "wrong_in_folds": int((differ[excused] > TOLERANCE).sum()),
         **({"first": first} if first else {}),
     }
 
@@ -202,15 +210,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = (*sorted(shipped()), *lookup.maps)
     count = -(-round(lookup.points) // len(names))
     maps = {Path(name).name: compare(find(name), count, lookup.seed) for name in names}
-    total = {key: sum(one[key] for one in maps.values()) for key in ("points", "inside", "wrong", "tight", "wrong_in_tight")}
+    counts = ("points", "inside", "wrong", "folded", "wrong_in_folds")
+    total = {key: sum(one[key] for one in maps.values()) for key in counts}
     result = {**total, "tolerance_mm": TOLERANCE * 1000, "seconds": round(time.perf_counter() - began, 1), "maps": maps}
     result |= machine() | {"command": " ".join(["benchmarks/lookup.py", *sys.argv[1:]])}
     for name, one in maps.items():
         print(f"{name:36} {one['points']:8,} points, {one['inside']:8,} inside, {one['wrong']:4} wrong, "
               f"worst {one['worst_mm']:5.1f} mm {'; '.join(one.get('first', ()))}")  # fmt: skip
-    print(
-        f"{total['wrong']} of {total['points']:,} points wrong, {total['wrong_in_tight']} of {total['tight']} in tight bends"
-    )
+    print(f"{total['wrong']} of {total['points']:,} points wrong, {total['wrong_in_folds']} of {total['folded']} in folds")
     if lookup.json is not None:
         write_text(lookup.json, json.dumps(result, indent=1) + "\n")
     return 1 if total["wrong"] else 0

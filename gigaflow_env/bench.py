@@ -6,6 +6,7 @@ actions, arrays not copied. Machines differ: the rate of Gymnasium's own CartPol
 calibrates.
 """
 
+import copy
 import datetime
 import os
 import platform
@@ -34,6 +35,9 @@ SCENES: dict[str, dict[str, Any]] = {
     "crowd": {"map": "downtown", "preset": "paper", "agents_per_world": 150},
 }
 """What is measured and, in the tests, held to its golden hash."""
+
+STAGE_PASSES = 10
+"""Steps after each of which a stage is timed; the median counts."""
 
 BLOCKS = 5
 """The steps are timed in this many blocks; the median block counts, as a shared machine has bad moments."""
@@ -146,44 +150,72 @@ def first_steps(map: str, preset: str) -> tuple[tuple[float, float], tuple[float
 
 
 def stage_times(simulator: Simulator) -> dict[str, float]:
-    """Time of each stage alone [ns per agent], from the simulator's present state: the fastest of some passes, one
-    thread."""
+    """Time of each stage alone [ns per agent], on one thread: the median of some passes, each after a step with random
+    actions: a stage then finds what it finds in a step, places whose tables have to be fetched. `renew` is the restart of
+    those whose episode ended, as a share of all agents."""
     clock, rows, pose, motion, body, place, goal, wishes, events, outcome, lights, _, near, ways, *_ = simulator.state
     variant, seen = simulator.state.variant, simulator.state.seen
     network, grid, nearby = simulator.roads.network, simulator.roads.grid, simulator.roads.nearby
     p, starts, obs = simulator._params, simulator.layout.starts, simulator.observations
-    plain: dict[str, Any] = {
+    agent: dict[str, Any] = {
+        "move": (dynamics.move, clock, rows, pose, motion, body, p),
         "locate": (lanes.locate, clock, rows, pose, goal, variant, network, grid, place),
         "collide": (collision.collide, rows, pose, motion, body, near, events),
         "leave_road": (collision.leave_road, clock, rows, pose, body, variant, network, grid, events),
         "run_light": (collision.run_light, rows, pose, motion, body, place, lights, variant, network, nearby, events, p),
         "arrive": (goals.arrive, clock, rows, pose, motion, wishes, variant, network, events, goal, place, p),
         "score": (rewards.score, clock, rows, motion, place, wishes, events, outcome, goal, p),
-        "watch": (observe.watch, clock, rows, pose, near, p),
-        "survey": (observe.survey, clock, place, goal, ways, variant, network, nearby),
         "blur": (noise.blur, clock, rows, pose, motion, seen, p),
+        "watch": (observe.watch, clock, rows, pose, near, p),
+        "survey": (observe.survey, clock, place, goal, ways, variant, network, nearby, p),
     }
-    times = {name: _fastest(_each_agent(stage), simulator, *args) for name, (stage, *args) in plain.items()}
-    blocks: dict[str, Any] = {
-        "look_goals": (observe.look_goals, starts.goals, pose, goal, p),
-        "look_agents": (observe.look_agents, starts.agents, pose, body, near, seen, p),
+    row: dict[str, Any] = {
+        "look_ego": (observe.look_ego, (FIRST,), starts.ego, motion, body, place, variant, network, p),
+        "look_conditioning": (observe.look_conditioning, (FIRST, STRIDE), starts.conditioning, wishes),
+        "look_goals": (observe.look_goals, (FIRST, STRIDE), starts.goals, pose, goal, p),
+        "look_agents": (observe.look_agents, (FIRST, STRIDE), starts.agents, pose, body, near, seen, p),
     }
-    for name, (stage, start, *args) in blocks.items():
-        times[name] = _fastest(_each_row(stage), simulator, obs, start, *args)
-    walk = (
-        np.int32(5),
-        np.int32(1 if simulator.config.lanes_kept == simulator.config.lane_count else 43),
-    )  # where the seen elements begin, and how they go on
     listed: dict[str, Any] = {
-        "look_lanes": (observe.look_lanes, starts.lanes, *walk, pose, ways, variant, nearby, p),
-        "look_boundaries": (observe.look_boundaries, starts.boundaries, *walk, pose, variant, nearby, p),
+        "look_lanes": (observe.look_lanes, starts.lanes, pose, ways, variant, network, nearby, p),
+        "look_boundaries": (observe.look_boundaries, starts.boundaries, pose, ways, variant, nearby, p),
         "look_stops": (observe.look_stops, starts.stops, pose, place, lights, variant, network, nearby, p),
     }
-    for name, (stage, start, *args) in listed.items():
-        times[name] = _fastest(_each_listed_row(stage), simulator, obs, start, place, network, *args)
-    # Last, as it moves the agents away from the places that the others know.
-    times["move"] = _fastest(_each_agent(dynamics.move), simulator, clock, rows, pose, motion, body, p)
-    return times
+    loops = {name: (_each_agent(stage), *args) for name, (stage, *args) in agent.items()}
+    loops |= {name: (_each_row(stage, share), obs, *args) for name, (stage, share, *args) in row.items()}
+    loops |= {
+        name: (_each_listed_row(stage), obs, start, place, network, *args) for name, (stage, start, *args) in listed.items()
+    }
+    sizes = simulator.worlds, simulator.agents
+    actions = np.random.default_rng(1).integers(0, ACTIONS, (STAGE_PASSES, simulator.rows))
+    simulator._machine = timed = _Timed(1)
+    seconds: dict[str, list[float]] = {}
+    for name, (loop, *args) in loops.items():
+        loop(*sizes, *args)  # compiles
+        for chosen in actions:
+            before = copy.deepcopy(ways)
+            simulator.step(chosen)
+            if name == "survey":  # the ways of those who came to another place are to be measured once more
+                for array, values in zip(ways, before, strict=True):
+                    array[:] = values
+            start = time.perf_counter()
+            loop(*sizes, *args)
+            seconds.setdefault(name, []).append(time.perf_counter() - start)
+    seconds["renew"] = timed.seconds
+    return {name: float(np.median(values)) / simulator.rows * 1e9 for name, values in seconds.items()}
+
+
+class _Timed(cpu.Threads):
+    """Notes how long `renew` takes in each step."""
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(threads)
+        self.seconds: list[float] = []
+
+    def _call(self, begin: int, end: int, function: Any, have: dict[str, Any]) -> None:
+        start = time.perf_counter()
+        super()._call(begin, end, function, have)
+        if function is cpu.renew:
+            self.seconds.append(time.perf_counter() - start)
 
 
 def _each_agent(stage: Any) -> Any:
@@ -195,11 +227,11 @@ def _each_agent(stage: Any) -> Any:
     return kernel(loop, cache=False)
 
 
-def _each_row(stage: Any) -> Any:
+def _each_row(stage: Any, share: tuple[int, ...]) -> Any:
     def loop(worlds, agents, obs, start, *args):  # type: ignore[no-untyped-def]
         for w in range(worlds):
             for a in range(agents):
-                stage(w, a, FIRST, STRIDE, obs[w, a, start:], *args)
+                stage(w, a, *share, obs[w, a, start:], *args)
 
     return kernel(loop, cache=False)
 
@@ -213,17 +245,6 @@ def _each_listed_row(stage: Any) -> Any:
                 stage(w, a, FIRST, STRIDE, nearby_row(network, place.section[w, a]), obs[w, a, start:], *args)
 
     return kernel(loop, cache=False)
-
-
-def _fastest(loop: Any, simulator: Simulator, *args: Any) -> float:
-    sizes = simulator.worlds, simulator.agents
-    loop(*sizes, *args)
-    seconds = []
-    for _ in range(10):
-        start = time.perf_counter()
-        loop(*sizes, *args)
-        seconds.append(time.perf_counter() - start)
-    return min(seconds) / (simulator.worlds * simulator.agents) * 1e9
 
 
 def machine() -> dict[str, Any]:

@@ -244,6 +244,11 @@ class Config:
         """Boundary points in an observation, likewise."""
         return max(1, round(self.boundary_count * (1 - self.boundary_dropout)))
 
+    @property
+    def drops(self) -> bool:
+        """Whether an observation shows less than the lists hold."""
+        return (self.lanes_kept, self.boundaries_kept) != (self.lane_count, self.boundary_count)
+
     def replace(self, **changes: Any) -> "Config":
         """A copy with some values changed; an unknown name is an error that says which names are near."""
         names = [field.name for field in dataclasses.fields(self)]
@@ -399,7 +404,7 @@ def params(config: Config) -> Params:
     flat["crash_ends"] = np.int32(config.on_crash != "continue")
     flat["crash_freezes"] = np.int32(config.on_crash == "freeze")
     flat["lanes_kept"], flat["boundaries_kept"] = map(np.int32, (config.lanes_kept, config.boundaries_kept))
-    flat["drops"] = np.int32((config.lanes_kept, config.boundaries_kept) != (config.lane_count, config.boundary_count))
+    flat["drops"] = np.int32(config.drops)
     flat["noisy"] = np.int32(max(config.noise_position, config.noise_heading, config.noise_speed) > 0)
     flat["signs_count"] = np.int32(config.stop_signs == "obey" and config.stop_count > 0)
     for name in ("inattentive", "phantom"):

@@ -89,8 +89,8 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | ego | 1 | 13 | place on the lane, motion, body |
     | conditioning | 1 | 13 | the agent's own reward coefficients |
     | goals | 4 | 3 | goals still to be reached, next first |
-    | lanes | lane_count | 7 | nearest lane samples, with the way from there to the goal |
-    | boundaries | boundary_count | 2 | nearest points of the road's edges |
+    | lanes | lane_count | 7 | nearest lane samples, with the way from there to the goal; with dropout in any order |
+    | boundaries | boundary_count | 2 | nearest points of the road's edges; with dropout in any order |
     | stops | stop_count | 7 | nearest stop lines with the colour of their light |
     | agents | agent_count | 10 | nearest agents |
 

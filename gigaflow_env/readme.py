@@ -108,6 +108,12 @@ def stages() -> str:
     return table(["stage [ns an agent-step]", *columns], rows)
 
 
+def parts() -> str:
+    results = _results("parts.jsonl")
+    rows = [[name, f"{ns:+.0f}"] for result in results for name, ns in result["parts_ns"].items()]
+    return table(["part", "ns an agent-step"], rows)
+
+
 def learning() -> str:
     rows = []
     for result in _results("learning.jsonl"):
@@ -145,6 +151,22 @@ def traffic() -> str:
     return table(head, rows)
 
 
+def soak() -> str:
+    """All maps of the soak together, a column for each of its passes."""
+    path = RESULTS / "soak.json"
+    found = json.loads(path.read_text()) if path.exists() else {"maps": {}, "anomalies": 0, "agent_steps": 0}
+    maps = found["maps"]
+    passes = list(next(iter(maps.values()))["passes"]) if maps else []
+
+    def total(name: str, kind: str) -> int:
+        return sum(one["passes"][name][kind] for one in maps.values())
+
+    counted = ("agent_steps", "episodes", "collisions", "off_road", "red_lights", "goals", "wrecks")
+    rows = [[kind.replace("_", " "), *(f"{total(name, kind) / 1e6:.1f} M" for name in passes)] for kind in counted]
+    head = f"{found['agent_steps'] / 1e6:.0f} M on {len(maps)} maps: {found['anomalies']} anomalies"
+    return table([head, *(f'`on_crash="{name}"`' for name in passes)], rows)
+
+
 def cuda_code() -> str:
     rows = []
     for r in _results("cuda_code.jsonl"):
@@ -157,7 +179,7 @@ def cuda_code() -> str:
 
 PARTS = {
     part.__name__: part
-    for part in (actions, observation, conditioning, config, throughput, stages, cuda_code, learning, traffic)
+    for part in (actions, observation, conditioning, config, throughput, stages, parts, cuda_code, learning, traffic, soak)
 }
 
 

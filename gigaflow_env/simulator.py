@@ -102,6 +102,7 @@ class Simulator:
             lane_count=config.lane_count,
             boundary_count=config.boundary_count,
             stop_count=config.stop_count,
+            shuffled=config.drops,
         )
         if map_shares is not None:
             roads.network.maps["until"] = _until(map_shares, len(self.maps))
@@ -149,8 +150,9 @@ class Simulator:
     def new_state(self, worlds: int) -> State:
         """Empty arrays on the host for some worlds like this simulator's."""
         lights = int(self.roads.network.maps["lights"].max())
-        seen, samples = self.config.agent_count, self.config.lane_count
-        return make(worlds, self.agents, len(CONDITIONING), lights, seen, samples, len(CHOICES))
+        seen, samples = self.config.agent_count, self.config.lanes_kept
+        workers = 1 if self.backend == "cpu" else self.agents
+        return make(worlds, self.agents, len(CONDITIONING), lights, seen, samples, len(CHOICES), workers)
 
     def look(self) -> None:
         """Make the observations anew from the state as it is."""

@@ -37,8 +37,8 @@ SEEN = (
 """The arrays from which the observations of a world follow: what chance decides follows from its key, the world's number and
 its tick. `near` and `ways` do not count: they follow from these."""
 
-WORKSPACE = ("near.scratch",)
-"""Written before it is read in every step: agents * agents entries a world that nobody needs to keep."""
+WORKSPACE = ("near.scratch", "near.key")
+"""Written before it is read in every stage that uses it, by one agent after another on the CPU: nobody needs to keep it."""
 
 CHUNK = 64
 """Worlds whose observations are rebuilt at once: bounds the memory for what is not kept."""

@@ -180,18 +180,21 @@ class Near(NamedTuple):
     """The agents nearest to each agent."""
 
     agent: np.ndarray = array("world agent seen", "", "agent, nearest first, -1: none", i32)
-    key: np.ndarray = array("world agent seen", "", "their keys: squared distance in 24 bits, agent in 8 bits", u32)
-    scratch: np.ndarray = array("world agent other", "", "one entry for every agent of the world", u32)
+    key: np.ndarray = array("world worker seen", "", "paper: their keys, squared distance in 24 bits, agent in 8 bits", u32)
+    scratch: np.ndarray = array(
+        "world worker other", "", "paper of the stages: an entry for each agent; on the CPU one worker does all agents", u32
+    )
 
 
 class Ways(NamedTuple):
-    """Ways from the lane samples of the agent's Nearby row to its next goal."""
+    """Which elements of its Nearby row an agent sees, and the ways from those lane samples to its next goal."""
 
-    way: np.ndarray = array("world agent sample", "m", "way from each sample")
+    lane: np.ndarray = array("world agent", "", "the first lane sample that it sees", i32)
+    boundary: np.ndarray = array("world agent", "", "the first boundary point that it sees", i32)
+    way: np.ndarray = array("world agent sample", "m", "way from each lane sample that it sees")
     smallest: np.ndarray = array("world agent", "m", "the smallest of them")
     row: np.ndarray = array("world agent", "", "the Nearby row they belong to", i32)
     goal: np.ndarray = array("world agent", "", "the goal's quad they lead to, -1: not yet measured", i32)
-    shrink: np.ndarray = array("world agent sample", "", "1 / gain of each sample's direction, see sim/variant.py")
 
 
 class Variant(NamedTuple):
@@ -277,11 +280,13 @@ _GROUPS: tuple[Any, ...] = (
 GROUPS = State(*_GROUPS)
 
 
-def make(worlds: int, agents: int, coefficients: int, lights: int, seen: int, samples: int, choices: int) -> State:
-    """A State in which nothing has happened yet."""
+def make(
+    worlds: int, agents: int, coefficients: int, lights: int, seen: int, samples: int, choices: int, workers: int = 1
+) -> State:
+    """A State in which nothing has happened yet. workers: how many agents of a world are looked after at the same time."""
     sizes = {
         "two": 2, "world": worlds, "agent": agents, "coefficient": coefficients, "goal": GOALS,
-        "light": max(lights, 1), "seen": max(seen, 1), "other": agents, "sample": samples,
+        "light": max(lights, 1), "seen": max(seen, 1), "worker": workers, "other": agents, "sample": samples,
         "kind": len(KINDS), "choice": choices,
     }  # fmt: skip
     groups: Any = GROUPS

@@ -379,20 +379,20 @@ def run_watch(agents, w, clock, rows, pose, near, p):
 
 
 @kernel
-def run_survey(agents, w, clock, place, goals, ways, variant, network, nearby):
+def run_survey(agents, w, clock, place, goals, ways, variant, network, nearby, p):
     for a in agents:
-        survey(w, a, clock, place, goals, ways, variant, network, nearby)
+        survey(w, a, clock, place, goals, ways, variant, network, nearby, p)
 
 
 @kernel
 def run_look(
     agents, w, obs, starts,
-    clock, rows, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
+    pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
 ):  # fmt: skip
     for a in agents:
         look(
             w, a, FIRST, STRIDE, obs[w, a], starts,
-            clock, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
+            pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
         )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from gigaflow_env.backend import world
 from gigaflow_env.config import laptop
 from gigaflow_env.jit import SIMULATED
 from gigaflow_env.simulator import Simulator
+from gigaflow_env.snapshot import WORKSPACE
 
 STEPS = 12
 SMALL = laptop().replace(
@@ -66,7 +67,7 @@ def drive(name: str) -> dict[str, np.ndarray]:
             sim.reset(None, np.arange(sim.rows) % 4 == 1)
         for group, arrays in sim.state._asdict().items():
             for array, values in arrays._asdict().items():
-                if array != "scratch":
+                if f"{group}.{array}" not in WORKSPACE:
                     found[f"{step} {group}.{array}"] = sim.host(values).copy()
         found[f"{step} obs"] = sim.host(sim.observations).copy()
         found[f"{step} final_obs"] = sim.host(sim.final_observations).copy()

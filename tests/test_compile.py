@@ -17,6 +17,7 @@ from gigaflow_env.roads.border import Strips, trace
 from gigaflow_env.roads.cells import Cells, compress, touched
 from gigaflow_env.roads.centreline import sample
 from gigaflow_env.roads.compile import capacity, compile
+from gigaflow_env.roads.mapfiles import find
 from gigaflow_env.roads.nearby import VIEW_GAP, nearest
 from gigaflow_env.roads.routes import routes
 from gigaflow_env.roads.source import WIDTH, Lane, MapError, RoadMap, Signal
@@ -34,7 +35,6 @@ from gigaflow_env.roads.tables import (
     Nearby,
     Network,
     PointRow,
-    SampleLane,
     SampleRow,
     Section,
     StopRow,
@@ -163,14 +163,13 @@ def edges_across_lanes(roads):
 def test_tables_have_the_declared_types():
     roads = compile(junction())
     rows = {
-        "maps": MapRow, "sections": Section, "lanes": LaneRow, "stops": StopRow, "edges": EdgeRow, "samples": SampleRow,
-        "sample_lanes": SampleLane, "bends": BendRow,
-        "boundaries": PointRow,
+        "maps": MapRow, "sections": Section, "lanes": LaneRow, "stops": StopRow, "edges": EdgeRow, "bends": BendRow,
+        "boundaries": PointRow, "samples": SampleRow,
     }  # fmt: skip
     for group, tables in ((Network, roads.network), (Grid, roads.grid), (Nearby, roads.nearby)):
         for name, declared in fields(group).items():
             table = getattr(tables, name)
-            is_record = name in rows and (group, name) != (Nearby, "stops")
+            is_record = name in rows and (group, name) not in ((Nearby, "stops"), (Nearby, "samples"))
             assert table.dtype == (record(rows[name]) if is_record else declared.dtype), name
             assert table.ndim == len(declared.axes), name
     assert roads.names == ("junction",)
@@ -317,7 +316,8 @@ def test_route_to_the_own_start_goes_around():
         straight("b", 50, 0, 50, 30, successors=("c",)),
         straight("c", 50, 30, 0, 0, successors=("a",)),
     ]
-    route = compile(road_map(*ring)).network.route.reshape(3, 3)
+    network = compile(road_map(*ring)).network
+    route = network.route.reshape(3, 3)[np.ix_(network.lanes["local"], network.lanes["local"])]
     c = math.hypot(50, 30)
     assert route == pytest.approx(np.array([[80 + c, 30 + c, c], [50, 80 + c, 50 + c], [80, 30, 80 + c]]), rel=1e-6)
 
@@ -326,7 +326,7 @@ def test_route_equals_dijkstra():
     rng = np.random.default_rng(1)
     for count in (1, 2, 40):
         lanes = np.zeros(count, record(LaneRow))
-        lanes["length"] = rng.uniform(5, 50, count)
+        lanes["length"], lanes["local"] = rng.uniform(5, 50, count), rng.permutation(count)
         lanes["left"] = lanes["right"] = -1
         for a in range(0, count - 3, 5):  # bundles of three; the way back to the left is closed
             lanes["left"][a], lanes["right"][a + 1], lanes["right"][a + 2] = a + 1, a, a + 1
@@ -335,6 +335,7 @@ def test_route_equals_dijkstra():
         lanes["successors"] = [len(others) for others in ahead]
         lanes["successors_at"] = np.cumsum(lanes["successors"]) - lanes["successors"]
         found = routes(lanes, np.concatenate(ahead).astype(np.int32))[0].reshape(count, count)
+        found = found[np.ix_(lanes["local"], lanes["local"])]
         for start in range(count):
             assert found[:, start] == pytest.approx(dijkstra(lanes, ahead, start), rel=1e-5)
 
@@ -359,27 +360,23 @@ def test_samples_lie_evenly_on_each_lane():
     roads = compile(road_map(straight("a", 0, 0, 100, 0), straight("b", 0, 50, 30, 50, width=3.0)), lane_count=8)
     # 100 / 40 rounds to 2: at 25 and 75 m. 30 m have one, in the middle. Nearest to the start of a: 25 m, then b's.
     x, y, _ = roads.origins[0]
-    first = roads.nearby.samples[0]
-    assert first[0].tolist() == pytest.approx((25 - x, 0 - y, 1, 0, 3.5), abs=1e-5)
-    assert first[1].tolist() == pytest.approx((15 - x, 50 - y, 1, 0, 3.0), abs=1e-5)
-    assert first[2].tolist() == pytest.approx((75 - x, 0 - y, 1, 0, 3.5), abs=1e-5)
+    first = roads.network.samples[roads.nearby.samples[0]]
+    #                                                       x, y, cos, sin, width, s, share, local, bundle, order, cos2, sin2
+    assert first[0].tolist() == pytest.approx((25 - x, 0 - y, 1, 0, 3.5, 25, 0.25, 0, 0, 0, 1, 0), abs=1e-5)
+    assert first[1].tolist() == pytest.approx((15 - x, 50 - y, 1, 0, 3.0, 15, 0.50, 1, 1, 0, 1, 0), abs=1e-5)
+    assert first[2].tolist() == pytest.approx((75 - x, 0 - y, 1, 0, 3.5, 75, 0.75, 0, 0, 0, 1, 0), abs=1e-5)
     assert np.all(first[3:] == first[2])
-    #                                                                s, share, lane, local, bundle, order, cos2, sin2
-    lanes = roads.nearby.sample_lanes[0]
-    assert lanes[0].tolist() == pytest.approx((25, 0.25, 0, 0, 0, 0, 1, 0), abs=1e-5)
-    assert lanes[1].tolist() == pytest.approx((15, 0.50, 1, 1, 1, 0, 1, 0), abs=1e-5)
-    assert lanes[2].tolist() == pytest.approx((75, 0.75, 0, 0, 0, 0, 1, 0), abs=1e-5)
-    fine = compile(road_map(straight("a", 0, 0, 100, 0)), lane_spacing=10.0, lane_count=20).nearby.sample_lanes
-    assert sorted(set(fine["s"][0].tolist())) == pytest.approx(np.arange(5, 100, 10), abs=1e-4)
+    fine = compile(road_map(straight("a", 0, 0, 100, 0)), lane_spacing=10.0, lane_count=20).network.samples
+    assert fine["s"].tolist() == pytest.approx(np.arange(5, 100, 10), abs=1e-4)
 
 
 def test_samples_on_a_curve_lie_on_it():
     roads = compile(curve(), lane_spacing=7.0, lane_count=7)
-    samples = roads.nearby.samples[0]
+    samples = roads.network.samples[roads.nearby.samples[0]]
     x, y = samples["x"] + roads.origins[0, 0], samples["y"] + roads.origins[0, 1]
     assert np.hypot(x, y) == pytest.approx(30, abs=0.01)
     assert np.hypot(samples["cos"], samples["sin"]) == pytest.approx(1, abs=1e-6)
-    assert roads.nearby.sample_lanes[0]["s"] == pytest.approx(30 * np.arctan2(y, x), abs=0.01)
+    assert samples["s"] == pytest.approx(30 * np.arctan2(y, x), abs=0.01)
 
 
 # Edges
@@ -623,11 +620,11 @@ def test_lists_of_a_junction_against_brute_force():
     places = np.array(places)
     assert len(nearby.samples) == len(nearby.boundaries) == len(nearby.stops) == len(places)
 
-    every = np.unique(nearby.samples)
+    every, seen = network.samples, network.samples[nearby.samples]
     assert len(every) == sum(max(1, round(float(length) / 9)) for length in network.lanes["length"])
     spots = np.column_stack([every["x"], every["y"], 0 * every["x"]]).astype(float)
     wanted = np.sort(np.hypot(*(spots[None, :, :2] - places[:, None, :2]).transpose(2, 0, 1)), axis=1)[:, :12]
-    found = np.hypot(nearby.samples["x"] - places[:, [0]], nearby.samples["y"] - places[:, [1]])
+    found = np.hypot(seen["x"] - places[:, [0]], seen["y"] - places[:, [1]])
     assert found == pytest.approx(wanted, abs=1e-4)
 
     stops = np.column_stack([network.stops["x"], network.stops["y"], network.stops["z"]]).astype(float)
@@ -642,19 +639,41 @@ def test_lists_of_a_junction_against_brute_force():
     assert np.all(away[:, 0] < np.hypot(closest, 0.6)) and np.all(away[:, 0] > closest - 1e-3)
 
 
+def test_shuffled_lists_hold_the_same_in_an_order_of_chance():
+    plain, shuffled = (compile(junction(), lane_spacing=9.0, lane_count=12, shuffled=given) for given in (False, True))
+    for name in ("samples", "boundaries"):
+        one, other = getattr(plain.nearby, name), getattr(shuffled.nearby, name)
+        assert np.array_equal(np.sort(one, axis=1), np.sort(other, axis=1))
+        orders = {tuple(np.argsort(row, order=row.dtype.names).tolist()) for row in other}
+        assert len(orders) > len(other) / 2, "each row has an order of its own"
+    assert np.array_equal(plain.nearby.stops, shuffled.nearby.stops), "agents are judged by the nearest ones"
+
+
+def test_lanes_near_by_have_numbers_near_by():
+    """Each lane has a number of its own, and a look at the lanes around a place reads few cache lines of 16 ways."""
+    roads = compile(find("downtown"))
+    local, (count,) = roads.network.lanes["local"], roads.network.maps["lanes"]
+    assert sorted(local) == list(range(count))
+    lines = [len(np.unique(numbers // 16)) for numbers in roads.network.samples["local"][roads.nearby.samples]]
+    mixed = np.random.default_rng(0).permutation(count)[roads.network.samples["local"][roads.nearby.samples]]
+    assert np.mean(lines) < 0.6 * np.mean([len(np.unique(numbers // 16)) for numbers in mixed])
+
+
 def test_lists_do_not_show_another_level():
     roads = compile(bridge(), boundary_count=30)
     # Lane 0 is the ground, lane 2 the deck, 8 m higher at y = -30 .. 30; the ramps come within 6 m beyond |y| = 60.
     lane = roads.network.lanes[0]
     rows = slice(int(lane["nearby_at"]), int(lane["nearby_at"]) + 50)
     assert np.abs(roads.nearby.boundaries["y"][rows]).max() < 1.8
-    shown = roads.nearby.sample_lanes["lane"][rows]
-    assert 2 not in shown and {0, 1, 3} == {*shown.ravel().tolist()}
+    shown = roads.network.samples["local"][roads.nearby.samples[rows]]
+    lanes = {lane for lane, local in enumerate(roads.network.lanes["local"]) if local in shown}
+    assert lanes == {0, 1, 3}
 
 
 def test_where_nothing_is_on_the_level_the_lists_show_what_there_is():
     steep = road_map(straight("hill", 0, 0, 200, 0, z=(0, 60)))  # samples at 50 and 150 m are 15 and 45 m high
-    samples = compile(steep, lane_spacing=100.0, lane_count=2).nearby.sample_lanes["s"]
+    roads = compile(steep, lane_spacing=100.0, lane_count=2)
+    samples = roads.network.samples["s"][roads.nearby.samples]
     assert samples[12].tolist() == [50, 50]  # at 50 m only this one is on the level
     assert samples[24].tolist() == [50, 150]  # at 98 m none is
 
@@ -706,10 +725,10 @@ def test_join_equals_each_map_alone():
         lists = slice(nearby_at, nearby_at + len(one.nearby.samples))
         same(both.nearby.boundaries[lists], one.nearby.boundaries)
         same(both.nearby.stops[lists], one.nearby.stops, row["stops_at"])
-        same(both.nearby.sample_lanes["lane"][lists], one.nearby.sample_lanes["lane"], lane_at)
-        same(both.nearby.sample_lanes["s"][lists], one.nearby.sample_lanes["s"])
-        for name in ("local", "bundle", "order"):  # repeat what is in the lane's own row
-            same(both.nearby.sample_lanes[name][lists], both.network.lanes[name][both.nearby.sample_lanes["lane"][lists]])
+        joined, single = both.network.samples[both.nearby.samples[lists]], one.network.samples[one.nearby.samples]
+        for name in ("x", "s", "local", "order", "cos2"):
+            same(joined[name], single[name])
+        same(joined["bundle"], single["bundle"], lanes["bundle"][0])
     rows = both.network.maps
     bundles = [set(both.network.lanes["bundle"][row["lanes_at"] : row["lanes_at"] + row["lanes"]]) for row in rows]
     assert len(set.union(*bundles)) == sum(map(len, bundles))

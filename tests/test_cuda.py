@@ -71,6 +71,9 @@ REGISTERS = {"clear": 160, "guide": 255, "drive": 255, "renew": 255, "notice": 6
 STORES = {"clear": 15, "guide": 15, "drive": 45, "renew": 45, "notice": 6, "show": 1, "show_half": 1}
 
 # Arrays which the kernel must reach, at least.
+SHOWN = (
+    "Pose.x", "Network.samples", "Nearby.samples", "Nearby.boundaries", "Nearby.stops", "Near.agent", "Wishes.coefficients",
+)  # fmt: skip
 TOUCHED = {
     "clear": ("Clock.seed", "Clock.tick", "Rows.status", "Events.collision", "Outcome.reward"),
     "guide": ("Traffic.next", "Traffic.cap", "Motion.jerk", "Near.scratch", "Conflicts.rows", "Conflicts.stops",
@@ -78,9 +81,9 @@ TOUCHED = {
     "drive": ("Pose.x", "Motion.speed", "Place.section", "Events.collision", "Events.offroad", "Events.red_light",
               "Outcome.reward", "Rows.status", "Lights.colour", "Grid.quads", "Grid.edges", "Network.route"),
     "renew": ("Proposal.x", "Pose.x", "Goals.section", "Wishes.coefficients", "Body.length", "Rows.status", "Lights.red"),
-    "notice": ("Near.agent", "Near.key", "Ways.way", "Ways.smallest", "Outcome.active"),
-    "show": ("Pose.x", "Nearby.samples", "Nearby.boundaries", "Nearby.stops", "Near.agent", "Wishes.coefficients"),
-    "show_half": ("Pose.x", "Nearby.samples", "Nearby.boundaries", "Nearby.stops", "Near.agent", "Wishes.coefficients"),
+    "notice": ("Near.agent", "Near.key", "Ways.lane", "Ways.way", "Ways.smallest", "Outcome.active"),
+    "show": SHOWN,
+    "show_half": SHOWN,
 }  # fmt: skip
 
 

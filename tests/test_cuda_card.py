@@ -15,6 +15,7 @@ from gigaflow_env import GigaflowVectorEnv
 from gigaflow_env.backend import world
 from gigaflow_env.config import laptop, paper
 from gigaflow_env.simulator import MissingDevice, Simulator
+from gigaflow_env.snapshot import WORKSPACE
 
 
 def absent() -> str:
@@ -34,7 +35,6 @@ REASON = absent()
 pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)
 
 TOWNS = ("loop", "downtown", "highway")
-SKIPPED = {"near.scratch"}
 
 # A number that decides something (inside or outside, nearer or farther) may fall on the other side where the card's
 # multiply-add rounds once and the CPU twice: so many rows in a million may differ in what follows from one step.
@@ -58,7 +58,7 @@ def differing(cpu, cuda):
     found = {}
     for group in cpu.state._fields:
         for name, here in getattr(cpu.state, group)._asdict().items():
-            if f"{group}.{name}" in SKIPPED:
+            if f"{group}.{name}" in WORKSPACE:
                 continue
             there = cuda.host(getattr(getattr(cuda.state, group), name))
             wrong = here != there
@@ -119,7 +119,7 @@ def test_the_same_seed_gives_the_same_bits():
             sim.step(rng.choice([6, 7, 8, 10, 10, 11], sim.rows))
         kept = [sim.observations]
         for group, arrays in sim.state._asdict().items():
-            kept += [array for name, array in arrays._asdict().items() if f"{group}.{name}" not in SKIPPED]
+            kept += [array for name, array in arrays._asdict().items() if f"{group}.{name}" not in WORKSPACE]
         runs.append([sim.host(array).copy() for array in kept])
     assert all(np.array_equal(one, other) for one, other in zip(*runs, strict=True))
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import clear, place, ring, run, simulator
+from conftest import clear, place, plain, ring, run, simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,53 +10,73 @@ from gigaflow_env.config import laptop, paper
 from gigaflow_env.jit import f32, kernel
 from gigaflow_env.layout import HEIGHT_SCALE, SPEED_SCALE, Layout
 from gigaflow_env.roads import load, shipped
-from gigaflow_env.sim.observe import walk
+from gigaflow_env.sim.observe import listed, resumed, window_end
 
 HALF = {"lane_dropout": 0.5, "boundary_dropout": 0.4}
 
 
+def windows(ticks=4000, **changes):
+    """Which lane samples and boundary points an agent that stands still sees in each step: bool (steps, list) of each."""
+    config = laptop().replace(agents_per_world=2, lane_count=12, boundary_count=20, **{**HALF, **changes})
+    sim = simulator(load(shipped()["downtown"]), 2, config)
+    lists = sim.roads.nearby.samples.shape[1], sim.roads.nearby.boundaries.shape[1]
+    kept = config.lanes_kept, config.boundaries_kept
+    seen = tuple(np.zeros((ticks, count), bool) for count in lists)
+    for step in range(ticks):
+        sim.state.clock.tick[:] += 1
+        run("survey", sim)
+        for k, begin in enumerate((sim.state.ways.lane[0, 0], sim.state.ways.boundary[0, 0])):
+            seen[k][step, (begin + np.arange(kept[k])) % lists[k]] = True
+    return seen
+
+
+def test_every_element_as_often():
+    for seen, share in zip(windows(), (0.5, 0.6), strict=True):
+        assert (seen.sum(axis=1) == round(share * seen.shape[1])).all(), "no element twice"
+        assert abs(seen.mean(axis=0) - share).max() < 5 * np.sqrt(share * (1 - share) / len(seen))
+
+
+def test_lanes_and_boundaries_are_drawn_apart():
+    lanes, boundaries = (seen[:, 0].astype(float) for seen in windows())
+    assert abs(np.corrcoef(lanes, boundaries)[0, 1]) < 0.08
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 300), st.data())
+def test_a_window_goes_round_the_end_of_a_list(count, data):
+    """Its two parts, shared by the workers of a row, are the elements from its begin on, each once."""
+    begin, kept = data.draw(st.integers(0, count - 1)), data.draw(st.integers(1, count))
+    stride = data.draw(st.integers(1, 40))
+    out = np.full((stride, kept), -1, np.int32)
+    _window(np.int32(begin), np.int32(count), np.int32(kept), stride, out)
+    wanted = (begin + np.arange(kept)) % count
+    for worker, row in enumerate(out):
+        assert np.array_equal(row[worker::stride], wanted[worker::stride])
+        assert (np.delete(row, np.arange(worker, kept, stride)) == -1).all()
+    assert [plain(listed)(begin, k, count) for k in range(kept)] == wanted.tolist()
+
+
 @kernel
-def _walks(u, v, count, kept, out):
-    for i in range(len(u)):
-        out[i, 0], out[i, 1] = walk(u[i], v[i], count, kept)
-
-
-def walks(n, count, kept, seed=0):
-    """Elements seen in n draws, (n, kept)."""
-    u, v = np.random.default_rng(seed).random((2, n)).astype(np.float32)
-    out = np.zeros((n, 2), np.int32)
-    _walks(u, v, np.int32(count), np.int32(kept), out)
-    return (out[:, :1].astype(int) + np.arange(kept) * out[:, 1:]) % count
-
-
-@settings(deadline=None, max_examples=80)
-@given(st.integers(2, 300), st.data())
-def test_no_element_twice(count, data):
-    kept = data.draw(st.integers(1, count))
-    for seen in walks(40, count, kept):
-        assert len(set(seen.tolist())) == kept
-
-
-@pytest.mark.parametrize(("count", "kept"), [(80, 40), (80, 48), (16, 8), (41, 20), (82, 41)])
-def test_every_element_as_often(count, kept):
-    n = 20_000
-    often = np.bincount(walks(n, count, kept).ravel(), minlength=count) / n
-    share = kept / count
-    assert abs(often - share).max() < 5 * np.sqrt(share * (1 - share) / n)
-
-
-def test_pairs_are_not_tied():
-    """Two elements of 80 are both seen in about a quarter of the draws, but for those half a list apart."""
-    seen = np.zeros((20_000, 80), bool)
-    np.put_along_axis(seen, walks(20_000, 80, 40), True, axis=1)
-    both = seen.T.astype(float) @ seen / len(seen)
-    apart = np.abs(np.subtract.outer(np.arange(80), np.arange(80)))
-    others = both[(apart != 0) & (apart != 40)]
-    assert 0.1 < others.min() and others.max() < 0.4 and not both[apart == 40].any()
+def _window(begin, count, kept, stride, out):
+    """Each worker's share of a window, as `look_boundaries` goes through it."""
+    for first in range(stride):
+        end = window_end(begin, count, kept)
+        for k in range(first, end, stride):
+            out[first, k] = begin + k
+        for k in range(resumed(end, first, stride), kept - end, stride):
+            out[first, end + k] = k
 
 
 def test_all_are_kept_in_order_without_dropout():
-    assert walks(5, 80, 80).tolist() == [list(range(80))] * 5
+    sim = simulator(load(shipped()["downtown"]), 4, laptop().replace(agents_per_world=2))
+    assert not sim.state.ways.lane.any() and not sim.state.ways.boundary.any()
+    lists = [sim.roads.network.samples[row] for row in sim.roads.nearby.samples[::50]]
+    for row, samples in zip(range(0, 10**9, 50), lists, strict=False):
+        lane = np.flatnonzero(sim.roads.network.lanes["nearby_at"] <= row)[-1]
+        quad = sim.roads.network.lanes[lane]["first"] + 4 * (row - sim.roads.network.lanes[lane]["nearby_at"])
+        here = sim.roads.network.sections[quad]
+        away = np.hypot(samples["x"] - here["x"], samples["y"] - here["y"])
+        assert np.all(np.diff(away) > -5), "nearest first, from a place within 4 m"
 
 
 def test_counts():
@@ -81,13 +101,17 @@ def test_what_is_left_is_part_of_what_was():
         every, part = (Layout(sim.config).split(sim.observations.reshape(40, -1)) for sim in (full, thin))
         assert part.lanes.shape[1:] == (10, 7) and part.boundaries.shape[1:] == (12, 2)
         for row in range(40):
-            for whole, some in ((every.lanes[row], part.lanes[row]), (every.boundaries[row], part.boundaries[row])):
+            distance, relative = part.lanes[row, :, 5], part.lanes[row, :, 6]  # anchored at the nearest of what is seen
+            near = distance < 1
+            assert relative[near] == pytest.approx(distance[near] - distance.min(), abs=1e-6)
+            pairs = (every.lanes[row, :, :6], part.lanes[row, :, :6]), (every.boundaries[row], part.boundaries[row])
+            for whole, some in pairs:
                 match = (abs(some[:, None] - whole[None]) < 1e-6).all(axis=2)
                 assert match.any(axis=1).all()
             subsets.add(tuple(match.argmax(axis=1)))
         for name in ("ego", "conditioning", "goals", "stops", "agents"):
             assert np.array_equal(getattr(every, name), getattr(part, name)), name
-    assert len(subsets) > 100  # of 20 begins and 8 paces
+    assert len(subsets) > 30  # of 20 begins for each list
 
 
 # Noise

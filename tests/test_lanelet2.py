@@ -153,6 +153,7 @@ def test_opposite_lanes_show_on_which_side_traffic_keeps(imported):
         ({"subtype": ""}, "driving"),
         ({"subtype": "bus_lane"}, "driving"),
         ({"subtype": "bicycle_lane"}, "biking"),
+        ({"subtype": "bicycle_lane", "participant:vehicle": "yes"}, "driving"),
         ({"subtype": "emergency_lane"}, "shoulder"),
         ({"subtype": "road", "participant:bicycle": "yes"}, "biking"),
         ({"subtype": "road", "participant:pedestrian": "yes", "participant:bicycle": "yes"}, None),
@@ -194,7 +195,8 @@ def test_speeds_as_written(given, found):
         ({"speed_limit": "7.2 km/h"}, 2.0),
         ({"location": "nonurban"}, 27.8),
         ({"subtype": "highway", "location": "nonurban"}, 36.1),
-        ({"subtype": "play_street"}, 2.8),
+        ({"subtype": "highway", "location": "urban"}, 36.1),
+        ({"subtype": "play_street"}, 1.9),
     ],
 )
 def test_limits_of_lanelets(imported, given, found):

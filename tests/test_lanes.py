@@ -34,6 +34,7 @@ from gigaflow_env.roads.compile import compile
 from gigaflow_env.roads.tables import LANE_CHANGE_COST, UNREACHABLE
 from gigaflow_env.sim.geometry import LEVEL_GAP
 from gigaflow_env.sim.lanes import along_quad, in_quad, place_s, route_way, sample_way, search, track, way
+from gigaflow_env.sim.variant import lane_stretch
 from gigaflow_env.state import LIVE, make
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "maps" / "carla"
@@ -386,7 +387,9 @@ def test_frenet_coordinates_are_those_of_the_road_wherever_it_lies(section, shar
     past, before = call(along_quad)(x, y, a, b)
     fraction, found, half_width, cos, sin = call(in_quad)(x, y, past, before, a, b)
     assert 0 <= fraction <= 1 and math.hypot(cos, sin) == pytest.approx(1, abs=1e-6)
-    assert min(a["half_width"], b["half_width"]) - 1e-6 <= half_width <= max(a["half_width"], b["half_width"]) + 1e-6
+    straight = math.hypot(a["cos"] + b["cos"], a["sin"] + b["sin"]) / 2  # the borders of a bend are chords
+    low, high = sorted((a["half_width"], b["half_width"]))
+    assert straight * low - 1e-6 <= half_width <= high + 1e-6
     if 0 <= share <= 1:
         assert (fraction, found) == (pytest.approx(share, abs=0.03), pytest.approx(offset, abs=0.02))
     if a["cos"] == b["cos"]:
@@ -449,21 +452,28 @@ def test_the_way_shrinks_by_what_is_driven_and_is_no_shorter_than_a_straight_lin
         assert from_(further) == pytest.approx(found - (further - s), abs=1e-2)
 
 
-@given(st.sampled_from(np.unique(ROADS.nearby.sample_lanes)), shares, st.data(), matrices)
-def test_the_way_from_a_sample_is_the_way_from_its_place(sample, share, data, matrix):
+rows = [np.unique(ROADS.nearby.samples[lane["nearby_at"] + np.arange((lane["quads"] + 3) // 4)]) for lane in LANES]
+SAMPLES = [(k, int(sample)) for k, seen in enumerate(rows) for sample in seen]  # a lane, and a sample seen from it
+
+
+@given(st.sampled_from(SAMPLES), shares, st.data(), matrices)
+def test_the_way_from_a_sample_is_the_way_from_its_place(seen, share, data, matrix):
     """To lanes beside its own, and to any of its map."""
-    number = int(np.searchsorted(NETWORK.maps["lanes_at"], sample["lane"], side="right")) - 1
-    row, variant = NETWORK.maps[number], warped(matrix)
+    sample, number, variant = NETWORK.samples[seen[1]], map_of(int(LANES["first"][seen[0]])), warped(matrix)
+    row = NETWORK.maps[number]
     of_map = range(row["lanes_at"], row["lanes_at"] + row["lanes"])
-    beside_it = [lane for lane in of_map if LANES["bundle"][lane] == sample["bundle"]]
+    (lane,) = (one for one in of_map if LANES["local"][one] == sample["local"])
+    beside_it = [one for one in of_map if LANES["bundle"][one] == LANES["bundle"][lane]]
     goal_lane = data.draw(st.one_of(st.sampled_from(beside_it), st.sampled_from(of_map)))
     goal_s = float(np.float32(share * LANES["length"][goal_lane]))
     if abs(goal_s - sample["share"] * LANES["length"][goal_lane]) < 1e-2:
         return  # on the same place rounding decides whether it lies ahead
-    rest = int(row["lanes"]), int(sample["lane"]), float(sample["s"]), goal_lane, goal_s
+    rest = int(row["lanes"]), lane, float(sample["s"]), goal_lane, goal_s
     expected = call(way)(0, variant, NETWORK, row["route_at"], *rest)
     at = int(row["route_at"] + LANES["local"][goal_lane] * row["lanes"])
-    found = call(sample_way)(0, variant, NETWORK, at, sample, LANES[goal_lane], goal_s)
+    shape, there = (variant.mean[0], variant.along[0], variant.across[0]), LANES[goal_lane]
+    goal = there["bundle"], there["order"], there["length"], goal_s, call(lane_stretch)(0, variant, there)
+    found = call(sample_way)(shape, bool(variant.plain[0]), NETWORK.route, NETWORK.bends, at, sample, *goal)
     assert found == pytest.approx(expected, rel=1e-5, abs=1e-2)
 
 

@@ -18,13 +18,13 @@ LANES = 32
 @kernel
 def run_shared(
     agents, w, obs, starts,
-    clock, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
+    pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
 ):  # fmt: skip
     for a in agents:
         for lane in range(LANES):
             look(
                 w, a, lane, LANES, obs[w, a], starts,
-                clock, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
+                pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
             )  # fmt: skip
 
 

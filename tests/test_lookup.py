@@ -5,6 +5,7 @@ import json
 import math
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from gigaflow_env.roads.compile import compile
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import lookup
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def tight() -> RoadMap:
@@ -32,10 +35,17 @@ def tight() -> RoadMap:
     )
 
 
-@pytest.mark.parametrize("made", [ring, crossing, motorway, bridge, tight])
+def kink(radius: float) -> RoadMap:
+    """Lanes of 3.5 m that turn by 118 degrees."""
+    bent = bend("bend", 0, radius, radius, -math.pi / 2, 0.5)
+    return road_map("kink", straight("in", -30, 0, 0, 0, successors=("bend",)), bent)
+
+
+@pytest.mark.parametrize("made", [ring, crossing, motorway, bridge, tight, partial(kink, 2.0)])
 def test_kernels_and_shapely_agree(made: Callable[[], RoadMap]) -> None:
     found = lookup.compare(made(), 4000, seed=3)
-    assert found["wrong"] == 0, found
+    assert found["wrong"] == 0 and found["folded"] == 0, found
+    assert found["worst_mm"] < 1.0, found  # the borders of quads are straight, in tight bends, too
     assert 700 < found["inside"] < 3000
 
 
@@ -76,7 +86,7 @@ def test_the_result_is_written_and_the_exit_status_tells(tmp_path, monkeypatch, 
     assert lookup.main(argv) == 0
     result = json.loads((tmp_path / "lookup.json").read_text(encoding="utf-8"))
     assert (result["points"], result["wrong"], list(result["maps"])) == (3000, 0, ["loop"])
-    assert "0 of 3,000 points wrong, 0 of 0 in tight bends" in capsys.readouterr().out
+    assert "0 of 3,000 points wrong, 0 of 0 in folds" in capsys.readouterr().out
 
     narrow = {key: dataclasses.replace(lane, line=lane.line - [0, 0, 0, 0, 0.2]) for key, lane in ring().lanes.items()}
     roads = compile(dataclasses.replace(ring(), lanes=narrow), cache=False)
@@ -85,7 +95,13 @@ def test_the_result_is_written_and_the_exit_status_tells(tmp_path, monkeypatch, 
     assert lookup.main(argv[:2]) == 1
 
 
-def test_bends_too_tight_for_the_width_are_counted_apart() -> None:
-    kink = road_map("kink", straight("in", -30, 0, 0, 0, successors=("bend",)), bend("bend", 0, 2, 2, -math.pi / 2, 0.5))
-    found = lookup.compare(kink, 20_000, seed=0)
-    assert found["wrong"] == 0 and 50 < found["tight"] < 3000
+def test_lanes_that_fold_over_are_counted_apart() -> None:
+    found = lookup.compare(kink(1.5), 20_000, seed=0)
+    assert found["wrong"] == 0 and 50 < found["folded"] < 3000
+
+
+def test_the_committed_result_is_what_it_must_be() -> None:
+    found = json.loads((ROOT / "benchmarks" / "results" / "lookup.json").read_text(encoding="utf-8"))
+    assert found["points"] >= 1e6 and found["wrong"] == 0 and found["tolerance_mm"] == 10
+    assert [name for name, one in found["maps"].items() if one["folded"]] == ["mapping_example.osm"]
+    assert f"they differ at {found['wrong_in_folds']}," in (ROOT / "README.md").read_text(encoding="utf-8")

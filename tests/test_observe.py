@@ -16,7 +16,6 @@ from gigaflow_env.roads import load, shipped
 from gigaflow_env.roads.tables import LANE_CHANGE_COST
 from gigaflow_env.sim.observe import blank, insert, lane_seen, put
 from gigaflow_env.sim.variant import frame_of
-from gigaflow_env.sim.variant import turned as turned_in
 from gigaflow_env.state import ENDED, GREEN, LIVE, OFF, RED, WAITING, YELLOW
 
 
@@ -239,14 +238,16 @@ def test_sample_distances_equal_the_way(town):
     network, state = sim.roads.network, sim.state
     compared = 0
     for w in range(2):
+        of_map = range(network.maps["lanes_at"][w], network.maps["lanes_at"][w] + network.maps["lanes"][w])
+        at = {int(network.lanes["local"][number]): number for number in of_map}
         for a in np.flatnonzero(state.rows.status[w] == LIVE):
             section = state.place.section[w, a]
             lane = network.lanes[network.sections["lane"][section]]
-            samples = sim.roads.nearby.sample_lanes[lane["nearby_at"] + (section - lane["first"]) // 4]
+            samples = network.samples[sim.roads.nearby.samples[lane["nearby_at"] + (section - lane["first"]) // 4]]
             goal = state.goals.section[w, a, state.goals.next[w, a]]
             goal_lane = network.sections["lane"][goal]
             goal_s = (float(goal - network.lanes["first"][goal_lane]) + 0.5) * float(network.lanes["step"][goal_lane])
-            ways = np.array([way(network, w, row["lane"], row["s"], goal_lane, goal_s) for row in samples])
+            ways = np.array([way(network, w, at[int(row["local"])], row["s"], goal_lane, goal_s) for row in samples])
             found = sim.layout.split(sim.observations[w, a]).lanes
             assert found[:, 5] == pytest.approx(np.clip(ways / 3000, None, 1), abs=1e-5)
             assert found[:, 6] == pytest.approx(np.clip((ways - ways.min()) / 3000, None, 1), abs=1e-5)
@@ -347,11 +348,10 @@ directions, metres = reals(-math.pi, math.pi), reals(-100, 100)
 def test_a_lane_sample_is_the_image_of_the_maps_in_the_agents_frame(matrix, heading, x, y, along, width, smallest, more):
     """Place and direction by complex numbers; the width is the distance of the images of the lane's edges."""
     variant, (cos, sin) = warped(matrix), (math.cos(along), math.sin(along))
-    _, _, gain = call(turned_in)(0, variant, cos, sin)
     frame = tuple(np.float32(one) for one in call(frame_of)(0, variant, math.cos(heading), math.sin(heading)))
     area, scale, route_scale = abs(float(variant.det[0])), 1 / 200, 1 / 500
     found = call(lane_seen)(
-        x, y, cos, sin, width, smallest + more, 1 / gain, smallest, frame, area, scale, route_scale
+        x, y, cos, sin, width, smallest + more, smallest, frame, area, scale, route_scale
     )  # fmt: skip
     image, direction = (complex(*(matrix @ one)) * np.exp(-1j * heading) for one in ((x, y), (cos, sin)))
     assert complex(found[0], found[1]) == pytest.approx(image * scale, abs=1e-5)

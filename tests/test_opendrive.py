@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import shapely
 from damage import damaged, survives, with_bomb, without_attributes
+from lxml import etree
 
 from gigaflow_env.roads import Lane, MapError, RoadMap, centreline, load, save, summary
 from gigaflow_env.roads.source import HEADING, WIDTH, X, Y, Z
@@ -500,6 +501,9 @@ def test_kinds_of_signals_and_their_order(imported, kinds, kind):
     controlled = road_map.lanes["3.0.-1"].signal
     assert (road_map.signals[controlled].kind if controlled is not None else None) == kind
     assert road_map.lanes["4.0.1"].signal is None
+    found = summary(road_map)
+    signs = {"light": found["traffic_lights"], "stop": found["stop_signs"], "yield": found["yield_signs"]}
+    assert signs == {key: int(key == kind) for key in signs}
 
 
 @pytest.mark.parametrize(("s", "orientation", "controlled"), [(45, "+", 2), (10, "+", 0), (45, "-", 0)])
@@ -723,6 +727,36 @@ def test_the_bridges_of_town04_are_on_two_levels():
     ],
 )
 def test_files_of_other_projects(name, lanes, links, left_hand):
-    found = summary(load(shared(name)))
+    road_map = load(shared(name))
+    found = summary(road_map)
     assert (found["lanes"], found["links"], found["left_hand"]) == (lanes, links, left_hand)
-    assert found["max_link_gap_m"] < 0.03
+    wide = {
+        (part.id, other)
+        for part in road_map.lanes.values()
+        for other in part.successors
+        if np.linalg.norm(part.line[-1, :3] - road_map.lanes[other].line[0, :3]) > 0.005
+    }
+    assert wide == ({("292.1.-1", "313.0.-4")} if name.startswith("asam") else set())
+
+
+def test_a_gap_that_the_file_has():
+    """Road 292 ends 20 mm before the lane that its entry leads to: by the file's own numbers and the formula of an arc."""
+    path = shared("asam/asam_Ex_Entry_Exit.xodr")
+    pieces = {key: etree.parse(path).findall(f"road[@id='{key}']/planView/geometry") for key in ("292", "313")}
+
+    def numbers(piece) -> list[float]:
+        return [float(piece.get(name)) for name in ("x", "y", "hdg", "length")]
+
+    x, y, heading, length = numbers(pieces["292"][-1])
+    curvature = float(pieces["292"][-1].find("arc").get("curvature"))
+    turned = heading + curvature * length
+    x += (math.sin(turned) - math.sin(heading)) / curvature
+    y -= (math.cos(turned) - math.cos(heading)) / curvature
+    end = np.array([x, y]) + 3.9 / 2 * np.array([math.sin(turned), -math.cos(turned)])  # lane -1, 3.9 m wide by then
+
+    x, y, heading, _ = numbers(pieces["313"][0])
+    right = 2.6 + 3.9 + 3.9 + 3.9 / 2  # lane -4
+    start = np.array([x, y]) + right * np.array([math.sin(heading), -math.cos(heading)])
+    gap = np.linalg.norm(end - start)
+    assert gap == pytest.approx(0.0197, abs=1e-4)
+    assert summary(load(path))["max_link_gap_m"] == pytest.approx(gap, abs=1e-6)

@@ -418,6 +418,9 @@ def test_the_legend_names_what_occurs() -> None:
     ]  # fmt: skip
     ring = lane("a", (0, 0, 0, 0, 4), (9, 0, 0, 0, 4), successors=("a",))
     assert names(RoadMap("ring", {"a": ring})) == ["driving"]
+    signs = {kind: Signal(kind, kind) for kind in ("yield", "stop")}
+    both = {kind: replace(ring, id=kind, successors=(kind,), signal=kind) for kind in signs}
+    assert names(RoadMap("signs", both, signs)) == ["driving", "stop", "yield"]
     for size in (200, 600, 1600):
         assert (draw_map(town(), size=size)[:60] < 100).any()
 

@@ -371,9 +371,11 @@ def test_the_summary_counts_what_is_there():
     signals = {"l": Signal("l"), "y": Signal("y", "yield")}
     found = summary(RoadMap("m", lanes, signals, {"w": Crosswalk("w", np.zeros((3, 3)))}, licence="MIT", source="hand"))
     assert found["lane_km"] == pytest.approx(0.4)
-    assert {k: found[k] for k in ("lanes", "links", "junctions", "traffic_lights", "stop_lines", "crosswalks")} == {
-        "lanes": 4, "links": 2, "junctions": 1, "traffic_lights": 1, "stop_lines": 2, "crosswalks": 1,
+    counts = {
+        "lanes": 4, "links": 2, "junctions": 1, "traffic_lights": 1, "stop_signs": 0, "yield_signs": 1, "stop_lines": 2,
+        "crosswalks": 1,
     }  # fmt: skip
+    assert {key: found[key] for key in counts} == counts
     assert found["max_link_gap_m"] == pytest.approx(math.hypot(200, 0.03))
     assert found["largest_component"] == 0.75  # a, b, and c by a lane change
     assert found["bounds"] == pytest.approx((0, -1.75, 200, 91.75))

@@ -30,6 +30,7 @@ from gigaflow_env.sim.variant import (
     to_world,
     turned,
 )
+from gigaflow_env.sim.variant import stretched as stretched_by
 from gigaflow_env.state import LIVE, make
 
 CONFIG = laptop().replace(agents_per_world=1, view_range=200.0, lane_count=30, boundary_count=8)
@@ -254,7 +255,7 @@ def test_what_is_seen(shape):
     frame = np.array([[c, s], [-s, c]])
     here = np.array([state.pose.x[0, 0], state.pose.y[0, 0]])
     blocks = Layout(CONFIG).split(warped.observations[0, 0])
-    samples = nearby.samples[row]
+    samples = network.samples[nearby.samples[row]]
     at = (np.stack([samples["x"], samples["y"]], 1) @ matrix.T - here) @ frame.T / 200
     assert np.abs(blocks.lanes[:, :2] - np.clip(at, -1, 1)).max() < 1e-5
     along = np.stack([samples["cos"], samples["sin"]], 1) @ matrix.T
@@ -386,7 +387,10 @@ def test_a_way_of_straight_pieces_is_as_long_as_their_images(matrix, pieces):
     angle, length = np.array(pieces).T
     mean = (length * np.exp(2j * angle)).sum() / length.sum()
     image = length * np.hypot(*(matrix @ np.stack([np.cos(angle), np.sin(angle)])))
-    found = call(stretch)(0, warped(matrix), float(mean.real), float(mean.imag))
+    variant = warped(matrix)
+    found = call(stretch)(0, variant, float(mean.real), float(mean.imag))
+    shape = variant.mean[0], variant.along[0], variant.across[0]
+    assert found == call(stretched_by)(shape, float(mean.real), float(mean.imag))
     assert found == pytest.approx(image.sum() / length.sum(), abs=bound(matrix))
 
 

@@ -197,7 +197,7 @@ def notice(w, a, only_ended, clock, rows, pose, place, goals, outcome, near, way
     outcome.erratic[w, a] = status == LIVE and rows.erratic[w, a] != 0
     if status == LIVE or status == ENDED:
         watch(w, a, clock, rows, pose, near, p)
-        survey(w, a, clock, place, goals, ways, variant, network, nearby)
+        survey(w, a, clock, place, goals, ways, variant, network, nearby, p)
     return True
 
 
@@ -212,7 +212,7 @@ def show(
     if status == LIVE or status == ENDED:
         look(
             w, a, first, stride, out, starts,
-            clock, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
+            pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
         )  # fmt: skip
     else:
         blank(first, stride, out)

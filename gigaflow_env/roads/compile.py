@@ -64,11 +64,13 @@ def compile(
     lane_count: int = 80,
     boundary_count: int = 80,
     stop_count: int = 5,
+    shuffled: bool = False,
     cache: bool = True,
 ) -> Roads:
     """Kernel tables of one or several maps, in the order given.
 
-    lane_spacing: distance of lane samples [m]; the counts are the lengths of the neighbour lists. With `cache` each map's
+    lane_spacing: distance of lane samples [m]; the counts are the lengths of the neighbour lists, nearest first; `shuffled`:
+    lane samples and boundary points in an order of chance, of which `sim/observe.py` shows a window. With `cache` each map's
     tables are kept in the user's cache directory (see `cache.directory`), and found there the next time.
 
     Raises MapError where a map is not consistent, is too large, or has no place to start from, ValueError for arguments out
@@ -79,7 +81,7 @@ def compile(
         raise ValueError("maps is empty: compile needs at least one RoadMap")
     if not (lane_spacing > 0 and math.isfinite(lane_spacing)):
         raise ValueError(f"lane_spacing={lane_spacing}: must be above 0")
-    sizes = Sizes(float(lane_spacing), int(lane_count), int(boundary_count), int(stop_count))
+    sizes = Sizes(float(lane_spacing), int(lane_count), int(boundary_count), int(stop_count), bool(shuffled))
     for name, low in (("lane_count", 1), ("boundary_count", 1), ("stop_count", 0)):
         if getattr(sizes, name) < low:
             raise ValueError(f"{name}={getattr(sizes, name)}: must be at least {low}")
@@ -139,6 +141,7 @@ def _compile(road_map: RoadMap, sizes: Sizes) -> Roads:
     maps = np.zeros(1, record(MapRow))
     maps["lanes"], maps["starts"], maps["lights"] = len(lanes), len(starts), len(lights)
     maps["x"], maps["y"], maps["columns"], maps["rows"] = cells.x, cells.y, cells.columns, cells.rows
+    nearby, samples = lists(sections, lanes, stops, border.points, sizes)
     network = Network(
         maps,
         sections,
@@ -146,10 +149,11 @@ def _compile(road_map: RoadMap, sizes: Sizes) -> Roads:
         successors,
         starts,
         *routes(lanes, successors),
+        samples,
         stops,
         _groups(road_map, lights),
     )
-    return Roads(network, grid, lists(sections, lanes, stops, border.points, sizes), (road_map.name,), origin[None])
+    return Roads(network, grid, nearby, (road_map.name,), origin[None])
 
 
 def _limit(road_map: RoadMap) -> None:
@@ -204,11 +208,23 @@ def _lanes(road_map: RoadMap, driving: list[Lane], lines: list[np.ndarray]) -> t
     rows["successors"] = [len(lane.successors) for lane in driving]
     rows["successors_at"] = np.cumsum(rows["successors"]) - rows["successors"]
     rows["junction"] = [lane.junction is not None for lane in driving]
-    rows["local"] = np.arange(len(driving))
+    rows["local"] = _numbers(np.array([line[len(line) // 2, :2] for line in lines[: len(driving)]]))
     rows["cos2"], rows["sin2"] = _bends(lines[: len(driving)])
     lists = -(-rows["quads"] // ROW_QUADS)
     rows["nearby_at"] = np.cumsum(lists) - lists
     return rows, np.array([number[other] for lane in driving for other in lane.successors], np.int32)
+
+
+def _numbers(places: np.ndarray) -> np.ndarray:
+    """Numbers of places (lanes, 2) [m] along a Z-order curve. What is near by has near numbers, mostly: an agent looks up
+    the ways from all lanes around it, which then lie in a few cache lines of the goal lane's row."""
+    cells = ((places - places.min(axis=0)) / CELL).astype(np.int64)
+    code = np.zeros(len(places), np.int64)
+    for bit in range(16):  # 260 km
+        code |= ((cells[:, 0] >> bit & 1) << 2 * bit) | ((cells[:, 1] >> bit & 1) << 2 * bit + 1)
+    numbers = np.empty(len(places), np.int32)
+    numbers[np.argsort(code, kind="stable")] = np.arange(len(places))
+    return numbers
 
 
 def _bends(lines: list[np.ndarray]) -> np.ndarray:

@@ -33,6 +33,8 @@ def summary(road_map: RoadMap) -> dict[str, Any]:
         "links": len(gaps),
         "junctions": len({lane.junction for lane in lanes.values()} - {None}),
         "traffic_lights": sum(signal.kind == "light" for signal in road_map.signals.values()),
+        "stop_signs": sum(signal.kind == "stop" for signal in road_map.signals.values()),
+        "yield_signs": sum(signal.kind == "yield" for signal in road_map.signals.values()),
         "stop_lines": sum(lane.signal is not None for lane in lanes.values()),
         "crosswalks": len(road_map.crosswalks),
         "max_link_gap_m": max(gaps, default=0.0),

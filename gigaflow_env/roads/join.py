@@ -21,13 +21,13 @@ _POINTERS = {
     ("network", "lanes", "bundle"): ("network", "lanes"),  # there are at most as many bundles as lanes
     ("network", "lanes", "successors_at"): ("network", "successors"),
     ("network", "lanes", "nearby_at"): ("nearby", "samples"),
+    ("network", "samples", "bundle"): ("network", "lanes"),
     ("network", "successors", None): ("network", "lanes"),
     ("network", "starts", None): ("network", "sections"),
     ("grid", "quads_at", None): ("grid", "quads"),
     ("grid", "quads", None): ("network", "sections"),
     ("grid", "edges_at", None): ("grid", "edges"),
-    ("nearby", "sample_lanes", "lane"): ("network", "lanes"),
-    ("nearby", "sample_lanes", "bundle"): ("network", "lanes"),
+    ("nearby", "samples", None): ("network", "samples"),
     ("nearby", "stops", None): ("network", "stops"),
 }
 """(group, table, field of its rows) -> (group, table) whose rows it counts. -1 means none and stays."""

@@ -20,12 +20,12 @@ CARS = {"vehicle", "vehicle:car", "vehicle:car:electric", "vehicle:car:combustio
 
 UNITS = {"": 1 / 3.6, "km/h": 1 / 3.6, "kmh": 1 / 3.6, "kph": 1 / 3.6, "mph": 0.44704, "m/s": 1.0, "mps": 1.0}
 SPEEDS = {
-    ("play_street", "urban"): 2.8,
-    ("play_street", "nonurban"): 2.8,
-    ("highway", "urban"): 22.2,
+    ("play_street", "urban"): 1.9,
+    ("play_street", "nonurban"): 1.9,
+    ("highway", "urban"): 36.1,
     ("highway", "nonurban"): 36.1,
 }
-"""[m/s] by subtype and location, where nothing says more; Ours: 10, 80 and 130 km/h."""
+"""[m/s] by subtype and location, where nothing says more: 7 and 130 km/h, as the Lanelet2 library takes them in Germany."""
 URBAN, NONURBAN = 13.9, 27.8
 """[m/s] for all other subtypes: 50 and 100 km/h."""
 
@@ -126,9 +126,9 @@ def _kind(tags: dict[str, str]) -> str | None:
     """One of LANE_KINDS; None: no way for cars."""
     given = KINDS.get(tags.get("subtype", "road"))
     named = {key.removeprefix("participant:"): answer for key, answer in tags.items() if key.startswith("participant:")}
-    if not named or given not in ("driving", None):
-        return given
     allowed = {name for name, answer in named.items() if answer in ("yes", "true")}
     if allowed & CARS:
         return "driving"
+    if not named or given not in ("driving", None):
+        return given
     return "biking" if "bicycle" in allowed and "pedestrian" not in allowed else None

@@ -8,7 +8,7 @@ import numpy as np
 from gigaflow_env.declare import record
 from gigaflow_env.jit import kernel
 from gigaflow_env.roads.cells import Cells, compress
-from gigaflow_env.roads.tables import ROW_QUADS, Nearby, PointRow, SampleLane, SampleRow
+from gigaflow_env.roads.tables import ROW_QUADS, Nearby, PointRow, SampleRow
 
 VIEW_GAP = 6.0
 """[m] What lies so much higher or lower is not seen: lists on a bridge don't show the road below. Ours."""
@@ -21,21 +21,29 @@ class Sizes(NamedTuple):
     lane_count: int
     boundary_count: int
     stop_count: int
+    shuffled: bool  # lane samples and boundary points in an order of chance instead of nearest first
 
 
-def lists(sections: np.ndarray, lanes: np.ndarray, stops: np.ndarray, boundary: np.ndarray, sizes: Sizes) -> Nearby:
-    """The Nearby tables of one map. boundary: (points, 3) x, y, z [m] of the boundary points."""
+def lists(
+    sections: np.ndarray, lanes: np.ndarray, stops: np.ndarray, boundary: np.ndarray, sizes: Sizes
+) -> tuple[Nearby, np.ndarray]:
+    """The Nearby tables of one map, and the samples which they name. boundary: (points, 3) x, y, z [m] of the boundary
+    points."""
     places = _places(sections, lanes)
-    samples, on_lanes, heights = _samples(sections, lanes, sizes.lane_spacing)
+    samples, heights = _samples(sections, lanes, sizes.lane_spacing)
     spots = np.column_stack([samples["x"], samples["y"], heights])
     lines = np.column_stack([stops["x"], stops["y"], stops["z"]])
     shown = _full_list(places, spots, sizes.lane_count)
-    return Nearby(
-        samples[shown],
-        on_lanes[shown],
-        _points(boundary)[_full_list(places, boundary, sizes.boundary_count)],
+    points = _full_list(places, boundary, sizes.boundary_count)
+    if sizes.shuffled:
+        chance = np.random.default_rng(0)
+        shown, points = chance.permuted(shown, axis=1), chance.permuted(points, axis=1)
+    found = Nearby(
+        shown.astype(np.int32),
+        _points(boundary)[points],
         nearest(places, lines, sizes.stop_count, VIEW_GAP).astype(np.int32),
     )
+    return found, samples
 
 
 def _points(boundary: np.ndarray) -> np.ndarray:
@@ -53,8 +61,8 @@ def _places(sections: np.ndarray, lanes: np.ndarray) -> np.ndarray:
     return np.column_stack([(low[name].astype(np.float64) + high[name]) / 2 for name in ("x", "y", "z")])
 
 
-def _samples(sections: np.ndarray, lanes: np.ndarray, spacing: float) -> tuple[np.ndarray, ...]:
-    """SampleRows and SampleLanes of all lanes, evenly placed on each, and their heights [m]."""
+def _samples(sections: np.ndarray, lanes: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray]:
+    """SampleRows of all lanes, evenly placed on each, and their heights [m]."""
     length = lanes["length"].astype(np.float64)
     counts = np.maximum(np.round(length / spacing), 1).astype(int)
     lane = np.repeat(np.arange(len(lanes)), counts)
@@ -70,11 +78,10 @@ def _samples(sections: np.ndarray, lanes: np.ndarray, spacing: float) -> tuple[n
     rows["cos"] /= norm
     rows["sin"] /= norm
     rows["width"] = 2 * (low["half_width"] + u * (high["half_width"] - low["half_width"]))
-    on_lanes = np.zeros(len(lane), record(SampleLane))
-    on_lanes["s"], on_lanes["share"], on_lanes["lane"] = share * length[lane], share, lane
+    rows["s"], rows["share"] = share * length[lane], share
     for name in ("local", "bundle", "order", "cos2", "sin2"):
-        on_lanes[name] = lanes[name][lane]
-    return rows, on_lanes, low["z"] + u * (high["z"] - low["z"])
+        rows[name] = lanes[name][lane]
+    return rows, low["z"] + u * (high["z"] - low["z"])
 
 
 def _full_list(places: np.ndarray, points: np.ndarray, count: int) -> np.ndarray:

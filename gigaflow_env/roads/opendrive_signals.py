@@ -24,7 +24,10 @@ SIGNAL_REACH = 30.0
 def with_signals(
     lanes: dict[str, Lane], strips: dict[Key, Strip], roads: dict[str, Road], root: etree._Element
 ) -> tuple[dict[str, Lane], dict[str, Signal]]:
-    """Lanes with what controls their entries, and the signals that control any: a light before a stop before a yield."""
+    """Lanes with what controls their entries, and the signals that control any: a light before a stop before a yield.
+
+    A lane obeys one signal. Of two lights at one stop line, the second head on the other side of the road controls none.
+    """
     kinds = {xml.text(e, "id"): SIGNALS.get(e.get("type", "")) for e in root.iterfind("road/signals/signal")}
     rank = ("light", "stop", "yield").index
     chosen: dict[str, str] = {}

@@ -42,10 +42,11 @@ def routes(lanes: np.ndarray, successors: np.ndarray) -> tuple[np.ndarray, np.nd
                     better = changed < routes[a]
                     routes[a] = np.where(better, changed, routes[a])
                     bends[:, a] = np.where(better, bends[:, b], bends[:, a])
+    table = np.ix_(*[np.argsort(lanes["local"])] * 2)
     means = np.round(_UNIT * bends / np.maximum(routes, np.float32(1e-3)))
     rows = np.zeros(count * count, record(BendRow))
-    rows["cos2"], rows["sin2"] = (mean.T.ravel() for mean in means)
-    return np.minimum(routes, np.float32(UNREACHABLE)).T.ravel(), rows
+    rows["cos2"], rows["sin2"] = (mean[table].T.ravel() for mean in means)
+    return np.minimum(routes, np.float32(UNREACHABLE))[table].T.ravel(), rows
 
 
 @kernel

@@ -53,7 +53,7 @@ class LaneRow(NamedTuple):
     successors_at: int = number("", "first of its successors in Network.successors", i32)
     successors: int = number("", "number of successors", i32)
     junction: int = number("", "1 for a connector inside a junction", i32)
-    local: int = number("", "number of the lane inside its map", i32)
+    local: int = number("", "its place in the rows and columns of Network.route: near by for lanes near by", i32)
     nearby_at: int = number("", "row of its first quads in the Nearby tables; every 4 quads have one row", i32)
     cos2: float = number("", "mean of cos 2t along it, t the direction: what its length in a map variant needs")
     sin2: float = number("", "mean of sin 2t along it")
@@ -102,23 +102,17 @@ class EdgeRow(NamedTuple):
 
 
 class SampleRow(NamedTuple):
-    """A point on a lane, every `lane_spacing` metres: what an agent sees of the road network."""
+    """A point on a lane, every `lane_spacing` metres: what an agent sees of the road network, and what its way to a goal
+    needs. There are few enough of them to stay in the processor's second cache; the neighbour lists name them."""
 
     x: float = number("m", "lane centre")
     y: float = number("m", "lane centre")
     cos: float = number("", "lane direction, x")
     sin: float = number("", "lane direction, y")
     width: float = number("m", "lane width")
-
-
-class SampleLane(NamedTuple):
-    """Where on its lane a lane sample lies: what its way to a goal needs. A table of its own, as it is read less often
-    than the place."""
-
     s: float = number("m", "distance from the start of its lane")
     share: float = number("", "the same as a share of the lane's length")
-    lane: int = number("", "its lane", i32)
-    local: int = number("", "LaneRow.local of its lane: repeated here, so that a look reads one cache line", i32)
+    local: int = number("", "LaneRow.local of its lane: repeated here and below, so that a look reads one cache line", i32)
     bundle: int = number("", "LaneRow.bundle of its lane", i32)
     order: int = number("", "LaneRow.order of its lane", i32)
     cos2: float = number("", "LaneRow.cos2 of its lane")
@@ -148,9 +142,11 @@ class Network(NamedTuple):
     route: np.ndarray = array(
         "entry",
         "m",
-        "[goal lane, lane] per map: way from the start of `lane` to the start of `goal lane` over at least one successor",
+        "[goal lane, lane] per map, by LaneRow.local: way from the start of `lane` to that of `goal lane`, over at least "
+        "one successor",
     )
     bends: np.ndarray = array("entry", "", "BendRow: the directions of each way in `route`")
+    samples: np.ndarray = array("sample", "", "SampleRow: the points on each lane, in order")
     stops: np.ndarray = array("stop", "", "StopRow")
     light_group: np.ndarray = array("light", "", "group of each light, numbered inside its map", i32)
 
@@ -163,11 +159,10 @@ class Grid(NamedTuple):
 
 
 class Nearby(NamedTuple):
-    """What lies nearest to each row's place, nearest first: precomputed neighbour lists (arXiv 2502.03349, observation
-    cache)."""
+    """What lies nearest to each row's place: precomputed neighbour lists (arXiv 2502.03349, observation cache). Nearest
+    first; of lists of which agents see a part, the order is one of chance."""
 
-    samples: np.ndarray = array("row lane_count", "", "SampleRow: nearest lane samples")
-    sample_lanes: np.ndarray = array("row lane_count", "", "SampleLane of each of them")
+    samples: np.ndarray = array("row lane_count", "", "nearest lane samples", i32)
     boundaries: np.ndarray = array("row boundary_count", "", "PointRow: points of the road's edges, 1 m apart")
     stops: np.ndarray = array("row stop_count", "", "stop lines, -1: none", i32)
 

@@ -73,7 +73,7 @@ def collide(w, a, rows, pose, motion, body, near, events):
     if rows.status[w, a] != LIVE:
         return
     xs, ys, zs, status, moved = pose.x[w], pose.y[w], pose.z[w], rows.status[w], motion.distance[w]
-    lengths, widths, close = body.length[w], body.width[w], near.scratch[w, a]
+    lengths, widths, close = body.length[w], body.width[w], near.scratch[w, min(a, near.scratch.shape[1] - 1)]
     x, y, z = xs[a], ys[a], zs[a]
     # Circles around the boxes, as wide as the step was long: nothing outside of them can meet. Two loops, as the first
     # vectorises; who is there at all, and on which level, is asked of the few that are left.

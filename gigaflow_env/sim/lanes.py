@@ -5,7 +5,7 @@ import math
 from gigaflow_env.jit import f32, i32, rule, stage
 from gigaflow_env.roads.tables import CELL, LANE_CHANGE_COST, UNREACHABLE
 from gigaflow_env.sim.geometry import EPSILON, HALF, LEVEL_GAP, ONE, ZERO, atan2, clip, into_frame
-from gigaflow_env.sim.variant import lane_stretch, placed, stretch, to_map
+from gigaflow_env.sim.variant import lane_stretch, placed, stretch, stretched, to_map
 from gigaflow_env.state import LIVE
 
 _CELL = f32(CELL)
@@ -35,15 +35,21 @@ def along_quad(x, y, a, b):
 @rule
 def in_quad(x, y, past, before, a, b):
     """Frenet coordinates: (fraction 0..1, offset [m] left positive, half width [m], direction cos, sin). Inside between
-    the two section lines."""
+    the two section lines.
+
+    The borders of a quad are straight, they are no arcs around the centre line: half way between sections that differ by an
+    angle of 2 d the half width is shorter by the factor cos d, 6 mm in a bend of 6 m radius. The mean
+    of both directions is as much shorter than 1.
+    """
     total = past + before
     fraction = clip(past / total if total > EPSILON else ZERO, ZERO, ONE)
     cos, sin = a.cos + fraction * (b.cos - a.cos), a.sin + fraction * (b.sin - a.sin)
-    scale = ONE / f32(math.sqrt(cos * cos + sin * sin))
+    mean = f32(math.sqrt(cos * cos + sin * sin))
+    scale = ONE / mean
     cos, sin = cos * scale, sin * scale
     dx = x - (a.x + fraction * (b.x - a.x))
     dy = y - (a.y + fraction * (b.y - a.y))
-    half_width = a.half_width + fraction * (b.half_width - a.half_width)
+    half_width = mean * (a.half_width + fraction * (b.half_width - a.half_width))
     return fraction, dy * cos - dx * sin, half_width, cos, sin
 
 
@@ -70,14 +76,18 @@ def way(w, variant, network, route_at, count, lane, s, goal_lane, goal_s):
 
 
 @rule
-def sample_way(w, variant, network, route_row, sample, goal_lane, goal_s):
-    """`way` from a lane sample; `route_row` is the first entry of the goal lane's row in Network.route."""
-    scaled = sample.share * goal_lane.length
-    if sample.bundle == goal_lane.bundle and goal_s >= scaled:
-        ahead = (goal_s - scaled) * lane_stretch(w, variant, goal_lane)
-        return ahead + _CHANGE * f32(abs(sample.order - goal_lane.order))
-    route = route_way(w, variant, network, route_row + sample.local)
-    return route - sample.s * lane_stretch(w, variant, sample) + goal_s * lane_stretch(w, variant, goal_lane)
+def sample_way(shape, plain, route, bends, route_row, sample, bundle, order, length, goal_s, goal_stretch):
+    """`way` from a lane sample; `route_row` is the first entry of the goal lane's row in Network.route. What is the same for
+    all samples, the goal lane's and the world's, comes as numbers: behind an array it would be read for each of them."""
+    scaled = sample.share * length
+    if sample.bundle == bundle and goal_s >= scaled:
+        return (goal_s - scaled) * goal_stretch + _CHANGE * f32(abs(sample.order - order))
+    entry = route_row + sample.local
+    if plain:
+        return route[entry] - sample.s + goal_s
+    bend = bends[entry]
+    found = route[entry] * stretched(shape, f32(bend.cos2) * _BEND, f32(bend.sin2) * _BEND)
+    return found - sample.s * stretched(shape, sample.cos2, sample.sin2) + goal_s * goal_stretch
 
 
 @rule

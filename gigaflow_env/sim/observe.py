@@ -30,7 +30,7 @@ from gigaflow_env.sim.erratic import is_blind
 from gigaflow_env.sim.geometry import HALF, ONE, ZERO, clip, into_frame
 from gigaflow_env.sim.lanes import FAR, place_s, sample_way
 from gigaflow_env.sim.lights import shown
-from gigaflow_env.sim.variant import curved, frame_of, seen_from, to_map, turned
+from gigaflow_env.sim.variant import curved, frame_of, lane_stretch, seen_from, to_map
 from gigaflow_env.state import ENDED, GREEN, OFF, RED, YELLOW
 
 _OFFSET, _ANGLE, _CURVATURE = f32(1 / OFFSET_SCALE), f32(1 / math.pi), f32(1 / CURVATURE_SCALE)
@@ -77,7 +77,8 @@ def watch(w, a, clock, rows, pose, near, p):
     right. Few others are nearer than the last of them.
     """
     xs, ys, status = pose.x[w], pose.y[w], rows.status[w]
-    keys, found, best = near.scratch[w, a], near.agent[w, a], near.key[w, a]
+    worker, found = min(a, near.scratch.shape[1] - 1), near.agent[w, a]
+    keys, best = near.scratch[w, worker], near.key[w, worker]
     seen = len(found)
     if is_blind(w, a, clock, rows, p):
         for k in range(seen):
@@ -157,52 +158,64 @@ def look_goals(w, a, first, stride, out, pose, goals, p):
         put(out, i * _GOAL_SIZE, goal)
 
 
-@stage
-def survey(w, a, clock, place, goals, ways, variant, network, nearby):
-    """Ways from the lane samples near to agent a to its next goal. Writes: ways.
+@rule
+def window_end(begin, count, kept):
+    """How many of `kept` elements from `begin` come before the end of a list of `count`, from whose start the others are."""
+    return min(kept, i32(count - begin))
 
-    They change when the agent comes to another row of the lists, every 4 m, or gets another goal; else those at hand
-    stay right.
+
+@rule
+def resumed(end, first, stride):
+    """The first of first, first + stride, ... that is not below `end`, counted from there. first: below stride."""
+    return (first - end) % stride
+
+
+@rule
+def listed(begin, k, count):
+    """Place in a list of `count` of element k from `begin` on, round its end."""
+    return begin + k if begin + k < count else begin + k - count
+
+
+@stage
+def survey(w, a, clock, place, goals, ways, variant, network, nearby, p):
+    """Which elements of the lists agent a sees, and the ways from those lane samples to its next goal. Writes: ways.
+
+    Source: arXiv 2502.03349, section 4: elements are dropped at random (A); the slots of dropped ones don't exist, so they
+    cost nothing. Ours: the lists are in an order of chance, another one for every row, and what is seen is a window of
+    them, round the end to the start, that begins anywhere in each step: each element as often as any other, one draw for a
+    list, and elements that lie side by side, as vectors and neighbouring threads like them. What remains: on the 4 m of one
+    row, elements far apart in its order are seldom seen together.
+
+    Without drops the window doesn't move: ways then stay right until the agent comes to another row or gets another goal.
     """
     row = nearby_row(network, place.section[w, a])
     goal = goals.section[w, a, goals.next[w, a]]
-    if ways.row[w, a] == row and ways.goal[w, a] == goal:
+    if p.drops == 0 and ways.row[w, a] == row and ways.goal[w, a] == goal:
         return
+    near, way, begin, count = nearby.samples[row], ways.way[w, a], i32(0), i32(nearby.samples.shape[1])
+    if p.drops != 0:
+        u, v, _, _ = draws(clock.seed, clock.number[w], a, clock.tick[w], DROPOUT, 0)
+        begin = i32(pick(u, count))
+        ways.lane[w, a], ways.boundary[w, a] = begin, pick(v, i32(nearby.boundaries.shape[1]))
     map_row, goal_lane = network.maps[clock.map[w]], network.lanes[network.sections[goal].lane]
-    goal_s = place_s(network, goal, HALF)
-    route_row = map_row.route_at + goal_lane.local * map_row.lanes
-    places, way, shrink = nearby.sample_lanes[row], ways.way[w, a], ways.shrink[w, a]
-    smallest = FAR
-    for k in range(len(places)):
-        _, _, gain = turned(w, variant, nearby.samples[row, k].cos, nearby.samples[row, k].sin)
-        shrink[k] = ONE / gain
-        way[k] = sample_way(w, variant, network, route_row, places[k], goal_lane, goal_s)
-        smallest = min(smallest, way[k])
+    bundle, order, length, goal_s = goal_lane.bundle, goal_lane.order, goal_lane.length, place_s(network, goal, HALF)
+    shape, plain = (variant.mean[w], variant.along[w], variant.across[w]), variant.plain[w]
+    route_row, goal_stretch = map_row.route_at + goal_lane.local * map_row.lanes, lane_stretch(w, variant, goal_lane)
+    samples, route, bends, smallest = network.samples, network.route, network.bends, FAR
+    for k in range(p.lanes_kept):
+        sample = samples[u32(near[u32(listed(begin, k, count))])]
+        found = sample_way(shape, plain, route, bends, route_row, sample, bundle, order, length, goal_s, goal_stretch)
+        way[k] = found
+        smallest = min(smallest, found)
     ways.row[w, a], ways.goal[w, a], ways.smallest[w, a] = row, goal, smallest
 
 
 @rule
-def walk(u, v, count, kept):
-    """Which `kept` of `count` elements are seen, as a walk: (begin, pace), slot i shows element (begin + i pace) mod count.
-
-    Source: arXiv 2502.03349, section 4: elements are dropped at random (A); the slots of dropped ones don't exist, so they
-    cost nothing. Ours: two draws for a list, not one for each element. A walk whose pace has no factor in common with the
-    count meets no element twice, and with a random begin each as often as any other; t^2 + t + 41 is prime for t < 40
-    (Euler), so 40 paces make sure that two elements are not always seen together. What remains: of an even list of which
-    half is kept, elements half a list apart are never seen together.
-    """
-    if kept >= count:
-        return i32(0), i32(1)
-    t = pick(v, i32(40))
-    prime = i32(i32(t * t) + i32(t + i32(41)))
-    return i32(pick(u, count)), i32(1) if count % prime == 0 else i32(prime % count)
-
-
-@rule
-def lane_seen(x, y, cos, sin, width, way, shrink, smallest, frame, area, scale, route_scale):
-    """A lane sample at (x, y) of the map from the agent, in a frame of the world; `shrink` is 1 / gain (sim/variant.py)."""
+def lane_seen(x, y, cos, sin, width, way, smallest, frame, area, scale, route_scale):
+    """A lane sample at (x, y) of the map from the agent, in a frame of the world. Gains: sim/variant.py."""
     ahead, left = seen_from(frame, x, y)
     lane_cos, lane_sin = seen_from(frame, cos, sin)
+    shrink = ONE / f32(math.sqrt(lane_cos * lane_cos + lane_sin * lane_sin))  # 1 / gain: a frame turns, no more
     return LaneSample(
         x=ahead * scale,
         y=left * scale,
@@ -214,63 +227,43 @@ def lane_seen(x, y, cos, sin, width, way, shrink, smallest, frame, area, scale, 
     )
 
 
-# Where elements are dropped, what is left is fetched first, as it is, and then worked on in its place: the second loop
-# vectorises, and jumps through the list would keep it from that.
-
-
 @stage
-def look_lanes(w, a, first, stride, row, out, begin, pace, pose, ways, variant, nearby, p):
+def look_lanes(w, a, first, stride, row, out, pose, ways, variant, network, nearby, p):
     """Writes: obs."""
     x, y = to_map(w, variant, pose.x[w, a], pose.y[w, a])
     frame = frame_of(w, variant, pose.cos[w, a], pose.sin[w, a])
     scale, route_scale, smallest = ONE / p.view_range, ONE / p.route_range, ways.smallest[w, a]
-    samples, way, shrink = nearby.samples[row], ways.way[w, a], ways.shrink[w, a]
-    area, count = abs(variant.det[w]), i32(len(samples))
-    if p.drops == 0:
-        for k in range(first, len(samples), stride):
-            sample = samples[k]
-            lane = lane_seen(
-                sample.x - x, sample.y - y, sample.cos, sample.sin, sample.width, way[k], shrink[k],
-                smallest, frame, area, scale, route_scale,
-            )  # fmt: skip
-            put(out, k * _LANE_SIZE, lane)
-        return
-    element, step = i32(i32(begin + first * pace) % count), i32(i32(stride * pace) % count)
+    area, way = abs(variant.det[w]), ways.way[w, a]
+    near, begin, count = nearby.samples[row], ways.lane[w, a], i32(nearby.samples.shape[1])
+    samples = network.samples
+    # Fetched first, as they are, and then worked on in their place: the second loop vectorises.
     for k in range(first, p.lanes_kept, stride):
-        sample, at = samples[element], k * _LANE_SIZE
+        sample, at = samples[u32(near[u32(listed(begin, k, count))])], k * _LANE_SIZE
         out[at], out[at + 1], out[at + 2], out[at + 3] = sample.x - x, sample.y - y, sample.cos, sample.sin
-        out[at + 4], out[at + 5], out[at + 6] = sample.width, way[element], shrink[element]
-        element = i32(element + step)
-        element = i32(element - count) if element >= count else element
+        out[at + 4], out[at + 5] = sample.width, way[k]
     for k in range(first, p.lanes_kept, stride):
         at = k * _LANE_SIZE
         lane = lane_seen(
-            out[at], out[at + 1], out[at + 2], out[at + 3], out[at + 4], out[at + 5], out[at + 6],
+            out[at], out[at + 1], out[at + 2], out[at + 3], out[at + 4], out[at + 5],
             smallest, frame, area, scale, route_scale,
         )  # fmt: skip
         put(out, at, lane)
 
 
 @stage
-def look_boundaries(w, a, first, stride, row, out, begin, pace, pose, variant, nearby, p):
+def look_boundaries(w, a, first, stride, row, out, pose, ways, variant, nearby, p):
     """Writes: obs."""
     x, y = to_map(w, variant, pose.x[w, a], pose.y[w, a])
     frame, scale = frame_of(w, variant, pose.cos[w, a], pose.sin[w, a]), ONE / p.view_range
-    points = nearby.boundaries[row]
-    if p.drops == 0:
-        for k in range(first, len(points), stride):
+    begin, kept = ways.boundary[w, a], p.boundaries_kept
+    end = window_end(begin, i32(nearby.boundaries.shape[1]), kept)
+    for part in range(2):
+        low, high, start = (0, end, first) if part == 0 else (end, kept, resumed(end, first, stride))
+        at = begin if part == 0 else 0
+        points, slots = nearby.boundaries[row, at : at + high - low], out[low * _BOUNDARY_SIZE :]
+        for k in range(start, len(points), stride):
             ahead, left = seen_from(frame, points[k].x - x, points[k].y - y)
-            put(out, k * _BOUNDARY_SIZE, Boundary(x=ahead * scale, y=left * scale))
-        return
-    count = i32(len(points))
-    element, step = i32(i32(begin + first * pace) % count), i32(i32(stride * pace) % count)
-    for k in range(first, p.boundaries_kept, stride):
-        out[k * _BOUNDARY_SIZE], out[k * _BOUNDARY_SIZE + 1] = points[element].x - x, points[element].y - y
-        element = i32(element + step)
-        element = i32(element - count) if element >= count else element
-    for k in range(first, p.boundaries_kept, stride):
-        ahead, left = seen_from(frame, out[k * _BOUNDARY_SIZE], out[k * _BOUNDARY_SIZE + 1])
-        put(out, k * _BOUNDARY_SIZE, Boundary(x=ahead * scale, y=left * scale))
+            put(slots, k * _BOUNDARY_SIZE, Boundary(x=ahead * scale, y=left * scale))
 
 
 @stage
@@ -333,25 +326,16 @@ def look_agents(w, a, first, stride, out, pose, body, near, seen, p):
 @stage
 def look(
     w, a, first, stride, out, starts,
-    clock, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
+    pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
 ):  # fmt: skip
     """The whole observation of agent a, or this worker's share of it. Writes: obs."""
     row = nearby_row(network, place.section[w, a])
-    lane, lane_pace, point, point_pace = i32(0), i32(1), i32(0), i32(1)
-    if p.drops != 0:
-        u0, u1, u2, u3 = draws(clock.seed, clock.number[w], a, clock.tick[w], DROPOUT, 0)
-        lane, lane_pace = walk(u0, u1, p.lane_count, p.lanes_kept)
-        point, point_pace = walk(u2, u3, p.boundary_count, p.boundaries_kept)
     # Every block gets its own view: LLVM then knows that columns are not negative, and leaves out Numba's wrap-around.
     look_ego(w, a, first, out[starts.ego : starts.conditioning], motion, body, place, variant, network, p)
     look_conditioning(w, a, first, stride, out[starts.conditioning : starts.goals], wishes)
     look_goals(w, a, first, stride, out[starts.goals : starts.lanes], pose, goals, p)
-    look_lanes(
-        w, a, first, stride, row, out[starts.lanes : starts.boundaries], lane, lane_pace, pose, ways, variant, nearby, p
-    )  # fmt: skip
-    look_boundaries(
-        w, a, first, stride, row, out[starts.boundaries : starts.stops], point, point_pace, pose, variant, nearby, p
-    )  # fmt: skip
+    look_lanes(w, a, first, stride, row, out[starts.lanes : starts.boundaries], pose, ways, variant, network, nearby, p)
+    look_boundaries(w, a, first, stride, row, out[starts.boundaries : starts.stops], pose, ways, variant, nearby, p)
     look_stops(
         w, a, first, stride, row, out[starts.stops : starts.agents], pose, place, lights, variant, network, nearby, p
     )  # fmt: skip

@@ -137,6 +137,7 @@ def settle(w, a, clock, rows, pose, motion, body, proposal, variant, network, gr
         x, y, z, cos, sin, x, y, half_length + _EDGE_ROOM, half_width + _EDGE_ROOM,
     ):  # fmt: skip
         return
+    own_room = half_length + half_width + _BESIDE + p.spawn_gap + speed * speed / p.brake_max
     for b in range(rows.status.shape[1]):
         if rows.status[w, b] >= LIVE:
             bx, by, bz, bc, bs = pose.x[w, b], pose.y[w, b], pose.z[w, b], pose.cos[w, b], pose.sin[w, b]
@@ -147,11 +148,14 @@ def settle(w, a, clock, rows, pose, motion, body, proposal, variant, network, gr
             other_length, other_width, other_speed = proposal.length[w, b], proposal.width[w, b], proposal.speed[w, b]
         else:
             continue
-        if abs(bz - z) > TWO * LEVEL_GAP:  # on a ramp the height changes within the gap
-            continue
-        ahead, left = into_frame(bx - x, by - y, cos, sin)
-        c, s = into_frame(bc, bs, cos, sin)
         other_length, other_width = HALF * other_length, HALF * other_width
+        # Most are far away: beyond all that `in_the_way` could want, whatever their direction.
+        far = own_room + TWO * (other_length + other_width) + other_speed * other_speed / p.brake_max
+        dx, dy = bx - x, by - y
+        if abs(bz - z) > TWO * LEVEL_GAP or dx * dx + dy * dy > far * far:  # on a ramp the height changes within the gap
+            continue
+        ahead, left = into_frame(dx, dy, cos, sin)
+        c, s = into_frame(bc, bs, cos, sin)
         if in_the_way(ahead, left, c, s, half_length, half_width, speed, other_length, other_width, other_speed, p):
             return
     proposal.free[w, a] = True

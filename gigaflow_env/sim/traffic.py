@@ -394,7 +394,7 @@ def intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, va
     goal_lane, goal_s = network.sections[goal_section].lane, place_s(network, goal_section, HALF)
 
     horizon = f32(15.0) + TWO * speed + speed * speed / (TWO * p.idm_deceleration)
-    close = near.scratch[w, a]
+    close = near.scratch[w, min(a, near.scratch.shape[1] - 1)]
     count = around(w, a, horizon + f32(25.0), rows, pose, close)
     section, s, preview, held, waits = choose_lane(
         w, a, settled, goal_lane, goal_s, count, close, pose, motion, body, place, variant, network, map_row, p

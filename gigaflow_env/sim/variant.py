@@ -76,8 +76,9 @@ def seen_from(frame, dx, dy):
 
 
 @rule
-def stretch(w, variant, cos2, sin2):
-    """Length in the world over that in the map of a way along which the direction's doubled angle has these means.
+def stretched(shape, cos2, sin2):
+    """Length in the world over that in the map of a way along which the direction's doubled angle has these means; shape:
+    mean, along and across of the world's Variant.
 
     The length of a way is a sum of gains, and the gain of the direction at angle t is s (1 + e cos(2 t - 2 t0))^(1/2) with
     s^2 = (lambda1^2 + lambda2^2) / 2, e = (lambda1^2 - lambda2^2) / (2 s^2) of A's singular values. Its mean over all t and
@@ -85,7 +86,13 @@ def stretch(w, variant, cos2, sin2):
     length and a half more, 0.4 % for scales of 1 and 1.25, 1 % for 1 and 1.5. The mean scale |det A|^(1/2) alone would be
     off by e / 2, 11 % and 19 %.
     """
-    return variant.mean[w] + variant.along[w] * cos2 + variant.across[w] * sin2
+    return shape[0] + shape[1] * cos2 + shape[2] * sin2
+
+
+@rule
+def stretch(w, variant, cos2, sin2):
+    """The same in world w."""
+    return stretched((variant.mean[w], variant.along[w], variant.across[w]), cos2, sin2)
 
 
 @rule

@@ -258,6 +258,8 @@ function showFacts(map) {
     ["links", String(facts.links)],
     ["largest gap of a link", `${number(facts.max_link_gap_m * 1000, 0)} mm`],
     ["largest component", `${number(facts.largest_component * 100)} %`],
+    ["stop signs", String(facts.stop_signs)],
+    ["give way signs", String(facts.yield_signs)],
     ["stop lines", String(facts.stop_lines)],
     ["crosswalks", String(facts.crosswalks)],
     ["source", map.head.source],
