@@ -154,7 +154,8 @@ def traffic() -> str:
 def soak() -> str:
     """All maps of the soak together, a column for each of its passes."""
     path = RESULTS / "soak.json"
-    found = json.loads(path.read_text()) if path.exists() else {"maps": {}, "anomalies": 0, "agent_steps": 0}
+    nothing: dict[str, Any] = {"maps": {}, "anomalies": 0, "agent_steps": 0}
+    found = json.loads(path.read_text()) if path.exists() else nothing
     maps = found["maps"]
     passes = list(next(iter(maps.values()))["passes"]) if maps else []
 

@@ -5,7 +5,22 @@ import math
 import numpy as np
 import pytest
 import shapely
-from conftest import agrees, aim_at, box, bridge, call, clear, crossing, place, reals, ring, run, simulator
+from conftest import (
+    agrees,
+    aim_at,
+    box,
+    bridge,
+    call,
+    clear,
+    crossing,
+    place,
+    reals,
+    ring,
+    road_map,
+    run,
+    simulator,
+    straight,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_variant import matrices, warped
@@ -194,6 +209,19 @@ def leaves(sim):
 def test_box_and_edge(sim, y, heading, off):
     place(sim, 0, 50, y, heading)
     assert leaves(sim)[0] == off
+
+
+def test_nobody_drives_over_the_corner_of_two_edges():
+    """The end of a road three lanes wide is two edges that meet in the middle, where the middle lane leads to. Seen in a
+    soak: somebody small and fast came through between them, and drove on beyond the map."""
+    lanes = (straight(str(k), 0, 3.5 * k, 60, 3.5 * k) for k in range(3))
+    sim = simulator(road_map("three", *lanes), 1)
+    clear(sim)
+    edges = sim.roads.grid.edges
+    ends = {(float(x), float(y)) for k in "12" for x, y in zip(edges[f"x{k}"], edges[f"y{k}"], strict=True) if x > 29}
+    assert (30.0, 0.0) in ends, "edges meet there"
+    place(sim, 0, 62.0, 3.5, 0.0, coming_from=(57.5, 3.5, 0.0), length=0.8, width=0.8)
+    assert leaves(sim) == [True]
 
 
 def test_nobody_jumps_over_an_edge(sim):

@@ -198,7 +198,7 @@ def test_two_way_road_sections_and_lanes():
 def test_starts_leave_four_metres_of_wide_lane_outside_junctions():
     roads = compile(two_way())
     assert roads.network.starts.tolist() == [*range(97), *range(101, 101 + 97)]
-    assert capacity(roads, 0) == 24  # 194 m of 8 m each
+    assert capacity(roads, 0) == 19  # 194 m of 10 m each
     narrow = np.array([[0, 0, 0, 0, 3.4], [50, 0, 0, 0, 2.4], [100, 0, 0, 0, 1.4]], float)
     assert compile(road_map(Lane("narrowing", narrow))).network.starts.tolist() == list(range(50))
     roads = compile(junction())

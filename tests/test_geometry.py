@@ -309,3 +309,16 @@ def test_segments_cross_like_shapely_in_any_order(ax, ay, bx, by, cx, cy, dx, dy
         assert found == one.crosses(other)
         assert found == cross(bx, by, ax, ay, cx, cy, dx, dy) == cross(cx, cy, dx, dy, ax, ay, bx, by)
         assert found == cross(ax, -ay, bx, -by, cx, -cy, dx, -dy)
+
+
+@given(places, places, places, places, st.integers(-20, 20), st.integers(-20, 20))
+def test_no_way_leads_between_two_edges_that_meet(cx, cy, ex, ey, x, y):
+    """A way through the corner d of the edges c-d and d-e crosses one of them, unless it only grazes the corner: both other
+    ends lie on one side of it."""
+    cross, (dx, dy) = call(segments_cross), (0.0, 0.0)
+    ends = (-x, -y, x, y)  # through the corner, exactly
+    sides = [x * other_y - y * other_x for other_x, other_y in ((cx, cy), (ex, ey))]
+    if min(sides) < -1e-3 and max(sides) > 1e-3:
+        assert cross(*map(float, ends), cx, cy, dx, dy) and cross(*map(float, ends), dx, dy, ex, ey)
+    apart = (2.0 * x, 2.0 * y, 3.0 * x, 3.0 * y)  # on the same line, but not there
+    assert not cross(*apart, cx, cy, dx, dy)

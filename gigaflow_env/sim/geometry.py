@@ -135,12 +135,13 @@ def segment_hits_box(x1, y1, x2, y2, half_length, half_width):
 
 @rule
 def segments_cross(ax, ay, bx, by, cx, cy, dx, dy):
-    """Whether segments a-b and c-d cross in their inside."""
+    """Whether the way a-b crosses the segment c-d. The segment's ends belong to it: between two edges that meet there is no
+    gap for somebody who drives exactly over their corner."""
     side_c = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
     side_d = (bx - ax) * (dy - ay) - (by - ay) * (dx - ax)
     side_a = (dx - cx) * (ay - cy) - (dy - cy) * (ax - cx)
     side_b = (dx - cx) * (by - cy) - (dy - cy) * (bx - cx)
-    return (side_c * side_d < ZERO) & (side_a * side_b < ZERO)
+    return (side_c * side_d <= ZERO) & (side_a * side_b < ZERO)
 
 
 @rule
