@@ -219,7 +219,7 @@ def test_nobody_drives_over_the_corner_of_two_edges():
     clear(sim)
     edges = sim.roads.grid.edges
     ends = {(float(x), float(y)) for k in "12" for x, y in zip(edges[f"x{k}"], edges[f"y{k}"], strict=True) if x > 29}
-    assert (30.0, 0.0) in ends, "edges meet there"
+    assert (30.0, 3.5 - sim.roads.origins[0, 1]) in ends, "edges meet there"
     place(sim, 0, 62.0, 3.5, 0.0, coming_from=(57.5, 3.5, 0.0), length=0.8, width=0.8)
     assert leaves(sim) == [True]
 
