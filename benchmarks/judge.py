@@ -17,7 +17,7 @@ from gigaflow_env.state import ABSENT, ENDED, FROZEN, LIVE, WAITING
 f64, i64 = np.float64, np.int64
 
 LEVEL = 2.5  # m: things further apart in height are on different levels
-LONG_WAIT = 50  # steps
+LONG_WAIT = 200  # steps: a row is lost. On small crowded maps, where all that drive are 13 m apart, some queue for 60
 ASTRAY = 30.0  # m
 OVERLAP = 0.01  # m: boxes that overlap by less are in doubt
 LARGEST = 5.0  # m: half of the length and width of the largest body
@@ -35,7 +35,7 @@ class Anomalies(NamedTuple):
     observation_not_finite: np.ndarray = _notes("a number of an observation is NaN or infinite")
     observation_outside: np.ndarray = _notes("a number of an observation is outside of -1 to 1")
     row_lost: np.ndarray = _notes("a row with an agent is neither on the road nor waiting, or one without an agent is")
-    waits_long: np.ndarray = _notes("a row found no place in more than 50 steps")
+    waits_long: np.ndarray = _notes("a row found no place in more than 200 steps")
     foreign_section: np.ndarray = _notes("an agent's section or goal is no quad of its own map")
     lost_section: np.ndarray = _notes("an agent on the road is more than 30 m away from its section")
     jump: np.ndarray = _notes("an agent moved further than the fastest can")

@@ -204,11 +204,11 @@ def test_damage_is_found(change: Any) -> None:
     assert found_after(change, on_crash) == DAMAGE[change]
 
 
-def test_a_row_that_waits_for_more_than_50_steps_is_found() -> None:
+def test_a_row_that_waits_for_more_than_200_steps_is_found() -> None:
     found = watched()
-    for step in range(52):
+    for step in range(202):
         anomalies.inspect(found, thorough=False)
-        assert anomalies.totals(found)["waits_long"] == (0 if step < 50 else 6 * (step - 49)), step
+        assert anomalies.totals(found)["waits_long"] == (0 if step < 200 else 6 * (step - 199)), step
     assert "world 1 (bridge), agent 2" in found.first["waits_long"]
 
 

@@ -38,7 +38,7 @@ START_WIDTH = 2.4
 """[m] Width of lane where an agent may start. Ours: 0.3 m more than the widest car."""
 START_SHARE = 10.0
 """[m] of start places per agent: the longest body, and the gap to the next one. Ours: with 8 m, small maps were so full that
-some waited for a place for more than 50 steps."""
+many queued for a place for more than 50 steps."""
 SAME_LINE = 0.5
 """[m] Connectors that start so near to each other share a stop line."""
 
