@@ -222,7 +222,7 @@ def test_the_caller_can_not_record_a_step_with_a_log():
 
 @pytest.mark.parametrize("graph", [False, True])
 def test_observations_follow_from_what_is_kept(graph):
-    env = make(preset="paper")
+    env = make(preset="paper", agents_per_world=16)
     if graph:
         env.capture()
     seen, states = [env.reset(seed=3)[0]], [env.sight()]
