@@ -85,8 +85,11 @@ def drive(name: str) -> dict[str, np.ndarray]:
         found[f"{step} final_obs"] = sim.host(sim.final_observations).copy()
         if step % REMEMBERED == 0:
             sights.append(snapshot.sight(sim))
-    snapshot.CHUNK = 3  # several, and a part of one
-    found["observed"] = snapshot.observe(sim, {name: np.stack([one[name] for one in sights]) for name in snapshot.SEEN})
+    snapshot.CHUNK = 3  # part of one, then one and a part
+    first, others = (
+        {name: np.stack([one[name] for one in some]) for name in snapshot.SEEN} for some in (sights[:1], sights[1:])
+    )
+    found["observed"] = np.concatenate([snapshot.observe(sim, first), snapshot.observe(sim, others)])
     found["log"] = log.array
     return found
 
