@@ -6,6 +6,7 @@ variable it drives the same scene on the CPU: test_cuda.py compares the two.
 
 import sys
 import warnings
+from unittest import mock
 
 import numpy as np
 from conftest import crossing, key, motorway
@@ -85,11 +86,11 @@ def drive(name: str) -> dict[str, np.ndarray]:
         found[f"{step} final_obs"] = sim.host(sim.final_observations).copy()
         if step % REMEMBERED == 0:
             sights.append(snapshot.sight(sim))
-    snapshot.CHUNK = 3  # part of one, then one and a part
     first, others = (
         {name: np.stack([one[name] for one in some]) for name in snapshot.SEEN} for some in (sights[:1], sights[1:])
     )
-    found["observed"] = np.concatenate([snapshot.observe(sim, first), snapshot.observe(sim, others)])
+    with mock.patch.object(snapshot, "CHUNK", 3):  # part of one, then one and a part
+        found["observed"] = np.concatenate([snapshot.observe(sim, first), snapshot.observe(sim, others)])
     found["log"] = log.array
     return found
 
