@@ -162,7 +162,8 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     On a CUDA device with `output="torch"` a step waits for nothing: it runs on torch's current stream, takes actions from
     the device unchecked, and can be recorded in a CUDA graph, by `capture()` or by the caller. In mode "Disabled" it does
-    not check that ended rows were reset.
+    not check that ended rows were reset. With `events=True` every step waits for the device, as the log is on the host;
+    `capture()` records the rest of it, and the caller can't.
 
     With strings, numbers and dicts as arguments `env.spec.to_json()` works. An environment can be pickled and copied; a
     copy goes on as the original does (not on CUDA). The same seed gives the same episodes, bit for bit.
@@ -206,8 +207,6 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             raise ValueError(f"output={output!r}: choose one of 'numpy', 'torch'")
         if action not in ("discrete", "continuous"):
             raise ValueError(f"action={action!r}: choose one of 'discrete', 'continuous'")
-        if events and backend != "cpu":
-            raise ValueError("events=True needs backend='cpu'")
         number = device_number(backend, device)
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode={render_mode!r}: choose one of None, 'rgb_array'")
@@ -392,7 +391,8 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
         Arrays may be stacked, with any axes before those of a world: (steps, worlds, agents_per_world, ...). The rows of
         the environment are the first num_envs of its worlds' agents. The last observations of episodes (`final_obs`) are
-        not among them. The environment's own state doesn't change.
+        not among them. The environment's own state doesn't change. NumPy in and out on every backend; a CUDA device is
+        waited for, and gives the bits of states kept from it.
         """
         self._check_open()
         return snapshot.observe(self.simulator, state)

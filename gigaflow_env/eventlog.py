@@ -27,6 +27,7 @@ class Notes(NamedTuple):
     y: np.ndarray = array("world agent", "m", "where it was")
     speed: np.ndarray = array("world agent", "m/s", "how fast it was")
     age: np.ndarray = array("world agent", "steps", "age of its episode", i32)
+    map: np.ndarray = array("world", "", "map of the world, which may begin anew with another one in the same step", i32)
 
 
 class Event(NamedTuple):
@@ -50,10 +51,10 @@ class Event(NamedTuple):
 
 
 class EventLog:
-    """Collects the events of a simulator, step by step."""
+    """Collects the events of a simulator, step by step, on the host: on CUDA every step waits for the device."""
 
     def __init__(self, simulator: Simulator) -> None:
-        self.notes: Notes = allocate(Notes, {"world": simulator.worlds, "agent": simulator.agents})
+        self.notes: Notes = simulator.put(allocate(Notes, {"world": simulator.worlds, "agent": simulator.agents}))
         self.clear()
 
     def clear(self) -> None:
@@ -67,16 +68,17 @@ class EventLog:
         return np.array(self._entries, record(Event))
 
     def add(self, simulator: Simulator) -> None:
-        """Take down what happened in the step that was just made."""
-        state, notes, repeat = simulator.state, self.notes, round(REPEAT / simulator.config.dt)
+        """Take down what happened in the step that was just made. Waits for a device."""
+        events, host, repeat = simulator.state.events, simulator.host, round(REPEAT / simulator.config.dt)
+        notes, ticks = Notes(*map(host, self.notes)), host(simulator.state.clock.tick)
         found = []  # kind, world, agent, other
-        for kind, flags in enumerate((state.events.collision, state.events.offroad, state.events.red_light)):
-            for w, a in np.argwhere(flags).tolist():
+        for kind, flags in enumerate((events.collision, events.offroad, events.red_light)):
+            for w, a in np.argwhere(host(flags)).tolist():
                 b = int(notes.other[w, a]) if kind == COLLISION else -1
                 found.append((kind, w, *sorted((a, b))) if b >= 0 else (kind, w, a, -1))
         crash: dict[tuple[int, int], int] = {}  # of an agent of a world
         for kind, w, a, b in dict.fromkeys(found):
-            tick, key = int(state.clock.tick[w]), (kind, w, a, b)
+            tick, key = int(ticks[w]), (kind, w, a, b)
             last = self._last.get(key)
             self._last[key] = tick
             age = min(notes.age[w, a], notes.age[w, b]) if b >= 0 else notes.age[w, a]
@@ -88,7 +90,7 @@ class EventLog:
             crash[w, a] = number_
             if b >= 0:
                 crash[w, b] = number_
-            x, y, _ = simulator.roads.origins[state.clock.map[w]] + [notes.x[w, a], notes.y[w, a], 0.0]
+            x, y, _ = simulator.roads.origins[notes.map[w]] + [notes.x[w, a], notes.y[w, a], 0.0]
             met = b >= 0
             # The note of an agent that met two is about the nearer one: its side and fault count for both.
             self._entries.append(

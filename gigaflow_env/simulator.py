@@ -1,5 +1,6 @@
 """Simulator: worlds of agents on compiled roads without RL interface. `env.py` puts the Gymnasium contract around it."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -133,6 +134,7 @@ class Simulator:
         self.wanted = zeros((*cells, 2) if continuous else (0, 0, 2), np.float32)
         self.conflicts = put(conflicts(roads)) if (self.drivers == IDM).any() else None
         self.notes: Any = None  # eventlog.Notes where there is a log
+        self._aside: Any = None  # state and observations on a device, see `look_into`
         self.chosen = zeros(cells, np.bool_)
         self._params = params(config)
 
@@ -159,10 +161,21 @@ class Simulator:
         self._machine.look(self._parts)
 
     def look_into(self, state: State, observations: np.ndarray) -> None:
-        """What the agents of a state made by `new_state` see: float32 (worlds, agents, size). On the CPU only."""
-        if self.backend != "cpu":
-            raise RuntimeError("observations of stored states are made by backend='cpu' only")
-        self._machine.look(self._parts._replace(state=state, obs=observations, obs_dtype=FLOAT32))
+        """What the agents of a state made by `new_state` see: float32 (worlds, agents, size), of as many of its worlds.
+
+        Both are the host's; a device gets a copy and is waited for. The state has the same number of worlds at every call.
+        """
+        if self.backend == "cpu":
+            self._machine.look(self._parts._replace(state=state, obs=observations, obs_dtype=FLOAT32))
+            return
+        if self._aside is None:  # kept, as the device prepares its launches for arrays that stay
+            shape = (len(state.clock.map), *observations.shape[1:])
+            self._aside = State(*map(self.put, state)), self._machine.zeros(shape, np.float32)
+        there, seen = self._aside
+        for array, values in zip(itertools.chain(*there), itertools.chain(*state), strict=True):
+            self.write(array, values)
+        self._machine.look(self._parts._replace(state=there, obs=seen, obs_dtype=FLOAT32))
+        observations[...] = self.host(seen)[: len(observations)]
 
     def reset(self, key: np.ndarray | None, mask: Any = None) -> None:
         """Start the rows of `mask` anew, or all rows and all worlds where it's None.
@@ -214,6 +227,10 @@ class Simulator:
     def host(self, array: Any) -> np.ndarray:
         """An array of this simulator as numpy's: itself on the CPU, a copy from a device, which waits for it."""
         return self._machine.fetch(array)
+
+    def put(self, group: Any) -> Any:
+        """A group of the host's arrays as this simulator's kernels want it: itself on the CPU, a copy on a device."""
+        return self._machine.put(group)
 
     def write(self, array: Any, values: np.ndarray) -> None:
         """Put values of the host into an array of this simulator."""

@@ -166,7 +166,8 @@ def observe(simulator: Simulator, seen: Mapping[str, np.ndarray]) -> np.ndarray:
 
     seen: by name, with any axes (...) before those of a world's agents and lights, for example (steps, worlds); `clock.seed`
     (2,) for all, or with the first of these axes, (steps, 2). Others than those of `SEEN` are not looked at, so a snapshot
-    will do. Raises ValueError for arrays that lack or don't fit.
+    will do. On CUDA arrays go to the device and come back, and are the bits of states that were kept from it. Raises
+    ValueError for arrays that lack or don't fit.
     """
     missing = [name for name in SEEN if name not in seen]
     if missing:
@@ -181,7 +182,7 @@ def observe(simulator: Simulator, seen: Mapping[str, np.ndarray]) -> np.ndarray:
     total = int(np.prod(before))
     flat = {name: np.reshape(seen[name], (total, *own[name].shape[1:])) for name in SEEN if each_world(name)}
     observations = np.empty((total, simulator.agents, simulator.layout.size), np.float32)
-    state = simulator.new_state(min(CHUNK, total))
+    state = simulator.new_state(CHUNK)
     known = {name: array for name, array in arrays(state).items() if name in flat}
     for begin, end, key in _stretches(np.reshape(seen["clock.seed"], (-1, 2)), total):
         part = observations[begin:end]

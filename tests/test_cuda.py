@@ -14,6 +14,8 @@ import cuda_simulated
 import numpy as np
 import pytest
 
+from gigaflow_env.eventlog import COLLISION, OFFROAD
+
 ROOT = Path(__file__).parents[1]
 COMPILE = ROOT / "benchmarks" / "cuda_compile.py"
 
@@ -32,7 +34,7 @@ def python(*args, **environment):
 
 @pytest.mark.parametrize("name", cuda_simulated.SCENES)
 def test_simulated_device_equals_the_cpu(name, tmp_path):
-    """Every array after every step: state, observations, last observations."""
+    """Every array after every step: state, observations, last observations; the event log; observations made anew."""
     done = python("cuda_simulated.py", name, tmp_path / "found.npz", NUMBA_ENABLE_CUDASIM="1")
     assert done.returncode == 0, done.stderr
     expected = cuda_simulated.drive(name)
@@ -47,6 +49,10 @@ def test_simulated_device_equals_the_cpu(name, tmp_path):
     ended = sum(expected[f"{step} outcome.{flag}"].sum() for step in range(12) for flag in ("terminated", "truncated"))
     assert ended > 0, "the scene should see episodes end"
     assert any(expected[f"{step} events.{event}"].any() for step in range(12) for event in ("collision", "offroad", "goal"))
+    assert {COLLISION, OFFROAD} <= set(expected["log"]["kind"]), "the scene should see events of both kinds"
+    if expected["0 obs"].dtype == np.float32:
+        seen = [expected[f"{step} obs"] for step in range(0, 12, cuda_simulated.REMEMBERED)]
+        assert np.array_equal(expected["observed"], seen)
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +71,19 @@ def compiled():
 
 
 # Most registers of a thread: with more, a block of 256 threads would not fit. What was measured, and some room.
-REGISTERS = {"clear": 160, "guide": 255, "drive": 255, "renew": 255, "notice": 64, "show": 80, "show_half": 80}
+REGISTERS = {
+    "clear": 160,
+    "guide": 255,
+    "drive": 255,
+    "write_down": 176,
+    "renew": 255,
+    "notice": 64,
+    "show": 80,
+    "show_half": 80,
+}
 
 # Fewest stores to global memory: one an array that the kernel writes. Where a dead-code pass goes wrong they vanish.
-STORES = {"clear": 15, "guide": 15, "drive": 45, "renew": 45, "notice": 6, "show": 1, "show_half": 1}
+STORES = {"clear": 15, "guide": 15, "drive": 45, "write_down": 8, "renew": 45, "notice": 6, "show": 1, "show_half": 1}
 
 # Arrays which the kernel must reach, at least.
 SHOWN = (
@@ -80,6 +95,8 @@ TOUCHED = {
               "Network.route", "Lights.colour"),
     "drive": ("Pose.x", "Motion.speed", "Place.section", "Events.collision", "Events.offroad", "Events.red_light",
               "Outcome.reward", "Rows.status", "Lights.colour", "Grid.quads", "Grid.edges", "Network.route"),
+    "write_down": ("Notes.other", "Notes.side", "Notes.fault", "Notes.x", "Notes.y", "Notes.speed", "Notes.age", "Notes.map",
+                   "Events.collision", "Events.offroad", "Events.red_light", "Pose.old_x", "Network.sections"),
     "renew": ("Proposal.x", "Pose.x", "Goals.section", "Wishes.coefficients", "Body.length", "Rows.status", "Lights.red"),
     "notice": ("Near.agent", "Near.key", "Ways.lane", "Ways.way", "Ways.smallest", "Outcome.active"),
     "show": SHOWN,

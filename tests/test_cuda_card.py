@@ -14,8 +14,9 @@ from conftest import key
 from gigaflow_env import GigaflowVectorEnv
 from gigaflow_env.backend import world
 from gigaflow_env.config import laptop, paper
+from gigaflow_env.eventlog import COLLISION, OFFROAD, EventLog
 from gigaflow_env.simulator import MissingDevice, Simulator
-from gigaflow_env.snapshot import WORKSPACE
+from gigaflow_env.snapshot import SEEN, WORKSPACE
 
 
 def absent() -> str:
@@ -126,7 +127,8 @@ def test_the_same_seed_gives_the_same_bits():
 
 def make(**arguments):
     return GigaflowVectorEnv(
-        1024, map="loop", preset="laptop", backend="cuda", output="torch", record_stats=True, **arguments
+        1024,
+        **{"map": "loop", "preset": "laptop", "backend": "cuda", "output": "torch", "record_stats": True, **arguments},
     )
 
 
@@ -174,6 +176,63 @@ def test_the_caller_may_record_the_step():
         graph.replay()
         expected, *_ = other.step(actions)
         assert torch.equal(obs, expected)
+
+
+def test_the_event_log_is_that_of_the_cpu():
+    """Entry by entry from the CPU's states: kinds, rows and faults, but for what falls on the other side."""
+    cpu, cuda = pair("downtown", rows=8192, on_crash="continue")
+    logs = []
+    for sim in (cpu, cuda):
+        logs.append(EventLog(sim))
+        sim.notes = logs[-1].notes
+        sim.reset(key(3))
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        put(cpu, cuda)
+        actions = rng.choice([7, 10, 10, 9, 11], cpu.rows)
+        for sim, log in zip((cpu, cuda), logs, strict=True):
+            sim.step(actions)
+            log.add(sim)
+    names = ["tick", "world", "kind", "row", "other", "fault", "other_fault", "side", "other_side"]
+    here, there = (set(log.array[names].tolist()) for log in logs)
+    assert len(here) > 500 and {event[2] for event in here} >= {COLLISION, OFFROAD}
+    assert len(here ^ there) <= 60 * cpu.rows * MARGIN
+
+
+def test_a_graph_keeps_the_log_of_eager_steps():
+    eager, recorded = make(events=True), make(events=True)
+    recorded.capture()
+    for env in (eager, recorded):
+        env.reset(seed=4)
+    for _ in range(40):
+        for env in (eager, recorded):
+            env.step(torch.full((1024,), 10, device="cuda"))
+    assert recorded._arrays._graph is not None
+    assert len(eager.event_log) > 10 and np.array_equal(eager.event_log, recorded.event_log)
+
+
+def test_the_caller_can_not_record_a_step_with_a_log():
+    env = make(events=True)
+    env.reset(seed=4)
+    actions = torch.full((1024,), 10, device="cuda")
+    env.step(actions)
+    with pytest.raises(RuntimeError, match="events=True can't be recorded"), torch.cuda.graph(torch.cuda.CUDAGraph()):
+        env.step(actions)
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_observations_follow_from_what_is_kept(graph):
+    env = make(preset="paper", agents_per_world=16)
+    if graph:
+        env.capture()
+    seen, states = [env.reset(seed=3)[0]], [env.sight()]
+    generator = torch.Generator("cuda").manual_seed(0)
+    for _ in range(10):
+        seen.append(env.step(torch.randint(12, (1024,), generator=generator, device="cuda"))[0])
+        states.append(env.sight())
+    stacked = {name: np.stack([state[name] for state in states]) for name in SEEN}
+    found = torch.from_numpy(env.observe(stacked).reshape(len(seen), 1024, -1))
+    assert torch.equal(found, torch.stack(seen).cpu())
 
 
 def test_a_step_does_not_wait_for_the_card():

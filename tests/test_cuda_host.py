@@ -80,6 +80,43 @@ def test_a_step_is_six_launches_and_waits_for_nothing(library, tmp_path):
     assert kernels(lines[: lines.index("step")])[:4] == ["clear", "renew", "notice", "show_half"]
 
 
+LOGGED = """
+import numpy as np
+from gigaflow_env import GigaflowVectorEnv, snapshot
+
+env = GigaflowVectorEnv(40, map="loop", preset="laptop", backend="cuda", events=True)
+env.reset(seed=0)
+sim = env.simulator
+offroad = np.zeros((3, 16), bool)
+offroad[1, 3] = True
+sim.write(sim.state.events.offroad, offroad)  # this driver's kernels do nothing: so it stays
+env.step(np.full(40, 7))
+(event,) = env.event_log
+assert (event["kind"], event["world"], event["row"], event["other"]) == (1, 1, 19, -1)
+
+states = {{name: np.stack([array] * 50) for name, array in env.sight().items()}}
+assert snapshot.CHUNK < 150 and env.observe(states).shape == (50, 3, 16, env.layout.size)
+prepared = len(sim._machine._launches)
+assert env.observe(env.sight()).shape == (3, 16, env.layout.size)
+assert len(sim._machine._launches) == prepared, "a launch for every call"
+with open({log!r}, "a") as file:
+    file.write("step\\n")
+sim.step(sim.actions)
+"""
+
+
+def test_a_step_with_a_log_is_seven_launches_and_observing_keeps_its_own(library, tmp_path):
+    log = tmp_path / "log"
+    done = run(LOGGED.format(log=str(log)), library, STUB_LOG=str(log))
+    assert done.returncode == 0, done.stderr
+    lines = log.read_text().splitlines()
+    step = lines[lines.index("step") + 1 :]
+    expected = ["drive", "write_down", "notice", "show", "renew", "notice", "show"]
+    assert kernels(step) == expected and len(step) == len(expected)
+    looked = kernels(lines[: lines.index("step")])
+    assert looked[-8:] == ["notice", "show"] * 4, "three chunks of 150 worlds, and one of 3"
+
+
 def test_the_benchmark_runs(library):
     program = (
         "import json; from gigaflow_env import bench_cuda\n"

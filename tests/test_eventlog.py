@@ -1,5 +1,6 @@
 """The event log: who met whom and whose fault it was, on paper; one entry for each crash."""
 
+import dataclasses
 import math
 
 import gymnasium
@@ -154,6 +155,23 @@ def test_it_agrees_with_the_infos(mode):
     assert (crashes["fault"] | crashes["other_fault"]).mean() > 0.5
     env.reset(seed=1)
     assert len(env.event_log) == 0
+
+
+def test_events_lie_on_the_map_on_which_they_happened():
+    """A world that ends in their step may begin anew on another map."""
+    maps = [dataclasses.replace(ring(), name=name) for name in ("west", "east")]
+    sim = simulator(maps, 120, laptop().replace(agents_per_world=6, world_steps=5), map_shares=(1, 1))
+    sim.roads = sim.roads._replace(origins=np.array([[-1e6, 0.0, 0.0], [1e6, 0.0, 0.0]]))
+    log, moved = EventLog(sim), 0
+    sim.notes = log.notes
+    for _ in range(40):
+        before, known = sim.state.clock.map.copy(), len(log.array)
+        sim.step(np.full(sim.rows, 11))
+        log.add(sim)
+        worlds = log.array["world"][known:]
+        assert (np.sign(log.array["x"][known:]) == np.where(before[worlds] == 0, -1, 1)).all()
+        moved += (before != sim.state.clock.map)[worlds].sum()
+    assert moved > 0
 
 
 def test_without_a_log_one_has_to_ask_for_it():

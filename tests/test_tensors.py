@@ -1,7 +1,9 @@
 """Torch tensors as output: the same numbers as numpy's, in the simulator's memory."""
 
+import contextlib
 import subprocess
 import sys
+import types
 
 import gymnasium
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 import torch
 
 from gigaflow_env import GigaflowVectorEnv
+from gigaflow_env.adapters.tensors import Tensors
 
 
 def make(**arguments):
@@ -109,6 +112,38 @@ def test_capture_needs_a_device():
         env.reset(seed=0)
         with pytest.raises(RuntimeError, match="backend='cuda' and output='torch'"):
             env.capture()
+
+
+def test_a_recorded_step_is_replayed_on_the_callers_stream(monkeypatch):
+    """On a card that isn't there: the simulator goes back to the caller's stream after the recording."""
+    done, stream = [], [1]
+
+    @contextlib.contextmanager
+    def recording(graph):
+        stream[0] = 2
+        yield
+        stream[0] = 1
+
+    simulator = types.SimpleNamespace(backend="cuda", actions=None, wanted=None, stream=0, notes=None)
+    simulator.step = lambda actions: done.append(("step", simulator.stream))
+    graph = types.SimpleNamespace(replay=lambda: done.append(("replay", simulator.stream)))
+    capturing = False
+    for name, stand_in in {
+        "CUDAGraph": lambda: graph,
+        "graph": recording,
+        "device": contextlib.nullcontext,
+        "current_stream": lambda device: types.SimpleNamespace(cuda_stream=stream[0]),
+        "is_current_stream_capturing": lambda: capturing,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    tensors = Tensors(simulator, True, 0)
+    tensors.capture()
+    for _ in range(3):
+        tensors._drive()
+    assert done == [("step", 1), ("step", 2), ("replay", 1), ("replay", 1)]
+    capturing, simulator.notes = True, ()
+    with pytest.raises(RuntimeError, match="events=True can't be recorded, as the host reads it"):
+        tensors.step(None)
 
 
 def test_make_vec_takes_them():

@@ -73,6 +73,8 @@ class Tensors:
         if not self.on_cuda:
             self.simulator.step(np.asarray(actions))
             return
+        if self.simulator.notes is not None and torch.cuda.is_current_stream_capturing():
+            raise RuntimeError("a step with events=True can't be recorded, as the host reads it: env.capture() can")
         target = self.simulator.wanted if self.simulator.wanted.size else self.simulator.actions
         buffer = self._view(target)
         if not isinstance(actions, (np.ndarray, torch.Tensor)) and hasattr(actions, "__dlpack__"):
@@ -88,18 +90,16 @@ class Tensors:
         self._drive()
 
     def _drive(self) -> None:
-        if self._graph is not None:
-            self._graph.replay()
-            return
-        if self._wanted and self._driven and not torch.cuda.is_current_stream_capturing():
+        if self._graph is None and self._wanted and self._driven and not torch.cuda.is_current_stream_capturing():
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.device(self.device), torch.cuda.graph(graph):
                 self._follow_stream()
                 self.simulator.step(self.simulator.actions)
-            self._graph = graph
-            graph.replay()  # recording does nothing but record
+            self._graph = graph  # recording does nothing but record
+        self._follow_stream()  # after the recording, which has its own
+        if self._graph is not None:
+            self._graph.replay()
             return
-        self._follow_stream()
         self.simulator.step(self.simulator.actions)
         self._driven = True
 

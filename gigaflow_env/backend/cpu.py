@@ -41,9 +41,9 @@ def guide(
 
 
 @kernel
-def write_down(begin, end, rows, pose, motion, body, place, events, variant, network, notes):
+def write_down(begin, end, clock, rows, pose, motion, body, place, events, variant, network, notes):
     for w in range(begin, end):
-        world.write_down(w, FIRST, STRIDE, rows, pose, motion, body, place, events, variant, network, notes)
+        world.write_down(w, FIRST, STRIDE, clock, rows, pose, motion, body, place, events, variant, network, notes)
 
 
 @kernel

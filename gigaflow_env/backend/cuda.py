@@ -3,8 +3,8 @@ imports it before CUDA is asked for.
 
 The stages are those of the CPU, in the order of backend/world.py. A step is six launches: `drive`, which judges it; `notice`
 and `show` of the rows that ended; `renew`; `notice` and `show` of all; before them `guide`, where rows have rule-based
-drivers. In `show` a warp shares a row: it writes the blocks to shared memory and from there to the observation, so that
-neighbouring threads store neighbouring columns.
+drivers, and after `drive` `write_down`, where there is an event log. In `show` a warp shares a row: it writes the blocks to
+shared memory and from there to the observation, so that neighbouring threads store neighbouring columns.
 Counters are in device memory and nothing waits for the host: a step can be recorded in a CUDA graph.
 
 Agents aren't copied to shared memory: a world's poses are some 2 KB, which stay in the processor's own cache.
@@ -78,6 +78,15 @@ def guide(  # type: ignore[no-untyped-def]
     world.guide(
         cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x,
         clock, rows, pose, motion, body, place, goals, lights, near, traffic, variant, network, conflicts, p,
+    )  # fmt: skip
+
+
+def write_down(  # type: ignore[no-untyped-def]
+    clock, rows, pose, motion, body, place, events, variant, network, notes
+):
+    world.write_down(
+        cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x,
+        clock, rows, pose, motion, body, place, events, variant, network, notes,
     )  # fmt: skip
 
 
@@ -172,7 +181,7 @@ def _compiled(function: Any) -> Any:
         return cuda.jit(function)
 
 
-FUNCTIONS = {function.__name__: function for function in (clear, guide, drive, renew, notice, show, show_half)}
+FUNCTIONS = {function.__name__: function for function in (clear, guide, drive, write_down, renew, notice, show, show_half)}
 KERNELS = {name: _compiled(function) for name, function in FUNCTIONS.items()}
 
 
@@ -260,13 +269,12 @@ class Device:
             array.copy_to_device(np.ascontiguousarray(values, array.dtype), stream=self._stream())
 
     def fetch(self, array: Any) -> np.ndarray:
-        """A copy on the host."""
+        """A copy on the host, when the device has done all it was told: a graph may run on another stream than kernels."""
         if SIMULATED:
             return array.copy()
         with self._here():
-            host = array.copy_to_host(stream=self._stream())
             cuda.synchronize()
-            return host
+            return array.copy_to_host()
 
     def clear(self, parts: Parts, every: bool, key: np.ndarray, chosen_rows: Any) -> None:
         if len(key):
@@ -288,6 +296,9 @@ class Device:
         if parts.conflicts is not None:
             self._worlds("guide", have)
         self._worlds("drive", have)
+        if parts.notes is not None:
+            # Before renew: it moves those who crashed to other places.
+            self._worlds("write_down", have)
         if same_step:
             # Before renew: the last observation of an episode shows the world in which it ended.
             self._show(have, True, parts.final_obs)

@@ -91,8 +91,10 @@ def guide(
 
 
 @stage
-def write_down(w, first, stride, rows, pose, motion, body, place, events, variant, network, notes):
-    """Who met whom, for the event log."""
+def write_down(w, first, stride, clock, rows, pose, motion, body, place, events, variant, network, notes):
+    """Who met whom, for the event log. Writes: notes."""
+    if first == 0:
+        notes.map[w] = clock.map[w]
     for a in range(first, rows.status.shape[1], stride):
         note(w, a, rows, pose, motion, body, place, events, variant, network, notes)
 
