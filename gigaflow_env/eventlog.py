@@ -17,6 +17,10 @@ REPEAT = 2.0
 """[s] The same trouble of the same agents again within this time is the same event. Ours, for crashes that don't end."""
 
 
+BLOCK = 4096
+"""Entries that are kept as tuples at most: packed, an entry takes a tenth of the memory."""
+
+
 class Notes(NamedTuple):
     """What the kernels say of each agent in each step."""
 
@@ -58,6 +62,7 @@ class EventLog:
         self.clear()
 
     def clear(self) -> None:
+        self._blocks: list[np.ndarray] = []
         self._entries: list[tuple] = []
         self._last: dict[tuple[int, int, int, int], int] = {}
         self._crashes = 0
@@ -65,10 +70,13 @@ class EventLog:
     @property
     def array(self) -> np.ndarray:
         """All entries, in order: structured, one field for each of `Event`."""
-        return np.array(self._entries, record(Event))
+        return np.concatenate([*self._blocks, np.array(self._entries, record(Event))])
 
     def add(self, simulator: Simulator) -> None:
         """Take down what happened in the step that was just made. Waits for a device."""
+        if len(self._entries) >= BLOCK:
+            self._blocks.append(np.array(self._entries, record(Event)))
+            self._entries.clear()
         events, host, repeat = simulator.state.events, simulator.host, round(REPEAT / simulator.config.dt)
         notes, ticks = Notes(*map(host, self.notes)), host(simulator.state.clock.tick)
         found = []  # kind, world, agent, other

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_variant import give
 
+from gigaflow_env import eventlog
 from gigaflow_env.config import laptop
 from gigaflow_env.eventlog import COLLISION, OFFROAD, EventLog
 from gigaflow_env.sim.blame import FRONT, NONE, REAR, SIDE, at_fault, side_of
@@ -172,6 +173,20 @@ def test_events_lie_on_the_map_on_which_they_happened():
         assert (np.sign(log.array["x"][known:]) == np.where(before[worlds] == 0, -1, 1)).all()
         moved += (before != sim.state.clock.map)[worlds].sum()
     assert moved > 0
+
+
+def test_packing_changes_nothing(monkeypatch):
+    """Most entries lie in packed blocks, the last ones do not yet."""
+    logs = []
+    for block in (10**9, 7):
+        monkeypatch.setattr(eventlog, "BLOCK", block)
+        env = make()
+        env.reset(seed=0)
+        for _ in range(60):
+            env.step(np.full(64, 10))
+        logs.append(env.event_log)
+        assert bool(env._log._blocks) == (block == 7) and len(env._log._entries) > 0
+    assert len(logs[0]) > 20 and np.array_equal(*logs)
 
 
 def test_without_a_log_one_has_to_ask_for_it():
