@@ -70,11 +70,9 @@ def insert(keys, last, key):
 def watch(w, a, clock, rows, pose, near, p):
     """The agents nearest to this one, nearest first; nobody while it does not look. Writes: near.
 
-    Agents are ordered by a key: squared distance in units of 2^-24 of the squared range, then number. The order is
-    unique, so
-    where the search starts doesn't matter; it starts with those who were nearest last time, in their old order, which
-    is nearly
-    right. Few others are nearer than the last of them.
+    Agents are ordered by a key: squared distance in units of 2^-24 of the squared range, then number. The order is unique,
+    so where the search starts doesn't matter; it starts with those who were nearest last time, in their old order, which is
+    nearly right. Few others are nearer than the last of them.
     """
     xs, ys, status = pose.x[w], pose.y[w], rows.status[w]
     worker, found = min(a, near.scratch.shape[1] - 1), near.agent[w, a]
@@ -202,7 +200,7 @@ def survey(w, a, clock, place, goals, ways, variant, network, nearby, p):
     shape, plain = (variant.mean[w], variant.along[w], variant.across[w]), variant.plain[w]
     route_row, goal_stretch = map_row.route_at + goal_lane.local * map_row.lanes, lane_stretch(w, variant, goal_lane)
     samples, route, bends, smallest = network.samples, network.route, network.bends, FAR
-    for k in range(p.lanes_kept):
+    for k in range(p.lanes_kept):  # indices are u32, here and below: where they can't be negative, Numba need not ask
         sample = samples[u32(near[u32(listed(begin, k, count))])]
         found = sample_way(shape, plain, route, bends, route_row, sample, bundle, order, length, goal_s, goal_stretch)
         way[k] = found
