@@ -37,6 +37,7 @@ from gigaflow_env.sim.traffic import (
     behind,
     curve_speed,
     delay,
+    drift,
     free,
     goes_first,
     lane_length,
@@ -225,6 +226,19 @@ def test_pursuit_is_the_circle_that_touches_the_own_heading_and_leads_through_th
     assert found == -call(pursuit)(ahead, -left) and found * left >= 0
     if math.hypot(ahead, left) > 1.01 and abs(left) > 0.01:
         assert math.hypot(ahead, left - 1 / found) == pytest.approx(1 / abs(found), rel=1e-4)
+
+
+@given(reals(-4, 4), reals(-0.3, 0.3), reals(8, 40), reals(0, 1))
+def test_a_lane_change_begins_where_one_is_and_as_one_heads_and_ends_on_the_line(aside, slope, preview, share):
+    """A parabola by numpy through place, slope and end; who heads along the line is never farther from it than at first."""
+    arc = np.polynomial.Polynomial([aside, slope, -(aside + slope * preview) / preview**2])
+    found = call(drift)(aside, slope, share * preview, preview)
+    assert found == pytest.approx(arc(share * preview), abs=1e-4)
+    assert found == -call(drift)(-aside, -slope, share * preview, preview)
+    assert call(drift)(aside, slope, 0.0, preview) == aside
+    assert call(drift)(aside, slope, 1.5 * preview, preview) == pytest.approx(0, abs=1e-4)
+    along = call(drift)(aside, 0.0, share * preview, preview)
+    assert abs(along) <= abs(aside) and (share > 0.5 or abs(along) >= 0.75 * abs(aside) - 1e-4)
 
 
 ROADS = compile([motorway(), crossing()])
@@ -505,6 +519,23 @@ def test_it_changes_lanes_where_the_route_asks_for_it_and_not_into_somebody():
     visited = [names[sim.roads.network.sections["lane"][section]] for section in lanes]
     assert visited[0] == "outer 0" and any(name.startswith("inner") for name in visited)
     assert sim.state.goals.routes[0, 0] > 1, "it has reached its goal on the other lane"
+
+
+@pytest.mark.parametrize(("speed", "nearest"), [(3.0, 8.0), (5.0, 8.0), (7.0, 11.0), (9.0, 15.0), (11.0, 19.0)])
+def test_a_lane_change_leads_past_a_wreck_or_ends_behind_it(speed, nearest):
+    """From any distance at which one can stop: neither does the way over lead through the wreck, nor does one turn back to
+    it for want of the last metres of the lane."""
+    crashed = []
+    for wreck in (80.0, 146.0):
+        for distance in np.arange(nearest, 52.0, 1.5):
+            sim = scene(motorway(), 2, on_crash="freeze")
+            put(sim, 0, "outer 0", wreck - distance, ("inner 0", 149.0), speed=speed)
+            aim_at(sim, 0, ("inner 0", 149.0), ("inner 2", 100.0))
+            put(sim, 1, "outer 0", wreck, ("inner 2", 140.0))
+            sim.state.rows.status[0, 1] = FROZEN
+            if steps(sim, 30):
+                crashed.append((wreck, float(distance)))
+    assert not crashed
 
 
 def test_a_wreck_is_in_the_way():

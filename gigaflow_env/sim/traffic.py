@@ -113,6 +113,14 @@ def curve_speed(curvature, p):
 
 
 @rule
+def drift(aside, slope, distance, preview):
+    """How far [m] to the left of a line one is after `distance` [m]: now `aside`, heading away from it by `slope`, on an arc
+    that meets it after `preview`. Who begins to change lanes, or thinks better of it, is in its old one for a while."""
+    share = min(distance / preview, ONE)
+    return (aside + slope * share * preview) - (aside + slope * preview) * share * share
+
+
+@rule
 def pursuit(ahead, left):
     """Curvature [1/m] of the arc through a point of the own frame. Source: Coulter 1992."""
     return TWO * left / max(ahead * ahead + left * left, ONE)
@@ -280,7 +288,11 @@ def choose_lane(
         row = network.lanes[lane]
         there = s * network.lanes[wished].length / row.length
         beside, change = quad_of(network.lanes[wished], there), max(_CHANGE * speed, _CHANGE_LEAST)
-        fits = (row.length - s) * lane_stretch(w, variant, row) > change
+        x, y, along_x, along_y, _ = seat(w, variant, network, beside)
+        _, aside = into_frame(pose.x[w, a] - x, pose.y[w, a] - y, along_x, along_y)
+        # Who is half way over there needs half of the way: it must not turn back for want of the rest.
+        to_go = min(abs(aside) / (TWO * network.sections[beside].half_width), ONE)
+        fits = (row.length - s) * lane_stretch(w, variant, row) > change * to_go
         if fits and room_beside(w, a, beside, count, close, pose, motion, body, variant, network, p):
             lane, s, section, held, preview = wished, there, beside, False, change
     # Without room, and without another way to the goal, one waits before the lane's end.
@@ -404,6 +416,8 @@ def intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, va
     scale = lane_stretch(w, variant, row)  # metres of the world for one of the map on the lane looked at
     here_x, here_y, here_cos, here_sin, _ = seat(w, variant, network, section)
     _, aside = into_frame(x - here_x, y - here_y, here_cos, here_sin)
+    _, slope = into_frame(cos, sin, here_cos, here_sin)
+    lag = TWO * p.dt * speed  # until the steering shows
     front = s * scale + half_length
     cap = min(p.speed_max * body.c_vel[w, a], row.speed * (_PATIENCE if held else ONE))
     passed, k = -s * scale, i32(section - row.first)  # way from here to the start of the lane; number of the section on it
@@ -424,7 +438,7 @@ def intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, va
             steer_x, steer_y = to_world(w, variant, at.x, at.y)
             steered = True
         if leader_gap >= FAR:
-            shift = aside * max(ONE - distance / preview, ZERO)
+            shift = drift(aside, slope, max(distance - lag, ZERO), preview)
             leader_gap, leader_speed = leader_at(
                 w, a, distance, shift, number, count, close, pose, motion, body, variant, network
             )
