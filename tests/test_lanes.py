@@ -34,7 +34,7 @@ from gigaflow_env.roads.compile import compile
 from gigaflow_env.roads.tables import LANE_CHANGE_COST, UNREACHABLE
 from gigaflow_env.sim.geometry import LEVEL_GAP
 from gigaflow_env.sim.lanes import along_quad, in_quad, place_s, route_way, sample_way, search, track, way
-from gigaflow_env.sim.variant import lane_stretch
+from gigaflow_env.sim.variant import lane_stretch, shape_of
 from gigaflow_env.state import LIVE, make
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "maps" / "carla"
@@ -411,8 +411,9 @@ def test_frenet_coordinates_are_those_of_the_road_wherever_it_lies(section, shar
 def test_a_route_of_the_world_is_as_long_as_its_image_may_be(entry, matrix):
     """The same in the map itself; scaled by what A scales at least and at most, up to the error of `stretch`."""
     stored = float(NETWORK.route[entry])
-    assert call(route_way)(0, PLAIN, NETWORK, entry) == np.float32(stored)
-    found, (large, small) = call(route_way)(0, warped(matrix), NETWORK, entry), np.linalg.svd(matrix)[1]
+    assert call(route_way)(True, tuple(np.float32([1, 0, 0])), NETWORK.route, NETWORK.bends, entry) == np.float32(stored)
+    shape, (large, small) = call(shape_of)(0, warped(matrix)), np.linalg.svd(matrix)[1]
+    found = call(route_way)(False, tuple(map(np.float32, shape)), NETWORK.route, NETWORK.bends, entry)
     error = bound(matrix) + (large - small) / 100  # the directions are stored in 1 / 127
     assert (small - error) * stored - 0.01 <= found <= (large + error) * stored + 0.01
 
@@ -471,7 +472,7 @@ def test_the_way_from_a_sample_is_the_way_from_its_place(seen, share, data, matr
     rest = int(row["lanes"]), lane, float(sample["s"]), goal_lane, goal_s
     expected = call(way)(0, variant, NETWORK, row["route_at"], *rest)
     at = int(row["route_at"] + LANES["local"][goal_lane] * row["lanes"])
-    shape, there = (variant.mean[0], variant.along[0], variant.across[0]), LANES[goal_lane]
+    shape, there = tuple(map(np.float32, call(shape_of)(0, variant))), LANES[goal_lane]
     goal = there["bundle"], there["order"], there["length"], goal_s, call(lane_stretch)(0, variant, there)
     found = call(sample_way)(shape, bool(variant.plain[0]), NETWORK.route, NETWORK.bends, at, sample, *goal)
     assert found == pytest.approx(expected, rel=1e-5, abs=1e-2)

@@ -25,12 +25,12 @@ from gigaflow_env.sim.variant import (
     placed,
     seen_from,
     set_variant,
+    shape_of,
     stretch,
     to_map,
     to_world,
     turned,
 )
-from gigaflow_env.sim.variant import stretched as stretched_by
 from gigaflow_env.state import LIVE, make
 
 CONFIG = laptop().replace(agents_per_world=1, view_range=200.0, lane_count=30, boundary_count=8)
@@ -388,9 +388,8 @@ def test_a_way_of_straight_pieces_is_as_long_as_their_images(matrix, pieces):
     mean = (length * np.exp(2j * angle)).sum() / length.sum()
     image = length * np.hypot(*(matrix @ np.stack([np.cos(angle), np.sin(angle)])))
     variant = warped(matrix)
-    found = call(stretch)(0, variant, float(mean.real), float(mean.imag))
-    shape = variant.mean[0], variant.along[0], variant.across[0]
-    assert found == call(stretched_by)(shape, float(mean.real), float(mean.imag))
+    shape = tuple(map(np.float32, call(shape_of)(0, variant)))
+    found = call(stretch)(shape, float(mean.real), float(mean.imag))
     assert found == pytest.approx(image.sum() / length.sum(), abs=bound(matrix))
 
 

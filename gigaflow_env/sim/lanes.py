@@ -5,7 +5,7 @@ import math
 from gigaflow_env.jit import f32, i32, rule, stage
 from gigaflow_env.roads.tables import CELL, LANE_CHANGE_COST, UNREACHABLE
 from gigaflow_env.sim.geometry import EPSILON, HALF, LEVEL_GAP, ONE, ZERO, atan2, clip, into_frame
-from gigaflow_env.sim.variant import lane_stretch, placed, stretch, stretched, to_map
+from gigaflow_env.sim.variant import lane_stretch, placed, shape_of, stretch, to_map
 from gigaflow_env.state import LIVE
 
 _CELL = f32(CELL)
@@ -54,12 +54,12 @@ def in_quad(x, y, past, before, a, b):
 
 
 @rule
-def route_way(w, variant, network, entry):
-    """Way [m] of an entry in Network.route, as long as it is in the world."""
-    if variant.plain[w]:
-        return network.route[entry]
-    bend = network.bends[entry]
-    return network.route[entry] * stretch(w, variant, f32(bend.cos2) * _BEND, f32(bend.sin2) * _BEND)
+def route_way(plain, shape, route, bends, entry):
+    """Way [m] of an entry in Network.route, as long as it is in a world of this shape (see `stretch`)."""
+    if plain:
+        return route[entry]
+    bend = bends[entry]
+    return route[entry] * stretch(shape, f32(bend.cos2) * _BEND, f32(bend.sin2) * _BEND)
 
 
 @rule
@@ -71,7 +71,8 @@ def way(w, variant, network, route_at, count, lane, s, goal_lane, goal_s):
         scaled = s * there.length / here.length  # lanes side by side differ in length where the road curves
         if goal_s >= scaled:
             return (goal_s - scaled) * lane_stretch(w, variant, there) + _CHANGE * f32(abs(here.order - there.order))
-    route = route_way(w, variant, network, route_at + there.local * count + here.local)
+    entry = route_at + there.local * count + here.local
+    route = route_way(variant.plain[w], shape_of(w, variant), network.route, network.bends, entry)
     return route - s * lane_stretch(w, variant, here) + goal_s * lane_stretch(w, variant, there)
 
 
@@ -82,12 +83,8 @@ def sample_way(shape, plain, route, bends, route_row, sample, bundle, order, len
     scaled = sample.share * length
     if sample.bundle == bundle and goal_s >= scaled:
         return (goal_s - scaled) * goal_stretch + _CHANGE * f32(abs(sample.order - order))
-    entry = route_row + sample.local
-    if plain:
-        return route[entry] - sample.s + goal_s
-    bend = bends[entry]
-    found = route[entry] * stretched(shape, f32(bend.cos2) * _BEND, f32(bend.sin2) * _BEND)
-    return found - sample.s * stretched(shape, sample.cos2, sample.sin2) + goal_s * goal_stretch
+    found = route_way(plain, shape, route, bends, route_row + sample.local)
+    return found - sample.s * stretch(shape, sample.cos2, sample.sin2) + goal_s * goal_stretch
 
 
 @rule

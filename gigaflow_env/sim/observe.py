@@ -30,7 +30,7 @@ from gigaflow_env.sim.erratic import is_blind
 from gigaflow_env.sim.geometry import HALF, ONE, ZERO, clip, into_frame
 from gigaflow_env.sim.lanes import FAR, place_s, sample_way
 from gigaflow_env.sim.lights import shown
-from gigaflow_env.sim.variant import curved, frame_of, lane_stretch, seen_from, to_map
+from gigaflow_env.sim.variant import curved, frame_of, lane_stretch, seen_from, shape_of, to_map
 from gigaflow_env.state import ENDED, GREEN, OFF, RED, YELLOW
 
 _OFFSET, _ANGLE, _CURVATURE = f32(1 / OFFSET_SCALE), f32(1 / math.pi), f32(1 / CURVATURE_SCALE)
@@ -197,7 +197,7 @@ def survey(w, a, clock, place, goals, ways, variant, network, nearby, p):
         ways.lane[w, a], ways.boundary[w, a] = begin, pick(v, i32(nearby.boundaries.shape[1]))
     map_row, goal_lane = network.maps[clock.map[w]], network.lanes[network.sections[goal].lane]
     bundle, order, length, goal_s = goal_lane.bundle, goal_lane.order, goal_lane.length, place_s(network, goal, HALF)
-    shape, plain = (variant.mean[w], variant.along[w], variant.across[w]), variant.plain[w]
+    shape, plain = shape_of(w, variant), variant.plain[w]
     route_row, goal_stretch = map_row.route_at + goal_lane.local * map_row.lanes, lane_stretch(w, variant, goal_lane)
     samples, route, bends, smallest = network.samples, network.route, network.bends, FAR
     for k in range(p.lanes_kept):  # indices are u32, here and below: where they can't be negative, Numba need not ask

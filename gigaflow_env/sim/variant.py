@@ -76,9 +76,15 @@ def seen_from(frame, dx, dy):
 
 
 @rule
-def stretched(shape, cos2, sin2):
+def shape_of(w, variant):
+    """What `stretch` wants of world w: (mean, along, across)."""
+    return variant.mean[w], variant.along[w], variant.across[w]
+
+
+@rule
+def stretch(shape, cos2, sin2):
     """Length in the world over that in the map of a way along which the direction's doubled angle has these means; shape:
-    mean, along and across of the world's Variant.
+    that of the world, (1, 0, 0) for the map itself.
 
     The length of a way is a sum of gains, and the gain of the direction at angle t is s (1 + e cos(2 t - 2 t0))^(1/2) with
     s^2 = (lambda1^2 + lambda2^2) / 2, e = (lambda1^2 - lambda2^2) / (2 s^2) of A's singular values. Its mean over all t and
@@ -90,15 +96,9 @@ def stretched(shape, cos2, sin2):
 
 
 @rule
-def stretch(w, variant, cos2, sin2):
-    """The same in world w."""
-    return stretched((variant.mean[w], variant.along[w], variant.across[w]), cos2, sin2)
-
-
-@rule
 def lane_stretch(w, variant, lane):
     """`stretch` of a lane: places on it are shares of its length, so it holds for its parts."""
-    return ONE if variant.plain[w] else stretch(w, variant, lane.cos2, lane.sin2)
+    return ONE if variant.plain[w] else stretch(shape_of(w, variant), lane.cos2, lane.sin2)
 
 
 @stage
