@@ -10,7 +10,7 @@ import numpy as np
 from gigaflow_env.config import Config
 from gigaflow_env.env import GigaflowVectorEnv
 from gigaflow_env.layout import Layout
-from gigaflow_env.roads.mapfiles import MapLike
+from gigaflow_env.roads.loading import MapLike
 
 Traffic = Callable[[np.ndarray, Mapping[str, Any]], np.ndarray]
 """Drivers of the others: (observations float32 (rows, size), info of these rows) -> actions (rows, ...)."""
