@@ -5,6 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+LARGEST_CHANGE = 20.0
+"""Of a log-probability: the ratio is bounded long before, and exp would overflow at 89."""
+
 
 class Batch(NamedTuple):
     """Samples to learn from, one a row."""
@@ -39,7 +42,7 @@ def losses(
     """
     log_probs = torch.log_softmax(logits, dim=1)  # (B, actions)
     log_prob = log_probs.gather(1, batch.action[:, None]).squeeze(1)  # (B,)
-    change = log_prob - batch.log_prob
+    change = (log_prob - batch.log_prob).clamp(max=LARGEST_CHANGE)
     ratio = change.exp()
     bounded = ratio.clamp(1.0 - clip, 1.0 + clip)
     policy = -torch.minimum(ratio * batch.advantage, bounded * batch.advantage).mean()

@@ -19,7 +19,8 @@ except ModuleNotFoundError as error:
 def drivers(path: Path, env: GigaflowVectorEnv) -> Callable[[np.ndarray, Mapping[str, Any]], np.ndarray]:
     """Actions of the policy in a run directory or checkpoint file, sampled as in training.
 
-    Raises gigaflow_train's CheckpointError, a ValueError, where the checkpoint isn't one or sees something else.
+    Raises gigaflow_train's CheckpointError, a ValueError, where the checkpoint isn't one, or where the environment
+    shows something else than the training's did, other scales among it.
     """
     if env.simulator.wanted.size:
         raise ValueError('a checkpoint has discrete actions: action="continuous" needs other traffic')

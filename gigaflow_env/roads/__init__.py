@@ -1,7 +1,7 @@
 """Road maps: readable source, importers, the town generator and the compiler to kernel tables."""
 
 from gigaflow_env.roads.formats.lanes_json import save
-from gigaflow_env.roads.loading import load, load_scenario, shipped
+from gigaflow_env.roads.loading import find, load, load_scenario, shipped
 from gigaflow_env.roads.road_map import Crosswalk, Lane, MapError, RoadMap, Signal, validate
 from gigaflow_env.roads.scenario import Scenario
 from gigaflow_env.roads.summary import summary
@@ -13,6 +13,7 @@ __all__ = [
     "RoadMap",
     "Scenario",
     "Signal",
+    "find",
     "load",
     "load_scenario",
     "save",

@@ -1,5 +1,6 @@
 """Driving with a fixed policy, and what comes out of it."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,8 +14,11 @@ class Result(NamedTuple):
     speeds: np.ndarray  # [m/s] mean of each row that was ever active
 
 
-def drive(env: Any, act: Act, *, steps: int, seed: int) -> Result:
-    """Reset, then let `act` drive for some steps. Rows with rule-based drivers don't count, unless there are no others."""
+def drive(env: Any, act: Act, *, steps: int, seed: int, show: Callable[[], None] = lambda: None) -> Result:
+    """Reset, then let `act` drive for some steps. Rows with rule-based drivers don't count, unless there are no others.
+
+    show is called after each step.
+    """
     obs, info = env.reset(seed=seed)
     judged = ~info["traffic"] | info["traffic"].all()
     active = info["active"] & judged
@@ -26,6 +30,7 @@ def drive(env: Any, act: Act, *, steps: int, seed: int) -> Result:
         distance += np.where(active, info["distance"], 0.0)
         lived += active
         active = info["active"] & judged
+        show()
     there = lived > 0
     return Result(total(tallies), distance[there] / lived[there] / env.config.dt)
 
