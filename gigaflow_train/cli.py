@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, Positional, UseAppendAction, arg, subcommand
+from tyro.conf import (
+    FlagCreatePairsOff,
+    OmitArgPrefixes,
+    OmitSubcommandPrefixes,
+    Positional,
+    UseAppendAction,
+    arg,
+    subcommand,
+)
 
 from gigaflow_env import MissingDevice, __version__
 from gigaflow_env.render import MissingExtra
@@ -130,7 +138,18 @@ class Run:
 
         if self.out is None:
             raise ValueError("--resume needs --out: the directory of the run to go on with")
-        names = ("map", "map_shares", "eval_map", "num_envs", "agents_per_world", "seed", "backend", "keep", "set", "environment")
+        names = (
+            "map",
+            "map_shares",
+            "eval_map",
+            "num_envs",
+            "agents_per_world",
+            "seed",
+            "backend",
+            "keep",
+            "set",
+            "environment",
+        )
         for name, value in given(self, *names).items():
             if value != ():
                 raise ValueError(f"--{name.replace('_', '-')} can't change in a run that is resumed")

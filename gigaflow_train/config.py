@@ -100,9 +100,7 @@ class TrainConfig:
         (128, 128), "units", "layers of every set element, before the maximum (D)", low=1, high=65_536
     )
     vector_width: int = value(256, "units", "layer of ego, conditioning and goals (D)", low=1, high=65_536)
-    trunk_widths: tuple[int, ...] = value(
-        (1024, 1024, 1024), "units", "layers behind the encoders (A)", low=1, high=65_536
-    )
+    trunk_widths: tuple[int, ...] = value((1024, 1024, 1024), "units", "layers behind the encoders (A)", low=1, high=65_536)
     separate: bool = value(True, "", "actor and critic share nothing: 3 M parameters each (A)")
     brake_bias: float = value(
         0.0, "", "taken off the first logits of the strongest braking; 0 in the paper (D)", low=-100, high=100

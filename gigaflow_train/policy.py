@@ -46,7 +46,7 @@ class NormalisedLinear(nn.Linear):
         flat = x.reshape(-1, x.shape[-1])
         for part in flat.split(MEASURED_AT_ONCE):
             part = part.double()
-            self.sums += torch.stack([torch.full_like(part[0], len(part)), part.sum(0), part.square().sum(0)])
+            self.sums += torch.stack([torch.full_like(part.sum(0), len(part)), part.sum(0), part.square().sum(0)])
         count, mean, square = self.sums[0], self.sums[1] / self.sums[0], self.sums[2] / self.sums[0]
         if not bool((count > 0).all()):
             return
@@ -94,18 +94,18 @@ class Body(nn.Module):
         vector = sum(getattr(layout.counts, name) * len(getattr(FEATURES, name)._fields) for name in VECTORS)
         self.vector = NormalisedLinear(vector, config.vector_width)
         width = config.vector_width + len(self.sets) * config.set_widths[-1]
-        # A set with any number of elements goes through the same weights: shapes say what this layout has.
-        self.fused = True
-        self.shapes = tuple(
-            SetShape(
-                int(getattr(layout.starts, name)),
-                getattr(layout.counts, name),
-                len(getattr(FEATURES, name)._fields),
-                config.set_widths[0],
-                config.set_widths[-1] if len(config.set_widths) == 2 else 0,
+        self.fused = True  # the sets in one fused operation, where it can be
+        self.shapes: tuple[SetShape, ...] = ()
+        if len(config.set_widths) == 2:
+            self.shapes = tuple(
+                SetShape(
+                    int(getattr(layout.starts, name)),
+                    getattr(layout.counts, name),
+                    len(getattr(FEATURES, name)._fields),
+                    *config.set_widths,
+                )
+                for name in seen
             )
-            for name in seen
-        )
         self.trunk = nn.ModuleList()
         for wider in config.trunk_widths:
             self.trunk.append(nn.Linear(width, wider))

@@ -53,7 +53,7 @@ class _Encode(torch.autograd.Function):
             at = 0
             for k, (start, elements, *sizes) in enumerate(shapes):
                 own = _own("forward", tuple(sizes), lambda sizes=sizes: set_kernels.scratch_forward(*sizes))
-                set_kernels.forward(*sizes)(
+                set_kernels.forward(sizes[0])(
                     seen, begin, end, start, elements, *arrays[4 * k : 4 * k + 4], values, at, places, *own
                 )
                 at += sizes[-1]
@@ -81,8 +81,8 @@ class _Encode(torch.autograd.Function):
                 )
                 sums = [np.zeros(size, np.float32) for size in ((features + 1) * hidden, width * hidden, width)]
                 flat = np.concatenate([w1.T.ravel(), b1])
-                set_kernels.backward(features, hidden, width)(
-                    seen, begin, end, start, elements, flat, w2.ravel(), values, at, places, slope, *sums, *own
+                set_kernels.backward(features, hidden)(
+                    seen, begin, end, start, elements, width, flat, w2.ravel(), values, at, places, slope, *sums, *own
                 )
                 first, bias = np.split(sums[0], [features * hidden])
                 mine += [first.reshape(features, hidden).T, bias, sums[1].reshape(width, hidden), sums[2]]

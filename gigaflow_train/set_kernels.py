@@ -6,7 +6,8 @@ torch writes hidden and second layer of every element to memory and reads them a
 the first cache from the features to the maximum, only which element was the largest is kept, and the way back visits those
 elements alone: the gradient of a maximum is 0 for all others. `policy.SetEncoder` says what the same is in torch.
 
-float32 on the CPU. The widths are constants of a kernel, so that LLVM unrolls and vectorises its loops.
+float32 on the CPU. The number of features is a constant of a kernel, and the tile or the hidden units are: LLVM unrolls and
+vectorises over both.
 """
 
 import functools
@@ -46,15 +47,16 @@ def _compiled(function: Callable) -> Callable:
 
 
 @functools.cache
-def forward(features: int, hidden: int, width: int) -> Callable:
+def forward(features: int) -> Callable:
     """Kernel: (obs, begin, end, start, elements, w1, b1, w2, b2, out, at, largest, x, h, y, top, which).
 
     Rows begin to end of obs (B, D), whose set starts at column `start`, give columns at to at + width of out float32 and
     largest uint8 (B, ...). w1 (hidden, features), w2 (width, hidden). The last five are a thread's own: `scratch_forward`.
     """
-    F, H, W = features, hidden, width
+    F = features
 
     def encode(obs, begin, end, start, elements, w1, b1, w2, b2, out, at, largest, x, h, y, top, which):
+        W, H = w2.shape
         for first in range(begin, end, TILE):
             rows = min(TILE, end - first)
             for i in range(W * TILE):
@@ -93,10 +95,10 @@ def forward(features: int, hidden: int, width: int) -> Callable:
                     highest = top[c * TILE : (c + PAIR) * TILE]
                     chosen = which[c * TILE : (c + PAIR) * TILE]
                     for r in range(PAIR * TILE):
-                        # Not "is larger": not a number has to come through, as in torch.
-                        below = y[r] <= highest[r]
-                        chosen[r] = chosen[r] if below else this
-                        highest[r] = highest[r] if below else y[r]
+                        # Not a number wins and stays, as in torch: training has to notice it.
+                        wins = (y[r] > highest[r]) | (y[r] != y[r])
+                        chosen[r] = this if wins else chosen[r]
+                        highest[r] = y[r] if wins else highest[r]
             for r in range(rows):
                 values, places = out[first + r][at : at + W], largest[first + r][at : at + W]
                 for c in range(W):
@@ -115,24 +117,26 @@ def scratch_forward(features: int, hidden: int, width: int) -> tuple[np.ndarray,
 
 
 @functools.cache
-def backward(features: int, hidden: int, width: int) -> Callable:
-    """Kernel: (obs, begin, end, start, elements, w1, w2, out, at, largest, grad, dw1, dw2, db2, h, dh, used, alive).
+def backward(features: int, hidden: int) -> Callable:
+    """Kernel: (obs, begin, end, start, elements, width, w1, w2, out, at, largest, grad, dw1, dw2, db2, h, dh, used, alive).
 
     Adds to the gradients dw1, dw2, db2 what rows begin to end give. w1, dw1: flat (features + 1, hidden), the bias as last
     row; w2, dw2: flat (width, hidden); out, largest as `forward` left them; grad (B, ...) of out. The last four are a
     thread's own: `scratch_backward`.
     """
-    F, H, W = features, hidden, width
+    F, H = features, hidden
     u = np.uint32  # of an unsigned index LLVM knows that it never counts from the end
 
-    def pull_back(obs, begin, end, start, elements, w1, w2, out, at, largest, grad, dw1, dw2, db2, h, dh, used, alive):
+    def pull_back(
+        obs, begin, end, start, elements, width, w1, w2, out, at, largest, grad, dw1, dw2, db2, h, dh, used, alive
+    ):
         for row in range(begin, end):
             seen = obs[row][start : start + elements * F]
-            values, slope, places = out[row][at : at + W], grad[row][at : at + W], largest[row][at : at + W]
+            values, slope, places = out[row][at : at + width], grad[row][at : at + width], largest[row][at : at + width]
             for e in range(elements):
                 used[e] = 0
             count = 0
-            for c in range(W):  # outputs at 0 pass nothing on
+            for c in range(width):  # outputs at 0 pass nothing on
                 alive[count] = c
                 count += 1 if values[c] > NOTHING else 0
             for i in range(count):

@@ -43,9 +43,7 @@ def names(given: Sequence[str]) -> list[str]:
     return found
 
 
-def open_all(
-    given: Sequence[str], shares: str | Sequence[float], say: Callable[[str], None] = lambda line: None
-) -> Towns:
+def open_all(given: Sequence[str], shares: str | Sequence[float], say: Callable[[str], None] = lambda line: None) -> Towns:
     """Open the maps that `names` finds. shares: "equal", "length" (by kilometres of driving lanes), or a number a map.
 
     In a folder, files that are no maps are left out, with a line about each. Raises ValueError or OSError.

@@ -20,10 +20,10 @@ from gigaflow_train.evaluate.held_out import evaluate
 from gigaflow_train.journal import Journal, Row
 from gigaflow_train.policy import Policy
 from gigaflow_train.ppo import Batch, Losses, losses, normalise
-from gigaflow_train.rollout import Driven, Present, Storage, allocate, collect, present
+from gigaflow_train.rollout import Driven, Storage, allocate, collect, present
 
 MEASURED = 4
-"""Rollouts of the untrained policy that the normaliser is fitted to, each in worlds of its own: one shows too few of them."""
+"""Rollouts of the untrained policy that the normaliser is fitted to, each in worlds of its own: one shows too few."""
 
 
 class NotFinite(RuntimeError):
@@ -100,9 +100,7 @@ def train(
             )
             finite({"advantage": filtered.spike}, progress.iteration + 1)
             target = advantage + value
-            learned = update(
-                policy, optimizer, storage, advantage, target, filtered.keep, generator, config, entropy_weight
-            )
+            learned = update(policy, optimizer, storage, advantage, target, filtered.keep, generator, config, entropy_weight)
             finite(learned, progress.iteration + 1)
             took = time.perf_counter() - start  # the losses are read: the device has finished
 
@@ -240,7 +238,9 @@ def finite(figures: Row, iteration: int) -> None:
     """Raises NotFinite for the first figure that is infinite or not a number."""
     for name, number in figures.items():
         if not math.isfinite(number):
-            raise NotFinite(f"iteration {iteration}: {name.replace('_', ' ')} is {number}; the last checkpoint stays as it is")
+            raise NotFinite(
+                f"iteration {iteration}: {name.replace('_', ' ')} is {number}; the last checkpoint stays as it is"
+            )
 
 
 def nobody(info: Any, iteration: int) -> str:
