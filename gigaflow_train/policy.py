@@ -118,8 +118,11 @@ class Body(nn.Module):
         return x
 
     def encoded(self, obs: Tensor) -> Tensor:
-        """(rows, observation) -> (rows, sets * set width): in fused kernels where these can, by torch elsewhere."""
-        if not self.fused or not usable(obs, self.shapes):
+        """(rows, observation) -> (rows, sets * set width): in fused kernels where these can, by torch elsewhere.
+
+        Without gradients torch is as fast: nothing has to be kept.
+        """
+        if not (self.fused and torch.is_grad_enabled() and usable(obs, self.shapes)):
             blocks = self.split(obs)
             parts = [encoder(getattr(blocks, name)) for name, encoder in self.sets.items()]
             return torch.cat(parts, dim=1) if parts else obs[:, :0]
