@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gigaflow_train import ranks
+
 
 def gae(reward: Tensor, value: Tensor, ended: Tensor, *, discount: float, trace: float) -> Tensor:
     """Generalised advantage estimate (T, N).
@@ -43,17 +45,19 @@ def keep_informative(
 
     advantage, learns (n,); largest: of the call before. If fewer than the share `least` of the samples to learn from are
     left, that many with the largest |A| are kept. Where max|A| is not finite, nothing is kept and `largest` stays as it was:
-    the caller stops. Source: arXiv 2502.03349, Algorithm 1. Ours: `least`.
+    the caller stops. Largest and number are those of all processes. Source: arXiv 2502.03349, Algorithm 1. Ours: `least`.
     """
     size = torch.where(learns, advantage.abs(), -1.0)  # -1: below any threshold
-    spike = float(size.max()) if len(size) else -1.0
+    largest_of = size.max() if len(size) else size.new_tensor(-1.0)
+    spike = float(ranks.max_(largest_of.nan_to_num(nan=torch.inf, posinf=torch.inf)))  # a largest of several can't be nan
     if spike < 0.0:
         raise ValueError("no row was there to learn from in this rollout")
     if not math.isfinite(spike):
         return Filtered(size.new_zeros(0, dtype=torch.int64), largest or 0.0, 0.0, spike)
     largest = spike if largest is None else rate * spike + (1.0 - rate) * largest
     keep = (size >= share * largest).nonzero().squeeze(1)
-    fewest = max(1, round(least * int(learns.sum())))
-    if len(keep) < fewest:
-        keep = size.topk(fewest).indices.sort().values
+    kept, live = ranks.sum_(torch.stack([torch.ones_like(keep).sum(), learns.sum()])).tolist()
+    if kept < max(1, round(least * live)):
+        own = int(learns.sum())
+        keep = size.topk(min(own, max(1, round(least * own)))).indices.sort().values
     return Filtered(keep, largest, share * largest, spike)

@@ -5,6 +5,7 @@
     checkpoint-STEP.safetensors   the same of earlier steps, as many as are to be kept
     resume.pt                all that going on needs, in one file, so that it can't be torn: weights, Adam's moments, random
                              numbers, counters, and the environment's state where it can be had
+    resume-ITERATION-RANK.pt  with several processes: the worlds of each
 
 Each file stands alone, and appears whole or not at all.
 """
@@ -12,7 +13,7 @@ Each file stands alone, and appears whole or not at all.
 import dataclasses
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,14 +23,18 @@ import safetensors.torch
 import torch
 
 from gigaflow_env import FEATURES
+from gigaflow_train import ranks
 from gigaflow_train.config import TrainConfig, from_json
 from gigaflow_train.files import replacing, write_bytes
-from gigaflow_train.policy import SETS, VECTORS, Policy
+from gigaflow_train.networks import build
+from gigaflow_train.policy import SETS, VECTORS
 
 FORMAT = 2
 """1: weights and facts were two files, a run had one map."""
 WEIGHTS, BEST, RESUME = "checkpoint.safetensors", "best.safetensors", "resume.pt"
 NUMBERED = "checkpoint-{step:015d}.safetensors"
+OWN = "resume-{iteration}-{rank}.pt"
+"""What one of several processes has of its own: worlds and random numbers."""
 
 SCALES = ("dt", "view_range", "route_range", "lane_spacing", "steer_max")
 """Values of the environment's Config by which observations are divided, spaced or timed: the same numbers mean something
@@ -88,24 +93,40 @@ def save(
     generator: torch.Generator,
     progress: Progress,
 ) -> None:
-    """Write resume.pt and checkpoint.safetensors, and a numbered one where the config wants some."""
-    resume = {
-        "format": FORMAT,
-        "config": json.dumps(config.to_json()),
-        "progress": dict(progress._asdict()),
-        "policy": policy.state_dict(),
-        "optimizer": optimizer.state_dict(),
+    """Write resume.pt and checkpoint.safetensors, and a numbered one where the config wants some.
+
+    With several processes each writes what is its own beside it first. The old files go once resume.pt, which names the
+    iteration they are of, has taken its place: whatever moment a run is killed at, one set is whole.
+    """
+    own = {
         "generator": generator.get_state(),
         "environment": _packed(env.snapshot()) if hasattr(env, "snapshot") else None,
     }
-    with replacing(directory / RESUME) as temporary:
-        torch.save(resume, temporary)
-    facts = facts_of(env, config, progress.step)
-    save_policy(directory / WEIGHTS, policy, facts)
-    if config.keep and progress.step:
-        save_policy(directory / NUMBERED.format(step=progress.step), policy, facts)
-        for old in sorted(directory.glob("checkpoint-*.safetensors"))[: -config.keep]:
-            old.unlink()
+    several = ranks.count() > 1
+    if several:
+        _write_torch(directory / OWN.format(iteration=progress.iteration, rank=ranks.rank()), own)
+        ranks.wait()
+    if ranks.rank() == 0:
+        resume = {
+            "format": FORMAT,
+            "config": json.dumps(config.to_json()),
+            "progress": dict(progress._asdict()),
+            "policy": policy.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "processes": ranks.count(),
+            **({} if several else own),
+        }
+        _write_torch(directory / RESUME, resume)
+        facts = facts_of(env, config, progress.step)
+        save_policy(directory / WEIGHTS, policy, facts)
+        if config.keep and progress.step:
+            save_policy(directory / NUMBERED.format(step=progress.step), policy, facts)
+            for old in sorted(directory.glob("checkpoint-*.safetensors"))[: -config.keep]:
+                old.unlink()
+        for old in directory.glob("resume-*.pt"):
+            if not several or not old.name.startswith(OWN.format(iteration=progress.iteration, rank="").removesuffix(".pt")):
+                old.unlink()
+    ranks.wait()
 
 
 def resume_config(directory: Path) -> TrainConfig:
@@ -119,9 +140,18 @@ def resume_config(directory: Path) -> TrainConfig:
 
 
 def resume(
-    directory: Path, env: Any, policy: torch.nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator
+    directory: Path,
+    env: Any,
+    policy: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    generator: torch.Generator,
+    say: Callable[[str], None],
 ) -> tuple[Progress, tuple[Any, Any] | None]:
-    """Put everything back as `save` found it. Returns what `env.restore` does, or None where it could not be restored."""
+    """Put everything back as `save` found it. Returns what `env.restore` does, or None where the worlds begin anew.
+
+    With another number of processes than there were the policy, the optimizer and the counters go on, the worlds and the
+    order of the samples are new; say is told.
+    """
     path = directory / RESUME
     saved = _load_resume(path)
     try:
@@ -129,9 +159,16 @@ def resume(
         optimizer.load_state_dict(saved["optimizer"])
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(f"{path} does not fit this network or environment: {_first_line(error)}") from None
-    generator.set_state(saved["generator"])
     progress = Progress(**saved["progress"])
+    before = saved.get("processes", 1)
+    if before != ranks.count():
+        say(f"{before} processes before, {ranks.count()} now: the worlds and the order of the samples begin anew")
+        return progress, None
+    if before > 1:
+        saved = _load_resume(directory / OWN.format(iteration=progress.iteration, rank=ranks.rank()), own=True)
+    generator.set_state(saved["generator"])
     if saved["environment"] is None or not hasattr(env, "restore"):
+        say("this environment's state can't be restored: its worlds begin anew")
         return progress, None
     return progress, env.restore(_unpacked(saved["environment"]))
 
@@ -202,7 +239,7 @@ def load_policy(path: Path, env: Any, *, other_scales: bool = False) -> Any:
         raise CheckpointError(f"{weights} was trained in another environment: {'; '.join(different)}")
     with safetensors.safe_open(weights, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}
-    policy = Policy(env.layout, facts.config)
+    policy = build(env.layout, facts.config)
     try:
         policy.load_state_dict(tensors)
     except RuntimeError as error:
@@ -210,14 +247,19 @@ def load_policy(path: Path, env: Any, *, other_scales: bool = False) -> Any:
     return policy.eval()
 
 
-def _load_resume(path: Path) -> dict[str, Any]:
+def _write_torch(path: Path, saved: dict[str, Any]) -> None:
+    with replacing(path) as temporary:
+        torch.save(saved, temporary)
+
+
+def _load_resume(path: Path, *, own: bool = False) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"nothing to resume: {path} does not exist")
     try:
         saved = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # torch raises whatever the damaged bytes lead to
         raise CheckpointError(f"{path} can't be read: {_first_line(error)}") from None
-    if not isinstance(saved, dict) or saved.get("format") != FORMAT:
+    if not isinstance(saved, dict) or (not own and saved.get("format") != FORMAT):
         raise CheckpointError(f"{path} has another format than {FORMAT}: it can't go on with this version")
     return saved
 

@@ -6,6 +6,8 @@ torch is imported in there: a typing error is answered at once.
 
 import dataclasses
 import json
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -68,8 +70,21 @@ class Run:
     """CPU threads."""
     seed: int | None = None
     """Of weights, actions and worlds."""
+    processes: int = 1
+    """Processes on this machine that train together, each with --num-envs agents and --threads threads of its own: the same
+    as `torchrun --nproc-per-node N -m gigaflow_train run ...`."""
     backend: str | None = None
     """What steps the environment, and where the learner works: `cpu` or `cuda`."""
+    precision: str | None = None
+    """`float32`, or `bf16`: networks in bfloat16, for processors and cards that have it."""
+    policy: str | None = None
+    """An own network, as module:Class, see examples/attention_policy.py."""
+    opponents: str | None = None
+    """Folder of older checkpoints that drive --opponent-share of the rows."""
+    opponent_share: float | None = None
+    """Share of the rows that opponents drive."""
+    wandb: str | None = None
+    """Project of Weights & Biases that the figures are sent to, too."""
     set: tuple[str, ...] = ()
     """Other training values, as name=value, for example learning_rate=1e-3."""
     environment: tuple[str, ...] = ()
@@ -78,25 +93,32 @@ class Run:
     """At the end, evaluate and write report.json, curve.png and video.mp4."""
 
     def run(self) -> int:
+        checked(self, "processes", 1, 1024, "processes")
         if not self.resume:
             config, directory = self.fresh()  # before torch is loaded
+        if self.processes > 1 and "WORLD_SIZE" not in os.environ:
+            return together(self.processes)
         from rich.console import Console
 
-        from gigaflow_train import environment
+        from gigaflow_train import environment, ranks
         from gigaflow_train.dashboard import Dashboard
         from gigaflow_train.train import NotFinite, train
 
         console = Console(stderr=True, markup=False, highlight=False)
         if self.resume:
             config, directory = self.resumed()
+        ranks.start(config.backend)
+        if ranks.rank() > 0:
+            console.quiet = True
         env = environment.of_training(config, say=console.print)
         held_out = None
-        if config.eval_maps:
+        if config.eval_maps and ranks.rank() == 0:
             held_out = environment.of_training(
                 config, say=console.print, maps=config.eval_maps, map_shares="equal", num_envs=config.eval_rows,
                 output="numpy", backend="cpu", traffic=0.0,
             )  # fmt: skip
-        console.print(f"training in {directory}: {config.num_envs} agents on {towns.titled(config.maps)}")
+        agents = config.num_envs * ranks.count()
+        console.print(f"training in {directory}: {agents:,} agents on {towns.titled(config.maps)}")
         status = 0
         with Dashboard(console) as dashboard:
             try:
@@ -107,6 +129,10 @@ class Run:
                 status, row = 1, {}
                 stopped = error
         env.close()
+        second = ranks.rank() > 0
+        ranks.stop()
+        if second:
+            return status
         if status:
             print(f"gigaflow-train: error: {stopped}: {directory}", file=sys.stderr)
             return status
@@ -117,10 +143,15 @@ class Run:
     def fresh(self) -> tuple[TrainConfig, Path]:
         if self.preset not in PRESETS:
             raise ValueError(f"preset={self.preset!r}: choose one of {', '.join(map(repr, PRESETS))}")
+        if self.out is None and int(os.environ.get("WORLD_SIZE", str(self.processes))) > 1:
+            raise ValueError("several processes need --out: the one directory they write")
         directory = self.out or Path("runs") / time.strftime("%Y%m%d-%H%M%S")
         if (directory / "checkpoint.safetensors").exists():
             raise ValueError(f"{directory} holds a run already: give --resume to go on with it, or another --out")
-        changes = given(self, "num_envs", "agents_per_world", "threads", "seed", "backend", "keep")
+        changes = given(
+            self, "num_envs", "agents_per_world", "threads", "seed", "backend", "keep", "precision", "policy", "opponents",
+            "opponent_share", "wandb",
+        )  # fmt: skip
         changes |= pairs("--set", self.set)
         if self.map:
             changes |= {"maps": self.map, "map_shares": "equal"}
@@ -161,6 +192,16 @@ class Run:
         if self.minutes is None and self.steps is None:
             return {}
         return {"minutes": self.minutes, "steps": self.steps}
+
+
+def together(processes: int) -> int:
+    """This command line in several processes. Exit status of torchrun: 0 where all of them ended well."""
+    words = [word for word in sys.argv[1:] if not word.startswith("--processes=")]
+    if "--processes" in words:
+        at = words.index("--processes")
+        del words[at : at + 2]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    return subprocess.call([*launch, "-m", "gigaflow_train", *words])
 
 
 def next_steps(directory: Path, config: TrainConfig, spent: float) -> list[str]:
@@ -306,8 +347,56 @@ class Report:
         return 0
 
 
+@dataclass(frozen=True)
+class Sweep:
+    """Several settings, several seeds, as a TOML file says: one table with intervals, and one picture of the curves."""
+
+    file: Annotated[Positional[Path], arg(metavar="FILE.toml")]
+    """Settings and seeds, see gigaflow_train/sweep.py."""
+    out: Path | None = None
+    """Directory of its runs; runs/FILE by default. What is complete in it is not run again."""
+
+    def run(self) -> int:
+        from rich.console import Console
+
+        from gigaflow_train import sweep
+
+        console = Console(stderr=True, markup=False, highlight=False)
+        out = self.out or Path("runs") / self.file.stem
+        out.mkdir(parents=True, exist_ok=True)
+        print(sweep.markdown(sweep.run(self.file, out, console.print)), end="")
+        return 0
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a policy as an ONNX file, for programs without torch."""
+
+    what: Annotated[Positional[Path], arg(metavar="RUN")]
+    """A run directory or a .safetensors file."""
+    onnx: Path | None = None
+    """The file; policy.onnx beside the checkpoint by default."""
+
+    def run(self) -> int:
+        from gigaflow_train import checkpoint, environment, export
+
+        facts = checkpoint.read_facts(self.what)
+        env = environment.make(
+            maps=["loop"], preset=facts.config.preset, config=facts.environment, num_envs=1, agents_per_world=1, threads=1
+        )
+        path = self.onnx or (self.what if self.what.is_dir() else self.what.parent) / "policy.onnx"
+        export.to_onnx(self.what, path, env)
+        env.close()
+        print(f"wrote {path}")
+        return 0
+
+
 Command = (
-    Annotated[Run, subcommand("run")] | Annotated[Evaluate, subcommand("evaluate")] | Annotated[Report, subcommand("report")]
+    Annotated[Run, subcommand("run")]
+    | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Report, subcommand("report")]
+    | Annotated[Sweep, subcommand("sweep")]
+    | Annotated[Export, subcommand("export")]
 )
 
 

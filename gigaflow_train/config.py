@@ -105,6 +105,23 @@ class TrainConfig:
     brake_bias: float = value(
         0.0, "", "taken off the first logits of the strongest braking; 0 in the paper (D)", low=-100, high=100
     )
+    policy: str = value("", "", "own network, as module:Class; none: that of policy.py", absent="")
+    policy_arguments: dict[str, Any] = value({}, "", "further arguments of the own network", absent={})
+    precision: str = value(
+        "float32",
+        "",
+        "bf16: networks in bfloat16, kept observations in float16; the rest stays",
+        absent="float32",
+    )
+
+    # Others on the road
+    opponents: str = value("", "", "folder of older checkpoints that drive a share of the rows; none: self-play", absent="")
+    opponent_share: float = value(
+        0.25, "share", "of the rows with opponents, from which nothing is learned (D)", low=0, high=1, absent=0.25
+    )
+
+    # For people
+    wandb: str = value("", "", "project of Weights & Biases that the figures are sent to; none: none", absent="")
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -112,6 +129,9 @@ class TrainConfig:
         if self.map_shares not in SHARES and isinstance(self.map_shares, str):
             names = ", ".join(map(repr, SHARES))
             raise ValueError(f"map_shares={self.map_shares!r}: choose one of {names}, or give a number for each map")
+        if self.precision not in PRECISIONS:
+            names = ", ".join(map(repr, PRECISIONS))
+            raise ValueError(f"precision={self.precision!r}: choose one of {names}")
         if self.minutes is None and self.steps is None:
             raise ValueError("minutes and steps are both unset: give at least one budget")
 
@@ -131,6 +151,7 @@ class TrainConfig:
 
 SHARES = ("equal", "length")
 """Words for `map_shares`."""
+PRECISIONS = ("float32", "bf16")
 
 
 def _checked(field: Any, given: Any) -> Any:
@@ -147,7 +168,7 @@ def _checked(field: Any, given: Any) -> Any:
             raise ValueError(f"{name}={given!r}: must be True or False")
         return given
     if kind.startswith("str"):
-        if isinstance(given, str) and given:
+        if isinstance(given, str) and (given or field.default == ""):
             return given
         if "tuple" not in kind:
             raise ValueError(f"{name}={given!r}: expected a name")

@@ -5,7 +5,7 @@ from typing import Any
 
 import gymnasium
 
-from gigaflow_train import towns
+from gigaflow_train import ranks, towns
 
 
 def make(
@@ -31,6 +31,7 @@ def make(
     RuntimeError where a device is missing.
     """
     opened = towns.open_all(maps, map_shares, say)
+    device = f"cuda:{ranks.local()}" if backend == "cuda" and ranks.count() > 1 else None
     return gymnasium.make_vec(
         "gigaflow_env:GigaFlow-v0",
         num_envs=num_envs,
@@ -41,6 +42,7 @@ def make(
         agents_per_world=agents_per_world,
         autoreset_mode="SameStep",
         backend=backend,
+        device=device,
         output=output,
         threads=threads,
         copy=False,

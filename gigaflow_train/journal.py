@@ -7,6 +7,7 @@ from typing import Any, TextIO
 
 from torch.utils.tensorboard import SummaryWriter
 
+from gigaflow_train.config import TrainConfig
 from gigaflow_train.files import write_text
 
 METRICS, EVALUATIONS = "metrics.jsonl", "evaluations.jsonl"
@@ -15,9 +16,15 @@ Row = dict[str, float]
 
 class Journal:
     """Opens DIR/metrics.jsonl, DIR/evaluations.jsonl and DIR/tensorboard; rows after `iteration`, which a crash left
-    behind, are dropped."""
+    behind, are dropped. writes: False for all but one of several processes, whose journal does nothing."""
 
-    def __init__(self, directory: Path, iteration: int) -> None:
+    def __init__(self, directory: Path, iteration: int, config: TrainConfig, *, writes: bool = True) -> None:
+        self.writes = writes
+        self.wandb: Any = None
+        if writes and config.wandb:
+            self.wandb = _wandb(config, directory)
+        if not writes:
+            return
         self.path, self.evaluations = directory / METRICS, directory / EVALUATIONS
         rows = _until(self.path, iteration)
         if self.evaluations.exists():
@@ -26,15 +33,21 @@ class Journal:
         self.purge = int(rows[-1]["step"]) + 1 if rows else None
 
     def __enter__(self) -> "Journal":
+        if not self.writes:
+            return self
         self.lines: TextIO = self.path.open("a", encoding="utf-8")
         self.board = SummaryWriter(str(self.tensorboard), purge_step=self.purge)
         return self
 
     def write(self, row: Row) -> None:
+        if not self.writes:
+            return
         self.lines.write(json.dumps(row) + "\n")
         self.lines.flush()
         for name, number in row.items():
             self.board.add_scalar(name, number, int(row["step"]))
+        if self.wandb is not None:
+            self.wandb.log(row, step=int(row["step"]))
 
     def evaluated(self, step: int, line: dict[str, Any]) -> None:
         """Write the figures of an evaluation, {name: {value, low, high, n}} among them."""
@@ -43,10 +56,27 @@ class Journal:
         for name, figure in line.items():
             if isinstance(figure, dict) and figure["value"] is not None:
                 self.board.add_scalar(f"eval/{name}", figure["value"], step)
+                if self.wandb is not None:
+                    self.wandb.log({f"eval/{name}": figure["value"]}, step=step)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if not self.writes:
+            return
         self.lines.close()
         self.board.close()
+        if self.wandb is not None:
+            self.wandb.finish()
+
+
+def _wandb(config: TrainConfig, directory: Path) -> Any:
+    """A run at Weights & Biases, which goes on where the directory's did. Raises ValueError where it isn't installed."""
+    try:
+        import wandb
+    except ModuleNotFoundError:
+        raise ValueError(f'wandb={config.wandb!r} needs wandb: pip install "gigaflow-env[wandb]"') from None
+    return wandb.init(
+        project=config.wandb, name=directory.name, id=directory.name, resume="allow", dir=directory, config=config.to_json()
+    )
 
 
 def _until(path: Path, iteration: int) -> list[Row]:

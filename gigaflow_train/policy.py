@@ -47,6 +47,10 @@ class NormalisedLinear(nn.Linear):
         for part in flat.split(MEASURED_AT_ONCE):
             part = part.double()
             self.sums += torch.stack([torch.full_like(part.sum(0), len(part)), part.sum(0), part.square().sum(0)])
+        self.fit()
+
+    def fit(self) -> None:
+        """Mean and spread from the sums as they are."""
         count, mean, square = self.sums[0], self.sums[1] / self.sums[0], self.sums[2] / self.sums[0]
         if not bool((count > 0).all()):
             return
@@ -190,7 +194,9 @@ class Policy(nn.Module):
             self.actor.bias[hardest : hardest + len(LATERAL_JERKS)] -= brake_bias
 
 
-def sample(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """Actions (rows,) drawn from softmax(logits): the first of racing exponential clocks, cheaper than multinomial."""
-    clocks = torch.empty_like(logits).exponential_(generator=generator)
-    return (logits - clocks.log_()).argmax(dim=1)
+def sample(logits: Tensor, clocks: Tensor) -> Tensor:
+    """Actions (rows,) drawn from softmax(logits): the first of racing exponential clocks, cheaper than multinomial.
+
+    clocks: standard exponential numbers in the shape of logits.
+    """
+    return (logits - clocks.log()).argmax(dim=1)

@@ -4,13 +4,15 @@ What happens is a grid (steps, rows). What is large, the observations, is kept o
 after another: with the paper's population half of the rows are empty at any time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from gigaflow_train.evaluate.metrics import Tally, count, total
+from gigaflow_train.noise import exponential
+from gigaflow_train.opponents import Opponent
 from gigaflow_train.policy import sample
 
 USED = (
@@ -37,8 +39,21 @@ class Present(NamedTuple):
     """What the environment shows now."""
 
     obs: Tensor  # (N, D): the environment's own array, which the next step overwrites
+    active: Tensor  # bool (N,): with an agent that is no rule-based driver
     rows: Tensor  # int64 (n,): that the policy drives
     learners: Tensor  # bool (N,): to learn from and to count
+
+
+class Chance(NamedTuple):
+    """From which the actions of a rollout are drawn."""
+
+    seed: int
+    step: int  # number of the first step among all
+    first: int = 0  # number of row 0 among the rows of all processes
+
+    def action(self, logits: Tensor, t: int, rows: Tensor) -> Tensor:
+        """Actions int64 (n,) of some rows in step t of the rollout."""
+        return sample(logits, exponential(self.seed, self.step + t, rows + self.first, logits.shape[1]))
 
 
 class Driven(NamedTuple):
@@ -50,7 +65,11 @@ class Driven(NamedTuple):
     episode_return: float  # sum over them, not discounted
 
 
-def allocate(steps: int, rows: int, columns: int, device: torch.device | str = "cpu") -> Storage:
+def allocate(
+    steps: int, rows: int, columns: int, device: torch.device | str = "cpu", seen: torch.dtype = torch.float32
+) -> Storage:
+    """Storage for a rollout; seen: type of the observations in it."""
+
     def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.zeros(*shape, dtype=dtype, device=device)
 
@@ -58,7 +77,7 @@ def allocate(steps: int, rows: int, columns: int, device: torch.device | str = "
         value=zeros(steps + 1, rows),
         reward=zeros(steps, rows),
         ended=zeros(steps, rows, dtype=torch.bool),
-        obs=torch.empty(steps * rows, columns, device=device),
+        obs=torch.empty(steps * rows, columns, dtype=seen, device=device),
         cell=zeros(steps * rows, dtype=torch.int64),
         learns=zeros(steps * rows, dtype=torch.bool),
         action=zeros(steps * rows, dtype=torch.int64),
@@ -66,18 +85,27 @@ def allocate(steps: int, rows: int, columns: int, device: torch.device | str = "
     )
 
 
-def present(obs: Any, info: Mapping[str, Any]) -> Present:
-    """What `env.reset`, `env.restore` or `env.step` returned.
+def present(obs: Any, info: Mapping[str, Any], opponents: Sequence[Opponent] = ()) -> Present:
+    """What `env.reset`, `env.restore` or `env.step` returned. Rows of opponents are not the policy's.
 
     Erratic drivers are but traffic: the policy drives them, nobody learns from them. Source: arXiv 2502.03349, App. B.4 (A).
     """
     active, erratic, traffic = (torch.as_tensor(info[name]) for name in ("active", "erratic", "traffic"))
-    driven = active & ~traffic
-    return Present(torch.as_tensor(obs), driven.nonzero().squeeze(1), driven & ~erratic)
+    active = active & ~traffic
+    driven = active
+    for opponent in opponents:
+        driven = driven.index_fill(0, opponent.rows, False)
+    return Present(torch.as_tensor(obs), active, driven.nonzero().squeeze(1), driven & ~erratic)
 
 
 def collect(
-    env: Any, policy: Any, storage: Storage, now: Present, generator: torch.Generator, discount: float
+    env: Any,
+    policy: Any,
+    storage: Storage,
+    now: Present,
+    chance: Chance,
+    discount: float,
+    opponents: Sequence[Opponent] = (),
 ) -> tuple[Present, Driven]:
     """Drive on from `now` and fill the storage.
 
@@ -94,15 +122,22 @@ def collect(
         for t in range(steps):
             new = slice(used, used := used + len(now.rows))
             seen = storage.obs[new]  # (n, D)
-            torch.index_select(now.obs, 0, now.rows, out=seen)
-            logits, value = policy(seen)
-            action = sample(logits, generator)  # (n,)
-            storage.value[t].index_copy_(0, now.rows, value)
+            if seen.dtype == now.obs.dtype:
+                torch.index_select(now.obs, 0, now.rows, out=seen)
+            else:
+                seen.copy_(now.obs[now.rows])
+            logits, value = policy(seen.float())
+            action = chance.action(logits.float(), t, now.rows)  # (n,)
+            storage.value[t].index_copy_(0, now.rows, value.float())
             storage.action[new] = action
-            storage.log_prob[new] = torch.log_softmax(logits, dim=1).gather(1, action[:, None]).squeeze(1)
+            storage.log_prob[new] = torch.log_softmax(logits.float(), dim=1).gather(1, action[:, None]).squeeze(1)
             storage.cell[new] = now.rows + t * rows
             storage.learns[new] = now.learners[now.rows]
             every.index_copy_(0, now.rows, action)
+            for opponent in opponents:
+                theirs = opponent.rows[now.active[opponent.rows]]
+                logits, _ = opponent.policy(now.obs[theirs])
+                every.index_copy_(0, theirs, chance.action(logits.float(), t, theirs))
 
             obs, reward, terminated, truncated, info = env.step(every.numpy() if on_host else every)
             reward, terminated, truncated = map(torch.as_tensor, (reward, terminated, truncated))
@@ -119,7 +154,7 @@ def collect(
             over = info["_episode"] & now.learners
             episodes.append(over.sum())
             episode_returns.append((info["r"] * over).sum())
-            now = present(obs, info)
+            now = present(obs, info, opponents)
         if len(now.rows):
             storage.value[steps].index_copy_(0, now.rows, value_of(policy, now.obs[now.rows]))
         if places:
@@ -129,4 +164,4 @@ def collect(
 
 def value_of(policy: Any, obs: Tensor) -> Tensor:
     """Values (n,) alone; a network that has no `value` runs as a whole."""
-    return policy.value(obs) if hasattr(policy, "value") else policy(obs)[1]
+    return (policy.value(obs) if hasattr(policy, "value") else policy(obs)[1]).float()

@@ -12,18 +12,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gigaflow_train import checkpoint
-from gigaflow_train.advantage import Filtered, gae, keep_informative
+from gigaflow_train import checkpoint, opponents, ranks
+from gigaflow_train.advantage import gae, keep_informative
 from gigaflow_train.checkpoint import Progress
 from gigaflow_train.config import TrainConfig
 from gigaflow_train.evaluate.held_out import evaluate
+from gigaflow_train.evaluate.metrics import Tally
 from gigaflow_train.journal import Journal, Row
-from gigaflow_train.policy import Policy
+from gigaflow_train.networks import build
+from gigaflow_train.policy import NormalisedLinear
 from gigaflow_train.ppo import Batch, Losses, losses, normalise
-from gigaflow_train.rollout import Driven, Storage, allocate, collect, present
+from gigaflow_train.rollout import Chance, Driven, Storage, allocate, collect, present
 
 MEASURED = 4
 """Rollouts of the untrained policy that the normaliser is fitted to, each in worlds of its own: one shows too few."""
+
+
+APART = 1_000_003
+"""Between the seeds of two processes' worlds."""
 
 
 class NotFinite(RuntimeError):
@@ -51,43 +57,51 @@ def train(
     directory.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    obs, info = env.reset(seed=config.seed)
+    worlds = config.seed + APART * ranks.rank()  # each process has worlds and an order of samples of its own
+    obs, info = env.reset(seed=worlds)
     device = torch.as_tensor(obs).device
-    policy = Policy(env.layout, config).to(device)
+    policy = build(env.layout, config).to(device)
+    others = opponents.load(env, config, device)
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.learning_rate, eps=config.adam_epsilon, fused=True)
-    generator = torch.Generator(device).manual_seed(config.seed)
-    storage = allocate(config.rollout, env.num_envs, env.layout.size, device)
+    generator = torch.Generator(device).manual_seed(worlds)
+    half = config.precision == "bf16"
+    seen = torch.float16 if half else torch.float32
+    storage = allocate(config.rollout, env.num_envs, env.layout.size, device, seen)
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32
         env.capture()
     saved = (directory, env, config, policy, optimizer, generator)
 
     if resume:
-        progress, restored = checkpoint.resume(directory, env, policy, optimizer, generator)
-        if restored is None:
-            say("this environment's state can't be restored: its worlds begin anew")
-        now = present(*(restored or env.reset(seed=config.seed + progress.iteration)))
+        progress, restored = checkpoint.resume(directory, env, policy, optimizer, generator, say)
+        now = present(*(restored or env.reset(seed=worlds + progress.iteration)), others)
     else:
         progress = Progress()
-        measure(env, policy, storage, generator, config)
-        now = present(*env.reset(seed=config.seed))
+        measure(env, policy, storage, config, worlds)
+        ranks.broadcast_(policy.state_dict().values())
+        now = present(*env.reset(seed=worlds), others)
         checkpoint.save(*saved, progress)
 
     row: Row = {}
-    with interruptible() as interrupted, Journal(directory, progress.iteration) as journal:
-        while (share := spent(config, progress)) < 1.0 and not interrupted.is_set():
+    stop = False
+    first = ranks.rank() == 0
+    with interruptible() as interrupted, Journal(directory, progress.iteration, config, writes=first) as journal:
+        while (share := spent(config, progress)) < 1.0 and not stop:
             rate = 0.5 * config.learning_rate * (1.0 + math.cos(math.pi * share))
             entropy_weight = config.entropy + (config.entropy_end - config.entropy) * share
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
             start = time.perf_counter()
-            now, driven = collect(env, policy, storage, now, generator, config.discount)
+            chance = Chance(config.seed, (1 + progress.iteration) * config.rollout, ranks.rank() * env.num_envs)
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                now, driven = collect(env, policy, storage, now, chance, config.discount, others)
             drove = time.perf_counter()
             grid = gae(storage.reward, storage.value, storage.ended, discount=config.discount, trace=config.trace)
             cell, learns = storage.cell[: driven.samples], storage.learns[: driven.samples]
             advantage, value = grid.view(-1)[cell], storage.value.view(-1)[cell]  # (samples,)
-            live = int(learns.sum())
+            target = advantage + value
+            driven, explained, live = everywhere(driven, advantage[learns], target[learns])
             if live == 0:
                 raise ValueError(nobody(info, progress.iteration + 1))
             filtered = keep_informative(
@@ -99,10 +113,13 @@ def train(
                 least=config.kept_least,
             )
             finite({"advantage": filtered.spike}, progress.iteration + 1)
-            target = advantage + value
-            learned = update(policy, optimizer, storage, advantage, target, filtered.keep, generator, config, entropy_weight)
+            kept, learned = update(
+                policy, optimizer, storage, advantage, target, filtered.keep, generator, config, entropy_weight
+            )
             finite(learned, progress.iteration + 1)
-            took = time.perf_counter() - start  # the losses are read: the device has finished
+            # The losses are read: the device has finished. The slowest process says how long it took.
+            took = time.perf_counter() - start
+            took, stop = ranks.max_(torch.tensor([took, interrupted.is_set()], dtype=torch.float64, device=device)).tolist()
 
             progress = progress._replace(
                 iteration=progress.iteration + 1,
@@ -116,7 +133,10 @@ def train(
                 "minutes": progress.seconds / 60.0,
                 "spent": spent(config, progress),
                 **driving(driven, env.config.dt),
-                **learning(advantage[learns], target[learns], filtered, live),
+                "kept": kept / live,
+                "largest_advantage": filtered.spike,
+                "threshold": filtered.threshold,
+                "explained": explained,
                 **learned,
                 "learning_rate": rate,
                 "samples_per_s": live / took,
@@ -125,25 +145,28 @@ def train(
             }
             journal.write(row)
             show(row)
-            if held_out is not None and progress.iteration % config.eval_every == 0:
+            if held_out is not None and (progress.iteration % config.eval_every == 0 or row["spent"] >= 1.0):
                 progress = evaluate(held_out, policy, env, config, directory, progress, journal, say)
             if progress.iteration % config.checkpoint_every == 0:
                 checkpoint.save(*saved, progress)
-        if held_out is not None and row and not interrupted.is_set() and progress.iteration % config.eval_every:
-            progress = evaluate(held_out, policy, env, config, directory, progress, journal, say)
     checkpoint.save(*saved, progress)
     return row
 
 
-def measure(env: Any, policy: Any, storage: Storage, generator: torch.Generator, config: TrainConfig) -> None:
+def measure(env: Any, policy: Any, storage: Storage, config: TrainConfig, worlds: int) -> None:
     """Show the policy's normaliser what is usual for each feature, where it has one: `policy.measure`."""
     if not hasattr(policy, "measure"):
         return
     for k in range(MEASURED):
-        now = present(*env.reset(seed=config.seed + k))
-        _, driven = collect(env, policy, storage, now, generator, config.discount)
+        now = present(*env.reset(seed=worlds + k))
+        chance = Chance(config.seed + 1 + k, 0, ranks.rank() * env.num_envs)
+        _, driven = collect(env, policy, storage, now, chance, config.discount)
         seen = storage.obs[: driven.samples]
-        policy.measure(seen[storage.learns[: driven.samples]])
+        policy.measure(seen[storage.learns[: driven.samples]].float())
+    for module in policy.modules():
+        if ranks.count() > 1 and isinstance(module, NormalisedLinear):
+            ranks.sum_(module.sums)
+            module.fit()
 
 
 def spent(config: TrainConfig, progress: Progress) -> float:
@@ -163,42 +186,48 @@ def update(
     generator: torch.Generator,
     config: TrainConfig,
     entropy_weight: float,
-) -> Row:
-    """Learn from the samples `keep` of a rollout; returns the losses' means over all minibatches, and the longest gradient.
+) -> tuple[int, Row]:
+    """Learn from the samples `keep` of a rollout; the losses' means over all minibatches, and the longest gradient.
 
-    advantage, target (samples,).
+    advantage, target (samples,). With several processes each learns from a part of every minibatch: their gradients add up.
+    Returns the number of samples that were kept in all of them, and the figures.
     """
     normalised = torch.zeros_like(advantage)
     normalised[keep] = normalise(advantage[keep])
-    minibatches = max(1, round(len(keep) / config.minibatch))
-    halves = policy.halves() if hasattr(policy, "halves") else [list(policy.parameters())]
+    kept = ranks.gathered(len(keep), keep.device)  # of each process
+    minibatches = max(1, round(sum(kept) / config.minibatch))
+    parameters = list(policy.parameters())
+    halves = policy.halves() if hasattr(policy, "halves") else [parameters]
     learned, norms = [], []
     for _ in range(config.epochs):
         order = keep[torch.randperm(len(keep), generator=generator, device=keep.device)]
-        for chosen in order.tensor_split(minibatches):
+        for k, chosen in enumerate(order.tensor_split(minibatches)):
             batch = Batch(
-                storage.obs[chosen],
+                storage.obs[chosen].float(),
                 storage.action[chosen],
                 storage.log_prob[chosen],
                 normalised[chosen],
                 target[chosen],
             )
-            logits, value = policy(batch.obs)
+            with torch.autocast(keep.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+                logits, value = policy(batch.obs)
             found = losses(
-                logits,
-                value,
+                logits.float(),
+                value.float(),
                 batch,
                 clip=config.clip,
                 entropy_weight=entropy_weight,
                 value_weight=config.value_weight,
+                count=sum(n // minibatches + (k < n % minibatches) for n in kept),
             )
             optimizer.zero_grad()
             found.total.backward()
+            ranks.sum_gradients(parameters)
             norms += [torch.nn.utils.clip_grad_norm_(half, config.gradient_norm) for half in halves]
             optimizer.step()
             learned.append(torch.stack([part.detach() for part in found]))
-    means = Losses(*torch.stack(learned).mean(0).tolist())  # waits for the device
-    return {
+    means = Losses(*ranks.sum_(torch.stack(learned)).mean(0).tolist())  # waits for the device
+    return sum(kept), {
         "policy_loss": means.policy,
         "value_loss": means.value,
         "entropy": means.entropy,
@@ -206,6 +235,18 @@ def update(
         "clipped": means.clipped,
         "gradient": float(torch.stack(norms).max()),
     }
+
+
+def everywhere(driven: Driven, advantage: Tensor, target: Tensor) -> tuple[Driven, float, int]:
+    """What happened in all processes; the share of the returns' variance that the critic foresaw; samples to learn from."""
+    a, r = advantage.double(), target.double()
+    own = [len(a), a.sum(), a.square().sum(), r.sum(), r.square().sum(), *driven[:1], *driven.tally, *driven[2:]]
+    sums = ranks.sum_(torch.stack([torch.as_tensor(x, dtype=torch.float64, device=a.device) for x in own])).tolist()
+    live, mean, square, mean_r, square_r, samples, *rest = sums
+    tally = Tally(*(kind(x) for kind, x in zip(map(type, Tally()), rest[: len(Tally())], strict=True)))
+    episodes, earned = rest[len(Tally()) :]
+    unexplained = (square - mean * mean / max(live, 1)) / max(square_r - mean_r * mean_r / max(live, 1), 1e-12)
+    return Driven(int(samples), tally, int(episodes), earned), 1.0 - unexplained, int(live)
 
 
 def driving(driven: Driven, dt: float) -> Row:
@@ -221,17 +262,6 @@ def driving(driven: Driven, dt: float) -> Row:
     if driven.episodes:
         row["episode_return"] = driven.episode_return / driven.episodes
     return row
-
-
-def learning(advantage: Tensor, target: Tensor, filtered: Filtered, live: int) -> Row:
-    """What the filter left. `explained`: share of the returns' variance that the critic foresaw."""
-    unexplained = advantage.var(correction=0) / target.var(correction=0).clamp_min(1e-12)
-    return {
-        "kept": len(filtered.keep) / live,
-        "largest_advantage": filtered.spike,
-        "threshold": filtered.threshold,
-        "explained": float(1.0 - unexplained),
-    }
 
 
 def finite(figures: Row, iteration: int) -> None:

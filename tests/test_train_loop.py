@@ -17,7 +17,7 @@ from gigaflow_train.advantage import keep_informative
 from gigaflow_train.config import PRESETS, TrainConfig
 from gigaflow_train.evaluate.policies import random, trained
 from gigaflow_train.policy import Policy
-from gigaflow_train.rollout import allocate, collect, present
+from gigaflow_train.rollout import Chance, allocate, collect, present
 from gigaflow_train.train import NotFinite, spent, train
 
 CONFIG = TrainConfig(
@@ -124,7 +124,7 @@ def driven(env, steps=20, seed=3):
     policy = Policy(env.layout, CONFIG)
     storage = allocate(steps, env.num_envs, env.layout.size)
     now = present(*env.reset(seed=seed))
-    now, happened = collect(env, policy, storage, now, torch.Generator().manual_seed(4), CONFIG.discount)
+    now, happened = collect(env, policy, storage, now, Chance(4, 0), CONFIG.discount)
     return policy, storage, now, happened
 
 
@@ -150,7 +150,7 @@ def test_rows_without_a_driver_cost_nothing():
     policy.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
     storage = allocate(20, 32, env.layout.size)
     now = present(*env.reset(seed=3))
-    _, happened = collect(env, policy, storage, now, torch.Generator().manual_seed(4), CONFIG.discount)
+    _, happened = collect(env, policy, storage, now, Chance(4, 0), CONFIG.discount)
     assert sum(seen) == happened.samples < 20 * 32
     assert torch.equal(storage.cell[: happened.samples].unique(), storage.cell[: happened.samples])
 
@@ -377,7 +377,7 @@ class Broken(Stub):
 
 
 def test_the_first_advantage_that_is_not_finite_ends_the_run(tmp_path):
-    with pytest.raises(NotFinite, match=r"iteration \d+: advantage is nan; the last checkpoint stays"):
+    with pytest.raises(NotFinite, match=r"iteration \d+: advantage is not finite; the last checkpoint stays"):
         train(Broken(), SHORT, tmp_path)
     policy = checkpoint.load_policy(tmp_path, Stub())
     assert all(bool(torch.isfinite(tensor).all()) for tensor in policy.state_dict().values())
@@ -390,7 +390,7 @@ def test_the_first_loss_that_is_not_finite_ends_the_run(tmp_path):
             obs, reward, *rest = super().step(actions)
             return obs, reward * np.float32(1e30), *rest
 
-    with pytest.raises(NotFinite, match=r"iteration 1: value loss is inf"):
+    with pytest.raises(NotFinite, match=r"iteration 1: value loss is not finite"):
         train(Huge(), SHORT, tmp_path)
 
 

@@ -14,6 +14,7 @@ from gigaflow_env import ACTIONS, FEATURES, PRESETS, Layout
 from gigaflow_train import cli
 from gigaflow_train.config import PRESETS as TRAINING
 from gigaflow_train.config import TrainConfig, from_json, laptop, paper
+from gigaflow_train.noise import exponential
 from gigaflow_train.policy import SETS, SPREAD_LEAST, NormalisedLinear, Policy, sample
 
 LAYOUT = Layout(PRESETS["laptop"]())
@@ -129,7 +130,7 @@ def test_the_brake_bias_is_taken_off_the_strongest_braking_only():
 
 def test_samples_follow_the_softmax():
     logits = torch.tensor([0.0, 1.0, 2.0, -40.0]).expand(40_000, 4)
-    drawn = sample(logits, torch.Generator().manual_seed(0)).bincount(minlength=4) / 40_000
+    drawn = sample(logits, exponential(3, 5, torch.arange(40_000), 4)).bincount(minlength=4) / 40_000
     torch.testing.assert_close(drawn, logits[0].softmax(0), atol=0.01, rtol=0)
 
 

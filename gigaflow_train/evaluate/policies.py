@@ -124,7 +124,8 @@ def acting(policy: Any, seed: int, *, greedy: bool = False) -> Act:
     def act(obs: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             logits, _ = policy(torch.from_numpy(obs).to(device))
-            return (logits.argmax(dim=1) if greedy else sample(logits, generator)).cpu().numpy()
+            clocks = torch.empty_like(logits).exponential_(generator=generator)
+            return (logits.argmax(dim=1) if greedy else sample(logits, clocks)).cpu().numpy()
 
     return act
 
