@@ -268,9 +268,7 @@ def finite(figures: Row, iteration: int) -> None:
     """Raises NotFinite for the first figure that is infinite or not a number."""
     for name, number in figures.items():
         if not math.isfinite(number):
-            raise NotFinite(
-                f"iteration {iteration}: {name.replace('_', ' ')} is {number}; the last checkpoint stays as it is"
-            )
+            raise NotFinite(f"iteration {iteration}: {name.replace('_', ' ')} is not finite; the last checkpoint stays")
 
 
 def nobody(info: Any, iteration: int) -> str:
