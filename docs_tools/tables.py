@@ -1,9 +1,9 @@
-"""The README's tables, made from the declarations and from the committed results: `python -m gigaflow_env.readme`.
+"""The tables of README.md and of the pages in docs/, made from the declarations and results: `python -m docs_tools.tables`.
 
-A part of the README between `<!-- begin NAME -->` and `<!-- end NAME -->` belongs to the function of that name; a test
-compares.
+What stands between `<!-- begin NAME -->` and `<!-- end NAME -->` belongs to the function of that name; a test compares.
 """
 
+import ast
 import dataclasses
 import json
 import re
@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from gigaflow_env.config import CONDITIONING, PRESETS, Config
-from gigaflow_env.declare import fields
+from gigaflow_env.declare import describe, fields
 from gigaflow_env.files import write_text
 from gigaflow_env.layout import ACTIONS, FEATURES, LATERAL_JERKS, LONGITUDINAL_JERKS, Blocks, Layout
+from gigaflow_env.population import KINDS
+from gigaflow_env.state import GROUPS
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -178,25 +180,150 @@ def cuda_code() -> str:
     return table(head, rows)
 
 
+def headline() -> str:
+    """The rows of `learning` that the README shows: policies that were trained, and what chance reaches on the same map."""
+    rows = [r for r in _results("learning.jsonl") if r["policy"].startswith("self-play") or r["policy"] == "random"]
+
+    def percent(rate: dict[str, float]) -> str:
+        return f"{100 * rate['value']:.1f} %"
+
+    cells = [
+        [r["policy"], r["trained_on"], r["map"], *(percent(r[f"{one}_rate"]) for one in ("goal", "collision", "offroad"))]
+        for r in rows
+    ]
+    return table(["policy", "trained on", "driven on", "goal reached", "collided", "left the road"], cells)
+
+
+def speed() -> str:
+    """The columns of `throughput` that the README shows."""
+    rows = []
+    for r in _results("throughput.jsonl"):
+        settings = r["settings"]
+        name = f"{Path(settings['map']).stem}, `{settings['preset']}`, {settings['agents_per_world']} agents a world"
+        rates = (r["agent_steps_per_s_one_thread"], r["agent_steps_per_s"])
+        rows.append([name, str(r["observation_bytes"] // 4), *(f"{rate / 1e6:.2f} M" for rate in rates)])
+    return table(["world", "floats an observation", "agent-steps/s, one core", "two cores"], rows)
+
+
+def population() -> str:
+    rows = [
+        [
+            f"`{name}`",
+            f"{k.length[0]:g} to {k.length[1]:g}",
+            f"{k.width[0]:g} to {k.width[1]:g}",
+            f"{k.speed:g}",
+            f"{k.acceleration:g}",
+        ]
+        for name, k in KINDS.items()
+    ]
+    return table(["kind", "length [m]", "width [m]", "top speed, of a car's", "acceleration, of a car's"], rows)
+
+
+def state() -> str:
+    """Every array of the simulator, group by group."""
+    parts = []
+    for name, group in GROUPS._asdict().items():
+        rows = [
+            [f"`{name}.{array}`", " x ".join(f.axes), f.dtype.__name__.rstrip("_"), f.unit, f.meaning]
+            for array, f in fields(group).items()
+        ]
+        said = " ".join((group.__doc__ or "").split())
+        said = "" if said.startswith(f"{group.__name__}(") else f"{said}\n\n"  # a NamedTuple writes one itself
+        parts.append(f"### {group.__name__}\n\n{said}{table(['array', 'axes', 'dtype', 'unit', 'meaning'], rows)}")
+    return "\n\n".join(parts)
+
+
+def events() -> str:
+    from gigaflow_env.event_log import Event
+
+    return describe(Event)
+
+
+def _commands(file: Path) -> list[tuple[str, ast.ClassDef]]:
+    """(words of the command line, class) of each command that a file declares, read without importing it."""
+    module = ast.parse(file.read_text(encoding="utf-8"))
+    classes = {node.name: node for node in module.body if isinstance(node, ast.ClassDef)}
+
+    def within(node: ast.AST, words: str) -> list[tuple[str, ast.ClassDef]]:
+        found = []
+        for part in sorted(ast.walk(node), key=lambda part: (getattr(part, "lineno", 0), getattr(part, "col_offset", 0))):
+            if (
+                isinstance(part, ast.Subscript)
+                and isinstance(part.slice, ast.Tuple)
+                and ast.unparse(part.value) == "Annotated"
+            ):
+                kind, *rest = part.slice.elts
+                for call in rest:
+                    if isinstance(call, ast.Call) and ast.unparse(call.func) == "subcommand":
+                        cls, name = classes[ast.unparse(kind)], f"{words} {ast.literal_eval(call.args[0])}"
+                        found += within(cls, name) or [(name, cls)]
+        return found
+
+    (union,) = [node for node in module.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "Command"]
+    return within(union, "")
+
+
+def _arguments(command: ast.ClassDef) -> list[list[str]]:
+    rows = []
+    for node, below in zip(command.body, [*command.body[1:], None], strict=True):
+        if not isinstance(node, ast.AnnAssign):
+            continue
+        said = below.value.value if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) else ""
+        name, annotation = ast.unparse(node.target), ast.unparse(node.annotation)
+        flag = name.upper() if "Positional[" in annotation else f"--{name.replace('_', '-')}"
+        if "aliases=" in annotation:
+            flag += ", " + re.findall(r"aliases=\[.([^']+).", annotation)[0]
+        default = "required" if node.value is None else ast.unparse(node.value)
+        default = {"None": "", "False": "off", "()": ""}.get(default, default)
+        rows.append(
+            [
+                f"`{flag}`",
+                default and f"`{default}`" if default not in ("required", "off") else default,
+                " ".join(str(said).split()),
+            ]
+        )
+    return rows
+
+
+def cli() -> str:
+    parts = []
+    for program, file in (("gigaflow-env", "gigaflow_env/cli.py"), ("gigaflow-train", "gigaflow_train/cli.py")):
+        for words, command in _commands(ROOT / file):
+            said = " ".join((ast.get_docstring(command) or "").split())
+            rows = _arguments(command)
+            parts.append(f"### {program}{words}\n\n{said}\n\n{table(['argument', 'default', 'meaning'], rows)}")
+    return "\n\n".join(parts)
+
+
 PARTS = {
     part.__name__: part
-    for part in (actions, observation, conditioning, config, throughput, stages, parts, cuda_code, learning, traffic, soak)
-}
+    for part in (
+        actions, observation, conditioning, config, population, state, events, cli, throughput, speed, stages, parts,
+        cuda_code, learning, headline, traffic, soak,
+    )
+}  # fmt: skip
+
+
+def pages() -> list[Path]:
+    """README.md and every page of docs/."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def filled(text: str) -> str:
-    """The README with every part made anew. Raises ValueError for a marker without a function."""
+    """A page with every part made anew. Raises ValueError for a marker without a function."""
 
     def fill(match: re.Match[str]) -> str:
         name = match["name"]
         if name not in PARTS:
-            raise ValueError(f"README.md has a part {name!r}: there is {', '.join(PARTS)}")
-        return f"<!-- begin {name} -->\n{PARTS[name]()}\n<!-- end {name} -->"
+            raise ValueError(f"a page has a part {name!r}: there is {', '.join(PARTS)}")
+        return f"<!-- begin {name} -->\n\n{PARTS[name]()}\n\n<!-- end {name} -->"
 
     return re.sub(r"<!-- begin (?P<name>\w+) -->.*?<!-- end (?P=name) -->", fill, text, flags=re.DOTALL)
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    write_text(readme, filled(readme.read_text()))
-    sys.stdout.write(f"{readme}: {', '.join(PARTS)}\n")
+    for page in pages():
+        text = page.read_text(encoding="utf-8")
+        if (made := filled(text)) != text:
+            write_text(page, made)
+            sys.stdout.write(f"{page.relative_to(ROOT)}\n")

@@ -1,4 +1,4 @@
-"""Five pictures of what the simulated world has in it: `python docs/world.py [NAME ...]`, or `make world`.
+"""Five pictures of what the simulated world has in it: `python -m docs_tools.world [NAME ...]`, or `make world`.
 
 Rule-based drivers drive some worlds for a minute or two; what happens is kept, and the clearest moment of it is drawn.
 """
@@ -370,7 +370,7 @@ def main(names: Sequence[str]) -> None:
     if unknown:
         raise SystemExit(f"unknown picture {unknown[0]!r}: there are {', '.join(PICTURES)}")
     for name in names or PICTURES:
-        path = Path(__file__).parent / f"world_{name}.png"
+        path = Path(__file__).resolve().parents[1] / "docs" / "media" / f"world_{name}.png"
         with replacing(path) as temporary:
             PICTURES[name]().save(temporary, format="png", optimize=True)
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB", flush=True)
