@@ -1,6 +1,6 @@
-"""Packages are found, not listed: a new folder below `gigaflow_env` is in the wheel at once. Everything else: pyproject.toml.
+"""Packages are found, not listed: a new folder below `gigaflow_env` is in the wheel at once. The rest: pyproject.toml.
 
-The towns live at the top level, where people look for them; in the wheel they lie inside the package, as `gigaflow_env.maps`.
+The towns live at the top level, where people look for them; in the wheel they lie in the package as `gigaflow_env.maps`.
 pyproject.toml alone can't say both.
 """
 

@@ -28,7 +28,7 @@ CROSSING = 195.0, 176.0  # m, in downtown
 WARPED = {"variant_scale": (0.75, 1.3), "variant_shear": (-0.3, 0.3), "variant_flip": 0.5, "variant_turn": (-0.4, 0.4)}
 ALL_LIGHTS = {"lights_off": 0.0, "light_groups_removed": 0.0, "lights_removed": 0.0, "lights_green": 0.0}
 
-LanePosition = tuple[float, float]
+Point = tuple[float, float]
 
 
 class Moment(NamedTuple):
@@ -40,7 +40,7 @@ class Moment(NamedTuple):
     matrix: np.ndarray  # (2, 2) from its map to the world
     origin: np.ndarray  # (3,) [m] place of the map that is the world's (0, 0, 0)
 
-    def at(self, place: LanePosition) -> LanePosition:
+    def at(self, place: Point) -> Point:
         """Image in the world of a place of the map."""
         x, y = self.matrix @ (np.array(place) - self.origin[:2])
         return float(x), float(y)
