@@ -10,10 +10,10 @@ from gigaflow_env.render import View
 
 PATH = Path(__file__).resolve().parents[1] / "docs" / "media" / "traffic.webp"
 START, SECONDS = 30.0, 16.0  # s: by then queues have formed at the lights
-WIDTH, HEIGHT, SPAN = 880, 420, 150.0  # pixels, pixels, m
+WIDTH, HEIGHT, SPAN = 880, 440, 165.0  # pixels, pixels, m
 
 
-def frames(agents: int = 90, start: float = START, seconds: float = SECONDS) -> list[Image.Image]:
+def frames(agents: int = 240, start: float = START, seconds: float = SECONDS) -> list[Image.Image]:
     """A crossing with lights from above, a frame every 0.1 s."""
     (film,) = record(traffic("downtown", 1, agents, population=MIX, **ALL_LIGHTS), start, seconds, seed=3)
     return [panel(moment.scene, View(*moment.at(CROSSING), SPAN), WIDTH, HEIGHT) for moment in film]
