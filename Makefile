@@ -29,7 +29,7 @@ lint: $(READY)  ## style and types
 	$(BIN)/mypy gigaflow_env gigaflow_train
 
 docs: $(WRITES)  ## the site, in site/: warnings are errors, no network
-	NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 tables: $(READY)  ## the tables of README and documents anew, from declarations and results
 	$(BIN)/python -m docs_tools.tables

@@ -21,6 +21,26 @@ from gigaflow_env.state import GROUPS
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 
+RENAMED = {
+    "blur": "add_noise",
+    "watch": "find_neighbours",
+    "survey": "select_lane_samples",
+    "look_ego": "observe_ego",
+    "look_conditioning": "observe_conditioning",
+    "look_goals": "observe_goals",
+    "look_agents": "observe_agents",
+    "look_lanes": "observe_lanes",
+    "look_boundaries": "observe_boundaries",
+    "look_stops": "observe_stops",
+    "renew": "respawn",
+    "guide": "plan_traffic",
+    "write_down": "record_contacts",
+    "notice": "prepare_observation",
+    "show": "write_observation",
+    "show_half": "write_observation_half",
+}
+"""Results keep the names that stages had when they were measured; tables show the names of today."""
+
 
 def table(head: list[str], rows: list[list[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
@@ -106,7 +126,7 @@ def stages() -> str:
     names = list(results[-1]["stages_ns"]) if results else []
     settings = [r["settings"] for r in results]
     columns = [f"{Path(s['map']).stem}, {s['preset']}, {s['agents_per_world']} agents" for s in settings]
-    rows = [[f"`{name}`", *(f"{r['stages_ns'][name]:.0f}" for r in results)] for name in names]
+    rows = [[f"`{RENAMED.get(name, name)}`", *(f"{r['stages_ns'][name]:.0f}" for r in results)] for name in names]
     return table(["stage [ns an agent-step]", *columns], rows)
 
 
@@ -119,6 +139,7 @@ def parts() -> str:
 def learning() -> str:
     rows = []
     for result in _results("learning.jsonl"):
+        red_lights = "red_lights_per_km" if "red_lights_per_km" in result else "red_light_rate"  # its name until 0.1
 
         def shown(name: str, factor: float = 100.0, unit: str = " %", result: dict[str, Any] = result) -> str:
             rate = result[name]
@@ -128,7 +149,7 @@ def learning() -> str:
         rows.append(
             [
                 result["policy"], result["trained_on"], result["map"], shown("goal_rate"), shown("collision_rate"),
-                shown("offroad_rate"), shown("red_light_rate", 1.0, ""), f"{result['km']['value']:.0f}",
+                shown("offroad_rate"), shown(red_lights, 1.0, ""), f"{result['km']['value']:.0f}",
             ]
         )  # fmt: skip
     head = ["policy", "trained on", "driven on", "goal reached", "collided", "left the road", "red lights run per km", "km"]
@@ -175,7 +196,7 @@ def cuda_code() -> str:
     for r in _results("cuda_code.jsonl"):
         spilled, share = r["spilled_bytes"] + r["stack_bytes"], f"{100 * r['occupancy']:.0f} %"
         facts = (r["registers"], spilled, r["double_instructions"], r["instructions"], share, f"{r['compile_s']:.0f}")
-        rows.append([f"`{r['kernel']}`", f"sm_{r['cc'].replace('.', '')}", *map(str, facts)])
+        rows.append([f"`{RENAMED.get(r['kernel'], r['kernel'])}`", f"sm_{r['cc'].replace('.', '')}", *map(str, facts)])
     head = ["kernel", "for", "registers", "spilled bytes", "double", "instructions", "occupancy", "compile [s]"]
     return table(head, rows)
 
