@@ -21,6 +21,7 @@ from gigaflow_env.files import replacing
 from gigaflow_env.roads.compiled.cache import fingerprint
 from gigaflow_env.simulator import Simulator
 from gigaflow_env.state import GROUPS, State, Variant
+from gigaflow_env.version import __version__
 
 FORMAT = 1
 
@@ -35,7 +36,7 @@ OBSERVED = (
     "reward_weights.coefficients", "lights.colour", *(f"variant.{name}" for name in Variant._fields),
 )  # fmt: skip
 """The arrays from which the observations of a world follow: what chance decides follows from its key, the world's number and
-its tick. `near` and `ways` do not count: they follow from these."""
+its tick. `neighbours` and `lane_routes` do not count: they follow from these."""
 
 WORKSPACE = ("neighbours.scratch", "neighbours.key")
 """Written before it is read in every stage that uses it, by one agent after another on the CPU: nobody needs to keep it."""
@@ -62,8 +63,6 @@ def each_world(name: str) -> bool:
 
 def declaration(simulator: Simulator) -> dict[str, Any]:
     """What must be equal where a snapshot is restored, as JSON types."""
-    from gigaflow_env import __version__
-
     declared = {
         f"{group}.{name}": f"{np.dtype(field.dtype).name} {' '.join(field.axes)}"
         for group, members in GROUPS._asdict().items()
@@ -162,11 +161,11 @@ def observation_state(simulator: Simulator) -> dict[str, np.ndarray]:
 
 
 def observe(simulator: Simulator, seen: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Observations float32 (..., agents, size) of worlds of which the arrays `OBSERVED` were kept, bit for bit as they were.
+    """Observations float32 (..., agents, size) of worlds whose `OBSERVED` were kept, bit for bit as they were.
 
     seen: by name, with any axes (...) before those of a world's agents and lights, for example (steps, worlds); `clock.seed`
-    (2,) for all, or with the first of these axes, (steps, 2). Others than those of `OBSERVED` are not looked at, so a snapshot
-    will do. On CUDA arrays go to the device and come back, and are the bits of states that were kept from it. Raises
+    (2,) for all, or with the first of these axes, (steps, 2). Others than those of `OBSERVED` are not read: a snapshot will
+    do. On CUDA arrays go to the device and come back, and are the bits of states that were kept from it. Raises
     ValueError for arrays that lack or don't fit.
     """
     missing = [name for name in OBSERVED if name not in seen]

@@ -179,8 +179,10 @@ class Proposal(NamedTuple):
 class Neighbours(NamedTuple):
     """The agents nearest to each agent."""
 
-    agent: np.ndarray = array("world agent seen", "", "agent, nearest first, -1: none", i32)
-    key: np.ndarray = array("world worker seen", "", "paper: their keys, squared distance in 24 bits, agent in 8 bits", u32)
+    agent: np.ndarray = array("world agent neighbour", "", "agent, nearest first, -1: none", i32)
+    key: np.ndarray = array(
+        "world worker neighbour", "", "paper: their keys, squared distance in 24 bits, agent in 8 bits", u32
+    )
     scratch: np.ndarray = array(
         "world worker other", "", "paper of the stages: an entry for each agent; on the CPU one worker does all agents", u32
     )
@@ -282,12 +284,12 @@ GROUPS = State(*_GROUPS)
 
 
 def make(
-    worlds: int, agents: int, coefficients: int, lights: int, seen: int, samples: int, choices: int, workers: int = 1
+    worlds: int, agents: int, coefficients: int, lights: int, neighbours: int, samples: int, choices: int, workers: int = 1
 ) -> State:
     """A State in which nothing has happened yet. workers: how many agents of a world are looked after at the same time."""
     sizes = {
         "two": 2, "world": worlds, "agent": agents, "coefficient": coefficients, "goal": GOALS,
-        "light": max(lights, 1), "seen": max(seen, 1), "worker": workers, "other": agents, "sample": samples,
+        "light": max(lights, 1), "neighbour": max(neighbours, 1), "worker": workers, "other": agents, "sample": samples,
         "kind": len(KINDS), "choice": choices,
     }  # fmt: skip
     groups: Any = GROUPS

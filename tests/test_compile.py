@@ -37,7 +37,7 @@ from gigaflow_env.roads.compiled.tables import (
     Section,
     StopRow,
 )
-from gigaflow_env.roads.loading import find
+from gigaflow_env.roads.loading import find, load
 from gigaflow_env.roads.road_map import WIDTH, Lane, MapError, RoadMap, Signal
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "maps" / "carla"
@@ -877,9 +877,7 @@ def carla(town):
     path = SHARED / f"{town}.xodr"
     if not path.exists():
         pytest.skip(f"{path.name} of the shared real maps is not here")
-    return pytest.importorskip(
-        "gigaflow_env.roads.formats.opendrive.load", reason="there is no OpenDRIVE importer yet"
-    ).load(path)
+    return load(path)
 
 
 TOWNS = [("Town01", 124, 6.40), ("Town02", 88, 2.92), ("Town04", 463, 33.34)]

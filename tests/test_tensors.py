@@ -124,7 +124,7 @@ def test_a_recorded_step_is_replayed_on_the_callers_stream(monkeypatch):
         yield
         stream[0] = 1
 
-    simulator = types.SimpleNamespace(backend="cuda", actions=None, wanted=None, stream=0, notes=None)
+    simulator = types.SimpleNamespace(backend="cuda", actions=None, wanted=None, stream=0, contacts=None)
     simulator.step = lambda actions: done.append(("step", simulator.stream))
     graph = types.SimpleNamespace(replay=lambda: done.append(("replay", simulator.stream)))
     capturing = False

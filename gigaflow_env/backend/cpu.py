@@ -206,7 +206,7 @@ class Threads:
         if have["conflicts"] is not None:
             self._call(begin, end, plan_traffic, have)
         self._call(begin, end, drive, have)
-        if have["notes"] is not None:
+        if have["contacts"] is not None:
             # Before renew: it moves those who crashed to other places.
             self._call(begin, end, record_contacts, have)
         same_step = have["mode"] == SAME_STEP

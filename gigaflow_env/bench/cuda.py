@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gigaflow_env.backend.world_step import SAME_STEP
-from gigaflow_env.bench.throughput import machine
+from gigaflow_env.bench.machine import machine
 from gigaflow_env.config import PRESETS
 from gigaflow_env.layout import ACTIONS
 from gigaflow_env.simulator import Simulator

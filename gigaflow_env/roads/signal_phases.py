@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 
 from gigaflow_env.roads.centerline import sample
-from gigaflow_env.roads.compiled.road_edges import LEVEL_GAP
+from gigaflow_env.roads.levels import same_level
 from gigaflow_env.roads.road_map import HEADING, WIDTH, Lane, RoadMap, X, Y, Z
 
 GREEN, YELLOW, CLEAR = 15.0, 3.0, 2.0
@@ -121,4 +121,4 @@ def _one_level(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two lines are about equally high where they come nearest to each other."""
     apart = np.hypot(a[:, None, X] - b[None, :, X], a[:, None, Y] - b[None, :, Y])
     k, m = np.unravel_index(apart.argmin(), apart.shape)
-    return bool(abs(a[k, Z] - b[m, Z]) < LEVEL_GAP)
+    return bool(same_level(a[k, Z], b[m, Z]))

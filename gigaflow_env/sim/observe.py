@@ -179,12 +179,12 @@ def select_lane_samples(w, a, clock, lane_position, goals, lane_routes, variant,
     """Which elements of the lists agent a sees, and the ways from those lane samples to its next goal. Writes: lane_routes.
 
     Source: arXiv 2502.03349, section 4: elements are dropped at random (A); the slots of dropped ones don't exist, so they
-    cost nothing. Ours: the lists are in an order of chance, another one for every row, and what is perceived is a window of
+    cost nothing. Ours: the lists are in an order of chance, another one for every row, and what is seen is a window of
     them, round the end to the start, that begins anywhere in each step: each element as often as any other, one draw for a
     list, and elements that lie side by side, as vectors and neighbouring threads like them. What remains: on the 4 m of one
-    row, elements far apart in its order are seldom perceived together.
+    row, elements far apart in its order are seldom seen together.
 
-    Without drops the window doesn't move: lane_routes then stay right until the agent comes to another row or gets another goal.
+    Without drops the window doesn't move: distances stay right until the agent comes to another row or gets another goal.
     """
     row = nearby_row(network, lane_position.section[w, a])
     goal = goals.section[w, a, goals.next[w, a]]

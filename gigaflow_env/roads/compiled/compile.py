@@ -18,6 +18,7 @@ from gigaflow_env.roads.compiled.tables import (
     CELL,
     EDGE_CELL,
     ROW_QUADS,
+    SAME_LINE,
     Grid,
     LaneRow,
     MapRow,
@@ -39,8 +40,8 @@ START_WIDTH = 2.4
 START_SHARE = 10.0
 """[m] of start places per agent: the longest body, and the gap to the next one. Ours: with 8 m, small maps were so full that
 many queued for a place for more than 50 steps."""
-SAME_LINE = 0.5
-"""[m] Connectors that start so near to each other share a stop line."""
+
+_CELLS = round(EDGE_CELL / CELL)  # along each side of a cell of edges
 
 ABREAST = 10.0
 """[m] Lanes between which one may change run side by side: places at the same share of both lengths differ by less than this
@@ -354,7 +355,7 @@ def _grid(sections: np.ndarray, lanes: np.ndarray, edges: np.ndarray, cells: Cel
     )
     quads_at, entries = compress(cells, item, cell)
 
-    large = Cells(cells.x, cells.y, EDGE_CELL, -(-cells.columns // 2), -(-cells.rows // 2))
+    large = Cells(cells.x, cells.y, EDGE_CELL, -(-cells.columns // _CELLS), -(-cells.rows // _CELLS))
     first = np.column_stack([edges["x1"], edges["y1"]]).astype(np.float64)
     last = np.column_stack([edges["x2"], edges["y2"]]).astype(np.float64)
     item, cell = touched(large, np.minimum(first, last), np.maximum(first, last))

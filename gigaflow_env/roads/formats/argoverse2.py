@@ -8,7 +8,6 @@ read: drivable areas beyond the lanes, and stop lines, which the file doesn't ha
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from gigaflow_env.roads.formats.common.lane_bounds import MAX_POINTS, center, kn
 from gigaflow_env.roads.formats.common.polyline import checked
 from gigaflow_env.roads.formats.common.union_find import groups
 from gigaflow_env.roads.formats.common.weld import successors, weld
-from gigaflow_env.roads.road_map import Crosswalk, Lane, MapError, RoadMap, X, Y, validate
+from gigaflow_env.roads.road_map import Crosswalk, Lane, MapError, RoadMap, X, Y
 
 KINDS = {"VEHICLE": "driving", "BUS": "driving", "BIKE": "biking"}
 DEFAULT_SPEED = 13.9
@@ -27,15 +26,9 @@ DEFAULT_SPEED = 13.9
 Record = dict[str, Any]
 
 
-def load(path: str | os.PathLike[str]) -> RoadMap:
-    """Read an Argoverse 2 map. Raises MapError naming file and lane segment or crossing where it is not valid."""
-    path = Path(path)
-    try:
-        road_map = _road_map(_parse(path), path)
-        validate(road_map)
-    except MapError as error:
-        raise MapError(f"{path}: {error}") from error
-    return road_map
+def read(path: Path) -> RoadMap:
+    """Read an Argoverse 2 map. Raises MapError naming lane segment or crossing where it is not valid."""
+    return _road_map(_parse(path), path)
 
 
 def _parse(path: Path) -> Record:

@@ -37,7 +37,7 @@ class Track(NamedTuple):
     states: np.ndarray
 
 
-def read_scenario(root: etree._Element, name: str, source: str) -> Scenario:
+def read_traffic(root: etree._Element, name: str, source: str) -> Scenario:
     """All obstacles with their states, from step 0 to the last one that any of them has."""
     tracks = [_track(e) for e in root.iterchildren("obstacle", "dynamicObstacle", "staticObstacle")]
     if not tracks:
