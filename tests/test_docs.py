@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from docs_tools import tables
 
 PAGES = {str(page.relative_to(tables.ROOT)): page.read_text(encoding="utf-8") for page in tables.pages()}
