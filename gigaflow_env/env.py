@@ -1,6 +1,7 @@
 """GigaflowVectorEnv: the simulator behind Gymnasium's vector contract. Every agent is a row; one policy drives all rows."""
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -12,23 +13,21 @@ from gymnasium.vector.utils import batch_space
 
 from gigaflow_env import snapshot
 from gigaflow_env.backend import world_step
-from gigaflow_env.conditioning import choose, forget, read
+from gigaflow_env.conditioning import clear_overrides, override, ranges_of
 from gigaflow_env.config import PRESETS, Config
 from gigaflow_env.event_log import EventLog
 from gigaflow_env.layout import ACTIONS, Layout
 from gigaflow_env.output.arrays import Arrays
+from gigaflow_env.output.output import Output
 from gigaflow_env.roads.loading import MapLike
 from gigaflow_env.simulator import Drivers, Simulator
-from gigaflow_env.state import IDM, LIVE
+from gigaflow_env.state import IDM
 
 _MODES = {
     AutoresetMode.SAME_STEP: world_step.SAME_STEP,
     AutoresetMode.NEXT_STEP: world_step.NEXT_STEP,
     AutoresetMode.DISABLED: world_step.DISABLED,
 }
-
-
-_VARIANTS_KEPT = 8  # pictures of warped roads
 
 
 def make_config(preset: str, config: Config | Mapping[str, Any] | None) -> Config:
@@ -51,8 +50,10 @@ def device_number(backend: str, device: str | int | None) -> int:
     return int(number)
 
 
-def _tensors(simulator: Simulator, copy: bool, device: int) -> Any:
-    from gigaflow_env.output.tensors import Tensors
+def _output(name: str, simulator: Simulator, copy: bool, device: int) -> Output:
+    if name == "numpy":
+        return Arrays(simulator, copy)
+    from gigaflow_env.output.tensors import Tensors  # torch is for those who want it
 
     return Tensors(simulator, copy, device)
 
@@ -242,12 +243,12 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             drivers=drivers,
         )
         if conditioning is not None:
-            choose(self.simulator, read(conditioning, self.num_envs))
+            override(self.simulator, ranges_of(conditioning, self.num_envs))
         self._log = EventLog(self.simulator) if events else None
         if self._log is not None:
             self.simulator.contacts = self._log.contacts
         self.output = output
-        self._arrays: Any = Arrays(self.simulator, copy) if output == "numpy" else _tensors(self.simulator, copy, number)
+        self._output = _output(output, self.simulator, copy, number)
         self.layout: Layout = self.simulator.layout
         # NumPy, whose types a space has, knows no bfloat16.
         seen = np.float16 if obs_dtype == "float16" else np.float32
@@ -308,18 +309,18 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if options is not None and "conditioning" in options:
             given = options["conditioning"]
             if given is None:
-                forget(self.simulator)
+                clear_overrides(self.simulator)
             else:
-                choose(self.simulator, read(given, self.num_envs))
+                override(self.simulator, ranges_of(given, self.num_envs))
         super().reset(seed=seed)
         key = None
         if mask is None or seed is not None:
             key = self.np_random.integers(0, 2**32, 2, dtype=np.uint32)
-        self._arrays.reset(key, mask)
+        self.simulator.reset(key, self._output.mask(mask))
         if mask is None and self._log is not None:
             self._log.clear()
         self._begun = True
-        return self._arrays.of(self.simulator.observations), self._info()
+        return self._output.of(self.simulator.observations), self._info()
 
     def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Drive every row one time step. Rows that are not active ignore their action."""
@@ -327,19 +328,19 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if self.autoreset_mode == AutoresetMode.DISABLED and not self._on_cuda and self.simulator.ended.any():
             row = int(np.flatnonzero(self.simulator.ended)[0])
             raise RuntimeError(f"row {row} has ended: reset it with options={{'reset_mask': mask}} before the next step")
-        self._arrays.step(actions)
+        self.simulator.step(self._output.actions(actions))
         if self._log is not None:
             self._log.add(self.simulator)
-        of, outcome = self._arrays.of, self.simulator.state.outcome
+        of, outcome = self._output.of, self.simulator.state.outcome
         terminated, truncated = of(outcome.terminated), of(outcome.truncated)
         done = terminated | truncated
         info = self._info()
         if self.autoreset_mode == AutoresetMode.SAME_STEP:
             seen = self.simulator.final_observations
-            info["final_obs"] = self._arrays.only(seen, done) if self.copy else of(seen)
+            info["final_obs"] = self._output.only(seen, done) if self.copy else of(seen)
             info["_final_obs"] = done
         if self.record_stats:
-            only = self._arrays.only
+            only = self._output.only
             info["episode"] = {"r": only(outcome.episode_return, done), "l": only(outcome.episode_length, done)}
             info["_episode"] = done
         return of(self.simulator.observations), of(outcome.reward), terminated, truncated, info
@@ -364,11 +365,11 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._check_open()
         if not self._begun and "np_random" not in state:
             raise RuntimeError("restore() of some worlds before the first reset(): call reset() first")
-        snapshot.put(self.simulator, state)
+        snapshot.restore(self.simulator, state)
         if "np_random" in state:
             self.np_random.bit_generator.state = json.loads(str(state["np_random"]))
         self._begun = True
-        return self._arrays.of(self.simulator.observations), self._info()
+        return self._output.of(self.simulator.observations), self._info()
 
     @property
     def event_log(self) -> np.ndarray:
@@ -386,6 +387,11 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._check_begun("sight()")
         return snapshot.observation_state(self.simulator)
 
+    def sight(self) -> dict[str, np.ndarray]:
+        """The old name of `observation_state`, for one release."""
+        warnings.warn("env.sight() is called env.observation_state() now", DeprecationWarning, stacklevel=2)
+        return self.observation_state()
+
     def observe(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
         """Observations float32 (..., agents_per_world, size) of states kept by `sight` or `snapshot`, bit for bit.
 
@@ -400,7 +406,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def capture(self) -> None:
         """Record the step on a CUDA device: from the second step on it is one launch. Needs `output="torch"`."""
         self._check_open()
-        self._arrays.capture()
+        self._output.capture()
 
     @property
     def _on_cuda(self) -> bool:
@@ -408,12 +414,12 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return self.output == "torch" and self.simulator.backend == "cuda"
 
     def _info(self) -> dict[str, Any]:
-        state, of = self.simulator.state, self._arrays.of
+        state, of = self.simulator.state, self._output.of
         info = {name: of(event) for name, event in state.events._asdict().items()}
         info["erratic"] = of(state.outcome.erratic)
         info["active"] = of(state.outcome.active)
         info["distance"] = of(state.motion.distance)
-        info["traffic"] = self._arrays.rows_of(self.simulator.drivers == IDM)
+        info["traffic"] = self._output.rows_of(self.simulator.drivers == IDM)
         return info
 
     def _check_open(self) -> None:
@@ -429,60 +435,18 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.simulator.close()
 
     def scene(self, world: int = 0, agent: int = 0) -> Any:
-        """One world as it is now, following one of its agents: what `render.topview.draw` draws."""
-        from gigaflow_env.render import Scene
-
+        """One world as it is now, following one of its agents: what `render.draw` draws."""
         if not (0 <= world < self.num_worlds and 0 <= agent < self.agents_per_world):
             raise ValueError(
                 f"world={world}, agent={agent}: there are {self.num_worlds} worlds of {self.agents_per_world} agents"
             )
-        roads, state = self.simulator.roads, self.simulator.world_state(world)
-        number = int(state.clock.map)
-        first, count = state.goals.next[agent], state.goals.count[agent]
-        seen = state.neighbours.agent[agent, : self.config.agent_count]
-        lights = int(roads.network.maps[number]["lights"])
-        live = state.rows.status == LIVE
-        moments = state.clock.step * self.config.dt
-        return Scene(
-            roads=self._road_picture(number, state.variant),
-            x=state.pose.x,
-            y=state.pose.y,
-            z=state.pose.z,
-            heading=np.arctan2(state.pose.sin, state.pose.cos),
-            length=state.body.length,
-            width=state.body.width,
-            speed=state.motion.speed,
-            active=live,
-            lights=state.lights.colour[:lights],
-            followed=agent if live[agent] else -1,
-            neighbours=seen[seen >= 0].astype(np.int64),
-            goals=np.stack([state.goals.x[agent, first:count], state.goals.y[agent, first:count]], axis=1),
-            goal_radius=float(state.reward_weights.coefficients[agent, 0]),
-            text=(
-                f"{roads.names[number]}  world {world}  {moments:.1f} s",
-                f"agent {agent}  {3.6 * state.motion.speed[agent]:.0f} km/h  {count - first} goals left",
-            ),
-        )
+        return self._scenes.of(world, agent)
 
     @cached_property
-    def _pictures(self) -> dict[tuple, Any]:
-        return {}
+    def _scenes(self) -> Any:
+        from gigaflow_env.render.scene import Scenes  # the libraries of pictures are for those who look
 
-    def _road_picture(self, number: int, variant: Any) -> Any:
-        """The roads of a world as they are in its map variant. Kept: one of each map, and the variants drawn last."""
-        from gigaflow_env.render import road_picture, warped
-
-        if (number,) not in self._pictures:
-            self._pictures[number,] = road_picture(self.simulator.roads, number)
-        if variant.plain:
-            return self._pictures[number,]
-        matrix = tuple(map(float, variant[:4]))
-        if (number, matrix) not in self._pictures:
-            variants = [key for key in self._pictures if len(key) == 2]
-            if len(variants) >= _VARIANTS_KEPT:
-                del self._pictures[variants[0]]
-            self._pictures[number, matrix] = warped(self._pictures[number,], np.reshape(matrix, (2, 2)))
-        return self._pictures[number, matrix]
+        return Scenes(self.simulator)
 
     def render_world(self, world: int = 0, agent: int = 0, size: int = 720, width: float = 120.0) -> np.ndarray:
         """Top view of one world around one of its agents: uint8 (size, size, 3), `width` metres wide."""

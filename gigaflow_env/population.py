@@ -17,7 +17,7 @@ class Kind(NamedTuple):
     acceleration: float = 1.0  # strongest acceleration, times that of a car
 
 
-KINDS = {
+ROAD_USERS = {
     # The paper's one range from pedestrian to truck: l ~ U(0.8, 7), w ~ U(0.8, 3) (A).
     "any": Kind((0.8, 7.0), (0.8, 3.0)),
     # Ours, inside of the paper's range, so that a policy which learned among "any" has met them all.
@@ -36,14 +36,14 @@ def shares(population: str | Mapping[str, float]) -> dict[str, float]:
     if isinstance(population, str):
         if population not in POPULATIONS:
             names = ", ".join(map(repr, POPULATIONS))
-            raise ValueError(f"population={population!r}: choose one of {names}, or shares of {', '.join(KINDS)}")
+            raise ValueError(f"population={population!r}: choose one of {names}, or shares of {', '.join(ROAD_USERS)}")
         population = POPULATIONS[population]
     for kind, share in population.items():
-        if kind not in KINDS:
-            raise ValueError(f"population has {kind!r}: the kinds are {', '.join(map(repr, KINDS))}")
+        if kind not in ROAD_USERS:
+            raise ValueError(f"population has {kind!r}: the kinds are {', '.join(map(repr, ROAD_USERS))}")
         if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share < float("inf"):
             raise ValueError(f"population has the share {share!r} for {kind!r}: must be a number of at least 0")
     total = sum(population.values())
     if not total > 0:
         raise ValueError(f"population={dict(population)!r}: some share must be above 0")
-    return {kind: population.get(kind, 0.0) / total for kind in KINDS}
+    return {kind: population.get(kind, 0.0) / total for kind in ROAD_USERS}

@@ -1,12 +1,13 @@
 """Simulator: worlds of agents on compiled roads without RL interface. `env.py` puts the Gymnasium contract around it."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from gigaflow_env.backend import cpu, world_step
+from gigaflow_env.backend.backend import Backend
 from gigaflow_env.backend.world_step import Parts
 from gigaflow_env.config import CHOICES, CONDITIONING, Config, params
 from gigaflow_env.declare import fields
@@ -96,7 +97,7 @@ class Simulator:
         if not self.maps:
             raise ValueError("map=[]: name at least one map")
         # Before the maps: what is missing should be said at once.
-        self._machine: Any = cpu.Threads(threads) if backend == "cpu" else _cuda().Device(device)
+        self._machine: Backend = cpu.Threads(threads) if backend == "cpu" else _cuda().Device(device)
         roads = compile_roads(
             self.maps,
             lane_spacing=config.lane_spacing,
@@ -134,6 +135,7 @@ class Simulator:
         self.wanted = zeros((*cells, 2) if continuous else (0, 0, 2), np.float32)
         self.conflicts = put(conflicts(roads)) if (self.drivers == IDM).any() else None
         self.contacts: Any = None  # eventlog.Notes where there is a log
+        self.replay: Callable[[], None] | None = None  # a recorded step, see output/tensors.py
         self._aside: Any = None  # state and observations on a device, see `look_into`
         self.chosen = zeros(cells, np.bool_)
         self._params = params(config)
@@ -197,7 +199,10 @@ class Simulator:
         """
         if actions is not self.actions and actions is not self.wanted:
             self.write_actions(np.asarray(actions))
-        self._machine.step(self._parts)
+        if self.replay is not None:
+            self.replay()
+        else:
+            self._machine.step(self._parts)
 
     def write_actions(self, actions: np.ndarray) -> None:
         """Check actions of the host, and put them into `actions` or `wanted`."""

@@ -133,19 +133,19 @@ class GigaflowEnv(gymnasium.Env[np.ndarray, Any]):
 
     def _choose(self, conditioning: Mapping[str, Any] | None) -> None:
         """For this car alone: the other rows stay as the Config says."""
-        from gigaflow_env.conditioning import choose, forget, read
+        from gigaflow_env.conditioning import clear_overrides, override, ranges_of
 
         if conditioning is None:
-            forget(self.vector.simulator)
+            clear_overrides(self.vector.simulator)
             return
-        ranges = read(conditioning, 1)
+        ranges = ranges_of(conditioning, 1)
         only = {}
         for name, ends in ranges.items():
             rows = [np.full(self.vector.num_envs, np.nan, np.float32) for _ in ends]
             for row, end in zip(rows, ends, strict=True):
                 row[EGO] = end[0]
             only[name] = (rows[0], rows[1])
-        choose(self.vector.simulator, only)
+        override(self.vector.simulator, only)
 
 
 def _of(info: Mapping[str, Any], row: int) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from gigaflow_env.simulator import Simulator
 from gigaflow_env.state import GROUPS, State, Variant
 from gigaflow_env.version import __version__
 
-FORMAT = 1
+FORMAT = 2
 
 OBSERVED = (
     "clock.seed", "clock.number", "clock.map", "clock.tick", "rows.status", "rows.erratic",
@@ -93,7 +93,7 @@ def take(simulator: Simulator, worlds: Sequence[int] | np.ndarray | None = None)
     return {"declaration": np.array(json.dumps(declaration(simulator))), "worlds": numbers.astype(np.int64), **kept}
 
 
-def put(simulator: Simulator, snapshot: Mapping[str, np.ndarray]) -> None:
+def restore(simulator: Simulator, snapshot: Mapping[str, np.ndarray]) -> None:
     """Set the worlds of a snapshot back, and look at all worlds. Nothing is changed where it does not fit.
 
     Raises ValueError that names what differs; also where only some worlds are restored and the simulator's key of chance is

@@ -3,6 +3,7 @@
 import heapq
 import importlib
 import math
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -796,6 +797,26 @@ def test_cache_that_cannot_be_written_warns_once(tmp_path, monkeypatch):
     with pytest.warns(RuntimeWarning, match="GIGAFLOW_CACHE_DIR"):
         first = compile_roads(two_way())
     assert equal(first, compile_roads(two_way()))  # warnings are errors: this one is silent
+
+
+@pytest.mark.parametrize(
+    ("file", "part"),
+    [("compiled/compile.py", True), ("compiled/conflict_zones.py", True), ("centerline.py", True), ("levels.py", True),
+     ("road_map.py", True), ("summary.py", False), ("formats/lanes_json.py", False), ("towns/streets.py", False)],
+)  # fmt: skip
+def test_an_edit_of_the_compiler_gives_a_file_another_name(tmp_path, monkeypatch, file, part):
+    cache = importlib.import_module("gigaflow_env.roads.compiled.cache")
+    roads = tmp_path / "roads"
+    shutil.copytree(cache._ROADS, roads, ignore=shutil.ignore_patterns("__pycache__"))
+    before = cache.path_for(junction(), (1,))
+    monkeypatch.setattr(cache, "_ROADS", roads)
+    cache._compiler_hash.cache_clear()
+    assert cache.path_for(junction(), (1,)) == before, "the name is of contents, not of places"
+    (roads / file).write_text((roads / file).read_text() + "\n# edited\n")
+    cache._compiler_hash.cache_clear()
+    assert (cache.path_for(junction(), (1,)) != before) == part
+    monkeypatch.undo()
+    cache._compiler_hash.cache_clear()
 
 
 def test_cache_directory(monkeypatch):

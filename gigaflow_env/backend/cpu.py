@@ -163,6 +163,7 @@ class Threads:
         if threads is not None and threads < 1:
             raise ValueError(f"threads={threads}: must be at least 1, or None for all processors")
         self.threads = threads or default_threads()
+        self.stream = 0
         self._process = 0
         self._workers: Any = None  # ThreadPoolExecutor, made at first use
         self._row = np.zeros((0, 0), np.float32)
@@ -207,13 +208,13 @@ class Threads:
             self._call(begin, end, plan_traffic, have)
         self._call(begin, end, drive, have)
         if have["contacts"] is not None:
-            # Before renew: it moves those who crashed to other places.
+            # Before respawn: it moves those who crashed to other places.
             self._call(begin, end, record_contacts, have)
         same_step = have["mode"] == SAME_STEP
         if same_step:
-            # Before renew: the last observation of an episode shows the world in which it ended.
+            # Before respawn: the last observation of an episode shows the world in which it ended.
             self._show(begin, end, have, True, have["final_obs"])
-        # Before the last show: an agent that starts anew must not be seen at its old place.
+        # Before the last observations: an agent that starts anew must not be seen at its old place.
         self._call(begin, end, respawn, {**have, "anew": same_step, "attempts": have["p"].spawn_attempts})
         self._show(begin, end, have, False, have["obs"])
 

@@ -226,9 +226,9 @@ class Launch:
         self._slots = (ctypes.c_uint64 * len(numbers))()
         start = ctypes.addressof(self._slots)
         self._places = (ctypes.c_void_p * len(numbers))(*range(start, start + 8 * len(numbers), 8))
-        for lane_position, number in zip(self._places, numbers, strict=True):
+        for place, number in zip(self._places, numbers, strict=True):
             value = number if isinstance(number, ctypes._SimpleCData) else ctypes.c_int64(number)
-            ctypes.memmove(lane_position, ctypes.addressof(value), ctypes.sizeof(value))
+            ctypes.memmove(place, ctypes.addressof(value), ctypes.sizeof(value))
         self._function = bindings.CUfunction(int(compiled._codelibrary.get_cufunc().handle))
 
     def __call__(self, blocks: int, threads: int, shared: int, stream: int) -> None:
@@ -321,12 +321,12 @@ class Device:
             self._worlds("plan_traffic", have)
         self._worlds("drive", have)
         if parts.contacts is not None:
-            # Before renew: it moves those who crashed to other places.
+            # Before respawn: it moves those who crashed to other places.
             self._worlds("record_contacts", have)
         if same_step:
-            # Before renew: the last observation of an episode shows the world in which it ended.
+            # Before respawn: the last observation of an episode shows the world in which it ended.
             self._show(have, True, parts.final_obs)
-        # Before the last show: an agent that starts anew must not be seen at its old place.
+        # Before the last observations: an agent that starts anew must not be seen at its old place.
         self._worlds("respawn", {**have, "anew": same_step, "attempts": parts.p.spawn_attempts})
         self._show(have, False, parts.obs)
 

@@ -29,7 +29,7 @@ from gigaflow_env.roads.compiled.tables import (
 )
 from gigaflow_env.roads.road_map import HEADING, WIDTH, Lane, MapError, RoadMap, X, Y, Z, validate
 
-SPACING = 1.0
+SECTION_SPACING = 1.0
 """[m] Length of a quad. Source: arXiv 2502.03349 (A)."""
 MARGIN = 2.0
 """[m] A cell lists the quads that come so near to it: what stands beside the road finds its lane, too."""
@@ -113,7 +113,7 @@ def _compile(road_map: RoadMap, sizes: Sizes) -> Roads:
     _limit(road_map)
     kinds = sorted(road_map.lanes.values(), key=lambda lane: lane.kind != "driving")  # stable: driving lanes first
     driving = [lane for lane in kinds if lane.kind == "driving"]
-    lines = [sample(lane.line, SPACING) for lane in kinds]
+    lines = [sample(lane.line, SECTION_SPACING) for lane in kinds]
     knots = np.concatenate(lines)[:, [X, Y, Z]]
     origin = np.round((knots.min(axis=0) + knots.max(axis=0)) / 2)
     for line in lines:
