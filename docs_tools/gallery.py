@@ -34,6 +34,7 @@ def gallery(towns: dict[str, Path]) -> np.ndarray:
 
 
 def main() -> None:
+    """Write docs/media/towns.png."""
     towns = shipped()
     if sorted(towns) != sorted(ORDER):
         raise SystemExit(f"the gallery orders {', '.join(ORDER)}, but shipped are {', '.join(towns)}")

@@ -43,11 +43,13 @@ RENAMED = {
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def actions() -> str:
+    """The twelve discrete actions."""
     rows = []
     for action in range(ACTIONS):
         forward, sideways = divmod(action, len(LATERAL_JERKS))
@@ -56,6 +58,7 @@ def actions() -> str:
 
 
 def observation() -> str:
+    """Blocks of the observation, with their sizes in each preset."""
     layouts = [Layout(preset()) for preset in PRESETS.values()]
     rows = []
     for name, group in zip(Blocks._fields, FEATURES, strict=True):
@@ -88,10 +91,12 @@ def _config_rows(names: list[str]) -> list[list[str]]:
 
 
 def conditioning() -> str:
+    """Reward coefficients in each preset."""
     return table(["coefficient", *PRESETS, "unit", "meaning"], _config_rows(list(CONDITIONING)))
 
 
 def config() -> str:
+    """Every other value of the Config."""
     names = [field.name for field in dataclasses.fields(Config) if field.name not in CONDITIONING]
     return table(["name", *PRESETS, "unit", "meaning"], _config_rows(names))
 
@@ -102,6 +107,7 @@ def _results(file: str) -> list[dict[str, Any]]:
 
 
 def throughput() -> str:
+    """Rates of each scene that was measured."""
     rows = []
     for result in _results("throughput.jsonl"):
         settings = result["settings"]
@@ -122,6 +128,7 @@ def throughput() -> str:
 
 
 def stages() -> str:
+    """What each stage costs."""
     results = _results("throughput.jsonl")
     names = list(results[-1]["stages_ns"]) if results else []
     settings = [r["settings"] for r in results]
@@ -131,12 +138,14 @@ def stages() -> str:
 
 
 def parts() -> str:
+    """What parts of the paper's world cost."""
     results = _results("parts.jsonl")
     rows = [[name, f"{ns:+.0f}"] for result in results for name, ns in result["parts_ns"].items()]
     return table(["part", "ns an agent-step"], rows)
 
 
 def learning() -> str:
+    """Policies that were trained, and baselines, with 95 % intervals."""
     rows = []
     for result in _results("learning.jsonl"):
         red_lights = "red_lights_per_km" if "red_lights_per_km" in result else "red_light_rate"  # its name until 0.1
@@ -157,6 +166,7 @@ def learning() -> str:
 
 
 def traffic() -> str:
+    """Rule-based drivers on every town."""
     rows = []
     for result in _results("traffic.jsonl"):
         per = 1000 / result["km"]
@@ -192,6 +202,7 @@ def soak() -> str:
 
 
 def cuda_code() -> str:
+    """What the compiler makes of the kernels."""
     rows = []
     for r in _results("cuda_code.jsonl"):
         spilled, share = r["spilled_bytes"] + r["stack_bytes"], f"{100 * r['occupancy']:.0f} %"
@@ -227,6 +238,7 @@ def speed() -> str:
 
 
 def population() -> str:
+    """Kinds of road users."""
     rows = [
         [
             f"`{name}`",
@@ -255,6 +267,7 @@ def state() -> str:
 
 
 def events() -> str:
+    """The fields of an entry of the event log."""
     from gigaflow_env.event_log import Event
 
     return describe(Event)
@@ -307,6 +320,7 @@ def _arguments(command: ast.ClassDef) -> list[list[str]]:
 
 
 def cli() -> str:
+    """Every command with its arguments."""
     parts = []
     for program, file in (("gigaflow-env", "gigaflow_env/cli.py"), ("gigaflow-train", "gigaflow_train/cli.py")):
         for words, command in _commands(ROOT / file):

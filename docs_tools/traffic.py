@@ -20,6 +20,7 @@ def frames(agents: int = 240, start: float = START, seconds: float = SECONDS) ->
 
 
 def main() -> None:
+    """Write docs/media/traffic.webp."""
     first, *others = frames()
     with replacing(PATH) as temporary:
         options = {"save_all": True, "append_images": others, "duration": round(1000 * DT), "loop": 0}

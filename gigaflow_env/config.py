@@ -19,11 +19,14 @@ Range = tuple[float, float]
 
 
 def value(default: Any, unit: str, meaning: str) -> Any:
+    """Declare a number of the Config: its default, unit and meaning."""
     return dataclasses.field(default=default, metadata={"unit": unit, "meaning": meaning})
 
 
 @dataclass(frozen=True)
 class Config:
+    """Every number of the simulator. `replace` makes a changed copy; nonsense is a ValueError that names value and bound."""
+
     # Time and population
     dt: float = value(0.3, "s", "time step (A)")
     max_steps: int = value(1200, "steps", "an agent's episode is truncated after this many (A)")
@@ -388,6 +391,7 @@ Params = namedtuple("Params", [*_flat_names(), *_SWITCHES])  # type: ignore[misc
 
 
 def params(config: Config) -> Params:
+    """The numbers as the kernels read them: flat, as float32 and int32."""
     if config.lights == "default":
         config = config.replace(**DEFAULT_LIGHTS)
     flat: dict[str, Any] = {}

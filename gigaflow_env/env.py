@@ -261,18 +261,22 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     # Gymnasium's batched spaces hold two bounds per number: 200 MB for 65,536 rows. Most trainers never look.
     @cached_property
     def observation_space(self) -> spaces.Space:  # type: ignore[override]
+        """Space of all rows together; made when it is first looked at."""
         return batch_space(self.single_observation_space, self.num_envs)
 
     @cached_property
     def action_space(self) -> spaces.Space:  # type: ignore[override]
+        """Space of all rows' actions; made when it is first looked at."""
         return batch_space(self.single_action_space, self.num_envs)
 
     @property
     def num_worlds(self) -> int:
+        """Worlds, of which the last may hold fewer agents."""
         return self.simulator.worlds
 
     @property
     def agents_per_world(self) -> int:
+        """Rows of each world."""
         return self.simulator.agents
 
     @property
@@ -432,6 +436,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             raise RuntimeError(f"{call} before the first reset(): call reset() first")
 
     def close_extras(self, **kwargs: Any) -> None:
+        """Stop the threads; Gymnasium's `close` calls it once."""
         self.simulator.close()
 
     def scene(self, world: int = 0, agent: int = 0) -> Any:

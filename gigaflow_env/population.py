@@ -11,6 +11,8 @@ Range = tuple[float, float]
 
 
 class Kind(NamedTuple):
+    """A kind of road user: ranges of its size, and how fast it is beside a car."""
+
     length: Range  # m
     width: Range  # m, and at most the length
     speed: float = 1.0  # top speed, times that of a car

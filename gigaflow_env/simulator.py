@@ -142,6 +142,7 @@ class Simulator:
 
     @property
     def threads(self) -> int:
+        """CPU threads that drive."""
         return self._machine.threads
 
     @property
@@ -192,8 +193,10 @@ class Simulator:
         self._machine.reset(self._parts)
 
     def step(self, actions: Any) -> None:
-        """One step. actions: int (rows,) in 0..11, continuous (rows, 2) in -1..1, or `actions` or `wanted`, filled by the
-        caller, which saves the copy and the check.
+        """One step.
+
+        actions: int (rows,) in 0..11, continuous (rows, 2) in -1..1, or `actions` or `wanted`, filled by the caller, which
+        saves the copy and the check.
 
         Raises ValueError for others.
         """
@@ -270,6 +273,7 @@ class Simulator:
         }
 
     def close(self) -> None:
+        """Stop the threads."""
         self._machine.close()
 
 
