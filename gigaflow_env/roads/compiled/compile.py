@@ -73,7 +73,7 @@ def compile_roads(
 
     lane_spacing: distance of lane samples [m]; the counts are the lengths of the neighbour lists, nearest first; `shuffled`:
     lane samples and boundary points in an order of chance, of which `sim/observe.py` shows a window. With `cache` each map's
-    tables are kept in the user's cache directory (see `cache.directory`), and found there the next time.
+    tables are kept in the user's cache directory (see `files.cache_directory`), and found there the next time.
 
     Raises MapError where a map is not consistent, is too large, or has no place to start from, ValueError for arguments out
     of range.
