@@ -25,7 +25,7 @@ MODULES = {
 }
 
 LAYERS = (
-    ("declare", "files", "population", "progress", "version"),
+    ("declare", "extras", "files", "population", "progress", "version"),
     ("kernel_cache",),
     ("jit",),
     ("compiling",),

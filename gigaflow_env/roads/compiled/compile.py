@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from gigaflow_env.declare import record
+from gigaflow_env.progress import slow
 from gigaflow_env.roads.centerline import sample
 from gigaflow_env.roads.compiled.cache import fetch, keep, path_for
 from gigaflow_env.roads.compiled.concatenate import join
@@ -102,7 +103,8 @@ def _cached(road_map: RoadMap, sizes: Sizes) -> Roads:
     path = path_for(road_map, sizes)
     roads = fetch(path)
     if roads is None:
-        roads = _compile(road_map, sizes)
+        with slow(f"preparing the map {road_map.name!r}"):
+            roads = _compile(road_map, sizes)
         keep(roads, path)
     return roads
 
