@@ -132,7 +132,9 @@ def _feed(tasks: deque, workers: list[subprocess.Popen], reasons: list[str]) -> 
     command = [sys.executable, "-P", "-W", "ignore", "-m", "gigaflow_env.compiling"]
     with tempfile.TemporaryFile() as errors:
         try:
-            worker = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+            worker = subprocess.Popen(
+                command, bufsize=0, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
+            )
         except OSError as error:
             reasons.append(f"no process could be started ({error})")
             return
@@ -146,7 +148,6 @@ def _feed(tasks: deque, workers: list[subprocess.Popen], reasons: list[str]) -> 
                 function = kernel.py_func
                 try:
                     worker.stdin.write(base64.b64encode(dumps((function.__module__, function.__name__, signature))) + b"\n")  # type: ignore[union-attr]
-                    worker.stdin.flush()  # type: ignore[union-attr]
                     answer = worker.stdout.readline()  # type: ignore[union-attr]
                 except BrokenPipeError:
                     answer = b""

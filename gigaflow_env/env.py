@@ -508,7 +508,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return draw(scene, View(*center, width), size)
 
     def render(self) -> Sequence[np.ndarray] | None:  # type: ignore[override]
-        """With render_mode="rgb_array": one frame a row, each drawn when it's looked at. None with "human", where `reset` and
+        """With render_mode="rgb_array": one frame a row, each drawn when it's looked at. With "human": None, as `reset` and
         `step` draw."""
         self._check_open()
         if self.render_mode is None:
