@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, subcommand
 
+from gigaflow_env.files import cache_directory
 from gigaflow_env.render.extra import MissingExtra
 from gigaflow_env.roads import load, save, shipped, summary
 from gigaflow_env.roads.loading import find
@@ -149,8 +150,33 @@ class Bench:
             _print_table([(name, _readable(fact)) for name, fact in facts.items()])
 
 
+@dataclass(frozen=True)
+class Compile:
+    """Compile the kernels into the cache: for images of containers, for CI, and before many processes start at once."""
+
+    all: bool = False
+    """Also what rule-based drivers, event logs and half precision need."""
+
+    def run(self) -> None:
+        from gigaflow_env.env import GigaflowVectorEnv
+        from gigaflow_env.roads.compiled.compile import compile_roads
+
+        compile_roads(find("loop"), cache=False)  # compiling a map has kernels, too
+        variants: list[dict[str, Any]] = [{}]
+        if self.all:
+            variants.append({"drivers": "idm", "events": True, "obs_dtype": "float16"})
+        for variant in variants:
+            env = GigaflowVectorEnv(2, map="loop", preset="laptop", **variant)
+            env.simulator.prepare()
+            env.close()
+        print(f"kernels are in {cache_directory() / 'kernels'}")
+
+
 Command = (
-    Annotated[Maps, subcommand("maps")] | Annotated[MapCommand, subcommand("map")] | Annotated[Bench, subcommand("bench")]
+    Annotated[Maps, subcommand("maps")]
+    | Annotated[MapCommand, subcommand("map")]
+    | Annotated[Bench, subcommand("bench")]
+    | Annotated[Compile, subcommand("compile")]
 )
 
 

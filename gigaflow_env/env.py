@@ -58,6 +58,12 @@ def _output(name: str, simulator: Simulator, copy: bool, device: int) -> Output:
     return Tensors(simulator, copy, device)
 
 
+def _window(fps: int) -> Any:
+    from gigaflow_env.render import Window
+
+    return Window("gigaflow-env", fps)
+
+
 class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     """Self-play driving: many agents share each world, every agent is a row, and one policy drives all rows.
 
@@ -151,7 +157,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | threads | None | CPU threads, None for all; the results don't depend on it |
     | copy | True | False returns arrays that the next step overwrites: faster, and wrong for trainers that keep them |
     | record_stats | False | `episode` in the info; Gymnasium's RecordEpisodeStatistics wants it off |
-    | render_mode | None | "rgb_array": `render()` gives a picture a row, drawn when it is looked at |
+    | render_mode | None | "rgb_array": `render()` gives a picture a row; "human": a window follows the first row |
     | backend | "cpu" | where the kernels run: "cpu", or "cuda" |
     | device | None | the card: "cuda:0" and the like; None: the first |
     | output | "numpy" | "torch": tensors that share the simulator's memory, on its device; actions may be tensors, too |
@@ -176,7 +182,11 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     v0: first version.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 3, "autoreset_mode": AutoresetMode.SAME_STEP}
+    metadata: dict[str, Any] = {
+        "render_modes": ["rgb_array", "human"],
+        "render_fps": 3,
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
 
     def __init__(
         self,
@@ -210,7 +220,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             raise ValueError(f"action={action!r}: choose one of 'discrete', 'continuous'")
         number = device_number(backend, device)
         if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(f"render_mode={render_mode!r}: choose one of None, 'rgb_array'")
+            raise ValueError(f"render_mode={render_mode!r}: choose one of None, 'rgb_array', 'human'")
         try:
             self.autoreset_mode = AutoresetMode(autoreset_mode)
         except ValueError:
@@ -257,6 +267,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if action == "continuous":
             self.single_action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
         self._begun = False
+        self._window = _window(self.metadata["render_fps"]) if render_mode == "human" else None
 
     # Gymnasium's batched spaces hold two bounds per number: 200 MB for 65,536 rows. Most trainers never look.
     @cached_property
@@ -324,6 +335,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if mask is None and self._log is not None:
             self._log.clear()
         self._begun = True
+        self._show()
         return self._output.of(self.simulator.observations), self._info()
 
     def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -347,6 +359,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             only = self._output.only
             info["episode"] = {"r": only(outcome.episode_return, done), "l": only(outcome.episode_length, done)}
             info["_episode"] = done
+        self._show()
         return of(self.simulator.observations), of(outcome.reward), terminated, truncated, info
 
     def snapshot(self, worlds: Sequence[int] | np.ndarray | None = None) -> dict[str, np.ndarray]:
@@ -438,6 +451,8 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def close_extras(self, **kwargs: Any) -> None:
         """Stop the threads; Gymnasium's `close` calls it once."""
         self.simulator.close()
+        if self._window is not None:
+            self._window.close()
 
     def scene(self, world: int = 0, agent: int = 0) -> Any:
         """One world as it is now, following one of its agents: what `render.draw` draws."""
@@ -462,11 +477,17 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return draw(scene, View(*center, width), size)
 
     def render(self) -> Sequence[np.ndarray] | None:  # type: ignore[override]
-        """With render_mode="rgb_array": one frame a row, each drawn when it's looked at."""
+        """With render_mode="rgb_array": one frame a row, each drawn when it's looked at. With "human": None, as `reset` and
+        `step` draw."""
         self._check_open()
         if self.render_mode is None:
-            raise RuntimeError('render() needs render_mode="rgb_array" at make_vec')
-        return _Frames(self)
+            raise RuntimeError('render() needs render_mode="rgb_array" or "human" at make_vec')
+        return _Frames(self) if self.render_mode == "rgb_array" else None
+
+    def _show(self) -> None:
+        """The window's next frame, with render_mode="human"."""
+        if self._window is not None and not self._window.closed:
+            self._window.show(self.render_world())
 
 
 class _Frames(Sequence[np.ndarray]):

@@ -1,10 +1,18 @@
-"""Files appear complete or not at all."""
+"""Files appear complete or not at all; and where the cache is."""
 
 import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+def cache_directory() -> Path:
+    """Where compiled maps and kernels are kept: GIGAFLOW_CACHE_DIR, else gigaflow-env in XDG_CACHE_HOME, else
+    ~/.cache/gigaflow-env."""
+    if own := os.environ.get("GIGAFLOW_CACHE_DIR"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gigaflow-env"
 
 
 @contextmanager

@@ -180,6 +180,11 @@ class Simulator:
         self._machine.observe(self._parts._replace(state=there, obs=seen, obs_dtype=FLOAT32))
         observations[...] = self.host(seen)[: len(observations)]
 
+    def prepare(self) -> None:
+        """Compile the kernels of the CPU, or load them from disk, without a reset; else the first reset does it."""
+        if self.backend == "cpu":
+            self._machine.prepare(self._parts)
+
     def reset(self, key: np.ndarray | None, mask: Any = None) -> None:
         """Start the rows of `mask` anew, or all rows and all worlds where it's None.
 

@@ -41,7 +41,7 @@ class GigaflowEnv(gymnasium.Env[np.ndarray, Any]):
     active, distance.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 3}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 3}
 
     def __init__(
         self,
@@ -117,8 +117,9 @@ class GigaflowEnv(gymnasium.Env[np.ndarray, Any]):
         return last, float(reward[EGO]), bool(terminated[EGO]), bool(truncated[EGO]), _of(info, EGO)
 
     def render(self) -> Any:
-        """With render_mode="rgb_array": top view around the car, uint8 (height, width, 3)."""
-        return None if self.render_mode is None else self.vector.render_world(0, EGO)
+        """With render_mode="rgb_array": top view around the car, uint8 (height, width, 3). None with "human", where `reset`
+        and `step` draw it into a window."""
+        return self.vector.render_world(0, EGO) if self.render_mode == "rgb_array" else None
 
     def close(self) -> None:
         """Close the world."""

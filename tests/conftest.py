@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from gigaflow_env.backend.cpu import FIRST, STRIDE
 from gigaflow_env.config import Config, laptop
+from gigaflow_env.files import cache_directory
 from gigaflow_env.jit import kernel
 from gigaflow_env.roads import Lane, RoadMap, Signal
 from gigaflow_env.sim.collision import collide, leave_road, run_light
@@ -223,9 +224,13 @@ def agrees(found: np.ndarray, one: np.ndarray, other: np.ndarray, margin: float 
 
 @pytest.fixture(scope="session", autouse=True)
 def map_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Compiled maps of the tests don't go to the user's cache."""
+    """Compiled maps of the tests don't go to the user's cache. Kernels do: to compile them takes minutes."""
+    own, kernels = tmp_path_factory.mktemp("maps"), cache_directory() / "kernels"
+    kernels.mkdir(parents=True, exist_ok=True)
+    (own / "kernels").symlink_to(kernels.resolve())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GIGAFLOW_CACHE_DIR", str(tmp_path_factory.mktemp("maps")))
+        patch.setenv("GIGAFLOW_CACHE_DIR", str(own))
+        patch.setenv("GIGAFLOW_QUIET", "1")
         yield
 
 

@@ -25,7 +25,10 @@ MODULES = {
 }
 
 LAYERS = (
-    ("declare", "files", "jit", "population", "version"),
+    ("declare", "extras", "files", "population", "progress", "version"),
+    ("kernel_cache",),
+    ("jit",),
+    ("compiling",),
     ("config",),
     ("layout",),
     ("state", "roads"),

@@ -46,7 +46,7 @@ def env():
         ({"autoreset_mode": "same_step"}, r"autoreset_mode='same_step': choose one of 'NextStep', 'SameStep', 'Disabled'"),
         ({"autoreset_mode": None}, r"autoreset_mode=None: choose one of"),
         ({"threads": 0}, r"threads=0: must be at least 1, or None for all processors"),
-        ({"render_mode": "human"}, r"render_mode='human': choose one of None, 'rgb_array'"),
+        ({"render_mode": "ansi"}, r"render_mode='ansi': choose one of None, 'rgb_array', 'human'"),
         ({"backend": "tpu"}, r"backend='tpu': choose one of 'cpu', 'cuda'"),
     ],
 )
@@ -184,7 +184,7 @@ def test_a_step_without_the_reset_that_mode_disabled_asks_for():
 
 
 def test_rendering_without_render_mode(env):
-    with pytest.raises(RuntimeError, match=r'render\(\) needs render_mode="rgb_array" at make_vec'):
+    with pytest.raises(RuntimeError, match=r'render\(\) needs render_mode="rgb_array" or "human" at make_vec'):
         env.render()
 
 

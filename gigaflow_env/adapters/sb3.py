@@ -8,13 +8,14 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from gigaflow_env.env import GigaflowVectorEnv
+from gigaflow_env.extras import remedy
 
 try:
     from stable_baselines3.common.vec_env import VecEnv
 except ModuleNotFoundError as error:
     if error.name != "stable_baselines3":
         raise  # it is there, but broken: that is another story
-    raise ImportError('the adaptor needs stable-baselines3: pip install "gigaflow-env[sb3]"') from None
+    raise ImportError(f"the adaptor needs stable-baselines3: {remedy('sb3')}") from None
 
 
 class SB3VecEnv(VecEnv):

@@ -14,6 +14,7 @@ import numpy as np
 
 from gigaflow_env.backend import world_step
 from gigaflow_env.backend.world_step import DISABLED, RESET_ATTEMPTS, SAME_STEP, Parts, known, parameters
+from gigaflow_env.compiling import ready
 from gigaflow_env.jit import kernel
 from gigaflow_env.layout import FLOAT32
 from gigaflow_env.sim.precision import half_bits
@@ -172,6 +173,7 @@ class Threads:
         self._process = 0
         self._workers: Any = None  # ThreadPoolExecutor, made at first use
         self._row = np.zeros((0, 0), np.float32)
+        self._prepared: Any = None  # what the kernels were compiled for
 
     def expect(self, worlds: int, nbytes: int) -> None:
         """Before arrays of so many bytes a world are made. The operating system minds the memory."""
@@ -191,6 +193,13 @@ class Threads:
     def fetch(self, array: np.ndarray) -> np.ndarray:
         """The array itself."""
         return array
+
+    def prepare(self, parts: Parts) -> None:
+        """Compile the kernels of a reset and a step, or load them from disk; what is there is left alone."""
+        kinds = (parts.obs_dtype, parts.conflicts is None, parts.contacts is None)
+        if self._prepared != kinds:
+            ready(_calls(parts), default_threads())
+            self._prepared = kinds
 
     def clear(self, parts: Parts, every: bool, key: np.ndarray, chosen_rows: np.ndarray) -> None:
         """Rows that are chosen wait for a place, see world_step.clear."""
@@ -239,6 +248,7 @@ class Threads:
 
     def _run(self, function: Callable, parts: Parts, *args: Any) -> None:
         """Call `function(begin, end, *args)` for ranges that cover all worlds; the caller's thread takes the first."""
+        self.prepare(parts)
         worlds, _, columns = parts.obs.shape
         if parts.obs_dtype != FLOAT32 and self._row.shape != (worlds, columns):
             self._row = np.zeros((worlds, columns), np.float32)
@@ -259,6 +269,21 @@ class Threads:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_workers": None, "_process": 0}  # threads can't be copied
+
+
+def _calls(parts: Parts) -> list[tuple[Callable, list[Any]]]:
+    """The kernels of a reset and a step, with arguments of the types that they get; those that take longest to compile come
+    first."""
+    row = np.zeros((0, 0), np.float32)
+    have = known(parts) | {
+        "begin": 0, "end": 0, "every": True, "key": np.zeros(0, np.uint32), "chosen_rows": parts.state.rows.status > 0,
+        "anew": True, "attempts": RESET_ATTEMPTS, "only_ended": False, "row": row, "bits": row.view(np.uint32),
+    }  # fmt: skip
+    writer = write_observation if parts.obs_dtype == FLOAT32 else write_observation_half
+    traffic = [plan_traffic] if parts.conflicts is not None else []
+    log = [record_contacts] if parts.contacts is not None else []
+    kernels = [respawn, drive, *traffic, writer, *log, clear]
+    return [(function, [have[name] for name in parameters(function)]) for function in kernels]
 
 
 def default_threads() -> int:

@@ -30,6 +30,7 @@ from numba import cuda
 
 from gigaflow_env.backend import world_step
 from gigaflow_env.backend.world_step import DISABLED, RESET_ATTEMPTS, SAME_STEP, Parts, known, parameters
+from gigaflow_env.extras import remedy
 from gigaflow_env.jit import SIMULATED, SOURCE_HASH, anyone, barrier
 from gigaflow_env.layout import FLOAT32
 from gigaflow_env.sim.precision import half_bits
@@ -42,7 +43,7 @@ ROWS = 4
 MOST_SHARED = 48 * 1024
 """[bytes] of shared memory that a block may have without asking."""
 MOST_THREADS = 256
-INSTALL = "pip install 'gigaflow-env[cuda13]' for CUDA 13, or 'gigaflow-env[cuda12]'"
+INSTALL = f"for CUDA 13 {remedy('cuda13')}, for CUDA 12 the same with cuda12"
 
 if not SIMULATED and getattr(cuda, "implementation", "") != "NVIDIA":
     # Numba's own target of that name is no longer maintained, and fails at kernels like these.

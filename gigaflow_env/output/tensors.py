@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from gigaflow_env.extras import remedy
 from gigaflow_env.simulator import Simulator
 
 try:
@@ -11,7 +12,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise  # it is there, but broken: that is another story
-    raise ImportError("output='torch' needs torch: pip install 'gigaflow-env[train]'") from None
+    raise ImportError(f"output='torch' needs torch: {remedy('train')}") from None
 
 _HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
