@@ -23,6 +23,7 @@ import numpy as np
 
 from gigaflow_env.backend import cpu
 from gigaflow_env.backend.cpu import FIRST, STRIDE
+from gigaflow_env.bounds import Bounds, whole
 from gigaflow_env.env import GigaflowVectorEnv
 from gigaflow_env.jit import kernel
 from gigaflow_env.layout import ACTIONS
@@ -38,6 +39,8 @@ SCENES: dict[str, dict[str, Any]] = {
 
 STAGE_PASSES = 10
 """Steps after each of which a stage is timed; the median counts."""
+
+STEPS = Bounds(1, 1_000_000)
 
 BLOCKS = 5
 """The steps are timed in this many blocks; the median block counts, as a shared machine has bad moments."""
@@ -65,7 +68,11 @@ def run(
     threads: int | None = None,
     steps: int = 200,
 ) -> dict[str, Any]:
-    """Measure, about a minute. Rates are per second, `stages_ns` nanoseconds per agent-step on one thread."""
+    """Measure, about a minute. Rates are per second, `stages_ns` nanoseconds per agent-step on one thread.
+
+    Raises ValueError for arguments out of range.
+    """
+    steps = whole("steps", steps, STEPS)
     env = GigaflowVectorEnv(num_envs, map=map, preset=preset, agents_per_world=agents_per_world, threads=threads, copy=False)
     all_threads = steps_per_s(env, steps)
     if env.simulator.threads == 1:

@@ -42,7 +42,7 @@ class Clock(NamedTuple):
 class Rows(NamedTuple):
     """What each row is doing."""
 
-    status: np.ndarray = array("world agent", "", "ABSENT, LIVE, ENDED or WAITING", i8)
+    status: np.ndarray = array("world agent", "", "ABSENT, WAITING, ENDED, LIVE or FROZEN", i8)
     episode: np.ndarray = array("world agent", "", "episodes begun", i32)
     steps: np.ndarray = array("world agent", "steps", "age of the episode, or of the wreck", i32)
     score: np.ndarray = array("world agent", "", "sum of the rewards of the episode")
@@ -180,9 +180,11 @@ class Near(NamedTuple):
     """The agents nearest to each agent."""
 
     agent: np.ndarray = array("world agent seen", "", "agent, nearest first, -1: none", i32)
-    key: np.ndarray = array("world worker seen", "", "paper: their keys, squared distance in 24 bits, agent in 8 bits", u32)
+    key: np.ndarray = array(
+        "world worker seen", "", "scratch: their keys, squared distance in 24 bits, agent in 8 bits", u32
+    )
     scratch: np.ndarray = array(
-        "world worker other", "", "paper of the stages: an entry for each agent; on the CPU one worker does all agents", u32
+        "world worker other", "", "of the stages: an entry for each agent; on the CPU one worker does all agents", u32
     )
 
 

@@ -25,12 +25,13 @@ MODULES = {
 }
 
 LAYERS = (
+    ("bounds",),
     ("declare", "files", "jit", "population"),
     ("config",),
     ("layout",),
     ("state", "roads"),
     ("sim",),
-    ("backend",),
+    ("backend", "finite"),
     ("simulator",),
     ("snapshot", "conditioning", "eventlog", "output"),
     ("env",),

@@ -14,9 +14,13 @@ import numpy as np
 
 from gigaflow_env.backend import world
 from gigaflow_env.backend.world import DISABLED, RESET_ATTEMPTS, SAME_STEP, Parts, known, parameters
+from gigaflow_env.bounds import Bounds, whole
 from gigaflow_env.jit import kernel
 from gigaflow_env.layout import FLOAT32
 from gigaflow_env.sim.precision import half_bits
+
+THREADS = Bounds(1, 1024)
+"""More than processors have; ten thousand would exhaust what the system gives a process."""
 
 FIRST, STRIDE = 0, 1
 """One worker drives all agents of a world."""
@@ -121,9 +125,8 @@ class Threads:
     """
 
     def __init__(self, threads: int | None) -> None:
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads={threads}: must be at least 1, or None for all processors")
-        self.threads = threads or default_threads()
+        instead = ", or None for all processors"
+        self.threads = default_threads() if threads is None else whole("threads", threads, THREADS, instead=instead)
         self._process = 0
         self._workers: Any = None  # ThreadPoolExecutor, made at first use
         self._row = np.zeros((0, 0), np.float32)
