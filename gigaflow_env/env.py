@@ -167,8 +167,8 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | final_obs, _final_obs | float32 (num_envs, size); bool | "SameStep": last observation of the rows that ended; which |
     | episode, _episode | {r: float32, l: int32}; bool | `record_stats`: return and length of the rows that ended, else 0 |
 
-    `reset` returns all but the last two lines, with no event and distance 0. Other rows of `final_obs` are 0 with `copy=True`, and stale with
-    `copy=False`.
+    `reset` returns all but the last two lines, with no event and distance 0. Other rows of `final_obs` are 0 with
+    `copy=True`, and stale with `copy=False`.
 
     ## Arguments
     `gymnasium.make_vec("gigaflow_env:GigaFlow-v0", num_envs=4096, map="downtown", preset="laptop")`
@@ -329,13 +329,13 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """
         self._check_open()
         # All of it is read before any of it is applied: refused arguments change nothing.
-        seed, options = bounds.seed(seed), reset_options(options, ("reset_mask", "conditioning"))
-        mask = self._read_mask(options["reset_mask"]) if "reset_mask" in options else None
-        given = options.get("conditioning")
+        seed, wanted = bounds.seed(seed), reset_options(options, ("reset_mask", "conditioning"))
+        mask = self._read_mask(wanted["reset_mask"]) if "reset_mask" in wanted else None
+        given = wanted.get("conditioning")
         chosen = None if given is None else read(given, self.num_envs)
         if chosen is not None:
             choose(self.simulator, chosen)
-        elif "conditioning" in options:
+        elif "conditioning" in wanted:
             forget(self.simulator)
         super().reset(seed=seed)
         key = None

@@ -93,11 +93,11 @@ class GigaflowEnv(gymnasium.Env[np.ndarray, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """A new world. `options["conditioning"]`: values chosen by hand for this car, see `GigaflowVectorEnv.reset`."""
         # All of it is read before any of it is applied: refused arguments change nothing.
-        seed, options = bounds.seed(seed), reset_options(options, ("conditioning",))
-        given = options.get("conditioning")
+        seed, wanted = bounds.seed(seed), reset_options(options, ("conditioning",))
+        given = wanted.get("conditioning")
         chosen = None if given is None else read(given, 1)
         super().reset(seed=seed)
-        if "conditioning" in options:
+        if "conditioning" in wanted:
             self._choose(chosen)
         obs, info = self.vector.reset(seed=int(self.np_random.integers(2**31)))
         if not info["active"][EGO]:

@@ -181,10 +181,10 @@ class Near(NamedTuple):
 
     agent: np.ndarray = array("world agent seen", "", "agent, nearest first, -1: none", i32)
     key: np.ndarray = array(
-        "world worker seen", "", "scratch: their keys, squared distance in 24 bits, agent in 8 bits", u32
+        "world worker seen", "", "workspace: their keys, squared distance in 24 bits, agent in 8 bits", u32
     )
     scratch: np.ndarray = array(
-        "world worker other", "", "of the stages: an entry for each agent; on the CPU one worker does all agents", u32
+        "world worker other", "", "workspace: an entry for each agent; on the CPU one worker does all agents", u32
     )
 
 
