@@ -39,14 +39,15 @@ def drivers_of(given: Drivers, rows: int) -> np.ndarray:
 
     Raises ValueError for an unknown name, shares that don't add up to 1, or another number of names than rows.
     """
-    if isinstance(given, str):
-        given = {given: 1.0}
-    names = list(given) if isinstance(given, (Mapping, Sequence)) else []
+    one = isinstance(given, str)
+    names = [given] if one else list(given) if isinstance(given, (Mapping, Sequence)) else []
     if not names or not all(isinstance(name, str) and name in DRIVERS for name in names):
         raise ValueError(
             f"drivers={bounds.shown(given)}: choose of {', '.join(map(repr, DRIVERS))}: one of them, shares of both, or one "
             "for each row"
         )
+    if one:
+        return np.full(rows, DRIVERS[names[0]], np.int8)
     if not isinstance(given, Mapping):
         if len(names) != rows:
             raise ValueError(f"drivers has {len(names)} names: expected one per row, {rows}")
