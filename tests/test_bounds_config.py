@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from conftest import call, key, ring
+from conftest import call, crossing, key, ring
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -185,7 +185,8 @@ COSTLY = {"lane_count": 40, "boundary_count": 40, "spawn_attempts": 30}
 
 def drive(changes, steps=12):
     """A tiny environment whose mixed drivers crash, arrive and start anew; in the check mode of the tests."""
-    sim = Simulator(ring(), 6, TINY.replace(**changes), threads=1, drivers=["policy", "policy", "idm"] * 2)
+    maps = [ring(), crossing(lights=True)]
+    sim = Simulator(maps, 6, TINY.replace(**changes), threads=1, drivers=["policy", "policy", "idm"] * 2)
     sim.reset(key(5))
     for step in range(steps):
         sim.step((np.arange(6) * 7 + step * 5) % 12)
