@@ -6,12 +6,12 @@ import numpy as np
 import shapely
 from judge import LEVEL, Anomalies, Before, Counts, Doubts, check_numbers, judge
 
-from gigaflow_env.backend.world import SAME_STEP
+from gigaflow_env.backend.world_step import SAME_STEP
 from gigaflow_env.declare import allocate, fields
 from gigaflow_env.roads import RoadMap
-from gigaflow_env.roads.centreline import sample
+from gigaflow_env.roads.centerline import sample
 from gigaflow_env.simulator import Simulator
-from gigaflow_env.state import FROZEN, GROUPS, LIVE, Chosen
+from gigaflow_env.state import FROZEN, GROUPS, LIVE, Overrides
 
 ANOMALIES = {kind: declared.meaning for kind, declared in fields(Anomalies).items()}
 """Each kind, and what it means. None is permitted."""
@@ -44,14 +44,14 @@ class Watch(NamedTuple):
     doubts: Doubts
 
 
-def watch(simulator: Simulator, grounds: list[Ground]) -> Watch:
+def find_neighbours(simulator: Simulator, grounds: list[Ground]) -> Watch:
     """Nothing seen yet; the state as it is now is what the next step is compared with."""
     sizes = {"note": 3, "world": simulator.worlds, "agent": simulator.agents}
     numbers = [
         getattr(group, name).reshape(simulator.worlds, simulator.agents, -1)
         for group, declared in zip(simulator.state, GROUPS, strict=True)
         for name, field in fields(declared).items()
-        if declared is not Chosen  # what was not chosen by hand is nan
+        if declared is not Overrides  # what was not chosen by hand is nan
         and field.axes[:2] == ("world", "agent")
         and field.dtype is np.float32
     ]
@@ -71,9 +71,9 @@ def ground(road_map: RoadMap, origin: np.ndarray) -> Ground:
     corners, heights, driving = [], [], []
     for lane in road_map.lanes.values():
         x, y, z, heading, width = sample(lane.line, PIECE).T[:5]
-        centre = np.column_stack([x, y]) - origin[:2]
+        center = np.column_stack([x, y]) - origin[:2]
         across = np.column_stack([-np.sin(heading), np.cos(heading)]) * width[:, None] / 2
-        left, right = centre + across, centre - across
+        left, right = center + across, center - across
         corners.append(np.stack([right[:-1], right[1:], left[1:], left[:-1]], axis=1))
         heights.append((z[:-1] + z[1:]) / 2 - origin[2])
         driving.append(np.full(len(x) - 1, lane.kind == "driving"))
@@ -102,7 +102,8 @@ def inspect(found: Watch, *, thorough: bool) -> None:
     map_x, map_y = on_map(simulator)
     judge(
         seen, found.counts, found.before, found.doubts, farthest, simulator.mode == SAME_STEP, map_x, map_y,
-        state.clock, state.rows, state.pose, state.motion, state.body, state.place, state.goals, state.events, state.outcome,
+        state.clock, state.rows, state.pose, state.motion, state.body, state.lane_position, state.goals, state.events,
+        state.outcome,
         simulator.roads.network,
     )  # fmt: skip
     ended = state.outcome.terminated | state.outcome.truncated

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from gigaflow_env.backend import cuda as backend
-from gigaflow_env.backend.world import DISABLED, parameters
+from gigaflow_env.backend.world_step import DISABLED, parameters
 from gigaflow_env.config import paper
-from gigaflow_env.eventlog import EventLog
+from gigaflow_env.event_log import EventLog
 from gigaflow_env.simulator import Simulator
 
 REGISTERS, THREADS, BLOCKS = 65536, 2048, 32
@@ -137,7 +137,7 @@ def occupancy(registers: int, threads: int, shared: int, cc: tuple[int, int]) ->
 
 if __name__ == "__main__":
     sim = Simulator("downtown", 128, paper().replace(agents_per_world=64), threads=1, drivers="idm")
-    sim.notes = EventLog(sim).notes
+    sim.contacts = EventLog(sim).notes
     for text in sys.argv[1:]:
         major, minor = map(int, text.split("."))
         for row in compile_all(sim, (major, minor)):

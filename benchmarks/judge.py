@@ -11,7 +11,7 @@ import numpy as np
 
 from gigaflow_env.declare import array
 from gigaflow_env.jit import kernel, rule, stage
-from gigaflow_env.roads.tables import CELL
+from gigaflow_env.roads.compiled.tables import CELL
 from gigaflow_env.state import ABSENT, ENDED, FROZEN, LIVE, WAITING
 
 f64, i64 = np.float64, np.int64
@@ -88,7 +88,7 @@ def in_the_way(status):
 
 
 @rule
-def note(notes, w, a):
+def record_contact(notes, w, a):
     """Count what agent a of world w shows, and keep the first place."""
     if notes[0] == 0:
         notes[1], notes[2] = w, a
@@ -142,21 +142,21 @@ def count(w, a, fresh, counts, rows, events):
     """What the simulator reports. Writes: counts."""
     if rows.status[w, a] == ABSENT:
         return
-    note(counts.agent_steps, w, a)
+    record_contact(counts.agent_steps, w, a)
     if fresh:
-        note(counts.episodes, w, a)
+        record_contact(counts.episodes, w, a)
     if rows.status[w, a] == WAITING:
-        note(counts.waiting, w, a)
+        record_contact(counts.waiting, w, a)
     if rows.status[w, a] == FROZEN:
-        note(counts.wrecks, w, a)
+        record_contact(counts.wrecks, w, a)
     if events.collision[w, a]:
-        note(counts.collisions, w, a)
+        record_contact(counts.collisions, w, a)
     if events.offroad[w, a]:
-        note(counts.off_road, w, a)
+        record_contact(counts.off_road, w, a)
     if events.red_light[w, a]:
-        note(counts.red_lights, w, a)
+        record_contact(counts.red_lights, w, a)
     if events.goal[w, a]:
-        note(counts.goals, w, a)
+        record_contact(counts.goals, w, a)
 
 
 @stage
@@ -165,10 +165,10 @@ def check_row(w, a, seen, before, clock, rows):
     status = rows.status[w, a]
     known = status == LIVE or status == ENDED or status == WAITING or status == FROZEN
     if (a < clock.agents[w]) != known or not (known or status == ABSENT):
-        note(seen.row_lost, w, a)
+        record_contact(seen.row_lost, w, a)
     before.waited[w, a] = before.waited[w, a] + 1 if status == WAITING else 0
     if before.waited[w, a] > LONG_WAIT:
-        note(seen.waits_long, w, a)
+        record_contact(seen.waits_long, w, a)
 
 
 @stage
@@ -176,17 +176,17 @@ def check_place(w, a, fresh, seen, counts, before, doubts, farthest, map_x, map_
     """An agent on the road: its way, its section, its goals. Writes: seen, counts, doubts."""
     if before.live[w, a] and not fresh:
         if math.hypot(f64(pose.x[w, a]) - f64(before.x[w, a]), f64(pose.y[w, a]) - f64(before.y[w, a])) > farthest:
-            note(seen.jump, w, a)
+            record_contact(seen.jump, w, a)
     map_row = network.maps[clock.map[w]]
     x, y = f64(map_x[w, a]), f64(map_y[w, a])
     right, top = f64(map_row.x) + CELL * map_row.columns, f64(map_row.y) + CELL * map_row.rows
     if x < map_row.x or x > right or y < map_row.y or y > top:
-        note(counts.outside_grid, w, a)
+        record_contact(counts.outside_grid, w, a)
     for k in range(goals.count[w, a]):
         if not own_section(goals.section[w, a, k], map_row, network):
-            note(seen.foreign_section, w, a)
+            record_contact(seen.foreign_section, w, a)
     if not own_section(place.section[w, a], map_row, network):
-        note(seen.foreign_section, w, a)
+        record_contact(seen.foreign_section, w, a)
         if place.section[w, a] < 0 or place.section[w, a] >= len(network.sections):
             return
     if fresh:
@@ -197,7 +197,7 @@ def check_place(w, a, fresh, seen, counts, before, doubts, farthest, map_x, map_
     doubts.beside[w, a] = away > section.half_width + BESIDE or abs(f64(pose.z[w, a]) - section.z) > LEVEL
     doubts.astray[w, a] = away > ASTRAY
     if away > ASTRAY:
-        note(counts.astray, w, a)
+        record_contact(counts.astray, w, a)
 
 
 @stage
@@ -207,7 +207,7 @@ def check_start(w, a, seen, rows, pose, body):
         if b == a or not in_the_way(rows.status[w, b]) or abs(f64(pose.z[w, b]) - f64(pose.z[w, a])) >= LEVEL:
             continue
         if depth(w, a, b, pose, body) > 0.0:
-            note(seen.spawn_overlap, w, a)
+            record_contact(seen.spawn_overlap, w, a)
             return
 
 
@@ -254,11 +254,11 @@ def check_collision(w, a, seen, counts, before, rows, pose, motion, body, events
             overlaps = overlaps or (level and deep > OVERLAP)
             over = over or (not level and deep > 0.0)
     if over:
-        note(counts.over_another, w, a)
+        record_contact(counts.over_another, w, a)
     if events.collision[w, a] and not partner and not cleared(w, x, y, f64(pose.z[w, a]), near, before, rows):
-        note(seen.collision_without_partner, w, a)
+        record_contact(seen.collision_without_partner, w, a)
     if overlaps and not events.collision[w, a]:
-        note(seen.overlap_unnoticed, w, a)
+        record_contact(seen.overlap_unnoticed, w, a)
 
 
 @kernel
@@ -306,6 +306,6 @@ def check_numbers(numbers, limit, every, chosen, infinite, outside):
                 continue
             for k in range(columns):
                 if not math.isfinite(values[k]):
-                    note(infinite, w, a)
+                    record_contact(infinite, w, a)
                 elif abs(values[k]) > limit:
-                    note(outside, w, a)
+                    record_contact(outside, w, a)

@@ -23,14 +23,14 @@ import numpy as np
 import shapely
 import tyro
 
-from gigaflow_env.bench import machine
+from gigaflow_env.bench.throughput import machine
 from gigaflow_env.files import write_text
 from gigaflow_env.jit import i32, kernel
 from gigaflow_env.roads import RoadMap, shipped
-from gigaflow_env.roads.centreline import sample
-from gigaflow_env.roads.compile import SPACING, compile
-from gigaflow_env.roads.mapfiles import find
-from gigaflow_env.roads.tables import Roads
+from gigaflow_env.roads.centerline import sample
+from gigaflow_env.roads.compiled.compile import SPACING, compile_roads
+from gigaflow_env.roads.compiled.tables import Roads
+from gigaflow_env.roads.loading import find
 from gigaflow_env.sim.lanes import along_quad, in_quad, search
 from gigaflow_env.state import make
 
@@ -186,7 +186,7 @@ def _apart(lanes: Outlines, points: Points, point: np.ndarray, lane: np.ndarray)
 def compare(road_map: RoadMap, count: int, seed: int) -> dict[str, Any]:
     """What kernels and Shapely say of `count` random points of a map; ready for JSON."""
     rng = np.random.default_rng(seed)
-    roads = compile(road_map)
+    roads = compile_roads(road_map)
     lanes = outlines(road_map, roads.origins[0])
     points = scatter(lanes, count, rng)
     differ, inside = differences(lanes, points, look_up(roads, points, rng))

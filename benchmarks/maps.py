@@ -18,12 +18,12 @@ import numpy as np
 import shapely
 import tyro
 
-from gigaflow_env.bench import machine
+from gigaflow_env.bench.throughput import machine
 from gigaflow_env.files import write_text
 from gigaflow_env.roads import RoadMap, load, summary
-from gigaflow_env.roads.cache import fetch, keep
-from gigaflow_env.roads.centreline import sample
-from gigaflow_env.roads.compile import compile
+from gigaflow_env.roads.centerline import sample
+from gigaflow_env.roads.compiled.cache import fetch, keep
+from gigaflow_env.roads.compiled.compile import compile_roads
 
 LEVEL = 2.5  # m: lanes further apart in height lie on different levels
 LIGHTS = rb"""<signal\s[^>]*type="10000(?:01|09|10|11|12)"[^>]*>"""  # of vehicles, in OpenDRIVE's catalogue
@@ -90,13 +90,13 @@ def times(path: Path, repeat: int) -> dict[str, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         road_map = load(path)
-        roads = compile(road_map, cache=False)
+        roads = compile_roads(road_map, cache=False)
         with tempfile.TemporaryDirectory() as folder:
             kept = Path(folder) / "town.roads"
             keep(roads, kept)
             return {
                 "import_s": fastest(lambda: load(path), repeat),
-                "compile_s": fastest(lambda: compile(road_map, cache=False), repeat),
+                "compile_s": fastest(lambda: compile_roads(road_map, cache=False), repeat),
                 "cached_s": fastest(lambda: fetch(kept), 3 * repeat),
             }
 

@@ -16,19 +16,19 @@ from typing import Any
 
 import numpy as np
 import tyro
-from anomalies import ANOMALIES, COUNTS, Watch, ground, inspect, totals, watch
+from anomalies import ANOMALIES, COUNTS, Watch, find_neighbours, ground, inspect, totals
 
-from gigaflow_env.backend import world
-from gigaflow_env.bench import machine
+from gigaflow_env.backend import world_step
+from gigaflow_env.bench.throughput import machine
 from gigaflow_env.config import Config, paper
 from gigaflow_env.files import write_text
 from gigaflow_env.layout import ACTIONS, LATERAL_JERKS, LONGITUDINAL_JERKS, SPEED_SCALE, Ego
 from gigaflow_env.roads import RoadMap, shipped, summary
-from gigaflow_env.roads.compile import capacity, compile
-from gigaflow_env.roads.mapfiles import find
+from gigaflow_env.roads.compiled.compile import capacity, compile_roads
+from gigaflow_env.roads.loading import find
 from gigaflow_env.simulator import Simulator
 
-PASSES = {"continue": world.SAME_STEP, "respawn": world.NEXT_STEP, "freeze": world.NEXT_STEP}
+PASSES = {"continue": world_step.SAME_STEP, "respawn": world_step.NEXT_STEP, "freeze": world_step.NEXT_STEP}
 """`on_crash` and autoreset mode. NEXT_STEP leaves the boxes of a crash where they are, so that it can be judged."""
 
 FREEZE_TIME = 6.0
@@ -81,7 +81,7 @@ def run(soak: Soak, maps: Sequence[RoadMap]) -> dict[str, Any]:
 def _agents(soak: Soak, maps: Sequence[RoadMap], config: Config) -> int:
     """Agents of a world for which every map has room."""
     sizes = {name: getattr(config, name) for name in ("lane_spacing", "lane_count", "boundary_count", "stop_count")}
-    roads = compile(maps, **sizes)
+    roads = compile_roads(maps, **sizes)
     rooms = (int(capacity(roads, number) * min(1.0, config.variant_scale[0])) for number in range(len(maps)))
     return min(soak.agents, *rooms)
 
@@ -95,7 +95,7 @@ def drive(soak: Soak, maps: Sequence[RoadMap], on_crash: str) -> tuple[Watch, di
     simulator = Simulator(maps, rows, config, mode=PASSES[on_crash], threads=soak.threads, drivers=drivers.tolist())
     rng = np.random.default_rng(soak.seed)
     simulator.reset(np.array([soak.seed, 0], np.uint32))
-    found = watch(simulator, [ground(*pair) for pair in zip(simulator.maps, simulator.roads.origins, strict=True)])
+    found = find_neighbours(simulator, [ground(*pair) for pair in zip(simulator.maps, simulator.roads.origins, strict=True)])
     times, step = np.zeros(3), 0
     while (done := int(found.counts.agent_steps[0])) < soak.agent_steps / len(PASSES):
         began = time.process_time()

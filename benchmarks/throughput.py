@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gigaflow_env.bench import SCENES
+from gigaflow_env.bench.throughput import SCENES
 from gigaflow_env.files import write_text
 
 RESULTS = Path(__file__).parent / "results" / "throughput.jsonl"

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import tyro
 
-from gigaflow_env.bench import machine
+from gigaflow_env.bench.throughput import machine
 from gigaflow_env.files import write_text
-from gigaflow_env.roads import draw, summary
+from gigaflow_env.roads import summary
+from gigaflow_env.roads.towns import random_town
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
@@ -37,10 +38,10 @@ class Towns:
 def main(towns: Towns) -> None:
     failures: Counter[str] = Counter()
     rejected, seconds, lane_km = 0, [], []
-    draw.town(towns.first)  # loads the kernels, so that the first seed's time is its own
+    random_town.town(towns.first)  # loads the kernels, so that the first seed's time is its own
     for seed in range(towns.first, towns.first + towns.seeds):
         began = time.process_time()
-        drawn = draw.town(seed)
+        drawn = random_town.town(seed)
         seconds.append(time.process_time() - began)
         rejected += drawn.rejected
         lane_km.append(summary(drawn.town)["lane_km"])

@@ -1,7 +1,7 @@
 """Rule-based traffic on the shipped towns: who crashes, by whose fault, and what it costs: `python benchmarks/traffic.py`.
 
 Every row has a rule-based driver; an agent goes on to a new route where it arrives, and starts anew elsewhere after a crash
-or off the road. A crash of two is one collision; it counts as somebody's fault by the rule of sim/blame.py. Those within two
+or off the road. A crash of two is one collision; it counts as somebody's fault by the rule of sim/fault.py. Those within two
 seconds of a start are told apart, as the place may have been the reason.
 """
 
@@ -16,9 +16,9 @@ import numpy as np
 import tyro
 
 from gigaflow_env.backend import cpu
-from gigaflow_env.bench import machine
+from gigaflow_env.bench.throughput import machine
 from gigaflow_env.env import GigaflowVectorEnv
-from gigaflow_env.eventlog import COLLISION, OFFROAD, RED_LIGHT
+from gigaflow_env.event_log import COLLISION, OFFROAD, RED_LIGHT
 from gigaflow_env.files import write_text
 from gigaflow_env.roads import shipped
 
@@ -88,7 +88,7 @@ def cost(env: GigaflowVectorEnv) -> float:
     seconds = []
     for _ in range(10):
         start = time.perf_counter()
-        cpu.guide(
+        cpu.plan_traffic(
             0, sim.worlds, s.clock, s.rows, s.pose, s.motion, s.body, s.place, s.goals, s.lights, s.near, s.traffic,
             s.variant, sim.roads.network, sim.conflicts, sim._params,
         )  # fmt: skip

@@ -28,7 +28,7 @@ CROSSING = 195.0, 176.0  # m, in downtown
 WARPED = {"variant_scale": (0.75, 1.3), "variant_shear": (-0.3, 0.3), "variant_flip": 0.5, "variant_turn": (-0.4, 0.4)}
 ALL_LIGHTS = {"lights_off": 0.0, "light_groups_removed": 0.0, "lights_removed": 0.0, "lights_green": 0.0}
 
-Place = tuple[float, float]
+LanePosition = tuple[float, float]
 
 
 class Moment(NamedTuple):
@@ -40,7 +40,7 @@ class Moment(NamedTuple):
     matrix: np.ndarray  # (2, 2) from its map to the world
     origin: np.ndarray  # (3,) [m] place of the map that is the world's (0, 0, 0)
 
-    def at(self, place: Place) -> Place:
+    def at(self, place: LanePosition) -> LanePosition:
         """Image in the world of a place of the map."""
         x, y = self.matrix @ (np.array(place) - self.origin[:2])
         return float(x), float(y)
@@ -66,7 +66,7 @@ def traffic(town: str, worlds: int, agents: int, rules: float = 1.0, **config: o
 
 def cruise(env: GigaflowVectorEnv) -> np.ndarray:
     """Actions (rows, 2) that keep 10 m/s and the middle of a straight lane: enough of a policy to brake for nothing."""
-    motion, place = env.simulator.state.motion, env.simulator.state.place
+    motion, place = env.simulator.state.motion, env.simulator.state.lane_position
     jerk = (np.clip(10 - motion.speed, -3, 2) - motion.acceleration) / DT
     ahead = np.maximum(motion.speed, 4.0)
     lateral = -2 * (place.offset + ahead * place.angle) / ahead**2 * motion.speed**2
@@ -84,7 +84,7 @@ def record(env: GigaflowVectorEnv, start: float, seconds: float, seed: int = 0) 
         if step < round(start / DT):
             continue
         for world, film in enumerate(films):
-            state = env.simulator.look_at(world)
+            state = env.simulator.world_state(world)
             phantom = (state.rows.erratic & PHANTOM != 0) & (state.motion.jerk == np.float32(env.config.phantom_jerk))
             scene = env.scene(world)._replace(followed=-1, neighbours=np.zeros(0, int), goals=np.zeros((0, 2)), text=())
             matrix = np.reshape([float(number) for number in state.variant[:4]], (2, 2))

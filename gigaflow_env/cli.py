@@ -15,7 +15,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixe
 
 from gigaflow_env.render.extra import MissingExtra
 from gigaflow_env.roads import load, save, shipped, summary
-from gigaflow_env.roads.mapfiles import find
+from gigaflow_env.roads.loading import find
 from gigaflow_env.simulator import MissingDevice
 
 USER_ERRORS = (ValueError, OSError, MemoryError, MissingExtra, MissingDevice)
@@ -125,20 +125,20 @@ class Bench:
     def run(self) -> None:
         # Here, not above: they compile kernels.
         if self.backend == "cuda":
-            from gigaflow_env import bench_cuda
+            from gigaflow_env.bench import cuda
 
             plain = Bench()
             for name in _CPU_ONLY:
                 if getattr(self, name) != getattr(plain, name):
                     option = f"--{name.replace('_', '-')} {getattr(self, name)}"
                     raise ValueError(f"{option} has no meaning with --backend cuda: that measures a series of its own")
-            _print_json(bench_cuda.run(map=self.map, preset=self.preset, steps=self.steps))
+            _print_json(cuda.run(map=self.map, preset=self.preset, steps=self.steps))
             return
         if self.backend != "cpu":
             raise ValueError(f"backend={self.backend!r}: choose one of 'cpu', 'cuda'")
-        from gigaflow_env import bench
+        from gigaflow_env.bench import throughput
 
-        facts = bench.run(
+        facts = throughput.run(
             map=self.map,
             preset=self.preset,
             agents_per_world=self.agents_per_world,

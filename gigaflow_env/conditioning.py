@@ -93,7 +93,7 @@ def _ends(name: str, value: Any, rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 def choose(simulator: Simulator, ranges: Ranges) -> None:
     """From now on, the rows draw from these ranges when an episode begins; other names stay as they were chosen before."""
-    for end, array in enumerate(simulator.state.chosen):
+    for end, array in enumerate(simulator.state.overrides):
         values = simulator.host(array)
         for name, ends in ranges.items():
             simulator.per_row(values)[:, CHOICES.index(name)] = ends[end]
@@ -102,5 +102,5 @@ def choose(simulator: Simulator, ranges: Ranges) -> None:
 
 def forget(simulator: Simulator) -> None:
     """From now on, all rows draw as the Config says."""
-    for array in simulator.state.chosen:
+    for array in simulator.state.overrides:
         simulator.write(array, np.full(array.shape, np.nan, np.float32))

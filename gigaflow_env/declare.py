@@ -1,7 +1,7 @@
 """The one idiom of this package: a NamedTuple whose defaults declare its fields.
 
     class Pose(NamedTuple):
-        x: np.ndarray = array("world agent", "m", "centre of the box")
+        x: np.ndarray = array("world agent", "m", "center of the box")
 
 The class is the single source: `allocate` makes the arrays, `record` makes the dtype of a table row, `describe` makes
 the documentation, and the tests read the same declaration. An instance of the class holds real arrays and goes into

@@ -11,20 +11,20 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from gigaflow_env import bounds, snapshot
-from gigaflow_env.backend import world
+from gigaflow_env.backend import world_step
 from gigaflow_env.conditioning import choose, forget, read
 from gigaflow_env.config import PRESETS, Config
-from gigaflow_env.eventlog import EventLog
+from gigaflow_env.event_log import EventLog
 from gigaflow_env.layout import ACTIONS, Layout
-from gigaflow_env.output import Arrays
-from gigaflow_env.roads.mapfiles import MapLike
+from gigaflow_env.output.arrays import Arrays
+from gigaflow_env.roads.loading import MapLike
 from gigaflow_env.simulator import BACKENDS, ROWS, Drivers, Simulator
 from gigaflow_env.state import IDM, LIVE
 
 _MODES = {
-    AutoresetMode.SAME_STEP: world.SAME_STEP,
-    AutoresetMode.NEXT_STEP: world.NEXT_STEP,
-    AutoresetMode.DISABLED: world.DISABLED,
+    AutoresetMode.SAME_STEP: world_step.SAME_STEP,
+    AutoresetMode.NEXT_STEP: world_step.NEXT_STEP,
+    AutoresetMode.DISABLED: world_step.DISABLED,
 }
 
 
@@ -86,7 +86,7 @@ def _generator_state(kept: Any) -> dict[str, Any]:
 
 
 def _tensors(simulator: Simulator, copy: bool, device: int) -> Any:
-    from gigaflow_env.adapters.tensors import Tensors
+    from gigaflow_env.output.tensors import Tensors
 
     return Tensors(simulator, copy, device)
 
@@ -132,7 +132,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     "paper" 40 and 48 of 80. `env.layout.counts` has the numbers. The row of an agent that waits for a place is all 0.
 
     ## Rewards
-    The ten terms of arXiv 2502.03349, Table A2: goals, collision, off-road, comfort, lane alignment, lane centre, velocity,
+    The ten terms of arXiv 2502.03349, Table A2: goals, collision, off-road, comfort, lane alignment, lane center, velocity,
     reverse, stop line and time, with coefficients drawn per agent and episode (`config`); and progress along the route, 0
     in "paper".
 
@@ -282,7 +282,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             choose(self.simulator, chosen)
         self._log = EventLog(self.simulator) if events else None
         if self._log is not None:
-            self.simulator.notes = self._log.notes
+            self.simulator.contacts = self._log.contacts
         self.output = output
         self._arrays: Any = Arrays(self.simulator, copy) if output == "numpy" else _tensors(self.simulator, copy, number)
         self.layout: Layout = self.simulator.layout
@@ -422,10 +422,10 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             raise RuntimeError("event_log needs events=True at make_vec")
         return self._log.array
 
-    def sight(self) -> dict[str, np.ndarray]:
+    def observation_state(self) -> dict[str, np.ndarray]:
         """The arrays from which the present observations follow, a small part of their size: what a trainer may keep."""
         self._check_begun("sight()")
-        return snapshot.sight(self.simulator)
+        return snapshot.observation_state(self.simulator)
 
     def observe(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
         """Observations float32 (..., agents_per_world, size) of states kept by `sight` or `snapshot`, bit for bit.
@@ -478,10 +478,10 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             raise ValueError(
                 f"world={world}, agent={agent}: there are {self.num_worlds} worlds of {self.agents_per_world} agents"
             )
-        roads, state = self.simulator.roads, self.simulator.look_at(world)
+        roads, state = self.simulator.roads, self.simulator.world_state(world)
         number = int(state.clock.map)
         first, count = state.goals.next[agent], state.goals.count[agent]
-        seen = state.near.agent[agent, : self.config.agent_count]
+        seen = state.neighbours.agent[agent, : self.config.agent_count]
         lights = int(roads.network.maps[number]["lights"])
         live = state.rows.status == LIVE
         moments = state.clock.step * self.config.dt
@@ -499,7 +499,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             followed=agent if live[agent] else -1,
             neighbours=seen[seen >= 0].astype(np.int64),
             goals=np.stack([state.goals.x[agent, first:count], state.goals.y[agent, first:count]], axis=1),
-            goal_radius=float(state.wishes.coefficients[agent, 0]),
+            goal_radius=float(state.reward_weights.coefficients[agent, 0]),
             text=(
                 f"{roads.names[number]}  world {world}  {moments:.1f} s",
                 f"agent {agent}  {3.6 * state.motion.speed[agent]:.0f} km/h  {count - first} goals left",
@@ -533,8 +533,8 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         size = bounds.whole("size", size, PICTURE_SIZES, "pixels")
         width = bounds.real("width", width, PICTURE_WIDTHS, "m")
         scene = self.scene(world, agent)
-        centre = (float(scene.x[agent]), float(scene.y[agent]))
-        return draw(scene, View(*centre, width), size)
+        center = (float(scene.x[agent]), float(scene.y[agent]))
+        return draw(scene, View(*center, width), size)
 
     def render(self) -> Sequence[np.ndarray] | None:  # type: ignore[override]
         """With render_mode="rgb_array": one frame a row, each drawn when it's looked at."""

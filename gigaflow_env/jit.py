@@ -30,7 +30,7 @@ _KERNEL_SOURCES = (
     "jit.py",
     "layout.py",
     "state.py",
-    "roads/tables.py",
+    "roads/compiled/tables.py",
     "sim/*.py",
     "backend/*.py",
 )

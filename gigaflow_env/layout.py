@@ -38,7 +38,7 @@ HEIGHT_SCALE = 10.0  # m
 
 
 class Ego(NamedTuple):
-    offset: float = number("/ 5 m", "distance from the lane centre, left positive")
+    offset: float = number("/ 5 m", "distance from the lane center, left positive")
     angle: float = number("/ pi", "heading relative to the lane")
     curvature: float = number("/ 0.2 1/m", "of the lane, left positive")
     speed: float = number("/ 30 m/s", "signed")

@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 
 from gigaflow_env import bounds, finite
-from gigaflow_env.backend import cpu, world
-from gigaflow_env.backend.world import Parts
+from gigaflow_env.backend import cpu, world_step
+from gigaflow_env.backend.world_step import Parts
 from gigaflow_env.config import CHOICES, CONDITIONING, Config, params
 from gigaflow_env.declare import fields
 from gigaflow_env.layout import ACTIONS, FLOAT32, OBS_DTYPES, Layout
 from gigaflow_env.population import shares
-from gigaflow_env.roads.compile import capacity, compile
-from gigaflow_env.roads.conflicts import conflicts
-from gigaflow_env.roads.mapfiles import MapLike, find
+from gigaflow_env.roads.compiled.compile import capacity, compile_roads
+from gigaflow_env.roads.compiled.conflict_zones import conflicts
+from gigaflow_env.roads.loading import MapLike, find
 from gigaflow_env.state import ENDED, IDM, POLICY, State, make
 
 BACKENDS = ("cpu", "cuda")
 
-MODES = (world.SAME_STEP, world.NEXT_STEP, world.DISABLED)
+MODES = (world_step.SAME_STEP, world_step.NEXT_STEP, world_step.DISABLED)
 
 ROWS = bounds.Bounds(1, 2**24)
 """Rows of a simulator. More than any device holds, and few enough that a mistyped number is no attempt at terabytes."""
@@ -81,7 +81,7 @@ class Simulator:
         rows: int,
         config: Config,
         *,
-        mode: int = world.SAME_STEP,
+        mode: int = world_step.SAME_STEP,
         threads: int | None = None,
         backend: str = "cpu",
         device: int = 0,
@@ -97,7 +97,9 @@ class Simulator:
         rows = bounds.whole("rows", rows, ROWS)
         device = bounds.whole("device", device, DEVICES)
         if mode not in MODES:
-            raise ValueError(f"mode={bounds.shown(mode)}: choose one of SAME_STEP, NEXT_STEP, DISABLED of backend/world.py")
+            raise ValueError(
+                f"mode={bounds.shown(mode)}: choose one of SAME_STEP, NEXT_STEP, DISABLED of backend/world_step.py"
+            )
         if not isinstance(config, Config):
             raise TypeError(f"config={bounds.shown(config)}: expected a Config")
         self.drivers = drivers_of(drivers, rows)
@@ -118,7 +120,7 @@ class Simulator:
         until = None if map_shares is None else _until(map_shares, len(self.maps))
         # Before the maps: what is missing should be said at once.
         self._machine: Any = cpu.Threads(threads) if backend == "cpu" else _cuda().Device(device)
-        roads = compile(
+        roads = compile_roads(
             self.maps,
             lane_spacing=config.lane_spacing,
             lane_count=config.lane_count,
@@ -149,11 +151,11 @@ class Simulator:
             self._placed = roads._replace(network=put(roads.network), grid=put(roads.grid), nearby=put(roads.nearby))
         self.state: State = State(*(put(group) for group in state))
         self.observations = zeros((*cells, self.layout.size), column)
-        self.final_observations = zeros((*cells, self.layout.size) if mode == world.SAME_STEP else (0, 0, 0), column)
+        self.final_observations = zeros((*cells, self.layout.size) if mode == world_step.SAME_STEP else (0, 0, 0), column)
         self.actions = zeros(cells, np.int32)
         self.wanted = zeros((*cells, 2) if continuous else (0, 0, 2), np.float32)
         self.conflicts = put(conflicts(roads)) if (self.drivers == IDM).any() else None
-        self.notes: Any = None  # eventlog.Notes where there is a log
+        self.contacts: Any = None  # eventlog.Notes where there is a log
         self._aside: Any = None  # state and observations on a device, see `look_into`
         self.chosen = zeros(cells, np.bool_)
         self._params = params(config)
@@ -166,7 +168,7 @@ class Simulator:
     def _parts(self) -> Parts:
         return Parts(
             self.mode, OBS_DTYPES[self.obs_dtype], self.state, self._placed or self.roads, self.actions, self.wanted,
-            self.observations, self.final_observations, self.layout.starts, self.conflicts, self.notes, self._params,
+            self.observations, self.final_observations, self.layout.starts, self.conflicts, self.contacts, self._params,
         )  # fmt: skip
 
     def new_state(self, worlds: int) -> State:
@@ -176,17 +178,17 @@ class Simulator:
         workers = 1 if self.backend == "cpu" else self.agents
         return make(worlds, self.agents, len(CONDITIONING), lights, seen, samples, len(CHOICES), workers)
 
-    def look(self) -> None:
+    def observe(self) -> None:
         """Make the observations anew from the state as it is."""
-        self._machine.look(self._parts)
+        self._machine.observe(self._parts)
 
-    def look_into(self, state: State, observations: np.ndarray) -> None:
+    def observe_state(self, state: State, observations: np.ndarray) -> None:
         """What the agents of a state made by `new_state` see: float32 (worlds, agents, size), of as many of its worlds.
 
         Both are the host's; a device gets a copy and is waited for. The state has the same number of worlds at every call.
         """
         if self.backend == "cpu":
-            self._machine.look(self._parts._replace(state=state, obs=observations, obs_dtype=FLOAT32))
+            self._machine.observe(self._parts._replace(state=state, obs=observations, obs_dtype=FLOAT32))
             return
         if self._aside is None:  # kept, as the device prepares its launches for arrays that stay
             shape = (len(state.clock.map), *observations.shape[1:])
@@ -194,7 +196,7 @@ class Simulator:
         there, seen = self._aside
         for array, values in zip(itertools.chain(*there), itertools.chain(*state), strict=True):
             self.write(array, values)
-        self._machine.look(self._parts._replace(state=there, obs=seen, obs_dtype=FLOAT32))
+        self._machine.observe(self._parts._replace(state=there, obs=seen, obs_dtype=FLOAT32))
         observations[...] = self.host(seen)[: len(observations)]
 
     def reset(self, key: np.ndarray | None, mask: Any = None) -> None:
@@ -260,7 +262,7 @@ class Simulator:
         """Put values of the host into an array of this simulator."""
         self._machine.write(array, values)
 
-    def look_at(self, world: int) -> State:
+    def world_state(self, world: int) -> State:
         """Copies of one world's arrays on the host, without the axis of the worlds."""
 
         def of_one(group: Any) -> Any:
@@ -277,7 +279,7 @@ class Simulator:
         """Bytes of one world's arrays."""
         observation = self.agents * self.layout.size * np.dtype(column).itemsize
         return sum(array.nbytes for group in state for array in group) // self.worlds + observation * (
-            1 + (self.mode == world.SAME_STEP)
+            1 + (self.mode == world_step.SAME_STEP)
         )
 
     def nbytes(self) -> dict[str, int]:

@@ -12,7 +12,7 @@ from gigaflow_env.conditioning import Ranges, choose, forget, read
 from gigaflow_env.config import Config
 from gigaflow_env.env import GigaflowVectorEnv, make_config, reset_options
 from gigaflow_env.layout import Layout
-from gigaflow_env.roads.mapfiles import MapLike
+from gigaflow_env.roads.loading import MapLike
 
 Traffic = Callable[[np.ndarray, Mapping[str, Any]], np.ndarray]
 """Drivers of the others: (observations float32 (rows, size), info of these rows) -> actions (rows, ...)."""

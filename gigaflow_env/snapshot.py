@@ -18,26 +18,26 @@ import numpy as np
 
 from gigaflow_env.declare import fields
 from gigaflow_env.files import replacing
-from gigaflow_env.roads.cache import fingerprint
+from gigaflow_env.roads.compiled.cache import fingerprint
 from gigaflow_env.simulator import Simulator
 from gigaflow_env.state import GROUPS, State, Variant
 
 FORMAT = 1
 
-SEEN = (
+OBSERVED = (
     "clock.seed", "clock.number", "clock.map", "clock.tick", "rows.status", "rows.erratic",
     "pose.x", "pose.y", "pose.z", "pose.cos", "pose.sin",
-    "seen.x", "seen.y", "seen.cos", "seen.sin", "seen.speed",
+    "perceived.x", "perceived.y", "perceived.cos", "perceived.sin", "perceived.speed",
     "motion.speed", "motion.acceleration", "motion.lateral", "motion.steer",
     "body.length", "body.width", "body.c_throttle", "body.c_steer", "body.c_acc", "body.c_vel",
-    "place.section", "place.fraction", "place.offset", "place.angle", "place.stood",
+    "lane_position.section", "lane_position.fraction", "lane_position.offset", "lane_position.angle", "lane_position.stood",
     "goals.x", "goals.y", "goals.section", "goals.count", "goals.next",
-    "wishes.coefficients", "lights.colour", *(f"variant.{name}" for name in Variant._fields),
+    "reward_weights.coefficients", "lights.colour", *(f"variant.{name}" for name in Variant._fields),
 )  # fmt: skip
 """The arrays from which the observations of a world follow: what chance decides follows from its key, the world's number and
 its tick. `near` and `ways` do not count: they follow from these."""
 
-WORKSPACE = ("near.scratch", "near.key")
+WORKSPACE = ("neighbours.scratch", "neighbours.key")
 """Written before it is read in every stage that uses it, by one agent after another on the CPU: nobody needs to keep it."""
 
 CHUNK = 64
@@ -111,7 +111,7 @@ def put(simulator: Simulator, snapshot: Mapping[str, np.ndarray]) -> None:
         values = simulator.host(array)
         values[worlds if each_world(name) else ...] = snapshot[name]
         simulator.write(array, values)
-    simulator.look()
+    simulator.observe()
 
 
 def check(simulator: Simulator, snapshot: Mapping[str, np.ndarray]) -> None:
@@ -162,32 +162,32 @@ def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         raise ValueError(f"{path} is no snapshot: {' '.join(str(error).split())}") from None
 
 
-def sight(simulator: Simulator) -> dict[str, np.ndarray]:
-    """Copies of the arrays from which the observations of all worlds follow: `SEEN`. `clock.seed` is one key for all."""
+def observation_state(simulator: Simulator) -> dict[str, np.ndarray]:
+    """Copies of the arrays from which the observations of all worlds follow: `OBSERVED`. `clock.seed` is one key for all."""
     mine = arrays(simulator.state)
-    return {name: simulator.host(mine[name]).copy() for name in SEEN}
+    return {name: simulator.host(mine[name]).copy() for name in OBSERVED}
 
 
 def observe(simulator: Simulator, seen: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Observations float32 (..., agents, size) of worlds of which the arrays `SEEN` were kept, bit for bit as they were.
+    """Observations float32 (..., agents, size) of worlds of which the arrays `OBSERVED` were kept, bit for bit as they were.
 
     seen: by name, with any axes (...) before those of a world's agents and lights, for example (steps, worlds); `clock.seed`
-    (2,) for all, or with the first of these axes, (steps, 2). Others than those of `SEEN` are not looked at, so a snapshot
+    (2,) for all, or with the first of these axes, (steps, 2). Others than those of `OBSERVED` are not looked at, so a snapshot
     will do. On CUDA arrays go to the device and come back, and are the bits of states that were kept from it. Raises
     ValueError for arrays that lack or don't fit.
     """
-    missing = [name for name in SEEN if name not in seen]
+    missing = [name for name in OBSERVED if name not in seen]
     if missing:
-        raise ValueError(f"the state lacks {missing[0]!r}: an observation follows from {', '.join(SEEN)}")
+        raise ValueError(f"the state lacks {missing[0]!r}: an observation follows from {', '.join(OBSERVED)}")
     before = np.shape(seen["clock.map"])
     own = arrays(simulator.state)
-    for name in SEEN:
+    for name in OBSERVED:
         shape = (*before, *own[name].shape[1:]) if each_world(name) else (*before[: seen[name].ndim - 1], 2)
         if seen[name].shape != shape or seen[name].dtype != own[name].dtype:
             found = f"{seen[name].dtype} {seen[name].shape}"
             raise ValueError(f"{name} is {found}: expected {own[name].dtype} {shape}")
     total = int(np.prod(before))
-    flat = {name: np.reshape(seen[name], (total, *own[name].shape[1:])) for name in SEEN if each_world(name)}
+    flat = {name: np.reshape(seen[name], (total, *own[name].shape[1:])) for name in OBSERVED if each_world(name)}
     observations = np.empty((total, simulator.agents, simulator.layout.size), np.float32)
     state = simulator.new_state(CHUNK)
     known = {name: array for name, array in arrays(state).items() if name in flat}
@@ -196,8 +196,8 @@ def observe(simulator: Simulator, seen: Mapping[str, np.ndarray]) -> np.ndarray:
         for name, array in known.items():
             array[: len(part)] = flat[name][begin:end]
         state.clock.seed[:] = key
-        state.ways.goal[:] = -1  # not yet measured
-        simulator.look_into(state, part)
+        state.lane_routes.goal[:] = -1  # not yet measured
+        simulator.observe_state(state, part)
     return observations.reshape(*before, simulator.agents, simulator.layout.size)
 
 

@@ -19,7 +19,7 @@ least LIVE is in the way."""
 
 # Driver of a row.
 POLICY, IDM = range(2)
-"""POLICY: the actions given to `step`. IDM: the rules of sim/traffic.py."""
+"""POLICY: the actions given to `step`. IDM: the rules of sim/traffic/drive.py."""
 
 # Colours of a light.
 OFF, GREEN, YELLOW, RED = range(4)
@@ -51,10 +51,10 @@ class Rows(NamedTuple):
 
 
 class Pose(NamedTuple):
-    """Centre and direction of the box, now and before this step."""
+    """Center and direction of the box, now and before this step."""
 
-    x: np.ndarray = array("world agent", "m", "centre of the box")
-    y: np.ndarray = array("world agent", "m", "centre of the box")
+    x: np.ndarray = array("world agent", "m", "center of the box")
+    y: np.ndarray = array("world agent", "m", "center of the box")
     z: np.ndarray = array("world agent", "m", "height of the road under it")
     cos: np.ndarray = array("world agent", "", "of the heading, counter-clockwise from x")
     sin: np.ndarray = array("world agent", "", "of the heading")
@@ -96,15 +96,15 @@ class Kinds(NamedTuple):
     acceleration: np.ndarray = array("kind", "", "factor of c_acc")
 
 
-class Place(NamedTuple):
+class LanePosition(NamedTuple):
     """Where the agent is on its lane (Frenet)."""
 
     section: np.ndarray = array("world agent", "", "its quad: between this section and the next", i32)
     fraction: np.ndarray = array("world agent", "", "place inside the quad, 0..1 along the lane")
-    offset: np.ndarray = array("world agent", "m", "from the lane centre, left positive")
+    offset: np.ndarray = array("world agent", "m", "from the lane center, left positive")
     cos: np.ndarray = array("world agent", "", "of the angle to the lane")
     angle: np.ndarray = array("world agent", "rad", "heading relative to the lane, left positive")
-    way: np.ndarray = array("world agent", "m", "route to the next goal")
+    route_distance: np.ndarray = array("world agent", "m", "route to the next goal")
     stood: np.ndarray = array("world agent", "", "stop line with a stop sign at which it has stood, -1: none", i32)
 
 
@@ -121,7 +121,7 @@ class Goals(NamedTuple):
     gained: np.ndarray = array("world agent", "m", "way gained in the last step")
 
 
-class Wishes(NamedTuple):
+class RewardWeights(NamedTuple):
     """What the agent wants: its reward coefficients, in the order of `config.CONDITIONING`."""
 
     coefficients: np.ndarray = array("world agent coefficient", "", "drawn anew for every episode")
@@ -176,7 +176,7 @@ class Proposal(NamedTuple):
     kind: np.ndarray = array("world agent", "", "number in population.KINDS", i32)
 
 
-class Near(NamedTuple):
+class Neighbours(NamedTuple):
     """The agents nearest to each agent."""
 
     agent: np.ndarray = array("world agent seen", "", "agent, nearest first, -1: none", i32)
@@ -188,12 +188,12 @@ class Near(NamedTuple):
     )
 
 
-class Ways(NamedTuple):
+class LaneRoutes(NamedTuple):
     """Which elements of its Nearby row an agent sees, and the ways from those lane samples to its next goal."""
 
     lane: np.ndarray = array("world agent", "", "the first lane sample that it sees", i32)
     boundary: np.ndarray = array("world agent", "", "the first boundary point that it sees", i32)
-    way: np.ndarray = array("world agent sample", "m", "way from each lane sample that it sees")
+    route_distance: np.ndarray = array("world agent sample", "m", "way from each lane sample that it sees")
     smallest: np.ndarray = array("world agent", "m", "the smallest of them")
     row: np.ndarray = array("world agent", "", "the Nearby row they belong to", i32)
     goal: np.ndarray = array("world agent", "", "the goal's quad they lead to, -1: not yet measured", i32)
@@ -217,7 +217,7 @@ class Variant(NamedTuple):
     plain: np.ndarray = array("world", "", "the world is the map as it is", flag)
 
 
-class Seen(NamedTuple):
+class Perceived(NamedTuple):
     """What others see of the agent: its state with noise, the same for all who look."""
 
     x: np.ndarray = array("world agent", "m", "")
@@ -227,7 +227,7 @@ class Seen(NamedTuple):
     speed: np.ndarray = array("world agent", "m/s", "signed")
 
 
-class Chosen(NamedTuple):
+class Overrides(NamedTuple):
     """What is chosen by hand for a row's next episodes, in the order of `config.CHOICES`; nan: as the Config says."""
 
     low: np.ndarray = array("world agent choice", "", "lower end of the range")
@@ -239,14 +239,14 @@ class Traffic(NamedTuple):
 
     next: np.ndarray = array("world agent", "", "lane with conflicts that it enters next, -1: none near", i32)
     gap: np.ndarray = array("world agent", "m", "from its front to that lane")
-    turn: np.ndarray = array(
+    priority: np.ndarray = array(
         "world agent", "m", "the same as an order: who is in a junction already comes before all others"
     )
     inside: np.ndarray = array("world agent", "", "lane in which its front is, where that has conflicts or is its own", i32)
     front: np.ndarray = array("world agent", "m", "its front from the start of `inside`")
-    claims: np.ndarray = array("world agent", "", "it could enter that lane: no red light, room behind it", flag)
-    sure: np.ndarray = array("world agent", "", "it can't stop before that lane any more", flag)
-    held: np.ndarray = array("world agent", "", "it gave way in the last step", flag)
+    may_enter: np.ndarray = array("world agent", "", "it could enter that lane: no red light, room behind it", flag)
+    committed: np.ndarray = array("world agent", "", "it can't stop before that lane any more", flag)
+    yielded: np.ndarray = array("world agent", "", "it gave way in the last step", flag)
     stop: np.ndarray = array("world agent", "m", "from its front to a line before which it has to stop")
     cap: np.ndarray = array("world agent", "m/s", "speed that the road, lights, the goal and a leader permit")
     brake: np.ndarray = array("world agent", "m/s^2", "what a leader takes off its acceleration")
@@ -259,25 +259,26 @@ class State(NamedTuple):
     pose: Pose
     motion: Motion
     body: Body
-    place: Place
+    lane_position: LanePosition
     goals: Goals
-    wishes: Wishes
+    reward_weights: RewardWeights
     events: Events
     outcome: Outcome
     lights: Lights
     proposal: Proposal
-    near: Near
-    ways: Ways
+    neighbours: Neighbours
+    lane_routes: LaneRoutes
     kinds: Kinds
     variant: Variant
-    seen: Seen
-    chosen: Chosen
+    perceived: Perceived
+    overrides: Overrides
     traffic: Traffic
 
 
 _GROUPS: tuple[Any, ...] = (
-    Clock, Rows, Pose, Motion, Body, Place, Goals, Wishes, Events, Outcome, Lights, Proposal, Near, Ways, Kinds, Variant,
-    Seen, Chosen, Traffic,
+    Clock, Rows, Pose, Motion, Body, LanePosition, Goals, RewardWeights, Events, Outcome, Lights, Proposal, Neighbours,
+    LaneRoutes, Kinds, Variant,
+    Perceived, Overrides, Traffic,
 )  # fmt: skip
 GROUPS = State(*_GROUPS)
 
@@ -293,11 +294,11 @@ def make(
     }  # fmt: skip
     groups: Any = GROUPS
     state = State(*(allocate(group, sizes) for group in groups))
-    state.ways.goal[:] = -1
+    state.lane_routes.goal[:] = -1
     for one in ("xx", "yy", "back_xx", "back_yy", "det", "mean", "plain"):
         getattr(state.variant, one)[:] = 1
     population = [(*kind.length, *kind.width, kind.speed, kind.acceleration) for kind in KINDS.values()]
     for column, values in zip(state.kinds[1:], zip(*population, strict=True), strict=True):
         column[:] = values
-    state.chosen.low[:] = state.chosen.high[:] = np.nan
+    state.overrides.low[:] = state.overrides.high[:] = np.nan
     return state

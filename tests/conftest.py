@@ -17,18 +17,18 @@ from gigaflow_env.backend.cpu import FIRST, STRIDE
 from gigaflow_env.config import Config, laptop
 from gigaflow_env.jit import kernel
 from gigaflow_env.roads import Lane, RoadMap, Signal
-from gigaflow_env.sim.blame import note
 from gigaflow_env.sim.collision import collide, leave_road, run_light
 from gigaflow_env.sim.dynamics import decide, move
+from gigaflow_env.sim.fault import record_contact
 from gigaflow_env.sim.goals import arrive, plan
 from gigaflow_env.sim.lanes import locate
 from gigaflow_env.sim.lights import schedule, switch
-from gigaflow_env.sim.noise import blur
-from gigaflow_env.sim.observe import blank, look, survey, watch
-from gigaflow_env.sim.reset import condition, enter, propose, release, settle
+from gigaflow_env.sim.new_world import populate
+from gigaflow_env.sim.noise import add_noise
+from gigaflow_env.sim.observe import blank, find_neighbours, observe, select_lane_samples
+from gigaflow_env.sim.reset import condition, end_episode, propose, resolve_spawns, spawn
 from gigaflow_env.sim.rewards import score
-from gigaflow_env.sim.traffic import follow, intend
-from gigaflow_env.sim.world import populate
+from gigaflow_env.sim.traffic.drive import follow, intend
 from gigaflow_env.simulator import Simulator
 from gigaflow_env.state import ABSENT, LIVE
 
@@ -176,7 +176,7 @@ def place(
     state.body.length[w, a], state.body.width[w, a] = length, width
     for array in (state.body.c_throttle, state.body.c_steer, state.body.c_acc, state.body.c_vel):
         array[w, a] = 1
-    for seen, one in zip(state.seen, (pose.x, pose.y, pose.cos, pose.sin, state.motion.speed), strict=True):
+    for seen, one in zip(state.perceived, (pose.x, pose.y, pose.cos, pose.sin, state.motion.speed), strict=True):
         seen[w, a] = one[w, a]
     state.rows.status[w, a] = LIVE
 
@@ -255,9 +255,9 @@ def run_locate(agents, w, clock, rows, pose, goals, variant, network, grid, plac
 
 
 @kernel
-def run_collide(agents, w, rows, pose, motion, body, near, events):
+def run_collide(agents, w, rows, pose, motion, body, neighbours, events):
     for a in agents:
-        collide(w, a, rows, pose, motion, body, near, events)
+        collide(w, a, rows, pose, motion, body, neighbours, events)
 
 
 @kernel
@@ -267,27 +267,27 @@ def run_leave_road(agents, w, clock, rows, pose, body, variant, network, grid, e
 
 
 @kernel
-def run_run_light(agents, w, rows, pose, motion, body, place, lights, variant, network, nearby, events, p):
+def run_run_light(agents, w, rows, pose, motion, body, lane_position, lights, variant, network, nearby, events, p):
     for a in agents:
-        run_light(w, a, rows, pose, motion, body, place, lights, variant, network, nearby, events, p)
+        run_light(w, a, rows, pose, motion, body, lane_position, lights, variant, network, nearby, events, p)
 
 
 @kernel
-def run_arrive(agents, w, clock, rows, pose, motion, wishes, variant, network, events, goals, place, p):
+def run_arrive(agents, w, clock, rows, pose, motion, reward_weights, variant, network, events, goals, lane_position, p):
     for a in agents:
-        arrive(w, a, clock, rows, pose, motion, wishes, variant, network, events, goals, place, p)
+        arrive(w, a, clock, rows, pose, motion, reward_weights, variant, network, events, goals, lane_position, p)
 
 
 @kernel
-def run_plan(agents, w, clock, goals, place, variant, network, p):
+def run_plan(agents, w, clock, goals, lane_position, variant, network, p):
     for a in agents:
-        plan(w, a, clock, goals, place, variant, network, p)
+        plan(w, a, clock, goals, lane_position, variant, network, p)
 
 
 @kernel
-def run_score(agents, w, clock, rows, motion, place, wishes, events, outcome, goals, p):
+def run_score(agents, w, clock, rows, motion, lane_position, reward_weights, events, outcome, goals, p):
     for a in agents:
-        score(w, a, clock, rows, motion, place, wishes, events, outcome, goals, p)
+        score(w, a, clock, rows, motion, lane_position, reward_weights, events, outcome, goals, p)
 
 
 @kernel
@@ -309,31 +309,31 @@ def run_populate(agents, w, clock, rows):
 
 
 @kernel
-def run_release(agents, w, rows, pose, motion, events, p):
+def run_end_episode(agents, w, rows, pose, motion, events, p):
     for a in agents:
-        release(w, a, rows, pose, motion, events, p)
+        end_episode(w, a, rows, pose, motion, events, p)
 
 
 @kernel
-def run_propose(agents, w, attempt, clock, rows, variant, network, chosen, proposal, kinds, p):
+def run_propose(agents, w, attempt, clock, rows, variant, network, overrides, proposal, kinds, p):
     for a in agents:
-        propose(w, a, attempt, clock, rows, variant, network, chosen, proposal, kinds, p)
+        propose(w, a, attempt, clock, rows, variant, network, overrides, proposal, kinds, p)
 
 
 @kernel
-def run_settle(agents, w, clock, rows, pose, motion, body, proposal, variant, network, grid, p):
+def run_resolve_spawns(agents, w, clock, rows, pose, motion, body, proposal, variant, network, grid, p):
     for a in agents:
-        settle(w, a, clock, rows, pose, motion, body, proposal, variant, network, grid, p)
+        resolve_spawns(w, a, clock, rows, pose, motion, body, proposal, variant, network, grid, p)
 
 
 @kernel
-def run_condition(agents, w, clock, wishes, chosen, p):
+def run_condition(agents, w, clock, reward_weights, overrides, p):
     for a in agents:
-        condition(w, a, clock, wishes, chosen, p)
+        condition(w, a, clock, reward_weights, overrides, p)
 
 
 @kernel
-def run_enter(
+def run_spawn(
     agents,
     w,
     clock,
@@ -341,20 +341,20 @@ def run_enter(
     pose,
     motion,
     body,
-    place,
+    lane_position,
     goals,
-    wishes,
-    chosen,
+    reward_weights,
+    overrides,
     proposal,
-    ways,
+    lane_routes,
     kinds,
     variant,
-    seen,
+    perceived,
     network,
     p,
 ):
     for a in agents:
-        enter(
+        spawn(
             w,
             a,
             clock,
@@ -362,48 +362,50 @@ def run_enter(
             pose,
             motion,
             body,
-            place,
+            lane_position,
             goals,
-            wishes,
-            chosen,
+            reward_weights,
+            overrides,
             proposal,
-            ways,
+            lane_routes,
             kinds,
             variant,
-            seen,
+            perceived,
             network,
             p,
         )
 
 
 @kernel
-def run_watch(agents, w, clock, rows, pose, near, p):
+def run_find_neighbours(agents, w, clock, rows, pose, neighbours, p):
     for a in agents:
-        watch(w, a, clock, rows, pose, near, p)
+        find_neighbours(w, a, clock, rows, pose, neighbours, p)
 
 
 @kernel
-def run_survey(agents, w, clock, place, goals, ways, variant, network, nearby, p):
+def run_select_lane_samples(agents, w, clock, lane_position, goals, lane_routes, variant, network, nearby, p):
     for a in agents:
-        survey(w, a, clock, place, goals, ways, variant, network, nearby, p)
+        select_lane_samples(w, a, clock, lane_position, goals, lane_routes, variant, network, nearby, p)
 
 
 @kernel
-def run_look(
+def run_observe(
     agents, w, obs, starts,
-    pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
+    pose, motion, body, lane_position, goals, reward_weights, lights, neighbours, lane_routes, variant, perceived,
+    network, nearby, p,
 ):  # fmt: skip
     for a in agents:
-        look(
+        observe(
             w, a, FIRST, STRIDE, obs[w, a], starts,
-            pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
+            pose, motion, body, lane_position, goals, reward_weights, lights, neighbours, lane_routes, variant,
+            perceived, network, nearby, p,
         )  # fmt: skip
 
 
 @kernel
-def run_blur(agents, w, clock, rows, pose, motion, seen, p):
+def run_add_noise(agents, w, clock, rows, pose, motion, perceived, p):
     for a in agents:
-        blur(w, a, clock, rows, pose, motion, seen, p)
+        add_noise(w, a, clock, rows, pose, motion, perceived, p)
 
 
 @kernel
@@ -413,27 +415,59 @@ def run_blank(agents, w, obs):
 
 
 @kernel
-def run_note(agents, w, rows, pose, motion, body, place, events, variant, network, notes):
+def run_record_contact(agents, w, rows, pose, motion, body, lane_position, events, variant, network, contacts):
     for a in agents:
-        note(w, a, rows, pose, motion, body, place, events, variant, network, notes)
+        record_contact(w, a, rows, pose, motion, body, lane_position, events, variant, network, contacts)
 
 
 @kernel
 def run_intend(
-    agents, w, clock, rows, pose, motion, body, place, goals, lights, near, variant, network, conflicts, traffic, p
+    agents,
+    w,
+    clock,
+    rows,
+    pose,
+    motion,
+    body,
+    lane_position,
+    goals,
+    lights,
+    neighbours,
+    variant,
+    network,
+    conflicts,
+    traffic,
+    p,
 ):
     for a in agents:
-        intend(w, a, clock, rows, pose, motion, body, place, goals, lights, near, variant, network, conflicts, traffic, p)
+        intend(
+            w,
+            a,
+            clock,
+            rows,
+            pose,
+            motion,
+            body,
+            lane_position,
+            goals,
+            lights,
+            neighbours,
+            variant,
+            network,
+            conflicts,
+            traffic,
+            p,
+        )
 
 
 @kernel
-def run_follow(agents, w, rows, motion, body, place, variant, network, conflicts, traffic, p):
+def run_follow(agents, w, rows, motion, body, lane_position, variant, network, conflicts, traffic, p):
     for a in agents:
-        follow(w, a, rows, motion, body, place, variant, network, conflicts, traffic, p)
+        follow(w, a, rows, motion, body, lane_position, variant, network, conflicts, traffic, p)
 
 
 STAGES: dict[str, tuple[Callable, Callable]] = {
-    "note": (note, run_note),
+    "record_contact": (record_contact, run_record_contact),
     "intend": (intend, run_intend),
     "follow": (follow, run_follow),
     "decide": (decide, run_decide),
@@ -448,15 +482,15 @@ STAGES: dict[str, tuple[Callable, Callable]] = {
     "schedule": (schedule, run_schedule),
     "switch": (switch, run_switch),
     "populate": (populate, run_populate),
-    "release": (release, run_release),
+    "end_episode": (end_episode, run_end_episode),
     "propose": (propose, run_propose),
-    "settle": (settle, run_settle),
+    "resolve_spawns": (resolve_spawns, run_resolve_spawns),
     "condition": (condition, run_condition),
-    "enter": (enter, run_enter),
-    "watch": (watch, run_watch),
-    "survey": (survey, run_survey),
-    "look": (look, run_look),
-    "blur": (blur, run_blur),
+    "spawn": (spawn, run_spawn),
+    "find_neighbours": (find_neighbours, run_find_neighbours),
+    "select_lane_samples": (select_lane_samples, run_select_lane_samples),
+    "observe": (observe, run_observe),
+    "add_noise": (add_noise, run_add_noise),
     "blank": (blank, run_blank),
 }
 """Every stage by name, and the kernel that runs it."""
@@ -472,7 +506,7 @@ def run(name: str, sim: Simulator, order: Iterable[int] | None = None, *, w: int
     state, roads = sim.state, sim.roads
     known = {
         **state._asdict(), **roads._asdict(), "p": sim._params, "actions": sim.actions, "wanted": sim.wanted,
-        "conflicts": sim.conflicts, "notes": sim.notes, "obs": sim.observations, "starts": sim.layout.starts,
+        "conflicts": sim.conflicts, "notes": sim.contacts, "obs": sim.observations, "starts": sim.layout.starts,
         "attempt": 0, "w": w, **given,
     }  # fmt: skip
     if order is None:

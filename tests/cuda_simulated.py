@@ -12,9 +12,9 @@ import numpy as np
 from conftest import crossing, key, motorway
 
 from gigaflow_env import snapshot
-from gigaflow_env.backend import world
+from gigaflow_env.backend import world_step
 from gigaflow_env.config import laptop
-from gigaflow_env.eventlog import EventLog
+from gigaflow_env.event_log import EventLog
 from gigaflow_env.jit import SIMULATED
 from gigaflow_env.simulator import Simulator
 from gigaflow_env.snapshot import WORKSPACE
@@ -26,8 +26,8 @@ SMALL = laptop().replace(
     agents_per_world=5, world_steps=8, lane_count=5, boundary_count=6, agent_count=3, stop_count=2, lights_off=0.0
 )
 SCENES = {
-    "same step": {"mode": world.SAME_STEP},
-    "next step": {"mode": world.NEXT_STEP},
+    "same step": {"mode": world_step.SAME_STEP},
+    "next step": {"mode": world_step.NEXT_STEP},
     "continue": {"config": SMALL.replace(on_crash="continue", on_route_done="new_route", waypoints_max=3)},
     "the paper's world": {
         "config": SMALL.replace(
@@ -62,7 +62,7 @@ def drive(name: str) -> dict[str, np.ndarray]:
     backend = "cuda" if SIMULATED else "cpu"
     sim = Simulator([motorway(), crossing(lights=True)], 9, backend=backend, threads=None, **arguments)
     log = EventLog(sim)
-    sim.notes = log.notes
+    sim.contacts = log.notes
     sim.reset(key(7))
     found, sights = {}, []
     rng = np.random.default_rng(0)
@@ -85,9 +85,9 @@ def drive(name: str) -> dict[str, np.ndarray]:
         found[f"{step} obs"] = sim.host(sim.observations).copy()
         found[f"{step} final_obs"] = sim.host(sim.final_observations).copy()
         if step % REMEMBERED == 0:
-            sights.append(snapshot.sight(sim))
+            sights.append(snapshot.observation_state(sim))
     first, others = (
-        {name: np.stack([one[name] for one in some]) for name in snapshot.SEEN} for some in (sights[:1], sights[1:])
+        {name: np.stack([one[name] for one in some]) for name in snapshot.OBSERVED} for some in (sights[:1], sights[1:])
     )
     with mock.patch.object(snapshot, "CHUNK", 3):  # part of one, then one and a part
         found["observed"] = np.concatenate([snapshot.observe(sim, first), snapshot.observe(sim, others)])

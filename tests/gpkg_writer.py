@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 
 from gigaflow_env.roads import RoadMap
-from gigaflow_env.roads.centreline import sample
+from gigaflow_env.roads.centerline import sample
 
 LAYERS = {
     "lanes_polygons": "lane_group_fid INTEGER, lane_index MEDIUMINT, left_boundary_fid INTEGER, right_boundary_fid INTEGER, "
@@ -77,19 +77,19 @@ def of_town(town: RoadMap) -> tuple[Rows, dict[str, str]]:
         area = shapely.Polygon(np.concatenate([left, right[::-1]]))
         bounds = {"left_boundary_fid": 2 * number, "right_boundary_fid": 2 * number + 1}
         rows["boundaries"] += [{"fid": 2 * number + k, "geom": shapely.LineString(b)} for k, b in enumerate((left, right))]
-        centre = {"fid": number, "geom": shapely.LineString(points[:, :2])}
+        center = {"fid": number, "geom": shapely.LineString(points[:, :2])}
         if lane.junction is None:
-            rows["baseline_paths"].append(centre | {"lane_fid": number})
+            rows["baseline_paths"].append(center | {"lane_fid": number})
             place = {"lane_group_fid": group[lane.id][0], "lane_index": group[lane.id][1], "speed_limit_mps": lane.speed}
             rows["lanes_polygons"].append({"fid": number, "geom": area} | bounds | place)
         else:
-            rows["baseline_paths"].append(centre | {"lane_connector_fid": number})
+            rows["baseline_paths"].append(center | {"lane_connector_fid": number})
             rows["gen_lane_connectors_scaled_width_polygons"].append(
                 {"fid": number, "geom": area, "lane_connector_fid": number} | bounds
             )
             lights = lane.signal is not None and town.signals[lane.signal].kind == "light"
             rows["lane_connectors"].append(
-                centre
+                center
                 | {
                     "exit_lane_fid": fid[before[lane.id]],
                     "entry_lane_fid": fid[lane.successors[0]],

@@ -10,8 +10,8 @@ from shapely.geometry import Polygon
 from shapely.ops import unary_union
 
 from gigaflow_env.roads import Lane, RoadMap, summary
-from gigaflow_env.roads.centreline import sample
-from gigaflow_env.roads.phases import conflicts, plan
+from gigaflow_env.roads.centerline import sample
+from gigaflow_env.roads.signal_phases import conflicts, plan
 
 LEVEL = 2.5  # m: lanes further apart in height lie on different levels
 GRACE = 0.05  # m: gaps and spikes narrower than twice this are rounding
@@ -40,9 +40,9 @@ def outline(lane: Lane) -> Polygon:
 @cache
 def _sections(line: bytes) -> Sections:
     x, y, z, heading, width, curvature, _ = sample(np.frombuffer(line).reshape(-1, 5), 1.0).T
-    centre = np.column_stack([x, y])
+    center = np.column_stack([x, y])
     across = np.column_stack([-np.sin(heading), np.cos(heading)]) * width[:, None] / 2
-    return Sections(centre + across, centre - across, z, heading, width, curvature)
+    return Sections(center + across, center - across, z, heading, width, curvature)
 
 
 @cache

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gigaflow_env.roads import RoadMap
-from gigaflow_env.roads.centreline import sample
-from gigaflow_env.roads.tfrecord import masked_crc32c
+from gigaflow_env.roads.centerline import sample
+from gigaflow_env.roads.formats.waymo.tfrecord import masked_crc32c
 
 
 class RecordedLane(NamedTuple):
@@ -53,7 +53,7 @@ class Scene(NamedTuple):
 
 
 def of_town(town: RoadMap) -> tuple[Scene, dict[str, int]]:
-    """A town as a scene: centre lines, and its lanes' borders as broken lines. And the numbers of its lanes."""
+    """A town as a scene: center lines, and its lanes' borders as broken lines. And the numbers of its lanes."""
     driving = [lane for lane in town.lanes.values() if lane.kind == "driving"]
     number = {lane.id: 100 + k for k, lane in enumerate(driving)}
     lanes, lines = {}, []

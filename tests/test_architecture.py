@@ -14,7 +14,7 @@ import gigaflow_env
 from gigaflow_env import jit
 from gigaflow_env.backend import cpu
 from gigaflow_env.config import laptop
-from gigaflow_env.eventlog import EventLog
+from gigaflow_env.event_log import EventLog
 from gigaflow_env.simulator import Simulator
 
 PACKAGE = Path(gigaflow_env.__file__).parent
@@ -197,12 +197,12 @@ def doubles(function):
 def test_kernels_compute_in_float32(monkeypatch):
     fresh = {
         name: jit.kernel(plain(getattr(cpu, name)), cache=False)
-        for name in ("guide", "drive", "write_down", "renew", "show")
+        for name in ("plan_traffic", "drive", "record_contacts", "respawn", "write_observation")
     }
     for name, function in fresh.items():
         monkeypatch.setattr(cpu, name, function)
     sim = Simulator(crossing(lights=True), 2, laptop().replace(agents_per_world=2), threads=1, drivers="idm")
-    sim.notes = EventLog(sim).notes
+    sim.contacts = EventLog(sim).notes
     sim.reset(np.array([1, 2], np.uint32))
     sim.step(np.array([7, 7]))
     for name, function in fresh.items():

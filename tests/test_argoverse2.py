@@ -11,7 +11,7 @@ from damage import damaged, survives
 
 from gigaflow_env.config import laptop
 from gigaflow_env.roads import MapError, RoadMap, load, save, summary
-from gigaflow_env.roads.source import HEADING, WIDTH, X, Y, Z
+from gigaflow_env.roads.road_map import HEADING, WIDTH, X, Y, Z
 from gigaflow_env.simulator import Simulator
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "maps"
@@ -31,7 +31,7 @@ def segment(left: list, right: list, **more: Any) -> dict[str, Any]:
 
 
 def straight(x: float, length: float, y: float = 0.0, **more: Any) -> dict[str, Any]:
-    """A lane 4 m wide along x, its centre at y; the borders have different numbers of points."""
+    """A lane 4 m wide along x, its center at y; the borders have different numbers of points."""
     left = line((x, y + 2), (x + length / 3, y + 2), (x + length, y + 2))
     return segment(left, line((x, y - 2), (x + length, y - 2)), **more)
 
@@ -50,7 +50,7 @@ def imported(tmp_path):
     return of
 
 
-def test_the_centre_lies_between_the_borders(imported):
+def test_the_center_lies_between_the_borders(imported):
     road_map = imported(a=straight(10, 30, 5))
     assert (road_map.name, road_map.licence[:8]) == ("log_map_archive_test", "CC BY-NC")
     np.testing.assert_allclose(road_map.lanes["a"].line, [[10, 5, 0, 0, 4], [40, 5, 0, 0, 4]], atol=1e-9)

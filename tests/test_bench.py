@@ -3,19 +3,20 @@
 import numpy as np
 import pytest
 
-from gigaflow_env import GigaflowVectorEnv, bench
+from gigaflow_env import GigaflowVectorEnv
+from gigaflow_env.bench import throughput
 
 
 @pytest.fixture(scope="module")
 def measured():
     env = GigaflowVectorEnv(64, map="loop", preset="laptop", agents_per_world=8, threads=2, copy=False)
-    rate = bench.steps_per_s(env, 10)
-    return env, rate, bench.stage_times(env.simulator)
+    rate = throughput.steps_per_s(env, 10)
+    return env, rate, throughput.stage_times(env.simulator)
 
 
 def test_stages_take_time(measured):
     env, rate, times = measured
-    assert list(times)[0] == "move" and list(times)[-1] == "renew" and len(times) == 18
+    assert list(times)[0] == "move" and list(times)[-1] == "respawn" and len(times) == 18
     assert all(0.1 < ns < 1e5 for ns in times.values()), times
     assert 1e3 < rate < 1e9
 

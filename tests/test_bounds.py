@@ -7,12 +7,12 @@ import pytest
 from conftest import crossing, motorway, ring, road_map, straight
 
 from gigaflow_env.roads import MapError
-from gigaflow_env.roads.bounds import centre, knots, outline, reversed_line
-from gigaflow_env.roads.centreline import length, sample
-from gigaflow_env.roads.grouping import groups
-from gigaflow_env.roads.lane_ends import lost, successors, weld
-from gigaflow_env.roads.overlaps import junctions
-from gigaflow_env.roads.source import HEADING, WIDTH
+from gigaflow_env.roads.centerline import length, sample
+from gigaflow_env.roads.formats.common.junctions import junctions
+from gigaflow_env.roads.formats.common.lane_bounds import center, knots, outline, reversed_line
+from gigaflow_env.roads.formats.common.union_find import groups
+from gigaflow_env.roads.formats.common.weld import lost, successors, weld
+from gigaflow_env.roads.road_map import HEADING, WIDTH
 
 
 def polyline(*points: tuple[float, float]) -> np.ndarray:
@@ -25,21 +25,21 @@ def arc(radius: float, angles: np.ndarray) -> np.ndarray:
 
 def test_a_straight_lane_lies_in_the_middle_whatever_the_vertices():
     left = polyline((0, 2), (1, 2), (1.02, 2), (40, 2))
-    line = knots(centre(left, polyline((0, -1.5), (17, -1.5), (40, -1.5))))
+    line = knots(center(left, polyline((0, -1.5), (17, -1.5), (40, -1.5))))
     np.testing.assert_allclose(line, [[0, 0.25, 0, 0, 3.5], [40, 0.25, 0, 0, 3.5]], atol=1e-9)
 
 
 def test_heights_are_paired_by_length():
     left, right = polyline((0, 2), (40, 2)), polyline((0, -2), (40, -2))
     left[1, 2], right[1, 2] = 4.0, 2.0
-    line = knots(centre(left, right))
+    line = knots(center(left, right))
     np.testing.assert_allclose(line[:, 2], [0, 3])
 
 
 @pytest.mark.parametrize(("vertices", "off"), [((9, 9), 0.03), ((9, 23), 0.03), ((31, 5), 0.4)])
 def test_few_vertices_of_an_arc_give_the_arc(vertices, off):
     inner, outer = (arc(radius, np.linspace(0, 2.0, n)) for radius, n in zip((18, 22), vertices, strict=True))
-    line = knots(centre(inner, outer))
+    line = knots(center(inner, outer))
     points = sample(line, 0.5)
     # 9 vertices are 5 m apart, their chords 0.16 m off the arc. 5 are 11 m apart and 0.69 m off: these could be corners.
     np.testing.assert_allclose(np.hypot(points[:, 0], points[:, 1]), 20, atol=off)
@@ -51,7 +51,7 @@ def test_few_vertices_of_an_arc_give_the_arc(vertices, off):
 
 def test_a_sharp_bend_between_long_pieces_stays_near_the_polyline():
     left, right = polyline((0, 2), (98, 2), (98, 100)), polyline((0, -2), (102, -2), (102, 100))
-    points = sample(knots(centre(left, right)), 0.5)
+    points = sample(knots(center(left, right)), 0.5)
     far = np.minimum(np.abs(points[:, 1]), np.abs(points[:, 0] - 100))
     assert 0.05 < far.max() < 0.5
     beside = points[points[:, 0] < 95]
@@ -59,12 +59,12 @@ def test_a_sharp_bend_between_long_pieces_stays_near_the_polyline():
 
 
 def test_oblique_ends_do_not_make_a_lane_wider():
-    line = centre(polyline((3, 2), (43, 2)), polyline((0, -2), (40, -2)))
+    line = center(polyline((3, 2), (43, 2)), polyline((0, -2), (40, -2)))
     np.testing.assert_allclose(line[:, WIDTH], 4.0)
 
 
 def test_a_lane_begins_where_it_is_wide_enough():
-    line = centre(polyline((0, 0), (50, 5)), polyline((0, 0), (50, 0)))
+    line = center(polyline((0, 0), (50, 5)), polyline((0, 0), (50, 0)))
     assert line[0, WIDTH] >= 0.1 and line[0, 0] == pytest.approx(1.0, abs=0.6)
     assert line[-1, WIDTH] == pytest.approx(5.0, abs=0.05)
 
@@ -83,7 +83,7 @@ def test_a_lane_begins_where_it_is_wide_enough():
 )
 def test_bounds_which_do_not_belong_together_are_refused(left, right, message):
     with pytest.raises(MapError, match=message):
-        centre(left, right)
+        center(left, right)
 
 
 def test_a_million_vertices_in_one_place_are_few():
@@ -91,13 +91,13 @@ def test_a_million_vertices_in_one_place_are_few():
     x = np.concatenate([np.sort(rng.uniform(0, 1, 1_000_000)), [30.0]])
     left = np.column_stack([x, 2 + rng.normal(0, 1e-6, len(x)), 0 * x])
     left[0, 0] = 0.0
-    line = centre(left, polyline((0, -2), (30, -2)))
+    line = center(left, polyline((0, -2), (30, -2)))
     assert len(line) in (61, 62)
     np.testing.assert_allclose(line[:, 1], 0, atol=1e-3)
 
 
 def test_the_way_back_is_the_same_line():
-    line = centre(polyline((0, 2), (9, 2)), polyline((0, 0), (9, 0)))
+    line = center(polyline((0, 2), (9, 2)), polyline((0, 0), (9, 0)))
     back = reversed_line(line)
     np.testing.assert_allclose(back[0], [9, 1, 0, math.pi, 2])
     np.testing.assert_allclose(knots(reversed_line(back)), knots(line), atol=1e-12)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from conftest import crossing, ring
 
-from gigaflow_env import GigaflowVectorEnv, __version__, bench, cli
+from gigaflow_env import GigaflowVectorEnv, __version__, cli
+from gigaflow_env.bench import throughput
 from gigaflow_env.config import CONDITIONING, laptop
 from gigaflow_env.simulator import Simulator, drivers_of
 from gigaflow_env.single import GigaflowEnv
@@ -208,7 +209,7 @@ def test_a_mask_before_the_first_reset_changes_nothing():
     env = make()
     with pytest.raises(RuntimeError, match="before the first reset"):
         env.reset(options=FINE)
-    assert np.isnan(env.simulator.state.chosen.low).all()
+    assert np.isnan(env.simulator.state.overrides.low).all()
 
 
 @pytest.mark.parametrize(("arguments", "message"), [one for one in REFUSED if "goal_radius" not in str(one)], ids=str)

@@ -11,7 +11,7 @@ import pytest
 
 import gigaflow_env
 from gigaflow_env import cli
-from gigaflow_env.roads import Lane, RoadMap, Signal, load, mapfiles, save, summary
+from gigaflow_env.roads import Lane, RoadMap, Signal, load, loading, save, summary
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def village(tmp_path: Path) -> Path:
 @pytest.fixture
 def towns(village: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The village is the only shipped town."""
-    for module in (cli, mapfiles):
+    for module in (cli, loading):
         monkeypatch.setattr(module, "shipped", lambda: {"village": village})
 
 
@@ -83,7 +83,7 @@ def test_bench_hands_its_arguments_over(monkeypatch: pytest.MonkeyPatch, capsys:
 
     bench = SimpleNamespace(run=run)
     monkeypatch.setattr(gigaflow_env, "bench", bench, raising=False)
-    monkeypatch.setitem(sys.modules, "gigaflow_env.bench", bench)
+    monkeypatch.setitem(sys.modules, "gigaflow_env.bench.throughput", bench)
     assert cli.main(["bench"]) == 0
     assert capsys.readouterr().out.splitlines() == ["agent_steps_per_s  1.23457e+06", "threads            2"]
     arguments = ["--map", "downtown", "--preset", "laptop", "--agents-per-world", "16", "--num-envs", "64"]

@@ -29,7 +29,7 @@ from gigaflow_env.config import Config, laptop
 from gigaflow_env.declare import allocate
 from gigaflow_env.jit import kernel
 from gigaflow_env.roads import load, shipped
-from gigaflow_env.roads.compile import compile
+from gigaflow_env.roads.compiled.compile import compile_roads
 from gigaflow_env.sim.collision import boxes_met, corners_hit, edges_met, nearby_row, relative
 from gigaflow_env.state import ENDED, GREEN, LIVE, OFF, RED, WAITING, YELLOW, Body, Pose
 
@@ -186,7 +186,7 @@ def test_the_broad_phase_loses_nobody():
     assert 50 < hits < 40 * 12 - 50
 
 
-# The edge of the road: the ring is a band of 3.5 m around its centre line
+# The edge of the road: the ring is a band of 3.5 m around its center line
 
 
 def leaves(sim):
@@ -241,9 +241,9 @@ def test_only_live_agents_leave_the_road(sim, status):
 
 
 def test_boxes_on_the_band_like_shapely(sim):
-    centre = [(0, -10), (200, -10), *((200 + 10 * math.sin(t), -10 * math.cos(t)) for t in np.linspace(0, math.pi, 200))]
-    centre += [(0, 10), *((-10 * math.sin(t), 10 * math.cos(t)) for t in np.linspace(0, math.pi, 200))]
-    line = shapely.linestrings(centre)
+    center = [(0, -10), (200, -10), *((200 + 10 * math.sin(t), -10 * math.cos(t)) for t in np.linspace(0, math.pi, 200))]
+    center += [(0, 10), *((-10 * math.sin(t), 10 * math.cos(t)) for t in np.linspace(0, math.pi, 200))]
+    line = shapely.linestrings(center)
     band = line.buffer(1.75)
     rng = np.random.default_rng(3)
     seen = {True: 0, False: 0}
@@ -344,7 +344,9 @@ def test_every_stop_line_of_a_town_is_noticed(config):
             y = stop["y"] + (past - 2.25) * stop["sin"] + origin[1]
             back = (x - 6 * stop["cos"], y - 6 * stop["sin"], heading)
             place(made, 0, x, y, heading, coming_from=back)
-            made.state.place.section[0, 0] = first[np.hypot(begins["x"] - stop["x"], begins["y"] - stop["y"]).argmin()]
+            made.state.lane_position.section[0, 0] = first[
+                np.hypot(begins["x"] - stop["x"], begins["y"] - stop["y"]).argmin()
+            ]
             run("locate", made)
             made.state.lights.colour[:] = RED
             run("run_light", made)
@@ -397,7 +399,7 @@ def test_a_relative_pose_is_the_same_from_everywhere_and_leads_back(one, other, 
     assert call(relative)(*there[0], *there[1]) == pytest.approx(found, abs=2e-5)
 
 
-ROADS = compile(bridge())
+ROADS = compile_roads(bridge())
 EDGES = np.unique(ROADS.grid.edges)
 # Across several of the cells of 8 m in which edges are looked up.
 far, long = reals(-20, 20), st.one_of(reals(0.3, 1), reals(0.3, 9))

@@ -9,7 +9,7 @@ import pytest
 from importing import damaged, drive, survives
 
 from gigaflow_env.roads import MapError, RoadMap, load, summary
-from gigaflow_env.roads.compile import compile
+from gigaflow_env.roads.compiled.compile import compile_roads
 from gigaflow_env.roads.scenario import LIGHT_STATES, Scenario, load_scenario, validate_scenario
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "maps" / "commonroad"
@@ -392,7 +392,7 @@ def test_shared_maps(recwarn, name, lane_km, lanes, links, warned):
     assert found["lane_km"] == pytest.approx(lane_km, rel=0.002)
     assert (found["lanes"], found["links"]) == (lanes, links)
     assert found["max_link_gap_m"] <= 1e-6
-    compile(road_map, cache=False)
+    compile_roads(road_map, cache=False)
     assert [str(w.message).split(":")[1].split()[0] for w in recwarn] == [str(warned)] * bool(warned)
     drive(road_map)
 

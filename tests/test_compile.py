@@ -13,15 +13,13 @@ import shapely
 from shapely import STRtree
 
 from gigaflow_env.declare import fields, record
-from gigaflow_env.roads.border import Strips, trace
-from gigaflow_env.roads.cells import Cells, compress, touched
-from gigaflow_env.roads.centreline import sample
-from gigaflow_env.roads.compile import capacity, compile
-from gigaflow_env.roads.mapfiles import find
-from gigaflow_env.roads.nearby import VIEW_GAP, nearest
-from gigaflow_env.roads.routes import routes
-from gigaflow_env.roads.source import WIDTH, Lane, MapError, RoadMap, Signal
-from gigaflow_env.roads.tables import (
+from gigaflow_env.roads.centerline import sample
+from gigaflow_env.roads.compiled.compile import capacity, compile_roads
+from gigaflow_env.roads.compiled.grid import Cells, compress, touched
+from gigaflow_env.roads.compiled.neighbour_lists import VIEW_GAP, nearest
+from gigaflow_env.roads.compiled.road_edges import Strips, trace
+from gigaflow_env.roads.compiled.routes import routes
+from gigaflow_env.roads.compiled.tables import (
     CELL,
     EDGE_CELL,
     LANE_CHANGE_COST,
@@ -39,6 +37,8 @@ from gigaflow_env.roads.tables import (
     Section,
     StopRow,
 )
+from gigaflow_env.roads.loading import find
+from gigaflow_env.roads.road_map import WIDTH, Lane, MapError, RoadMap, Signal
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "maps" / "carla"
 
@@ -148,7 +148,7 @@ def quad_polygons(roads):
 
 
 def edges_across_lanes(roads):
-    """Heights of lane and edge wherever an edge crosses a centre line: (crossings, 2)."""
+    """Heights of lane and edge wherever an edge crosses a center line: (crossings, 2)."""
     sections, edges = roads.network.sections, unique_edges(roads)
     first = quad_ends(roads)
     middle = np.column_stack([sections["x"], sections["y"]]).astype(float)
@@ -161,7 +161,7 @@ def edges_across_lanes(roads):
 
 
 def test_tables_have_the_declared_types():
-    roads = compile(junction())
+    roads = compile_roads(junction())
     rows = {
         "maps": MapRow, "sections": Section, "lanes": LaneRow, "stops": StopRow, "edges": EdgeRow, "bends": BendRow,
         "boundaries": PointRow, "samples": SampleRow,
@@ -177,7 +177,7 @@ def test_tables_have_the_declared_types():
 
 
 def test_two_way_road_sections_and_lanes():
-    roads = compile(two_way())
+    roads = compile_roads(two_way())
     assert roads.origins.tolist() == [[50.0, 0.0, 0.0]]
     sections, lanes = roads.network.sections, roads.network.lanes
     assert len(sections) == 2 * 101
@@ -196,18 +196,18 @@ def test_two_way_road_sections_and_lanes():
 
 
 def test_starts_leave_four_metres_of_wide_lane_outside_junctions():
-    roads = compile(two_way())
+    roads = compile_roads(two_way())
     assert roads.network.starts.tolist() == [*range(97), *range(101, 101 + 97)]
     assert capacity(roads, 0) == 19  # 194 m of 10 m each
     narrow = np.array([[0, 0, 0, 0, 3.4], [50, 0, 0, 0, 2.4], [100, 0, 0, 0, 1.4]], float)
-    assert compile(road_map(Lane("narrowing", narrow))).network.starts.tolist() == list(range(50))
-    roads = compile(junction())
+    assert compile_roads(road_map(Lane("narrowing", narrow))).network.starts.tolist() == list(range(50))
+    roads = compile_roads(junction())
     assert len(roads.network.starts) == 6 * 37
     assert not roads.network.lanes["junction"][roads.network.sections["lane"][roads.network.starts]].any()
 
 
 def test_two_way_road_has_an_edge_all_around():
-    edges = unique_edges(compile(two_way()))
+    edges = unique_edges(compile_roads(two_way()))
     lines = edge_lines(edges)
     assert shapely.length(lines).max() <= EDGE_CELL + 1e-4
     assert shapely.length(lines).sum() == pytest.approx(2 * (100 + 7), abs=0.01)
@@ -216,14 +216,14 @@ def test_two_way_road_has_an_edge_all_around():
 
 
 def test_curve():
-    roads = compile(curve())
+    roads = compile_roads(curve())
     sections, lane = roads.network.sections, roads.network.lanes[0]
     assert lane["quads"] == 47 and lane["length"] == pytest.approx(15 * math.pi, abs=1e-3)
     assert lane["step"] * lane["quads"] == pytest.approx(lane["length"], rel=1e-6)
     x, y = sections["x"] + roads.origins[0, 0], sections["y"] + roads.origins[0, 1]
     assert np.hypot(x, y) == pytest.approx(30, abs=1e-3)
     assert sections["curvature"] == pytest.approx(1 / 30, rel=0.01)
-    # The section line points at the centre of the circle, which is on the left.
+    # The section line points at the center of the circle, which is on the left.
     assert x + 30 * -sections["sin"] == pytest.approx(0, abs=2e-3)
     assert y + 30 * sections["cos"] == pytest.approx(0, abs=2e-3)
     outline = shapely.union_all(edge_lines(unique_edges(roads)))
@@ -231,7 +231,7 @@ def test_curve():
 
 
 def test_linked_lanes_share_the_place_of_their_section():
-    network = compile(junction()).network
+    network = compile_roads(junction()).network
     for row in network.lanes:
         for other in network.successors[row["successors_at"] : row["successors_at"] + row["successors"]]:
             end, start = network.sections[row["first"] + row["quads"]], network.sections[network.lanes[other]["first"]]
@@ -241,7 +241,7 @@ def test_linked_lanes_share_the_place_of_their_section():
 
 def test_junction_links():
     source = junction()
-    network = compile(source).network
+    network = compile_roads(source).network
     names = [lane.id for lane in source.lanes.values()]
     spans = [slice(row["successors_at"], row["successors_at"] + row["successors"]) for row in network.lanes]
     linked = {names[k]: tuple(names[n] for n in network.successors[span]) for k, span in enumerate(spans)}
@@ -251,11 +251,11 @@ def test_junction_links():
 
 
 def test_stop_lines_of_connectors_at_one_place_collapse():
-    network = compile(junction()).network
+    network = compile_roads(junction()).network
     assert len(network.stops) == 3
     # In the order of the lanes: west, east, south. Lights in the order of their names: east, south, west.
     expected = [(-10, -1.75, 0, 1, 0, 1.75, 2), (10, 1.75, 0, -1, 0, 1.75, 0), (1.75, -10, 0, 0, 1, 1.75, 1)]
-    origin = compile(junction()).origins[0]
+    origin = compile_roads(junction()).origins[0]
     for stop, wanted in zip(network.stops, expected, strict=True):
         assert stop.tolist() == pytest.approx((wanted[0] - origin[0], wanted[1] - origin[1], *wanted[2:]), abs=1e-5)
     assert network.light_group.tolist() == [0, 1, 0]
@@ -265,10 +265,10 @@ def test_stop_lines_of_connectors_at_one_place_collapse():
 def test_lights_and_stop_signs_make_stop_lines():
     lane = straight("a", 0, 0, 50, 0, signal="s")
     for kind, stops, lights in (("light", [0], 1), ("stop", [-1], 0), ("yield", [], 0)):
-        network = compile(road_map(lane, signals=[Signal("s", kind)])).network
+        network = compile_roads(road_map(lane, signals=[Signal("s", kind)])).network
         assert (network.stops["light"].tolist(), len(network.light_group)) == (stops, lights)
     signals = [Signal("s"), Signal("r"), Signal("q", group="g"), Signal("p", group="g")]
-    network = compile(road_map(lane, signals=signals)).network
+    network = compile_roads(road_map(lane, signals=signals)).network
     assert network.stops["light"].tolist() == [3]
     groups = network.light_group  # p and q share one, r and s are alone
     assert groups[0] == groups[1] and len({*groups.tolist()}) == 3
@@ -276,19 +276,19 @@ def test_lights_and_stop_signs_make_stop_lines():
 
 def test_a_shared_stop_line_is_as_wide_as_the_widest_lane():
     lanes = [straight(name, 0, 0, 50, 0, width=width, signal="s") for name, width in (("a", 3), ("b", 4), ("c", 3.5))]
-    stops = compile(road_map(*lanes, signals=[Signal("s")])).network.stops
+    stops = compile_roads(road_map(*lanes, signals=[Signal("s")])).network.stops
     assert stops["half_width"].tolist() == [2]
 
 
 def test_two_lights_at_one_place_are_two_stop_lines():
     lanes = [straight("a", 0, 0, 50, 0, signal="s"), straight("b", 0, 0, 50, 0, width=3.0, signal="t")]
-    stops = compile(road_map(*lanes, signals=[Signal("s"), Signal("t")])).network.stops
+    stops = compile_roads(road_map(*lanes, signals=[Signal("s"), Signal("t")])).network.stops
     assert stops["light"].tolist() == [0, 1]
     assert stops["half_width"].tolist() == [1.75, 1.5]
 
 
 def test_lane_changes_make_bundles_counted_from_the_right():
-    network = compile(parallel()).network
+    network = compile_roads(parallel()).network
     assert network.lanes["left"].tolist() == [1, 2, -1, -1]
     assert network.lanes["right"].tolist() == [-1, 0, 1, -1]
     bundle = network.lanes["bundle"].tolist()
@@ -298,13 +298,13 @@ def test_lane_changes_make_bundles_counted_from_the_right():
 
 def test_a_change_permitted_one_way_joins_the_bundle_too():
     lanes = [straight("a", 0, 3.5, 50, 3.5, right="b"), straight("b", 0, 0, 50, 0)]
-    lanes = compile(road_map(*lanes)).network.lanes
+    lanes = compile_roads(road_map(*lanes)).network.lanes
     assert lanes["bundle"].tolist() == [0, 0] and lanes["order"].tolist() == [1, 0]
     assert lanes["left"].tolist() == [-1, -1] and lanes["right"].tolist() == [1, -1]
 
 
 def test_route_with_lane_changes():
-    network = compile(parallel()).network
+    network = compile_roads(parallel()).network
     route = network.route.reshape(4, 4)  # [goal, lane]
     assert route[3].tolist() == pytest.approx([65, 60, 65, UNREACHABLE])  # 60 m, after a change to b where needed
     assert np.all(route[:3] == UNREACHABLE)
@@ -316,7 +316,7 @@ def test_route_to_the_own_start_goes_around():
         straight("b", 50, 0, 50, 30, successors=("c",)),
         straight("c", 50, 30, 0, 0, successors=("a",)),
     ]
-    network = compile(road_map(*ring)).network
+    network = compile_roads(road_map(*ring)).network
     route = network.route.reshape(3, 3)[np.ix_(network.lanes["local"], network.lanes["local"])]
     c = math.hypot(50, 30)
     assert route == pytest.approx(np.array([[80 + c, 30 + c, c], [50, 80 + c, 50 + c], [80, 30, 80 + c]]), rel=1e-6)
@@ -357,7 +357,7 @@ def dijkstra(lanes, ahead, start):
 
 
 def test_samples_lie_evenly_on_each_lane():
-    roads = compile(road_map(straight("a", 0, 0, 100, 0), straight("b", 0, 50, 30, 50, width=3.0)), lane_count=8)
+    roads = compile_roads(road_map(straight("a", 0, 0, 100, 0), straight("b", 0, 50, 30, 50, width=3.0)), lane_count=8)
     # 100 / 40 rounds to 2: at 25 and 75 m. 30 m have one, in the middle. Nearest to the start of a: 25 m, then b's.
     x, y, _ = roads.origins[0]
     first = roads.network.samples[roads.nearby.samples[0]]
@@ -366,12 +366,12 @@ def test_samples_lie_evenly_on_each_lane():
     assert first[1].tolist() == pytest.approx((15 - x, 50 - y, 1, 0, 3.0, 15, 0.50, 1, 1, 0, 1, 0), abs=1e-5)
     assert first[2].tolist() == pytest.approx((75 - x, 0 - y, 1, 0, 3.5, 75, 0.75, 0, 0, 0, 1, 0), abs=1e-5)
     assert np.all(first[3:] == first[2])
-    fine = compile(road_map(straight("a", 0, 0, 100, 0)), lane_spacing=10.0, lane_count=20).network.samples
+    fine = compile_roads(road_map(straight("a", 0, 0, 100, 0)), lane_spacing=10.0, lane_count=20).network.samples
     assert fine["s"].tolist() == pytest.approx(np.arange(5, 100, 10), abs=1e-4)
 
 
 def test_samples_on_a_curve_lie_on_it():
-    roads = compile(curve(), lane_spacing=7.0, lane_count=7)
+    roads = compile_roads(curve(), lane_spacing=7.0, lane_count=7)
     samples = roads.network.samples[roads.nearby.samples[0]]
     x, y = samples["x"] + roads.origins[0, 0], samples["y"] + roads.origins[0, 1]
     assert np.hypot(x, y) == pytest.approx(30, abs=0.01)
@@ -384,7 +384,7 @@ def test_samples_on_a_curve_lie_on_it():
 
 def test_edges_of_a_junction_are_the_boundary_of_its_lanes():
     source = junction()
-    roads = compile(source)
+    roads = compile_roads(source)
     polygons = []
     for lane in source.lanes.values():
         x, y, _, heading, width = sample(lane.line, 0.25).T[:5]
@@ -402,7 +402,7 @@ def test_edges_of_a_junction_are_the_boundary_of_its_lanes():
 
 def test_dead_ends_have_an_edge_and_linked_lanes_none():
     lanes = [straight("a", 0, 0, 50, 0, successors=("b",)), straight("b", 50, 0, 100, 0)]
-    outline = shapely.union_all(edge_lines(unique_edges(compile(road_map(*lanes)))))
+    outline = shapely.union_all(edge_lines(unique_edges(compile_roads(road_map(*lanes)))))
     assert outline.hausdorff_distance(shapely.box(-50, -1.75, 50, 1.75).exterior) < 0.03
 
 
@@ -411,16 +411,16 @@ def test_no_edge_where_linked_lanes_do_not_meet_exactly(gap):
     kink = math.radians(8)
     away = [50 + gap + 40 * math.cos(kink), 40 * math.sin(kink)]
     lanes = [straight("a", 0, 0, 50, 0, successors=("b",)), straight("b", 50 + gap, 0, *away)]
-    outline = shapely.union_all(edge_lines(unique_edges(compile(road_map(*lanes)))))
+    outline = shapely.union_all(edge_lines(unique_edges(compile_roads(road_map(*lanes)))))
     assert outline.length == pytest.approx(2 * (90 + gap + 3.5), abs=0.2)
     road = shapely.LineString([(2, 0), (50, 0), (50 + gap, 0), (0.98 * away[0], 0.98 * away[1])])
-    x, y, _ = compile(road_map(*lanes)).origins[0]
+    x, y, _ = compile_roads(road_map(*lanes)).origins[0]
     assert not shapely.affinity.translate(road, -x, -y).intersects(outline)
 
 
 def test_all_kinds_of_lanes_are_drivable_but_only_driving_lanes_are_in_the_tables():
     lanes = [straight("s", 0, -3, 100, -3, width=2.5, kind="shoulder"), straight("a", 0, 0, 100, 0, width=3.5)]
-    roads = compile(road_map(*lanes))
+    roads = compile_roads(road_map(*lanes))
     assert len(roads.network.lanes) == 1 and len(roads.network.sections) == 101
     area = shapely.union_all(shapely.polygonize(edge_lines(unique_edges(roads))))
     assert area.area == pytest.approx(600, abs=1)
@@ -430,7 +430,7 @@ def test_all_kinds_of_lanes_are_drivable_but_only_driving_lanes_are_in_the_table
 @pytest.mark.parametrize(("gap", "length"), [(0.08, 214.2), (0.15, 414.0)])
 def test_gaps_of_less_than_ten_centimetres_between_lanes_are_closed(gap, length):
     lanes = [straight("a", 0, 0, 100, 0), straight("b", 0, 3.5 + gap, 100, 3.5 + gap)]
-    assert shapely.length(edge_lines(unique_edges(compile(road_map(*lanes))))).sum() == pytest.approx(length, abs=0.3)
+    assert shapely.length(edge_lines(unique_edges(compile_roads(road_map(*lanes))))).sum() == pytest.approx(length, abs=0.3)
 
 
 def test_small_holes_are_filled_and_large_ones_bound_the_road():
@@ -444,12 +444,12 @@ def test_small_holes_are_filled_and_large_ones_bound_the_road():
             straight("d", near, -far, near, far, width=width),
             straight("start", -far, 40, far, 40),
         ]
-        area = shapely.get_parts(shapely.polygonize(edge_lines(unique_edges(compile(road_map(*lanes))))))
+        area = shapely.get_parts(shapely.polygonize(edge_lines(unique_edges(compile_roads(road_map(*lanes))))))
         assert len([part for part in area if part.bounds[3] < 30 and part.area < 100]) == rings - 1
 
 
 def test_a_bridge_keeps_its_edges_and_puts_none_across_the_road_below():
-    roads = compile(bridge())
+    roads = compile_roads(bridge())
     edges = unique_edges(roads)
     z = edges["z"] + roads.origins[0, 2]
     lines = edge_lines(edges)
@@ -474,7 +474,7 @@ def test_three_levels():
         straight("y", 0, -60, 0, 60, z=(5, 5)),
         straight("d", -50, -50, 50, 50, z=(10, 10)),
     ]
-    roads = compile(road_map(*lanes))
+    roads = compile_roads(road_map(*lanes))
     z = unique_edges(roads)["z"] + roads.origins[0, 2]
     lengths = shapely.length(edge_lines(unique_edges(roads)))
     for height, length in ((0, 120), (5, 120), (10, math.hypot(100, 100))):
@@ -486,7 +486,7 @@ def test_a_lane_that_passes_over_itself():
     """A ramp like a helix: one and a half turns of 20 m radius that climb 9 m."""
     at = np.linspace(0, 3 * math.pi, 120)
     line = np.column_stack([20 * np.cos(at), 20 * np.sin(at), 9 * at / at[-1], at + math.pi / 2, 0 * at + 4.0])
-    roads = compile(road_map(Lane("helix", line)))
+    roads = compile_roads(road_map(Lane("helix", line)))
     lengths = shapely.length(edge_lines(unique_edges(roads)))
     assert lengths.sum() == pytest.approx(3 * math.pi * (18 + 22) + 8, rel=0.01)
     heights = edges_across_lanes(roads)
@@ -494,9 +494,9 @@ def test_a_lane_that_passes_over_itself():
 
 
 def test_a_lane_wider_than_its_curve():
-    roads = compile(road_map(arc("turn", 1.5, math.pi, width=4.0), straight("start", 20, 0, 60, 0)))
+    roads = compile_roads(road_map(arc("turn", 1.5, math.pi, width=4.0), straight("start", 20, 0, 60, 0)))
     area = shapely.union_all(shapely.polygonize(edge_lines(unique_edges(roads))))
-    half_disc = 5 * 3.5**2 / 2 * math.sin(math.pi / 5)  # of five quads, each a triangle with the curve's centre
+    half_disc = 5 * 3.5**2 / 2 * math.sin(math.pi / 5)  # of five quads, each a triangle with the curve's center
     assert half_disc < area.area - 40 * 3.5 < half_disc + 2
 
 
@@ -533,7 +533,7 @@ def cell_of(roads, points, size):
 
 @pytest.mark.parametrize("source", [two_way, junction, bridge])
 def test_quad_look_up_against_shapely(source):
-    roads = compile(source())
+    roads = compile_roads(source())
     row, grid = roads.network.maps[0], roads.grid
     assert len(grid.quads_at) == row["columns"] * row["rows"] + 1
     first, polygons = quad_polygons(roads)
@@ -555,7 +555,7 @@ def test_quad_look_up_against_shapely(source):
 
 @pytest.mark.parametrize("source", [two_way, junction, bridge, curve, slanting])
 def test_edge_look_up_against_shapely(source):
-    roads = compile(source())
+    roads = compile_roads(source())
     row, grid = roads.network.maps[0], roads.grid
     columns, rows = -(-int(row["columns"]) // 2), -(-int(row["rows"]) // 2)
     assert len(grid.edges_at) == columns * rows + 1
@@ -570,7 +570,7 @@ def test_edge_look_up_against_shapely(source):
 
 
 def test_the_grid_covers_the_surroundings_of_the_map():
-    roads = compile(two_way())
+    roads = compile_roads(two_way())
     row = roads.network.maps[0]
     assert row["x"] <= -52 and row["x"] + CELL * row["columns"] >= 52
     assert row["y"] <= -5.5 and row["y"] + CELL * row["rows"] >= 5.5
@@ -608,7 +608,7 @@ def test_nearest_of_points_in_a_row_and_of_none():
 
 def test_lists_of_a_junction_against_brute_force():
     source = junction()
-    roads = compile(source, lane_spacing=9.0, lane_count=12, boundary_count=15, stop_count=2)
+    roads = compile_roads(source, lane_spacing=9.0, lane_count=12, boundary_count=15, stop_count=2)
     network, nearby = roads.network, roads.nearby
     places = []
     for lane in network.lanes:
@@ -640,7 +640,7 @@ def test_lists_of_a_junction_against_brute_force():
 
 
 def test_shuffled_lists_hold_the_same_in_an_order_of_chance():
-    plain, shuffled = (compile(junction(), lane_spacing=9.0, lane_count=12, shuffled=given) for given in (False, True))
+    plain, shuffled = (compile_roads(junction(), lane_spacing=9.0, lane_count=12, shuffled=given) for given in (False, True))
     for name in ("samples", "boundaries"):
         one, other = getattr(plain.nearby, name), getattr(shuffled.nearby, name)
         assert np.array_equal(np.sort(one, axis=1), np.sort(other, axis=1))
@@ -651,7 +651,7 @@ def test_shuffled_lists_hold_the_same_in_an_order_of_chance():
 
 def test_lanes_near_by_have_numbers_near_by():
     """Each lane has a number of its own, and a look at the lanes around a place reads few cache lines of 16 ways."""
-    roads = compile(find("downtown"))
+    roads = compile_roads(find("downtown"))
     local, (count,) = roads.network.lanes["local"], roads.network.maps["lanes"]
     assert sorted(local) == list(range(count))
     lines = [len(np.unique(numbers // 16)) for numbers in roads.network.samples["local"][roads.nearby.samples]]
@@ -660,7 +660,7 @@ def test_lanes_near_by_have_numbers_near_by():
 
 
 def test_lists_do_not_show_another_level():
-    roads = compile(bridge(), boundary_count=30)
+    roads = compile_roads(bridge(), boundary_count=30)
     # Lane 0 is the ground, lane 2 the deck, 8 m higher at y = -30 .. 30; the ramps come within 6 m beyond |y| = 60.
     lane = roads.network.lanes[0]
     rows = slice(int(lane["nearby_at"]), int(lane["nearby_at"]) + 50)
@@ -672,7 +672,7 @@ def test_lists_do_not_show_another_level():
 
 def test_where_nothing_is_on_the_level_the_lists_show_what_there_is():
     steep = road_map(straight("hill", 0, 0, 200, 0, z=(0, 60)))  # samples at 50 and 150 m are 15 and 45 m high
-    roads = compile(steep, lane_spacing=100.0, lane_count=2)
+    roads = compile_roads(steep, lane_spacing=100.0, lane_count=2)
     samples = roads.network.samples["s"][roads.nearby.samples]
     assert samples[12].tolist() == [50, 50]  # at 50 m only this one is on the level
     assert samples[24].tolist() == [50, 150]  # at 98 m none is
@@ -683,8 +683,8 @@ def test_where_nothing_is_on_the_level_the_lists_show_what_there_is():
 
 def test_join_equals_each_map_alone():
     sources = [junction(), two_way(), parallel(), junction("again")]
-    alone = [compile(source, stop_count=2) for source in sources]
-    both = compile(sources, stop_count=2)
+    alone = [compile_roads(source, stop_count=2) for source in sources]
+    both = compile_roads(sources, stop_count=2)
     assert both.names == ("junction", "two_way", "test", "again")
     assert np.array_equal(both.origins, np.concatenate([one.origins for one in alone]))
     for k, one in enumerate(alone):
@@ -748,58 +748,58 @@ def forbid_compiling(monkeypatch):
     def fail(*_):
         raise AssertionError("compiled again")
 
-    monkeypatch.setattr(importlib.import_module("gigaflow_env.roads.compile"), "_compile", fail)
+    monkeypatch.setattr(importlib.import_module("gigaflow_env.roads.compiled.compile"), "_compile", fail)
 
 
 def test_cache_hit(cache_directory, monkeypatch):
-    first = compile(junction())
-    assert equal(first, compile(junction(), cache=False))
+    first = compile_roads(junction())
+    assert equal(first, compile_roads(junction(), cache=False))
     assert [path.suffix for path in cache_directory.iterdir()] == [".roads"]
     forbid_compiling(monkeypatch)
-    assert equal(first, compile(junction()))
-    assert equal(first, compile([junction()]))
+    assert equal(first, compile_roads(junction()))
+    assert equal(first, compile_roads([junction()]))
     with pytest.raises(AssertionError, match="compiled again"):
-        compile(junction(), cache=False)
+        compile_roads(junction(), cache=False)
 
 
 def test_cache_keeps_one_file_per_map_and_sizes(cache_directory, monkeypatch):
-    compile([junction(), two_way()])
+    compile_roads([junction(), two_way()])
     assert len(list(cache_directory.iterdir())) == 2
-    compile(two_way(), stop_count=3)
-    compile(two_way("renamed"))
+    compile_roads(two_way(), stop_count=3)
+    compile_roads(two_way("renamed"))
     moved = two_way()
     moved.lanes["east"].line[0, 4] = 3.51
-    compile(moved)
-    compile(replace(moved, lanes=dict(reversed(moved.lanes.items()))))
+    compile_roads(moved)
+    compile_roads(replace(moved, lanes=dict(reversed(moved.lanes.items()))))
     assert len(list(cache_directory.iterdir())) == 6
     forbid_compiling(monkeypatch)
-    compile([two_way(), junction(), two_way()])
+    compile_roads([two_way(), junction(), two_way()])
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: bytes(len(data)),
                                     lambda data: data[:5] + bytes([data[5] ^ 255]) + data[6:],
                                     lambda data: data[:5000] + bytes([data[5000] ^ 255]) + data[5001:]])  # fmt: skip
 def test_corrupt_cache_is_replaced(cache_directory, monkeypatch, damage):
-    first = compile(junction())
+    first = compile_roads(junction())
     (path,) = cache_directory.iterdir()
     whole = path.read_bytes()
     path.write_bytes(damage(whole))
-    assert equal(first, compile(junction()))
+    assert equal(first, compile_roads(junction()))
     assert len(list(cache_directory.iterdir())) == 1
     forbid_compiling(monkeypatch)
-    assert equal(first, compile(junction()))
+    assert equal(first, compile_roads(junction()))
 
 
 def test_cache_that_cannot_be_written_warns_once(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("not a directory")
     monkeypatch.setenv("GIGAFLOW_CACHE_DIR", str(tmp_path / "file" / "cache"))
     with pytest.warns(RuntimeWarning, match="GIGAFLOW_CACHE_DIR"):
-        first = compile(two_way())
-    assert equal(first, compile(two_way()))  # warnings are errors: this one is silent
+        first = compile_roads(two_way())
+    assert equal(first, compile_roads(two_way()))  # warnings are errors: this one is silent
 
 
 def test_cache_directory(monkeypatch):
-    cache = importlib.import_module("gigaflow_env.roads.cache")
+    cache = importlib.import_module("gigaflow_env.roads.compiled.cache")
     monkeypatch.setenv("GIGAFLOW_CACHE_DIR", "/somewhere")
     monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
     assert cache.directory() == Path("/somewhere")
@@ -825,22 +825,22 @@ def test_cache_directory(monkeypatch):
 )
 def test_arguments_out_of_range(arguments, message):
     with pytest.raises(ValueError, match=message):
-        compile(two_way(), **arguments)
+        compile_roads(two_way(), **arguments)
 
 
 def test_no_maps():
     with pytest.raises(ValueError, match="maps is empty"):
-        compile([])
+        compile_roads([])
 
 
 def test_inconsistent_map():
     with pytest.raises(MapError, match="successor 'nowhere' does not exist"):
-        compile(road_map(straight("a", 0, 0, 50, 0, successors=("nowhere",))))
+        compile_roads(road_map(straight("a", 0, 0, 50, 0, successors=("nowhere",))))
 
 
 def test_map_without_start():
     with pytest.raises(MapError, match="'test' has no place to start from"):
-        compile(road_map(straight("short", 0, 0, 3, 0), straight("inside", 0, 0, 50, 0, junction="j")))
+        compile_roads(road_map(straight("short", 0, 0, 3, 0), straight("inside", 0, 0, 50, 0, junction="j")))
 
 
 def test_changes_between_lanes_that_are_not_side_by_side_are_left_out():
@@ -852,7 +852,7 @@ def test_changes_between_lanes_that_are_not_side_by_side_are_left_out():
     ]
     named = "'long' to 'short', 'short' to 'long', 'far' to 'oncoming'"
     with pytest.warns(UserWarning, match=f"3 lane changes are left out.*: {named}"):
-        table = compile(road_map(*lanes)).network.lanes
+        table = compile_roads(road_map(*lanes)).network.lanes
     assert np.all(table["left"] == -1) and np.all(table["right"] == -1)
     assert len(set(table["bundle"])) == 4
 
@@ -867,7 +867,7 @@ def test_contradictory_lane_changes():
         straight("x", 0, -3.5, 50, -3.5),
     ]
     with pytest.raises(MapError, match="contradictory"):
-        compile(road_map(*lanes))
+        compile_roads(road_map(*lanes))
 
 
 # Real maps
@@ -877,7 +877,9 @@ def carla(town):
     path = SHARED / f"{town}.xodr"
     if not path.exists():
         pytest.skip(f"{path.name} of the shared real maps is not here")
-    return pytest.importorskip("gigaflow_env.roads.opendrive", reason="there is no OpenDRIVE importer yet").load(path)
+    return pytest.importorskip(
+        "gigaflow_env.roads.formats.opendrive.load", reason="there is no OpenDRIVE importer yet"
+    ).load(path)
 
 
 TOWNS = [("Town01", 124, 6.40), ("Town02", 88, 2.92), ("Town04", 463, 33.34)]
@@ -886,11 +888,11 @@ TOWNS = [("Town01", 124, 6.40), ("Town02", 88, 2.92), ("Town04", 463, 33.34)]
 @pytest.mark.parametrize(("town", "lanes", "kilometres"), TOWNS)
 def test_carla_towns(town, lanes, kilometres):
     source = carla(town)
-    roads = compile(two_way(), cache=False)  # so that the time below has no machine code generation in it
+    roads = compile_roads(two_way(), cache=False)  # so that the time below has no machine code generation in it
     begun = time.perf_counter()
-    roads = compile(source)
+    roads = compile_roads(source)
     compiled = time.perf_counter()
-    assert equal(roads, compile(source))
+    assert equal(roads, compile_roads(source))
     # Some 1.4 s and 0.03 s for Town04 on an idle core; the limits leave room for a busy one.
     assert compiled - begun < 30 and time.perf_counter() - compiled < 5
     network = roads.network
@@ -912,7 +914,7 @@ def test_carla_towns(town, lanes, kilometres):
 
 
 def test_town04_decks_have_edges_on_both_sides():
-    roads = compile(carla("Town04"))
+    roads = compile_roads(carla("Town04"))
     edges = unique_edges(roads)
     lines, sections = edge_lines(edges), roads.network.sections
     first, polygons = quad_polygons(roads)
@@ -942,14 +944,14 @@ def test_a_map_too_large_for_the_tables_is_refused_before_they_are_made(length, 
     lane.line[:, WIDTH] = width
     began = time.process_time()
     with pytest.raises(MapError, match=f"map 'wide' is too large: {message}.*: take a part of it"):
-        compile(RoadMap("wide", {lane.id: lane}), cache=False)
+        compile_roads(RoadMap("wide", {lane.id: lane}), cache=False)
     assert time.process_time() - began < 5.0
 
 
 def test_too_many_lanes_and_kilometres_are_refused():
     lanes = [straight(str(k), 0, k / 2, 10_000, k / 2) for k in range(101)]
     with pytest.raises(MapError, match=r"map 'long' is too large: its lanes have 1010 km in all, at most 1000 fit"):
-        compile(RoadMap("long", {lane.id: lane for lane in lanes}), cache=False)
+        compile_roads(RoadMap("long", {lane.id: lane for lane in lanes}), cache=False)
     lanes = [straight(str(k), k % 100, k // 100, k % 100 + 0.5, k // 100) for k in range(20_001)]
     with pytest.raises(MapError, match=r"map 'many' is too large: it has 20001 driving lanes, at most 20000 fit"):
-        compile(RoadMap("many", {lane.id: lane for lane in lanes}), cache=False)
+        compile_roads(RoadMap("many", {lane.id: lane for lane in lanes}), cache=False)

@@ -18,7 +18,7 @@ def values(env, name):
     """What each row drives with."""
     simulator = env.simulator
     if name in CONDITIONING:
-        return simulator.per_row(simulator.state.wishes.coefficients)[:, CONDITIONING.index(name)].copy()
+        return simulator.per_row(simulator.state.reward_weights.coefficients)[:, CONDITIONING.index(name)].copy()
     return simulator.per_row(getattr(simulator.state.body, name)).copy()
 
 

@@ -40,12 +40,12 @@ def test_wrecks_stand():
 
 def test_others_see_wrecks_and_run_into_them():
     sim = crash()
-    assert set(sim.state.near.agent[0, 2, :2].tolist()) == {0, 1}
+    assert set(sim.state.neighbours.agent[0, 2, :2].tolist()) == {0, 1}
     for _ in range(40):
         sim.step(np.full(3, KEEP))
         if sim.state.events.collision[0, 2]:
             break
-    # Centres 4.5 m apart: the front meets the hindmost wreck.
+    # Centers 4.5 m apart: the front meets the hindmost wreck.
     assert sim.state.rows.status[0, 2] == FROZEN and 111 < sim.state.pose.x[0, 2] + sim.roads.origins[0, 0] < 116
     assert not sim.state.events.collision[0, :2].any()
 

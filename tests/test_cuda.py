@@ -14,7 +14,7 @@ import cuda_simulated
 import numpy as np
 import pytest
 
-from gigaflow_env.eventlog import COLLISION, OFFROAD
+from gigaflow_env.event_log import COLLISION, OFFROAD
 
 ROOT = Path(__file__).parents[1]
 COMPILE = ROOT / "benchmarks" / "cuda_compile.py"
@@ -73,34 +73,43 @@ def compiled():
 # Most registers of a thread: with more, a block of 256 threads would not fit. What was measured, and some room.
 REGISTERS = {
     "clear": 160,
-    "guide": 255,
+    "plan_traffic": 255,
     "drive": 255,
-    "write_down": 176,
-    "renew": 255,
-    "notice": 64,
-    "show": 80,
-    "show_half": 80,
+    "record_contacts": 176,
+    "respawn": 255,
+    "prepare_observation": 64,
+    "write_observation": 80,
+    "write_observation_half": 80,
 }
 
 # Fewest stores to global memory: one an array that the kernel writes. Where a dead-code pass goes wrong they vanish.
-STORES = {"clear": 15, "guide": 15, "drive": 45, "write_down": 8, "renew": 45, "notice": 6, "show": 1, "show_half": 1}
+STORES = {
+    "clear": 15,
+    "plan_traffic": 15,
+    "drive": 45,
+    "record_contacts": 8,
+    "respawn": 45,
+    "prepare_observation": 6,
+    "write_observation": 1,
+    "write_observation_half": 1,
+}
 
 # Arrays which the kernel must reach, at least.
 SHOWN = (
-    "Pose.x", "Network.samples", "Nearby.samples", "Nearby.boundaries", "Nearby.stops", "Near.agent", "Wishes.coefficients",
+    "Pose.x", "Network.samples", "Nearby.samples", "Nearby.boundaries", "Nearby.stops", "Neighbours.agent", "RewardWeights.coefficients",
 )  # fmt: skip
 TOUCHED = {
     "clear": ("Clock.seed", "Clock.tick", "Rows.status", "Events.collision", "Outcome.reward"),
-    "guide": ("Traffic.next", "Traffic.cap", "Motion.jerk", "Near.scratch", "Conflicts.rows", "Conflicts.stops",
+    "plan_traffic": ("Traffic.next", "Traffic.cap", "Motion.jerk", "Neighbours.scratch", "Conflicts.rows", "Conflicts.stops",
               "Network.route", "Lights.colour"),
-    "drive": ("Pose.x", "Motion.speed", "Place.section", "Events.collision", "Events.offroad", "Events.red_light",
+    "drive": ("Pose.x", "Motion.speed", "LanePosition.section", "Events.collision", "Events.offroad", "Events.red_light",
               "Outcome.reward", "Rows.status", "Lights.colour", "Grid.quads", "Grid.edges", "Network.route"),
-    "write_down": ("Notes.other", "Notes.side", "Notes.fault", "Notes.x", "Notes.y", "Notes.speed", "Notes.age", "Notes.map",
+    "record_contacts": ("Contacts.other", "Contacts.side", "Contacts.fault", "Contacts.x", "Contacts.y", "Contacts.speed", "Contacts.age", "Contacts.map",
                    "Events.collision", "Events.offroad", "Events.red_light", "Pose.old_x", "Network.sections"),
-    "renew": ("Proposal.x", "Pose.x", "Goals.section", "Wishes.coefficients", "Body.length", "Rows.status", "Lights.red"),
-    "notice": ("Near.agent", "Near.key", "Ways.lane", "Ways.way", "Ways.smallest", "Outcome.active"),
-    "show": SHOWN,
-    "show_half": SHOWN,
+    "respawn": ("Proposal.x", "Pose.x", "Goals.section", "RewardWeights.coefficients", "Body.length", "Rows.status", "Lights.red"),
+    "prepare_observation": ("Neighbours.agent", "Neighbours.key", "LaneRoutes.lane", "LaneRoutes.route_distance", "LaneRoutes.smallest", "Outcome.active"),
+    "write_observation": SHOWN,
+    "write_observation_half": SHOWN,
 }  # fmt: skip
 
 

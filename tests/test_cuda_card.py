@@ -12,11 +12,11 @@ import torch
 from conftest import key
 
 from gigaflow_env import GigaflowVectorEnv
-from gigaflow_env.backend import world
+from gigaflow_env.backend import world_step
 from gigaflow_env.config import laptop, paper
-from gigaflow_env.eventlog import COLLISION, OFFROAD, EventLog
+from gigaflow_env.event_log import COLLISION, OFFROAD, EventLog
 from gigaflow_env.simulator import MissingDevice, Simulator
-from gigaflow_env.snapshot import SEEN, WORKSPACE
+from gigaflow_env.snapshot import OBSERVED, WORKSPACE
 
 
 def absent() -> str:
@@ -72,11 +72,11 @@ def differing(cpu, cuda):
 
 
 @pytest.mark.parametrize("name", TOWNS)
-@pytest.mark.parametrize("mode", [world.SAME_STEP, world.NEXT_STEP])
+@pytest.mark.parametrize("mode", [world_step.SAME_STEP, world_step.NEXT_STEP])
 def test_a_step_equals_that_of_the_cpu(name, mode):
     cpu, cuda = pair(name)
     cpu.mode = cuda.mode = mode
-    if mode != world.SAME_STEP:
+    if mode != world_step.SAME_STEP:
         cpu.final_observations = np.zeros((0, 0, 0), np.float32)
     cpu.reset(key(3))
     cuda.reset(key(3))
@@ -184,7 +184,7 @@ def test_the_event_log_is_that_of_the_cpu():
     logs = []
     for sim in (cpu, cuda):
         logs.append(EventLog(sim))
-        sim.notes = logs[-1].notes
+        sim.contacts = logs[-1].notes
         sim.reset(key(3))
     rng = np.random.default_rng(0)
     for _ in range(60):
@@ -225,12 +225,12 @@ def test_observations_follow_from_what_is_kept(graph):
     env = make(preset="paper", agents_per_world=16)
     if graph:
         env.capture()
-    seen, states = [env.reset(seed=3)[0]], [env.sight()]
+    seen, states = [env.reset(seed=3)[0]], [env.observation_state()]
     generator = torch.Generator("cuda").manual_seed(0)
     for _ in range(10):
         seen.append(env.step(torch.randint(12, (1024,), generator=generator, device="cuda"))[0])
-        states.append(env.sight())
-    stacked = {name: np.stack([state[name] for state in states]) for name in SEEN}
+        states.append(env.observation_state())
+    stacked = {name: np.stack([state[name] for state in states]) for name in OBSERVED}
     found = torch.from_numpy(env.observe(stacked).reshape(len(seen), 1024, -1))
     assert torch.equal(found, torch.stack(seen).cpu())
 

@@ -74,10 +74,17 @@ def test_a_step_is_six_launches_and_waits_for_nothing(library, tmp_path):
     assert done.returncode == 0, done.stderr
     lines = log.read_text().splitlines()
     step = lines[lines.index("step") + 1 : lines.index("end")]
-    assert kernels(step) == ["drive", "notice", "show_half", "renew", "notice", "show_half"]
+    assert kernels(step) == [
+        "drive",
+        "prepare_observation",
+        "write_observation_half",
+        "respawn",
+        "prepare_observation",
+        "write_observation_half",
+    ]
     assert len(step) == 6, "a copy or a synchronisation within a step"
     assert all(line.endswith("0x5555") for line in step)
-    assert kernels(lines[: lines.index("step")])[:4] == ["clear", "renew", "notice", "show_half"]
+    assert kernels(lines[: lines.index("step")])[:4] == ["clear", "respawn", "prepare_observation", "write_observation_half"]
 
 
 LOGGED = """
@@ -111,10 +118,18 @@ def test_a_step_with_a_log_is_seven_launches_and_observing_keeps_its_own(library
     assert done.returncode == 0, done.stderr
     lines = log.read_text().splitlines()
     step = lines[lines.index("step") + 1 :]
-    expected = ["drive", "write_down", "notice", "show", "renew", "notice", "show"]
+    expected = [
+        "drive",
+        "record_contacts",
+        "prepare_observation",
+        "write_observation",
+        "respawn",
+        "prepare_observation",
+        "write_observation",
+    ]
     assert kernels(step) == expected and len(step) == len(expected)
     looked = kernels(lines[: lines.index("step")])
-    assert looked[-8:] == ["notice", "show"] * 4, "three chunks of 150 worlds, and one of 3"
+    assert looked[-8:] == ["prepare_observation", "write_observation"] * 4, "three chunks of 150 worlds, and one of 3"
 
 
 def test_the_benchmark_runs(library):
@@ -126,11 +141,17 @@ def test_the_benchmark_runs(library):
     done = run(program, library)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["card"] == "stub" and set(found["kernels"]) == {"clear", "drive", "renew", "notice", "show"}
+    assert found["card"] == "stub" and set(found["kernels"]) == {
+        "clear",
+        "drive",
+        "respawn",
+        "prepare_observation",
+        "write_observation",
+    }
     (line,) = found["measured"]
     # Between any two events lies a millisecond on this driver.
     assert line["agent_steps_per_s"] == 3 * 64 * 1000
-    assert set(line["ns_by_kernel"]) == {"drive", "notice 1", "show 1", "renew", "notice 2", "show 2"}
+    assert set(line["ns_by_kernel"]) == {"drive", "notice 1", "show 1", "respawn", "notice 2", "show 2"}
 
 
 def test_too_little_memory_is_said_before_it_is_taken(library):

@@ -9,7 +9,7 @@ from gigaflow_env.config import Config, params
 from gigaflow_env.declare import Declared, allocate, array, describe, fields, number, record
 from gigaflow_env.layout import FEATURES, GOALS
 from gigaflow_env.population import KINDS
-from gigaflow_env.roads.tables import Grid, Nearby, Network
+from gigaflow_env.roads.compiled.tables import Grid, Nearby, Network
 from gigaflow_env.state import GROUPS, make
 
 

@@ -24,8 +24,8 @@ def windows(ticks=4000, **changes):
     seen = tuple(np.zeros((ticks, count), bool) for count in lists)
     for step in range(ticks):
         sim.state.clock.tick[:] += 1
-        run("survey", sim)
-        for k, begin in enumerate((sim.state.ways.lane[0, 0], sim.state.ways.boundary[0, 0])):
+        run("select_lane_samples", sim)
+        for k, begin in enumerate((sim.state.lane_routes.lane[0, 0], sim.state.lane_routes.boundary[0, 0])):
             seen[k][step, (begin + np.arange(kept[k])) % lists[k]] = True
     return seen
 
@@ -69,7 +69,7 @@ def _window(begin, count, kept, stride, out):
 
 def test_all_are_kept_in_order_without_dropout():
     sim = simulator(load(shipped()["downtown"]), 4, laptop().replace(agents_per_world=2))
-    assert not sim.state.ways.lane.any() and not sim.state.ways.boundary.any()
+    assert not sim.state.lane_routes.lane.any() and not sim.state.lane_routes.boundary.any()
     lists = [sim.roads.network.samples[row] for row in sim.roads.nearby.samples[::50]]
     for row, samples in zip(range(0, 10**9, 50), lists, strict=False):
         lane = np.flatnonzero(sim.roads.network.lanes["nearby_at"] <= row)[-1]
@@ -130,7 +130,7 @@ def seen_by(sim, a, steps=2000):
     seen = []
     for _ in range(steps):
         sim.state.clock.tick[:] += 1
-        for stage in ("blur", "watch", "look"):
+        for stage in ("add_noise", "find_neighbours", "observe"):
             run(stage, sim)
         seen.append(Layout(sim.config).split(sim.observations[0, a]).agents[0].copy())
     return np.array(seen, float)
@@ -172,8 +172,8 @@ def test_without_noise_others_are_seen_as_they_are():
     sim = simulator(ring(), 40, laptop().replace(agents_per_world=20))
     for _ in range(10):
         sim.step(np.full(40, 7))
-        assert np.array_equal(sim.state.seen.x, sim.state.pose.x) and np.array_equal(
-            sim.state.seen.speed, sim.state.motion.speed
+        assert np.array_equal(sim.state.perceived.x, sim.state.pose.x) and np.array_equal(
+            sim.state.perceived.speed, sim.state.motion.speed
         )
 
 
@@ -182,7 +182,7 @@ def test_the_same_noise_for_all_who_look():
     clear(sim)
     for a, x in enumerate((50.0, 50.0, 80.0)):
         place(sim, a, x, -10.0)
-    for stage in ("blur", "watch", "look"):
+    for stage in ("add_noise", "find_neighbours", "observe"):
         run(stage, sim)
     blocks = Layout(sim.config).split(sim.observations[0]).agents
     assert blocks[0, 1, 0] == pytest.approx(blocks[1, 1, 0], abs=1e-6) and f32(blocks[0, 1, 0]) != f32(30 / 200)

@@ -35,8 +35,8 @@ def blind_steps(sim, steps):
     for _ in range(steps):
         sim.state.clock.tick[:] += 1
         for w in range(sim.worlds):
-            run("watch", sim, w=w)
-        seen.append((sim.state.near.agent[..., 0] < 0).copy())
+            run("find_neighbours", sim, w=w)
+        seen.append((sim.state.neighbours.agent[..., 0] < 0).copy())
     return np.array(seen)
 
 

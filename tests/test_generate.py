@@ -31,13 +31,14 @@ from plausibility import (
 from shapely.geometry import Polygon
 from shapely.ops import unary_union
 
-from gigaflow_env.roads import Lane, MapError, RoadMap, crossing, load, save, summary
-from gigaflow_env.roads.centreline import sample
-from gigaflow_env.roads.curve import Pose, connect, end, knots, length, min_radius, offset, reverse, rounded, start
-from gigaflow_env.roads.generate import generate
-from gigaflow_env.roads.islands import patches
-from gigaflow_env.roads.phases import plan
-from gigaflow_env.roads.source import SIGNAL_KINDS
+from gigaflow_env.roads import Lane, MapError, RoadMap, load, save, summary
+from gigaflow_env.roads.centerline import sample
+from gigaflow_env.roads.road_map import SIGNAL_KINDS
+from gigaflow_env.roads.signal_phases import plan
+from gigaflow_env.roads.towns.curve import Pose, connect, end, knots, length, min_radius, offset, reverse, rounded, start
+from gigaflow_env.roads.towns.generate import generate
+from gigaflow_env.roads.towns.junctions import crossing
+from gigaflow_env.roads.towns.junctions.patches import patches
 
 MAPS = Path(__file__).resolve().parents[1] / "maps"
 TOWNS = tuple(sorted(path.stem for path in MAPS.glob("*.toml")))

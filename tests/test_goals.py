@@ -13,8 +13,8 @@ from test_variant import warped
 from gigaflow_env.config import Config, laptop
 from gigaflow_env.jit import kernel
 from gigaflow_env.roads import load, shipped
-from gigaflow_env.roads.compile import compile
-from gigaflow_env.roads.tables import UNREACHABLE
+from gigaflow_env.roads.compiled.compile import compile_roads
+from gigaflow_env.roads.compiled.tables import UNREACHABLE
 from gigaflow_env.sim.goals import aim, passed, walk
 from gigaflow_env.sim.rewards import GOAL_RADIUS
 
@@ -30,7 +30,7 @@ def goal_places(sim):
     network = sim.roads.network
     lane = network.sections["lane"]
     at = np.cumsum(network.lanes["length"]) - network.lanes["length"]
-    section, goals = sim.state.place.section[:, 0], sim.state.goals.section[:, 0]
+    section, goals = sim.state.lane_position.section[:, 0], sim.state.goals.section[:, 0]
     s = [
         at[lane[k]] + (k - network.lanes["first"][lane[k]] + 0.5) * network.lanes["step"][lane[k]] for k in (section, goals)
     ]
@@ -55,7 +55,7 @@ def test_the_first_goal_is_20_to_200_metres_down_the_road(near_goals):
     assert 19.4 < way.min() < 21 and 199 < way.max() < 200.6
     deviation = abs(np.sort((way - 20) / 180) - np.arange(3000) / 3000).max()
     assert deviation * np.sqrt(3000) < 1.95  # Kolmogorov-Smirnov, 0.1 %
-    assert near_goals.state.place.way[:, 0] == pytest.approx(way, abs=0.02)
+    assert near_goals.state.lane_position.route_distance[:, 0] == pytest.approx(way, abs=0.02)
 
 
 def test_later_goals_are_as_far_apart_and_point_into_similar_directions(near_goals):
@@ -98,7 +98,7 @@ def test_the_first_goal_may_be_anywhere_on_the_map():
 def test_goals_in_a_town_can_be_reached_and_lie_outside_of_junctions(name, first_goal):
     sim = simulator(load(shipped()[name]), 500, Config(**SMALL, first_goal=first_goal))
     network, goals = sim.roads.network, sim.state.goals
-    assert (sim.state.place.way < UNREACHABLE / 2).all()
+    assert (sim.state.lane_position.route_distance < UNREACHABLE / 2).all()
     for k in range(4):
         section = goals.section[goals.count > k, k]
         assert (network.lanes["junction"][network.sections["lane"][section]] == 0).all()
@@ -128,8 +128,8 @@ def test_every_route_is_another_one():
 def sim():
     made = simulator(ring(), 1, laptop().replace(agents_per_world=1, on_route_done="new_route"))
     clear(made)
-    made.state.wishes.coefficients[:] = 0
-    made.state.wishes.coefficients[0, 0, GOAL_RADIUS] = 5.0
+    made.state.reward_weights.coefficients[:] = 0
+    made.state.reward_weights.coefficients[0, 0, GOAL_RADIUS] = 5.0
     return made
 
 
@@ -144,9 +144,9 @@ def step_to(sim, x, old_x, *, y=-10.0, speed=10.0):
 def start(sim, x, *goals):
     place(sim, 0, x, -10)
     aim_at(sim, 0, *goals)
-    sim.state.place.section[0, 0] = section_at(sim, "east", x)
+    sim.state.lane_position.section[0, 0] = section_at(sim, "east", x)
     run("locate", sim)
-    sim.state.goals.best[0, 0] = sim.state.place.way[0, 0]
+    sim.state.goals.best[0, 0] = sim.state.lane_position.route_distance[0, 0]
     sim.state.goals.routes[0, 0] = 1
 
 
@@ -156,12 +156,12 @@ def test_a_way_point_counts_within_the_radius_at_any_speed(sim):
     assert sim.state.goals.next[0, 0] == 0
     assert step_to(sim, 45.6, 45.4, speed=20.0)
     assert sim.state.goals.next[0, 0] == 1 and not sim.state.events.route_done[0, 0]
-    assert sim.state.place.way[0, 0] == pytest.approx(150.5 - 45.6, abs=0.01)
-    assert sim.state.goals.best[0, 0] == sim.state.place.way[0, 0]
+    assert sim.state.lane_position.route_distance[0, 0] == pytest.approx(150.5 - 45.6, abs=0.01)
+    assert sim.state.goals.best[0, 0] == sim.state.lane_position.route_distance[0, 0]
 
 
 def test_a_way_point_that_was_passed_between_two_steps_counts(sim):
-    sim.state.wishes.coefficients[0, 0, GOAL_RADIUS] = 2.0
+    sim.state.reward_weights.coefficients[0, 0, GOAL_RADIUS] = 2.0
     start(sim, 20, ("east", 50), ("east", 150))
     assert step_to(sim, 53, 47)  # 2.5 and 3.5 m away at the ends
     start(sim, 20, ("east", 50), ("east", 150))
@@ -180,13 +180,13 @@ def test_the_final_goal_counts_only_when_slow(sim):
 def test_after_the_final_goal(rule, routes):
     made = simulator(ring(), 1, laptop().replace(agents_per_world=1, on_route_done=rule))
     clear(made)
-    made.state.wishes.coefficients[0, 0, GOAL_RADIUS] = 5.0
+    made.state.reward_weights.coefficients[0, 0, GOAL_RADIUS] = 5.0
     start(made, 20, ("east", 50))
     assert step_to(made, 50, 49, speed=1.0)
     assert made.state.goals.routes[0, 0] == routes
     if rule == "new_route":
         assert made.state.goals.next[0, 0] == 0
-        assert made.state.goals.best[0, 0] == made.state.place.way[0, 0] > 20
+        assert made.state.goals.best[0, 0] == made.state.lane_position.route_distance[0, 0] > 20
 
 
 def test_events_last_one_step(sim):
@@ -246,7 +246,7 @@ def test_whoever_drives_in_circles_gains_nothing():
         ring(), 1, laptop().replace(agents_per_world=1, on_crash="continue", max_steps=10_000, world_steps=10_000)
     )
     clear(made)
-    made.state.wishes.coefficients[0, 0, GOAL_RADIUS] = 2.0
+    made.state.reward_weights.coefficients[0, 0, GOAL_RADIUS] = 2.0
     start(made, 20, ("east", 150))
     network, total = made.roads.network, 0.0
     every = np.concatenate([np.arange(row["first"], row["first"] + row["quads"]) for row in network.lanes])
@@ -276,7 +276,7 @@ def test_a_goal_is_passed_at_its_distance_to_the_way(x, y, old_x, old_y, goal_x,
     assert math.sqrt(call(passed)(old_x, old_y, x, y, goal_x, goal_y)) == pytest.approx(way.distance(goal), abs=2e-3)
 
 
-ROADS = compile([ring(), motorway(), crossing()])
+ROADS = compile_roads([ring(), motorway(), crossing()])
 NETWORK = ROADS.network
 LANES = NETWORK.lanes
 QUADS = [int(k) for lane in LANES for k in range(lane["first"], lane["first"] + lane["quads"])]
@@ -321,14 +321,14 @@ def test_a_walk_leads_down_the_road_to_where_one_may_stop(start, distance, momen
 @given(st.sampled_from(QUADS[:450]), st.sampled_from(QUADS[:450]), reals(0, 1))
 def test_aiming_measures_the_way_around_the_ring(section, goal, fraction):
     state = AIMING.state
-    state.place.section[0, 0], state.place.fraction[0, 0] = section, fraction
+    state.lane_position.section[0, 0], state.lane_position.fraction[0, 0] = section, fraction
     state.goals.section[0, 0, 1], state.goals.next[0, 0] = goal, 1
-    state.place.way[:], state.goals.best[:] = np.nan, np.nan
-    call(aim)(0, 0, state.clock, state.goals, state.place, state.variant, AIMING.roads.network)
+    state.lane_position.route_distance[:], state.goals.best[:] = np.nan, np.nan
+    call(aim)(0, 0, state.clock, state.goals, state.lane_position, state.variant, AIMING.roads.network)
     way = (down_the_ring(goal) - down_the_ring(section) - (fraction - 0.5)) % ROUND
-    assert state.goals.best[0, 0] == state.place.way[0, 0]
-    assert abs(math.remainder(state.place.way[0, 0] - way, ROUND)) < 0.05
-    assert -1e-3 <= state.place.way[0, 0] <= ROUND + 0.1
+    assert state.goals.best[0, 0] == state.lane_position.route_distance[0, 0]
+    assert abs(math.remainder(state.lane_position.route_distance[0, 0] - way, ROUND)) < 0.05
+    assert -1e-3 <= state.lane_position.route_distance[0, 0] <= ROUND + 0.1
 
 
 AIMING = simulator(ring(), 1, Config(**SMALL))

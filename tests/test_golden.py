@@ -13,7 +13,7 @@ import pytest
 import shapely
 from conftest import crossing, key, motorway
 
-from gigaflow_env.bench import SCENES
+from gigaflow_env.bench.throughput import SCENES
 from gigaflow_env.config import PRESETS, laptop
 from gigaflow_env.simulator import Simulator
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from recorded import RecordedLane, Scene, json_scene, parked, polyline
 
-from gigaflow_env.roads import MapError, gpudrive, load
+from gigaflow_env.roads import MapError, load
+from gigaflow_env.roads.formats.waymo import gpudrive
 from gigaflow_env.roads.scenario import LIGHT_STATES
 
 

@@ -20,8 +20,8 @@ def copied(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "file",
-    ["config.py", "jit.py", "layout.py", "state.py", "roads/tables.py", "sim/geometry.py", "sim/precision.py",
-     "backend/world.py", "backend/cpu.py", "backend/cuda.py"],
+    ["config.py", "jit.py", "layout.py", "state.py", "roads/compiled/tables.py", "sim/geometry.py", "sim/precision.py",
+     "backend/world_step.py", "backend/cpu.py", "backend/cuda.py"],
 )  # fmt: skip
 def test_an_edit_is_noticed(copied, file):
     path = copied / file
@@ -39,5 +39,5 @@ def test_a_new_rule_is_noticed_and_a_picture_is_not(copied):
 def test_kernels_have_the_hash_in_their_names():
     from gigaflow_env.backend import cpu
 
-    for kernel in (cpu.drive, cpu.renew, cpu.show, cpu.show_half, cpu.clear):
+    for kernel in (cpu.drive, cpu.respawn, cpu.write_observation, cpu.write_observation_half, cpu.clear):
         assert jit.SOURCE_HASH in kernel.py_func.__qualname__

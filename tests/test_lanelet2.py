@@ -8,11 +8,11 @@ import pytest
 from importing import damaged, drive, survives
 
 from gigaflow_env.roads import MapError, RoadMap, load, summary
-from gigaflow_env.roads.compile import compile
-from gigaflow_env.roads.lanelet2 import recognises
-from gigaflow_env.roads.lanelet2_elements import Way
-from gigaflow_env.roads.lanelet2_lanelets import may_cross, speed
-from gigaflow_env.roads.source import HEADING, WIDTH
+from gigaflow_env.roads.compiled.compile import compile_roads
+from gigaflow_env.roads.formats.lanelet2.elements import Way
+from gigaflow_env.roads.formats.lanelet2.lanelets import may_cross, speed
+from gigaflow_env.roads.formats.lanelet2.load import recognises
+from gigaflow_env.roads.road_map import HEADING, WIDTH
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "maps" / "lanelet2" / "mapping_example.osm"
 
@@ -390,6 +390,6 @@ def test_the_mapping_example():
             assert abs(math.remainder(turn, 2 * math.pi)) < 1e-9, f"{lane.id} to {other}"
     # One turn lane is drawn beside the middle of its neighbour, 15 m from its start.
     with pytest.warns(UserWarning, match="1 lane changes are left out"):
-        compile(road_map, cache=False)
+        compile_roads(road_map, cache=False)
     with pytest.warns(UserWarning, match="1 lane changes are left out"):
         drive(road_map)

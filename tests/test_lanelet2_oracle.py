@@ -10,8 +10,8 @@ import pytest
 from lxml import etree
 from test_lanelet2 import SHARED, lanelet, member, node, row_ways, rule, two_lanes, way
 
-from gigaflow_env.roads import RoadMap, centreline, load
-from gigaflow_env.roads.lanelet2 import BACK
+from gigaflow_env.roads import RoadMap, centerline, load
+from gigaflow_env.roads.formats.lanelet2.load import BACK
 
 lanelet2 = pytest.importorskip("lanelet2", reason="there is no wheel of lanelet2 for this Python or machine")
 
@@ -59,17 +59,17 @@ def check_lanes(both: Both, left_out: set[str]) -> None:
 
 
 def check_lengths(both: Both) -> tuple[float, float]:
-    """Centre lines begin and end in the same places; returns how many metres there are of both, ours and theirs."""
+    """Center lines begin and end in the same places; returns how many metres there are of both, ours and theirs."""
     metres = np.zeros(2)
     for key in driving(both.ours):
         line, part = both.ours.lanes[key].line, both.parts[key]
         theirs = [np.array([[p.x, p.y] for p in points]) for points in (part.leftBound, part.rightBound, part.centerline)]
-        left, right, centre = theirs
+        left, right, center = theirs
         for end in (0, -1):
             wide = np.linalg.norm(left[end] - right[end])
             # Welded ends move a little; and see SHORT.
-            assert np.linalg.norm(line[end, :2] - centre[end]) < (0.01 if wide > SHORT else 1.0), key
-        lengths = centreline.length(line), lanelet2.geometry.length2d(part)
+            assert np.linalg.norm(line[end, :2] - center[end]) < (0.01 if wide > SHORT else 1.0), key
+        lengths = centerline.length(line), lanelet2.geometry.length2d(part)
         metres += lengths
         # Where one bound is much longer than the other, there are many lines in the middle: theirs leads from vertex to
         # vertex, ours is smooth. Theirs zigzags over the first and last metres of wide lanes by some cm, too.

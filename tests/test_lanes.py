@@ -30,10 +30,19 @@ from test_variant import bound, matrices, warped
 from gigaflow_env.config import laptop
 from gigaflow_env.jit import kernel
 from gigaflow_env.roads import load, shipped
-from gigaflow_env.roads.compile import compile
-from gigaflow_env.roads.tables import LANE_CHANGE_COST, UNREACHABLE
+from gigaflow_env.roads.compiled.compile import compile_roads
+from gigaflow_env.roads.compiled.tables import LANE_CHANGE_COST, UNREACHABLE
 from gigaflow_env.sim.geometry import LEVEL_GAP
-from gigaflow_env.sim.lanes import along_quad, in_quad, place_s, route_way, sample_way, search, track, way
+from gigaflow_env.sim.lanes import (
+    along_quad,
+    in_quad,
+    place_s,
+    route_distance,
+    route_length,
+    sample_route_distance,
+    search,
+    track,
+)
 from gigaflow_env.sim.variant import lane_stretch, shape_of
 from gigaflow_env.state import LIVE, make
 
@@ -52,7 +61,7 @@ def _search(variant, network, grid, fallback, x, y, z, cos, sin, goal, out):
 def _way(variant, network, lane, s, goal_lane, goal_s, out):
     row = network.maps[0]
     for i in range(len(out)):
-        out[i] = way(0, variant, network, row.route_at, row.lanes, lane[i], s[i], goal_lane[i], goal_s[i])
+        out[i] = route_distance(0, variant, network, row.route_at, row.lanes, lane[i], s[i], goal_lane[i], goal_s[i])
 
 
 def ways(roads, lane, s, goal_lane, goal_s):
@@ -86,7 +95,7 @@ def roads(request):
     name, town = request.param
     if name.startswith("Town") and not (SHARED / f"{name}.xodr").exists():
         pytest.skip(f"{name}.xodr is not in the shared maps")
-    return compile(town())
+    return compile_roads(town())
 
 
 # Look-up
@@ -149,7 +158,7 @@ def test_look_up_finds_a_quad_around_the_point(roads):
 
 def test_far_from_all_roads():
     """In the middle of the ring the old quad stays; outside of the grid its outermost cell counts."""
-    roads = compile(ring())
+    roads = compile_roads(ring())
     x = np.array([0.0, 50.0, -3e4, 1e8], np.float32)
     found = np.zeros(4, np.int32)
     one, zero = np.ones(4, np.float32), np.zeros(4, np.float32)
@@ -167,9 +176,9 @@ def test_where_lanes_part_the_route_decides(goal, lane):
     clear(sim)
     place(sim, 0, -11.9, -1.75)
     aim_at(sim, 0, (goal, 30))
-    sim.state.place.section[0, 0] = section_at(sim, "west in", 59)
+    sim.state.lane_position.section[0, 0] = section_at(sim, "west in", 59)
     run("locate", sim)
-    found = sim.roads.network.sections["lane"][sim.state.place.section[0, 0]]
+    found = sim.roads.network.sections["lane"][sim.state.lane_position.section[0, 0]]
     assert found == lane_number(source, lane)
 
 
@@ -188,7 +197,7 @@ def test_driven_agents_are_where_their_place_says(name):
     inside = outside = 0
     for _ in range(80):
         sim.step(rng.choice([4, 6, 7, 8, 10], 32, p=[0.15, 0.1, 0.4, 0.1, 0.25]))
-        pose, place_ = sim.state.pose, sim.state.place
+        pose, place_ = sim.state.pose, sim.state.lane_position
         live = sim.state.rows.status[0] == LIVE
         x, y = pose.x[0, live].astype(float), pose.y[0, live].astype(float)
         section, share, offset = place_.section[0, live], place_.fraction[0, live], place_.offset[0, live]
@@ -200,11 +209,11 @@ def test_driven_agents_are_where_their_place_says(name):
         own = polygons[np.searchsorted(first, section)]
         assert shapely.distance(own, points)[held].max(initial=0) < 0.02
         inside, outside = inside + held.sum(), outside + (~held).sum()
-        # x, y is the place on the centre line and the offset to its left.
+        # x, y is the place on the center line and the offset to its left.
         cos, sin = (a[n] + share * (b[n] - a[n]) for n in ("cos", "sin"))
         norm = np.hypot(cos, sin)
-        centre_x, centre_y = (a[n] + share * (b[n] - a[n]) for n in ("x", "y"))
-        miss = np.hypot(centre_x - offset * sin / norm - x, centre_y + offset * cos / norm - y)
+        center_x, center_y = (a[n] + share * (b[n] - a[n]) for n in ("x", "y"))
+        miss = np.hypot(center_x - offset * sin / norm - x, center_y + offset * cos / norm - y)
         assert miss[held].max(initial=0) < 0.02
         angle = np.arctan2(pose.sin[0, live], pose.cos[0, live]) - np.arctan2(sin, cos)
         assert np.abs(place_.cos[0, live] - np.cos(angle)).max() < 1e-5
@@ -221,7 +230,7 @@ def test_driving_down_a_lane_looks_up_nothing_else():
     for x in np.arange(1, 199, 3.3):
         sim.state.pose.x[0, 0] = x - sim.roads.origins[0, 0]
         run("locate", sim)
-        place_ = sim.state.place
+        place_ = sim.state.lane_position
         assert place_.section[0, 0] + place_.fraction[0, 0] == pytest.approx(x, abs=1e-3)
         assert place_.offset[0, 0] == pytest.approx(0.4, abs=1e-5)
 
@@ -236,7 +245,7 @@ def test_a_bridge_keeps_its_level():
     place(sim, 1, 0, -148, math.pi / 2)
     aim_at(sim, 0, ("ground", 190))
     aim_at(sim, 1, ("down", 110))
-    sim.state.place.section[0] = [section_at(sim, "ground", 40), section_at(sim, "up", 2)]
+    sim.state.lane_position.section[0] = [section_at(sim, "ground", 40), section_at(sim, "up", 2)]
     for step in range(70):
         sim.state.pose.x[0, 0] = -60 + 1.7 * step - sim.roads.origins[0, 0]
         sim.state.pose.y[0, 1] = -148 + 4.2 * step - sim.roads.origins[0, 1]
@@ -244,7 +253,7 @@ def test_a_bridge_keeps_its_level():
         y = -148 + 4.2 * step
         height = np.interp(y, [-150, -30, 30, 150], [0, 8, 8, 0])
         assert sim.state.pose.z[0] + sim.roads.origins[0, 2] == pytest.approx([0, height], abs=0.01)
-        lanes = sections["lane"][sim.state.place.section[0]]
+        lanes = sections["lane"][sim.state.lane_position.section[0]]
         assert lanes[0] == lane_number(source, "ground")
         assert lanes[1] == lane_number(source, "up" if y < -30 else "deck" if y < 30 else "down")
 
@@ -259,7 +268,7 @@ def test_who_stands_across_a_bridge_stays_on_the_level(z, lane):
     for heading in np.linspace(-3, 3, 13):
         sim.state.pose.cos[:], sim.state.pose.sin[:] = math.cos(heading), math.sin(heading)
         run("locate", sim)
-        assert sim.roads.network.sections["lane"][sim.state.place.section[0, 0]] == lane_number(source, lane)
+        assert sim.roads.network.sections["lane"][sim.state.lane_position.section[0, 0]] == lane_number(source, lane)
 
 
 # The way
@@ -286,7 +295,7 @@ def shortest(network, start):
 
 @pytest.mark.parametrize("town", [ring, crossing, lambda: load(shipped()["loop"])], ids=["ring", "crossing", "loop"])
 def test_way_equals_dijkstra(town):
-    roads = compile(town())
+    roads = compile_roads(town())
     network = roads.network
     assert (network.lanes["left"] < 0).all(), "this graph has no lane changes"
     every = np.arange(len(network.sections))
@@ -305,7 +314,7 @@ def test_way_equals_dijkstra(town):
 
 def test_way_with_lane_changes_on_paper():
     source = motorway()
-    roads = compile(source)
+    roads = compile_roads(source)
     number = {name: lane_number(source, name) for name in source.lanes}
     inner, outer = number["inner 0"], number["outer 0"]
     assert ways(roads, inner, 20, inner, 120)[0] == pytest.approx(100)
@@ -343,7 +352,7 @@ def test_the_way_shrinks_as_one_drives(roads):
 
 def test_ring_way_is_periodic():
     """All the way around: from behind the goal it's the whole ring, less what was driven."""
-    roads = compile(ring())
+    roads = compile_roads(ring())
     around = float(roads.network.lanes["length"].sum())
     s = np.linspace(0, 199, 50)
     found = ways(roads, 0, s, 0, 100.0)
@@ -354,14 +363,14 @@ def test_ring_way_is_periodic():
 
 # Properties of the rules
 
-ROADS = compile([motorway(), crossing()])
+ROADS = compile_roads([motorway(), crossing()])
 NETWORK, LANES, SECTIONS = ROADS.network, ROADS.network.lanes, ROADS.network.sections
 QUADS = [int(k) for k in quads(ROADS)[0]]
 shares, sides = reals(0, 1), reals(-1.7, 1.7)
 
 
 def beside(section, share, offset):
-    """A place of a quad in float64: (x, y) where its centre line is straight between its sections."""
+    """A place of a quad in float64: (x, y) where its center line is straight between its sections."""
     a, b = SECTIONS[section], SECTIONS[section + 1]
     at = {name: float(a[name] + share * (b[name] - a[name])) for name in ("x", "y", "cos", "sin")}
     scale = offset / math.hypot(at["cos"], at["sin"])
@@ -411,9 +420,9 @@ def test_frenet_coordinates_are_those_of_the_road_wherever_it_lies(section, shar
 def test_a_route_of_the_world_is_as_long_as_its_image_may_be(entry, matrix):
     """The same in the map itself; scaled by what A scales at least and at most, up to the error of `stretch`."""
     stored = float(NETWORK.route[entry])
-    assert call(route_way)(True, tuple(np.float32([1, 0, 0])), NETWORK.route, NETWORK.bends, entry) == np.float32(stored)
+    assert call(route_length)(True, tuple(np.float32([1, 0, 0])), NETWORK.route, NETWORK.bends, entry) == np.float32(stored)
     shape, (large, small) = call(shape_of)(0, warped(matrix)), np.linalg.svd(matrix)[1]
-    found = call(route_way)(False, tuple(map(np.float32, shape)), NETWORK.route, NETWORK.bends, entry)
+    found = call(route_length)(False, tuple(map(np.float32, shape)), NETWORK.route, NETWORK.bends, entry)
     error = bound(matrix) + (large - small) / 100  # the directions are stored in 1 / 127
     assert (small - error) * stored - 0.01 <= found <= (large + error) * stored + 0.01
 
@@ -437,7 +446,7 @@ def test_the_way_shrinks_by_what_is_driven_and_is_no_shorter_than_a_straight_lin
     row = NETWORK.maps[map_of(pair[0])]
 
     def from_(s):
-        return call(way)(0, PLAIN, NETWORK, row["route_at"], int(row["lanes"]), lane, s, goal_lane, goal_s)
+        return call(route_distance)(0, PLAIN, NETWORK, row["route_at"], int(row["lanes"]), lane, s, goal_lane, goal_s)
 
     found, further = from_(s), min(s + step, float(LANES["length"][lane]))
     if found > UNREACHABLE / 10:
@@ -470,16 +479,16 @@ def test_the_way_from_a_sample_is_the_way_from_its_place(seen, share, data, matr
     if abs(goal_s - sample["share"] * LANES["length"][goal_lane]) < 1e-2:
         return  # on the same place rounding decides whether it lies ahead
     rest = int(row["lanes"]), lane, float(sample["s"]), goal_lane, goal_s
-    expected = call(way)(0, variant, NETWORK, row["route_at"], *rest)
+    expected = call(route_distance)(0, variant, NETWORK, row["route_at"], *rest)
     at = int(row["route_at"] + LANES["local"][goal_lane] * row["lanes"])
     shape, there = tuple(map(np.float32, call(shape_of)(0, variant))), LANES[goal_lane]
     goal = there["bundle"], there["order"], there["length"], goal_s, call(lane_stretch)(0, variant, there)
-    found = call(sample_way)(shape, bool(variant.plain[0]), NETWORK.route, NETWORK.bends, at, sample, *goal)
+    found = call(sample_route_distance)(shape, bool(variant.plain[0]), NETWORK.route, NETWORK.bends, at, sample, *goal)
     assert found == pytest.approx(expected, rel=1e-5, abs=1e-2)
 
 
 @given(st.sampled_from(QUADS), shares, shares)
-def test_places_on_a_lane_are_the_length_of_its_centre_line_up_to_them(section, share, other):
+def test_places_on_a_lane_are_the_length_of_its_center_line_up_to_them(section, share, other):
     lane = LANES[SECTIONS["lane"][section]]
     part = SECTIONS[lane["first"] : section + 2]
     steps = np.hypot(np.diff(part["x"].astype(float)), np.diff(part["y"].astype(float)))
@@ -530,7 +539,7 @@ def test_a_search_finds_a_quad_around_the_place_that_leads_where_one_heads(secti
     assert (heads / abs(heads) * along.conjugate()).real >= math.cos(turn) - 0.1 - further * 0.4 - 0.15
 
 
-BRIDGE = compile(bridge())
+BRIDGE = compile_roads(bridge())
 
 
 @given(reals(-1.7, 1.7), reals(-1.7, 1.7), reals(-2, 2), st.booleans(), reals(-3.1, 3.1))

@@ -13,7 +13,7 @@ import pytest
 from conftest import bend, bridge, crossing, motorway, ring, road_map, straight
 
 from gigaflow_env.roads import RoadMap
-from gigaflow_env.roads.compile import compile
+from gigaflow_env.roads.compiled.compile import compile_roads
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
@@ -51,7 +51,7 @@ def test_kernels_and_shapely_agree(made: Callable[[], RoadMap]) -> None:
 
 def test_the_levels_of_a_bridge_are_told_apart() -> None:
     made = bridge()
-    roads = compile(made, cache=False)
+    roads = compile_roads(made, cache=False)
     z = np.array([0.0, 8.0]) - roads.origins[0, 2]
     points = lookup.Points(np.zeros(2), np.zeros(2), z, np.zeros(2))
     found = lookup.look_up(roads, points, np.random.default_rng(0))
@@ -64,7 +64,7 @@ def test_the_levels_of_a_bridge_are_told_apart() -> None:
 
 def test_a_lane_that_is_not_looked_up_and_one_too_many_are_found() -> None:
     made = crossing()
-    roads = compile(made, cache=False)
+    roads = compile_roads(made, cache=False)
     rng = np.random.default_rng(1)
     lanes = lookup.outlines(made, roads.origins[0])
     points = lookup.scatter(lanes, 4000, rng)
@@ -89,7 +89,7 @@ def test_the_result_is_written_and_the_exit_status_tells(tmp_path, monkeypatch, 
     assert "0 of 3,000 points wrong, 0 of 0 in folds" in capsys.readouterr().out
 
     narrow = {key: dataclasses.replace(lane, line=lane.line - [0, 0, 0, 0, 0.2]) for key, lane in ring().lanes.items()}
-    roads = compile(dataclasses.replace(ring(), lanes=narrow), cache=False)
+    roads = compile_roads(dataclasses.replace(ring(), lanes=narrow), cache=False)
     monkeypatch.setattr(lookup, "find", lambda _: ring())
     monkeypatch.setattr(lookup, "compile", lambda _: roads)
     assert lookup.main(argv[:2]) == 1

@@ -12,8 +12,9 @@ from damage import survives
 from gpkg_writer import Rows, blob, of_town, write
 
 from gigaflow_env.config import laptop
-from gigaflow_env.roads import MapError, RoadMap, centreline, load, mercator, shipped, summary
-from gigaflow_env.roads.source import WIDTH, X, Y
+from gigaflow_env.roads import MapError, RoadMap, centerline, load, shipped, summary
+from gigaflow_env.roads.formats.nuplan import utm
+from gigaflow_env.roads.road_map import WIDTH, X, Y
 from gigaflow_env.simulator import Simulator
 
 OUTLINES = "gen_lane_connectors_scaled_width_polygons"
@@ -62,7 +63,7 @@ def imported(tmp_path):
 
 
 def widths(road_map: RoadMap, name: str) -> np.ndarray:
-    return centreline.sample(road_map.lanes[name].line, 1.0)[:, WIDTH]
+    return centerline.sample(road_map.lanes[name].line, 1.0)[:, WIDTH]
 
 
 def test_lanes_lead_through_connectors(imported):
@@ -184,10 +185,10 @@ def test_of_several_areas_the_largest_counts(imported):
 
 def test_transverse_mercator_at_known_places():
     # The equator 3 degrees from its meridian; the meridian at 45 degrees, whose arc is 4,984,944.378 m.
-    x, y = mercator.utm(np.array([0.0, 3.0]), np.array([0.0, 45.0]), 31, False)
+    x, y = utm.utm(np.array([0.0, 3.0]), np.array([0.0, 45.0]), 31, False)
     np.testing.assert_allclose(x, [166_021.4431, 500_000.0], atol=1e-3)
     np.testing.assert_allclose(y, [0.0, 0.9996 * 4_984_944.378], atol=1e-3)
-    assert mercator.utm(np.array([3.0]), np.array([-45.0]), 31, True)[1] == pytest.approx(1e7 - 4_982_950.400, abs=1e-3)
+    assert utm.utm(np.array([3.0]), np.array([-45.0]), 31, True)[1] == pytest.approx(1e7 - 4_982_950.400, abs=1e-3)
 
 
 @pytest.mark.parametrize("place", [(-80.0, 40.44), (103.79, 1.3), (-115.17, 36.1)])
@@ -197,7 +198,7 @@ def test_metres_are_metres_around_the_meridian(place):
     bend = 1 - square * math.sin(latitude) ** 2
     north, east = a * (1 - square) / bend**1.5, a / math.sqrt(bend) * math.cos(latitude)
     step = 1e-5
-    x, y = mercator.transverse(place[0] + np.array([0, step, 0]), place[1] + np.array([0, 0, step]), place[0])
+    x, y = utm.transverse(place[0] + np.array([0, step, 0]), place[1] + np.array([0, 0, step]), place[0])
     assert (x[1] - x[0], y[2] - y[0]) == pytest.approx((math.radians(step) * east, math.radians(step) * north), rel=1e-6)
 
 

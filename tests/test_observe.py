@@ -13,7 +13,7 @@ from gigaflow_env.config import CONDITIONING, laptop, paper
 from gigaflow_env.declare import fields
 from gigaflow_env.layout import CONDITIONING_BOUNDS, FEATURES, Ego, Goal, LaneSample, Neighbour, StopLine
 from gigaflow_env.roads import load, shipped
-from gigaflow_env.roads.tables import LANE_CHANGE_COST
+from gigaflow_env.roads.compiled.tables import LANE_CHANGE_COST
 from gigaflow_env.sim.observe import blank, insert, lane_seen, put
 from gigaflow_env.sim.variant import frame_of
 from gigaflow_env.state import ENDED, GREEN, LIVE, OFF, RED, WAITING, YELLOW
@@ -22,9 +22,9 @@ from gigaflow_env.state import ENDED, GREEN, LIVE, OFF, RED, WAITING, YELLOW
 def seen(sim, a=0, w=0):
     """Blocks of agent a's observation, made anew."""
     sim.observations[:] = np.nan
-    run("watch", sim, w=w)
-    run("survey", sim, w=w)
-    run("look", sim, [a], w=w)
+    run("find_neighbours", sim, w=w)
+    run("select_lane_samples", sim, w=w)
+    run("observe", sim, [a], w=w)
     assert np.isfinite(sim.observations[w, a]).all()
     return sim.layout.split(sim.observations[w, a])
 
@@ -40,7 +40,7 @@ def scene():
     sim = simulator(crossing(lights=True), 4, config)
     clear(sim)
     place(sim, 0, -32, -1.5, 0.1, speed=6, length=4.8, width=1.9)
-    sim.state.place.section[0, 0] = section_at(sim, "west in", 40)
+    sim.state.lane_position.section[0, 0] = section_at(sim, "west in", 40)
     aim_at(sim, 0, ("west in", 50), ("east out", 30))
     sim.state.lights.colour[:] = [GREEN, YELLOW, RED]  # east, south, west
     run("locate", sim)
@@ -69,7 +69,7 @@ def test_curvature():
     sim = simulator(ring(), 1)
     clear(sim)
     place(sim, 0, 210, 0, math.pi / 2)  # in the middle of the left bend around the east end
-    sim.state.place.section[0, 0] = section_at(sim, "east end", 15)
+    sim.state.lane_position.section[0, 0] = section_at(sim, "east end", 15)
     run("locate", sim)
     assert seen(sim).ego[2] == pytest.approx(0.1 / 0.2, rel=0.02)
 
@@ -78,7 +78,7 @@ def test_conditioning(scene):
     """-1 and 1 are the published range; where the paper fixes a value it is in the middle, and progress goes up to 0.1."""
     low, high = np.array(CONDITIONING_BOUNDS, float).T
     for share in (0.0, 0.25, 1.0):
-        scene.state.wishes.coefficients[0, 0] = low + share * (high - low)
+        scene.state.reward_weights.coefficients[0, 0] = low + share * (high - low)
         assert seen(scene).conditioning == pytest.approx([2 * share - 1] * len(CONDITIONING), abs=1e-6)
     bounds = dict(zip(CONDITIONING, CONDITIONING_BOUNDS, strict=True))
     assert bounds["goal_radius"] == (2.0, 12.0) and bounds["progress"] == (0.0, 0.1)
@@ -112,7 +112,7 @@ def test_lane_samples(scene):
 
 
 def test_boundaries(scene):
-    """Every point lies on the edge of the road: 1.75 m from a centre line, 3.5 m right of the axis on this arm."""
+    """Every point lies on the edge of the road: 1.75 m from a center line, 3.5 m right of the axis on this arm."""
     points = seen(scene).boundaries * 60
     cos, sin = math.cos(0.1), math.sin(0.1)
     x, y = -32 + points[:, 0] * cos - points[:, 1] * sin, -1.5 + points[:, 0] * sin + points[:, 1] * cos
@@ -195,7 +195,7 @@ def test_nearest_agents_equal_brute_force(agents, count):
         respawned += sim.state.outcome.terminated.sum()
         for a in range(agents):
             expected, distance = nearest(sim, 0, a)
-            found = sim.state.near.agent[0, a]
+            found = sim.state.neighbours.agent[0, a]
             found = found[found >= 0]
             assert len(found) == min(len(expected), count) == len(set(found.tolist()))
             full += len(found) == count
@@ -212,12 +212,12 @@ def test_of_agents_at_one_distance_the_lower_number_comes_first():
     for a, (x, y) in zip((5, 0, 4, 1, 3), ((3, 0), (-3, 0), (0, 3), (0, -3), (20, 0)), strict=True):
         place(sim, a, 50 + x, -10 + y)
     for _ in range(3):  # whoever was nearest the last time has no advantage
-        run("watch", sim)
-        assert sim.state.near.agent[0, 2].tolist() == [0, 1, 4]
-        sim.state.near.agent[0, 2] = [5, 4, 3]
+        run("find_neighbours", sim)
+        assert sim.state.neighbours.agent[0, 2].tolist() == [0, 1, 4]
+        sim.state.neighbours.agent[0, 2] = [5, 4, 3]
     sim.state.rows.status[0, [0, 4, 5]] = WAITING
-    run("watch", sim)
-    assert sim.state.near.agent[0, 2].tolist() == [1, 3, -1]
+    run("find_neighbours", sim)
+    assert sim.state.neighbours.agent[0, 2].tolist() == [1, 3, -1]
 
 
 def way(network, number, lane, s, goal_lane, goal_s):
@@ -241,7 +241,7 @@ def test_sample_distances_equal_the_way(town):
         of_map = range(network.maps["lanes_at"][w], network.maps["lanes_at"][w] + network.maps["lanes"][w])
         at = {int(network.lanes["local"][number]): number for number in of_map}
         for a in np.flatnonzero(state.rows.status[w] == LIVE):
-            section = state.place.section[w, a]
+            section = state.lane_position.section[w, a]
             lane = network.lanes[network.sections["lane"][section]]
             samples = network.samples[sim.roads.nearby.samples[lane["nearby_at"] + (section - lane["first"]) // 4]]
             goal = state.goals.section[w, a, state.goals.next[w, a]]

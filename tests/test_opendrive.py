@@ -10,8 +10,8 @@ import shapely
 from damage import damaged, survives, with_bomb, without_attributes
 from lxml import etree
 
-from gigaflow_env.roads import Lane, MapError, RoadMap, centreline, load, save, summary
-from gigaflow_env.roads.source import HEADING, WIDTH, X, Y, Z
+from gigaflow_env.roads import Lane, MapError, RoadMap, centerline, load, save, summary
+from gigaflow_env.roads.road_map import HEADING, WIDTH, X, Y, Z
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "maps"
 
@@ -37,9 +37,9 @@ def lane(number: int, inside: str = "", link: tuple[int | None, int | None] = (N
     return f'<lane id="{number}" type="{kind}"{more}><link>{links}</link>{inside}</lane>'
 
 
-def section(s: float, right: str = "", left: str = "", centre: str = "") -> str:
+def section(s: float, right: str = "", left: str = "", center: str = "") -> str:
     sides = "".join(f"<{side}>{lanes}</{side}>" for side, lanes in (("left", left), ("right", right)) if lanes)
-    return f'<laneSection s="{s}">{sides}<center><lane id="0" type="none">{centre}</lane></center></laneSection>'
+    return f'<laneSection s="{s}">{sides}<center><lane id="0" type="none">{center}</lane></center></laneSection>'
 
 
 def road(
@@ -97,10 +97,10 @@ def test_an_arc_is_longer_on_its_outer_side(imported):
     plan = geometry('<arc curvature="0.05"/>', 0, 3, 4, 0.3, angle / 0.05)
     lanes = imported(road(1, angle / 0.05, plan, section(0, lane(-1, width(4.0)), lane(1, width(4.0))))).lanes
     for name, radius in (("1.0.-1", 22.0), ("1.0.1", 18.0)):
-        assert centreline.length(lanes[name].line) == pytest.approx(radius * angle, rel=3e-4)
-        points = centreline.sample(lanes[name].line, 0.5)
-        centre = np.array([3 - 20 * math.sin(0.3), 4 + 20 * math.cos(0.3)])
-        np.testing.assert_allclose(np.linalg.norm(points[:, :2] - centre, axis=1), radius, atol=0.011)
+        assert centerline.length(lanes[name].line) == pytest.approx(radius * angle, rel=3e-4)
+        points = centerline.sample(lanes[name].line, 0.5)
+        center = np.array([3 - 20 * math.sin(0.3), 4 + 20 * math.cos(0.3)])
+        np.testing.assert_allclose(np.linalg.norm(points[:, :2] - center, axis=1), radius, atol=0.011)
     assert ends(lanes["1.0.-1"])[1, 2] == pytest.approx(0.3 + angle)
 
 
@@ -132,7 +132,7 @@ def test_polynomial_curves_follow_their_arc_length(imported, shape):
     line = imported(road(1, length, geometry(shape, 0, 0, 0, 0, length))).lanes["1.0.-1"].line
     half = 1.75 / math.sqrt(2)  # the tangent at (10, 5) leads to the upper right
     np.testing.assert_allclose(line[-1, [X, Y, HEADING]], [10 + half, 5 - half, math.pi / 4], atol=1e-6)
-    fine = centreline.sample(line, 0.05)
+    fine = centerline.sample(line, 0.05)
     u = np.linspace(0, 10, 4001)
     normal = np.column_stack([u / 10, -np.ones_like(u)]) / np.hypot(u / 10, 1)[:, None]
     exact = np.column_stack([u, u**2 / 20]) + 1.75 * normal
@@ -152,7 +152,7 @@ def test_lane_offset_and_widths_add_up(imported):
     assert lanes["1.0.-1"].line[0, Y] == pytest.approx(1 - 1.5)
     assert lanes["1.0.-1"].line[-1, Y] == pytest.approx(11 - 1.5)
     assert lanes["1.0.-1"].line[0, HEADING] == pytest.approx(math.atan(0.1))
-    points = centreline.sample(lanes["1.0.-2"].line, 1.0)
+    points = centerline.sample(lanes["1.0.-2"].line, 1.0)
     np.testing.assert_allclose(points[:, 4], np.clip(2 + 0.02 * points[:, 0], 2, 3), atol=0.02)
     np.testing.assert_allclose(points[:, 1], 1 + 0.1 * points[:, 0] - 3 - points[:, 4] / 2, atol=0.02)
 
@@ -168,12 +168,12 @@ def test_headings_point_along_the_lane_where_it_moves_across_a_curve(imported):
 
 def test_bends_of_the_lane_offset_are_found_between_the_points(imported):
     offset = cubic("laneOffset", "s", 0, 0.0) + cubic("laneOffset", "s", 33.25, 0.0, 0.3)
-    points = centreline.sample(imported(road(1, 60, lanes=offset + section(0, lane(-1)))).lanes["1.0.-1"].line, 0.05)
+    points = centerline.sample(imported(road(1, 60, lanes=offset + section(0, lane(-1)))).lanes["1.0.-1"].line, 0.05)
     np.testing.assert_allclose(points[:, 1] + 1.75, 0.3 * np.maximum(points[:, 0] - 33.25, 0), atol=0.012)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_borders_are_measured_from_the_centre_lane(imported, sign):
+def test_borders_are_measured_from_the_center_lane(imported, sign):
     right = "".join(lane(-n, cubic("border", "sOffset", 0, sign * 3.0 * n)) for n in (1, 2))
     lanes = imported(road(1, 50, lanes=section(0, right))).lanes
     assert [lanes[f"1.0.-{n}"].line[0, Y] for n in (1, 2)] == pytest.approx([-1.5, -4.5])
@@ -184,7 +184,7 @@ def test_elevation_becomes_height(imported):
     profile = cubic("elevation", "s", 0, 2.0) + cubic("elevation", "s", 40, 2.0, 0.05)
     more = f"<elevationProfile>{profile}</elevationProfile>"
     lanes = imported(road(1, 100, lanes=section(0, lane(-1), lane(1)), more=more)).lanes
-    points = centreline.sample(lanes["1.0.-1"].line, 1.0)
+    points = centerline.sample(lanes["1.0.-1"].line, 1.0)
     np.testing.assert_allclose(points[:, 2], 2 + 0.05 * np.maximum(points[:, 0] - 40, 0), atol=0.011)
     assert lanes["1.0.1"].line[[0, -1], Z] == pytest.approx([5, 2])
 
@@ -277,7 +277,7 @@ def test_a_lane_for_both_directions_becomes_two(imported):
 def test_a_reversed_lane_leads_the_other_way(imported):
     lanes = imported(road(1, 50, lanes=section(0, lane(-1, direction="reversed"), lane(1)))).lanes
     assert lanes["1.0.-1"].line[:, X].tolist() == [50, 0]
-    assert (lanes["1.0.-1"].right, lanes["1.0.1"].left) == ("1.0.1", "1.0.-1")  # across the centre, no mark forbids it
+    assert (lanes["1.0.-1"].right, lanes["1.0.1"].left) == ("1.0.1", "1.0.-1")  # across the center, no mark forbids it
 
 
 # Links
@@ -699,7 +699,7 @@ def test_carla_towns(tmp_path, name, lane_km, lanes, lights, stop_lines, crosswa
 
 def test_the_bridges_of_town04_are_on_two_levels():
     lanes = [part for part in load(shared("carla/Town04.xodr")).lanes.values() if part.kind == "driving"]
-    points = [centreline.sample(part.line, 1.0) for part in lanes]
+    points = [centerline.sample(part.line, 1.0) for part in lanes]
     tree = shapely.STRtree([shapely.LineString(p[:, :2]).buffer(1.7, cap_style="flat") for p in points])
     apart = []
     for a, b in tree.query(tree.geometries, predicate="intersects").T:

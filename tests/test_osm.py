@@ -11,7 +11,8 @@ import pytest
 from damage import survives, with_bomb
 
 from gigaflow_env.config import laptop
-from gigaflow_env.roads import MapError, RoadMap, load, osm, save, summary
+from gigaflow_env.roads import MapError, RoadMap, load, save, summary
+from gigaflow_env.roads.formats.sumo import osm
 from gigaflow_env.simulator import Simulator
 
 

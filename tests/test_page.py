@@ -17,7 +17,7 @@ from gigaflow_env import cli, files
 from gigaflow_env.render import page as pages
 from gigaflow_env.render import write_page
 from gigaflow_env.roads import Crosswalk, Lane, MapError, RoadMap, Signal, load, shipped, summary
-from gigaflow_env.roads.lanes_json import document
+from gigaflow_env.roads.formats.lanes_json import document
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "maps"
 HOSTILE = '</script><b id="broken">&amp;\u2028"\\ \U0001f697'

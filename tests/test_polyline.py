@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gigaflow_env.roads import MapError
-from gigaflow_env.roads.polyline import dense, rounded, smooth, tidy
-from gigaflow_env.roads.source import HEADING, WIDTH
+from gigaflow_env.roads.formats.common.polyline import dense, rounded, smooth, tidy
+from gigaflow_env.roads.road_map import HEADING, WIDTH
 
 
 def points(*places: tuple[float, ...]) -> np.ndarray:

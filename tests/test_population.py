@@ -12,7 +12,7 @@ from gigaflow_env.config import CONDITIONING, Config, laptop, longform, paper
 from gigaflow_env.env import GigaflowVectorEnv
 from gigaflow_env.population import KINDS, shares
 from gigaflow_env.roads import load, shipped
-from gigaflow_env.sim.world import kind_of
+from gigaflow_env.sim.new_world import kind_of
 from gigaflow_env.state import ABSENT, LIVE, Kinds
 
 
@@ -180,7 +180,7 @@ def test_long_bodies_do_not_start_in_a_bend():
     """In a bend of 10 m with a lane of 3.5 m, a truck of 5.5 m x 2.2 m fits in, and one of 7 m x 2.6 m does not."""
     sim = alone({"truck": 1}, 3000)
     state, sections = sim.state, sim.roads.network.sections
-    bend = (abs(sections["curvature"][state.place.section]) > 0.09) & (state.rows.status == LIVE)
+    bend = (abs(sections["curvature"][state.lane_position.section]) > 0.09) & (state.rows.status == LIVE)
     corner = np.hypot(10 + state.body.width[bend] / 2, state.body.length[bend] / 2)
     assert bend.sum() > 50 and corner.max() < 11.75
     assert state.body.length[bend].max() < 6.8 < 6.95 < state.body.length.max()
@@ -217,11 +217,11 @@ def test_longform_is_the_papers_evaluation():
         assert getattr(config, name) == 0, name
     sim = simulator(load(shipped()["downtown"]), 100, config)
     assert (sim.state.lights.red[:, :38] == 2).all() and sim.state.body.c_vel == pytest.approx(1)
-    for low, name in zip(sim.state.wishes.coefficients[0, 0], CONDITIONING, strict=True):
+    for low, name in zip(sim.state.reward_weights.coefficients[0, 0], CONDITIONING, strict=True):
         assert low == pytest.approx(getattr(config, name)[0]) and getattr(config, name)[0] == getattr(config, name)[1]
     for _ in range(5):
         sim.step(np.full(100, 7))
-    assert sim.state.seen.x.tolist() == sim.state.pose.x.tolist()
+    assert sim.state.perceived.x.tolist() == sim.state.pose.x.tolist()
 
 
 def test_paper_is_the_papers_training():

@@ -28,7 +28,7 @@ from gigaflow_env.render import (
     write_video,
 )
 from gigaflow_env.roads import Crosswalk, Lane, MapError, RoadMap, Signal, load, shipped
-from gigaflow_env.roads.tables import EdgeRow, Grid, LaneRow, MapRow, Nearby, Network, Roads, Section, StopRow
+from gigaflow_env.roads.compiled.tables import EdgeRow, Grid, LaneRow, MapRow, Nearby, Network, Roads, Section, StopRow
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "maps"
 
@@ -480,8 +480,8 @@ def test_arrows_point_along_the_lane() -> None:
     white = (image[middle - 100 : middle + 100] == 255).all(axis=-1)
     columns = white.sum(axis=0)
     span = np.flatnonzero(columns)
-    centre = (span[0] + span[-1]) / 2
-    assert columns[: int(centre)].sum() > 1.2 * columns[int(centre) :].sum()
+    center = (span[0] + span[-1]) / 2
+    assert columns[: int(center)].sum() > 1.2 * columns[int(center) :].sum()
 
 
 def test_a_map_that_can_not_be_drawn_is_an_error(tmp_path: Path) -> None:

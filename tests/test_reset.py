@@ -10,15 +10,15 @@ from conftest import box, bridge, call, clear, key, place, reals, ring, run, sim
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gigaflow_env.backend import world
+from gigaflow_env.backend import world_step
 from gigaflow_env.config import CHOICES, CONDITIONING, Config, laptop, params
 from gigaflow_env.jit import kernel
 from gigaflow_env.roads import load, shipped
-from gigaflow_env.roads.compile import capacity
+from gigaflow_env.roads.compiled.compile import capacity
 from gigaflow_env.sim.geometry import boxes_overlap
 from gigaflow_env.sim.reset import by_hand, in_the_way, start_speed
 from gigaflow_env.simulator import Simulator
-from gigaflow_env.state import ABSENT, LIVE, WAITING, Chosen
+from gigaflow_env.state import ABSENT, LIVE, WAITING, Overrides
 
 SMALL = {"lane_count": 1, "boundary_count": 1, "stop_count": 1, "agent_count": 0}
 
@@ -52,7 +52,7 @@ def test_nobody_is_wider_than_long():
 
 
 def test_conditioning(many):
-    coefficients = many.state.wishes.coefficients[:, 0]
+    coefficients = many.state.reward_weights.coefficients[:, 0]
     for k, name in enumerate(CONDITIONING):
         low, high = getattr(many.config, name)
         values = coefficients[:, k]
@@ -67,7 +67,7 @@ def test_conditioning(many):
 
 def test_places_and_speeds(many):
     state, network = many.state, many.roads.network
-    section = state.place.section[:, 0]
+    section = state.lane_position.section[:, 0]
     places = np.searchsorted(network.starts, section)
     assert (network.starts[places] == section).all()
     assert uniform((places + 0.5) / len(network.starts), 0, 1)
@@ -91,8 +91,12 @@ def test_everything_else_starts_at_zero(many):
     assert not state.rows.steps.any() and not state.rows.score.any()
     assert (state.rows.episode == 1).all() and (state.goals.routes == 1).all()
     assert np.array_equal(state.pose.x, state.pose.old_x) and np.array_equal(state.pose.sin, state.pose.old_sin)
-    assert (state.place.offset == 0).all() and (state.place.cos == 1).all() and (state.place.fraction == 0.5).all()
-    assert np.array_equal(state.goals.best, state.place.way)
+    assert (
+        (state.lane_position.offset == 0).all()
+        and (state.lane_position.cos == 1).all()
+        and (state.lane_position.fraction == 0.5).all()
+    )
+    assert np.array_equal(state.goals.best, state.lane_position.route_distance)
 
 
 @kernel
@@ -199,7 +203,7 @@ def proposals(sim, *places):
         proposal.cos[0, a], proposal.sin[0, a], proposal.speed[0, a] = 1, 0, 0
         proposal.length[0, a], proposal.width[0, a] = 3.0, 2.0
         sim.state.rows.status[0, a] = WAITING
-    run("settle", sim)
+    run("resolve_spawns", sim)
     return sim.state.proposal.free[0, : len(places)].tolist()
 
 
@@ -256,7 +260,7 @@ def crashed(mode):
 
 
 def test_same_step():
-    sim = crashed(world.SAME_STEP)
+    sim = crashed(world_step.SAME_STEP)
     state = sim.state
     assert state.rows.status[0, 0] == LIVE and state.rows.episode[0, 0] == 2 and state.rows.steps[0, 0] == 0
     final, first = (sim.layout.split(array) for array in (sim.final_observations, sim.observations))
@@ -266,16 +270,16 @@ def test_same_step():
 
 def test_the_way_of_the_last_step_is_not_lost():
     """Where a row starts anew in the same step, `distance` is still the way of the step that ended its episode."""
-    sim = crashed(world.SAME_STEP)
+    sim = crashed(world_step.SAME_STEP)
     assert sim.state.motion.distance[0, 0] == pytest.approx(1.5)
-    sim = crashed(world.NEXT_STEP)
+    sim = crashed(world_step.NEXT_STEP)
     assert sim.state.motion.distance[0, 0] == pytest.approx(1.5)
     sim.step(np.array([7]))
     assert sim.state.motion.distance[0, 0] == 0
 
 
 def test_next_step():
-    sim = crashed(world.NEXT_STEP)
+    sim = crashed(world_step.NEXT_STEP)
     state = sim.state
     assert not state.outcome.active[0, 0] and state.rows.episode[0, 0] == 1
     assert sim.layout.split(sim.observations).ego[0, 0, 3] == pytest.approx(5 / 30)
@@ -285,7 +289,7 @@ def test_next_step():
 
 
 def test_disabled():
-    sim = crashed(world.DISABLED)
+    sim = crashed(world_step.DISABLED)
     assert sim.ended.tolist() == [True] and not sim.state.outcome.active[0, 0]
     sim.reset(None, np.array([True]))
     assert sim.ended.tolist() == [False] and sim.state.rows.episode[0, 0] == 2
@@ -377,7 +381,7 @@ def test_who_overlaps_or_could_not_stop_is_in_the_way(
 
 @given(reals(-5, 5), reals(-5, 5), reals(0, 5), st.integers(0, len(CHOICES) - 1), st.integers(0, 10_000))
 def test_by_hand_is_in_the_range_that_was_chosen_and_else_what_was_drawn(drawn, low, width, choice, moment):
-    chosen = Chosen(*(np.full((1, 1, len(CHOICES)), np.nan, np.float32) for _ in Chosen._fields))
+    chosen = Overrides(*(np.full((1, 1, len(CHOICES)), np.nan, np.float32) for _ in Overrides._fields))
     seed = np.array([5, 6], np.uint32)
 
     def value(k):

@@ -31,9 +31,9 @@ def reward(sim, coefficients, *, angle=0.0, offset=0.0, gained=0.0, events=(), *
         getattr(state.events, name)[:] = True
     for name, value in motion.items():
         getattr(state.motion, name)[:] = value
-    state.place.cos[:], state.place.angle[:], state.place.offset[:] = math.cos(angle), angle, offset
+    state.lane_position.cos[:], state.lane_position.angle[:], state.lane_position.offset[:] = math.cos(angle), angle, offset
     state.goals.gained[:] = gained
-    state.wishes.coefficients[:] = [coefficients.get(name, 0.0) for name in CONDITIONING]
+    state.reward_weights.coefficients[:] = [coefficients.get(name, 0.0) for name in CONDITIONING]
     state.rows.steps[:], state.clock.step[:], state.rows.status[:] = 0, 0, LIVE
     run("score", sim)
     return float(state.outcome.reward[0, 0])
@@ -62,7 +62,7 @@ CASES = {
     "against": ({"lane_align": 0.02, "velocity_align": 0.5}, {"speed": 10.0, "angle": math.pi}, 0.006 * (-6 - 0.0025)),
     "backwards along": ({"lane_align": 0.02, "velocity_align": 0.5}, {"speed": -2.0}, 0.006 * (-1 + 0.0025)),
     "backwards against": ({"lane_align": 0.02, "velocity_align": 0.5}, {"speed": -2.0, "angle": math.pi}, 0.006 * (-1.0025)),
-    # Lane centre: -0.005 * 0.3 * (|offset - bias| where cos > 0.5, less 0.05 / exp(|offset - bias| - 0.5)).
+    # Lane center: -0.005 * 0.3 * (|offset - bias| where cos > 0.5, less 0.05 / exp(|offset - bias| - 0.5)).
     "in the middle": ({"lane_center": 0.005}, {}, 0.0015 * 0.05 * math.exp(0.5)),
     "beside the middle": ({"lane_center": 0.005}, {"offset": -1.5}, -0.0015 * (1.5 - 0.05 * math.exp(-1.0))),
     "with a bias": ({"lane_center": 0.005, "center_bias": 0.5}, {"offset": 1.0}, -0.0015 * (0.5 - 0.05)),
@@ -146,7 +146,7 @@ def test_along_the_lane_is_best(angle, speed, weight, more):
 
 
 @given(reals(-1, 1), reals(-15, 15), reals(0, 1), reals(0, 5))
-def test_the_lane_centre_is_best(cos, offset, gate, further):
+def test_the_lane_center_is_best(cos, offset, gate, further):
     """Rises with the distance; across the lane only the bonus is left, between its value in the middle and 0."""
     found = call(lane_center)(cos, offset, gate)
     bonus = 0.05 * math.exp(0.5 - abs(offset))

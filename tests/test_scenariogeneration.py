@@ -9,9 +9,9 @@ import pytest
 from lxml import etree
 from scenariogeneration import xodr
 
-from gigaflow_env.roads import Lane, RoadMap, centreline, load, summary
-from gigaflow_env.roads.opendrive_strips import MIN_WIDTH
-from gigaflow_env.roads.source import HEADING, WIDTH, X, Y, Z
+from gigaflow_env.roads import Lane, RoadMap, centerline, load, summary
+from gigaflow_env.roads.formats.opendrive.strips import MIN_WIDTH
+from gigaflow_env.roads.road_map import HEADING, WIDTH, X, Y, Z
 
 MAX_GAP = 0.005  # m
 
@@ -89,7 +89,7 @@ def test_lanes_end_where_the_writer_says_and_are_as_long(imported, shape):
     turn = lanes["3.0.-1"].line[-1, HEADING] - lanes["3.0.-1"].line[0, HEADING]
     assert math.remainder(turn - (end[2] - start[2]), math.tau) == pytest.approx(0, abs=1e-5)
     for name, expected in (("3.0.-1", length + 1.5 * turn), ("3.0.1", length - 1.5 * turn)):
-        assert centreline.length(lanes[name].line) == pytest.approx(expected, rel=3e-4)
+        assert centerline.length(lanes[name].line) == pytest.approx(expected, rel=3e-4)
 
 
 def test_roads_in_a_row(imported):
@@ -110,7 +110,7 @@ def test_height(imported):
     road = xodr.create_road(xodr.Line(100), id=1)
     road.add_elevation(0, 2, 0.05, 0, 0)
     road.add_elevation(60, 5, 0.05, -1e-3, 0)
-    points = centreline.sample(imported(road).lanes["1.0.-1"].line, 1.0)
+    points = centerline.sample(imported(road).lanes["1.0.-1"].line, 1.0)
     expected = 2 + 0.05 * points[:, X] - 1e-3 * np.maximum(points[:, X] - 60, 0) ** 2
     np.testing.assert_allclose(points[:, Z], expected, atol=0.011)
 
@@ -129,7 +129,7 @@ def test_a_lane_that_is_split_off(imported):
     wide = width >= MIN_WIDTH
     metres = np.hypot(np.diff(40 * r[wide]), np.diff(width[wide] / 2)).sum()
     assert lane_metres(road_map) == pytest.approx(100 + metres + 40, abs=1.0)  # rows are a metre apart
-    points = centreline.sample(road_map.lanes["1.1.-2"].line, 1.0)
+    points = centerline.sample(road_map.lanes["1.1.-2"].line, 1.0)
     expected = np.interp(points[:, X], 20 + 40 * r, width)
     np.testing.assert_allclose(points[:, WIDTH], expected, atol=0.02)
     np.testing.assert_allclose(points[:, Y], -3 - expected / 2, atol=0.02)
@@ -160,7 +160,7 @@ def test_polynomials_of_width_and_lane_offset(imported):
     road_map = imported(xodr.Road(5, plan, lanes))
     assert {name: lane.kind for name, lane in road_map.lanes.items()} == {
         "5.0.-1": "driving", "5.0.-2": "driving", "5.1.-1": "driving", "5.1.-2": "parking"}  # fmt: skip
-    inner = centreline.sample(road_map.lanes["5.0.-1"].line, 1.0)
+    inner = centerline.sample(road_map.lanes["5.0.-1"].line, 1.0)
     x, beyond = inner[:, X], np.maximum(inner[:, X] - 40, 0)
     width, offset = 3 + 0.02 * x - 2e-4 * x**2 + 1e-6 * x**3, 1 + 3e-3 * beyond**2 - 2e-5 * beyond**3
     np.testing.assert_allclose(inner[:, WIDTH], width, atol=0.02)

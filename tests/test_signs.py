@@ -24,20 +24,20 @@ def street(kind="stop"):
 
 
 def scene(**changes):
-    """An agent of 4 m; the front is 2 m before its centre."""
+    """An agent of 4 m; the front is 2 m before its center."""
     sim = simulator(street(), 1, laptop().replace(agents_per_world=1, view_range=200.0, **changes))
     clear(sim)
     place(sim, 0, 50.0, 0.0, length=4.0)
-    sim.state.place.stood[:] = -1
+    sim.state.lane_position.stood[:] = -1
     aim_at(sim, 0, ("c", 50.0))
     return sim
 
 
 def drive(sim, x, *, before, speed=5.0):
     """From `before` to `x` in one step; whether a red light was run."""
-    stood = sim.state.place.stood[0, 0]
+    stood = sim.state.lane_position.stood[0, 0]
     place(sim, 0, x, 0.0, length=4.0, speed=speed, coming_from=(before, 0.0, 0.0))
-    sim.state.place.stood[0, 0] = stood
+    sim.state.lane_position.stood[0, 0] = stood
     run("locate", sim)
     run("run_light", sim)
     return bool(sim.state.events.red_light[0, 0])
@@ -45,7 +45,7 @@ def drive(sim, x, *, before, speed=5.0):
 
 def colours(sim):
     """red and green of the stop lines, nearest first."""
-    run("look", sim)
+    run("observe", sim)
     seen = Layout(sim.config).split(sim.observations[0, 0]).stops
     return [(bool(red), bool(green)) for red, green in seen[:, [4, 6]]]
 
@@ -74,7 +74,7 @@ def test_standing_at_the_line(x, speed, done):
     """At less than 0.1 m/s with the front at most 4 m before the line, or it does not count."""
     sim = scene()
     assert not drive(sim, x, before=x, speed=speed)
-    assert (sim.state.place.stood[0, 0] == 0) == done
+    assert (sim.state.lane_position.stood[0, 0] == 0) == done
     assert drive(sim, 99.0, before=97.0) == (not done)
 
 
@@ -82,9 +82,9 @@ def test_once_stood_one_may_creep_on_and_go():
     sim = scene()
     drive(sim, 95.0, before=95.0, speed=0.0)
     for x in (95.5, 96.0, 97.0, 97.9):
-        assert not drive(sim, x, before=x - 0.5, speed=2.0) and sim.state.place.stood[0, 0] == 0
+        assert not drive(sim, x, before=x - 0.5, speed=2.0) and sim.state.lane_position.stood[0, 0] == 0
     assert not drive(sim, 99.0, before=97.9)
-    assert sim.state.place.stood[0, 0] == -1  # the next round stops again
+    assert sim.state.lane_position.stood[0, 0] == -1  # the next round stops again
     assert drive(sim, 199.0, before=197.0)
 
 
@@ -109,14 +109,14 @@ def test_an_agent_learns_of_signs_by_its_steps():
     sim = simulator(street(), 1, laptop().replace(agents_per_world=1, throttle_spread=1.0, acc_spread=1.0))
     clear(sim)
     place(sim, 0, 89.5, 0.0, length=4.0, speed=5.0)
-    sim.state.place.stood[:] = -1
+    sim.state.lane_position.stood[:] = -1
     aim_at(sim, 0, ("c", 50.0))
     stood = []
     for action in [4] * 5 + [7] * 2 + [10] * 12:
         if sim.state.motion.speed[0, 0] == 0 and action == 7:
             sim.state.motion.acceleration[0, 0] = 0
         sim.step(np.array([action]))
-        stood.append(int(sim.state.place.stood[0, 0]))
+        stood.append(int(sim.state.lane_position.stood[0, 0]))
         assert not sim.state.events.red_light[0, 0]
     assert 0 in stood and stood[-1] == -1
 

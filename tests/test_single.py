@@ -93,10 +93,10 @@ def test_conditioning_is_for_the_car_alone():
     env = make(conditioning={"collision": 9.0}).unwrapped
     column = CONDITIONING.index("collision")
     env.reset(seed=0)
-    found = env.vector.simulator.state.wishes.coefficients[0, :, column]
+    found = env.vector.simulator.state.reward_weights.coefficients[0, :, column]
     assert found[0] == 9.0 and (found[1:] <= 3.0).all()
     env.reset(options={"conditioning": {"collision": (5.0, 6.0)}})
-    assert 5.0 <= env.vector.simulator.state.wishes.coefficients[0, 0, column] <= 6.0
+    assert 5.0 <= env.vector.simulator.state.reward_weights.coefficients[0, 0, column] <= 6.0
 
 
 @pytest.mark.parametrize(

@@ -193,16 +193,16 @@ PAPER = {
 def kept_run(steps=45, **changes):
     """An environment, the observations of some steps, and the states that they follow from."""
     env = make(**changes)
-    seen, states = [env.reset(seed=3)[0]], [env.sight()]
+    seen, states = [env.reset(seed=3)[0]], [env.observation_state()]
     rng = np.random.default_rng(0)
     for _ in range(steps):
         obs, _, terminated, truncated, _ = env.step(rng.integers(0, 12, ROWS))
         seen.append(obs)
-        states.append(env.sight())
+        states.append(env.observation_state())
         if env.autoreset_mode == AutoresetMode.DISABLED and (ended := terminated | truncated).any():
             seen.append(env.reset(options={"reset_mask": ended})[0])
-            states.append(env.sight())
-    return env, np.stack(seen), {name: np.stack([state[name] for state in states]) for name in snapshot.SEEN}
+            states.append(env.observation_state())
+    return env, np.stack(seen), {name: np.stack([state[name] for state in states]) for name in snapshot.OBSERVED}
 
 
 def by_row(observations):
@@ -241,11 +241,11 @@ def test_worlds_need_not_be_in_their_place():
 def test_every_array_of_it_is_needed():
     """Without any one of them the observation would be another: the list is as short as can be."""
     env, seen, states = kept_run(**PAPER)
-    for name in snapshot.SEEN:
+    for name in snapshot.OBSERVED:
         wrong = {**states, name: np.zeros_like(states[name])}
         if name in ("goals.count", "goals.next"):
             wrong[name] += 1  # no route is without goal, and few agents have reached one
-        elif name == "place.stood":
+        elif name == "lane_position.stood":
             wrong[name] -= 1  # nobody has stood anywhere
         elif name == "pose.z":
             wrong[name] += np.arange(AGENTS, dtype=np.float32)  # these towns are flat
@@ -264,12 +264,12 @@ def test_a_snapshot_will_do(env):
 def test_it_is_small():
     env = make(num_envs=128, preset="paper", agents_per_world=64, map="downtown")
     obs, _ = env.reset(seed=0)
-    kept = env.sight()
+    kept = env.observation_state()
     assert sum(array.nbytes for array in kept.values()) / 128 < 215 < obs[0].nbytes / 12
 
 
 def test_states_that_do_not_fit(env):
-    kept = env.sight()
+    kept = env.observation_state()
     with pytest.raises(ValueError, match=r"the state lacks 'body\.width': an observation follows from clock\.seed, "):
         env.observe({name: array for name, array in kept.items() if name != "body.width"})
     with pytest.raises(ValueError, match=r"pose\.x is float32 \(5, 2\): expected float32 \(5, 6\)"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import bridge, place
 
-from gigaflow_env.backend import world
+from gigaflow_env.backend import world_step
 from gigaflow_env.config import Config
 from gigaflow_env.roads import RoadMap, load, shipped
 from gigaflow_env.simulator import Simulator
@@ -49,7 +49,7 @@ def test_lane_keepers_come_far() -> None:
     """What they are for: agents that live for long. Straight on and at random the first bends end them."""
     reached = []
     for behaviour in range(3):
-        simulator = Simulator(maps()[0], 48, Config(agents_per_world=16), mode=world.NEXT_STEP, threads=1)
+        simulator = Simulator(maps()[0], 48, Config(agents_per_world=16), mode=world_step.NEXT_STEP, threads=1)
         simulator.reset(np.array([1, 0], np.uint32))
         rng, moved = np.random.default_rng(1), np.zeros(48)
         for _ in range(150):
@@ -75,11 +75,11 @@ def watched(on_crash: str = "continue") -> anomalies.Watch:
     state = simulator.state
     network = simulator.roads.network
     own = network.maps[1]["lanes_at"]
-    state.place.section[1, :2] = network.lanes["first"][own] + np.array([40, 60])
+    state.lane_position.section[1, :2] = network.lanes["first"][own] + np.array([40, 60])
     for events in state.events:
         events[:] = False
     grounds = [anomalies.ground(*pair) for pair in zip(simulator.maps, simulator.roads.origins, strict=True)]
-    return anomalies.watch(simulator, grounds)
+    return anomalies.find_neighbours(simulator, grounds)
 
 
 def damage_state(sim: Simulator) -> None:
@@ -115,22 +115,22 @@ def wreck(sim: Simulator) -> None:
 
 
 def leave_map(sim: Simulator) -> None:
-    sim.state.place.section[1, 1] = 0  # of the first map
+    sim.state.lane_position.section[1, 1] = 0  # of the first map
 
 
 def leave_lane(sim: Simulator) -> None:
     """The last section of a lane begins no quad."""
     lane = sim.roads.network.lanes[sim.roads.network.maps[1]["lanes_at"]]
-    sim.state.place.section[1, 1] = lane["first"] + lane["quads"]
+    sim.state.lane_position.section[1, 1] = lane["first"] + lane["quads"]
 
 
 def aim_elsewhere(sim: Simulator) -> None:
     sim.state.goals.count[1, 1] = 2
-    sim.state.goals.section[1, 1, :2] = sim.state.place.section[1, 0], 0
+    sim.state.goals.section[1, 1, :2] = sim.state.lane_position.section[1, 0], 0
 
 
 def forget_place(sim: Simulator) -> None:
-    sim.state.place.section[1, 1] -= 59
+    sim.state.lane_position.section[1, 1] -= 59
 
 
 def jump(sim: Simulator) -> None:

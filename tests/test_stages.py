@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from conftest import STAGES, crossing, plain, run, simulator
 
-from gigaflow_env.backend import world
+from gigaflow_env.backend import world_step
 from gigaflow_env.config import laptop
-from gigaflow_env.eventlog import EventLog, Notes
+from gigaflow_env.event_log import Contacts, EventLog
 from gigaflow_env.roads import load, shipped
 from gigaflow_env.snapshot import WORKSPACE
 from gigaflow_env.state import ENDED, GROUPS, LIVE, WAITING
 
 AGENTS = 12
-STARTING = ("populate", "propose", "settle", "enter", "condition")
+STARTING = ("populate", "propose", "resolve_spawns", "spawn", "condition")
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def driven():
     config = laptop().replace(agents_per_world=AGENTS, on_route_done="new_route", on_crash="freeze", lights_off=0.0)
     drivers = {"policy": 0.5, "idm": 0.5}
     sim = simulator([load(shipped()["loop"]), crossing(lights=True)], 2 * AGENTS, config, drivers=drivers)
-    sim.notes = EventLog(sim).notes
+    sim.contacts = EventLog(sim).notes
     rng = np.random.default_rng(0)
     for _ in range(30):
         sim.step(rng.choice([1, 4, 6, 7, 8, 10], 2 * AGENTS))
@@ -36,43 +36,43 @@ def ready(driven, name):
     """A copy of the simulator before the stage, where everything that it has to write is still to be written."""
     sim = copy.copy(driven)
     sim.state, sim.observations, sim.actions = copy.deepcopy((driven.state, driven.observations, driven.actions))
-    sim.notes = copy.deepcopy(driven.notes)
+    sim.contacts = copy.deepcopy(driven.contacts)
     state = sim.state
     state.rows.status[:, 2], state.rows.status[:, 5] = ENDED, WAITING
     for event in state.events:
         event[:] = True
     state.lights.colour[:] = -1
-    state.near.agent[:], state.near.key[:], state.near.scratch[:] = -1, 7, 7
+    state.neighbours.agent[:], state.neighbours.key[:], state.neighbours.scratch[:] = -1, 7, 7
     state.outcome.reward[:] = np.nan
-    state.place.stood[:] = 7
+    state.lane_position.stood[:] = 7
     for a in range(AGENTS):
-        state.ways.way[:, a], state.ways.smallest[:, a] = 100.0 + a, 50.0
-    state.ways.row[:], state.ways.goal[:] = -1, -1
+        state.lane_routes.route_distance[:, a], state.lane_routes.smallest[:, a] = 100.0 + a, 50.0
+    state.lane_routes.row[:], state.lane_routes.goal[:] = -1, -1
     state.clock.tick[:] += 1
-    state.traffic.held[:], state.traffic.cap[:] = True, np.nan
-    for array in sim.notes:
+    state.traffic.yielded[:], state.traffic.cap[:] = True, np.nan
+    for array in sim.contacts:
         array[:] = 7
     sim.observations[:] = np.nan
     sim.actions[:] = np.arange(AGENTS)
     if name in STARTING:
         state.rows.status[:, ::2] = WAITING
         state.proposal.section[:] = 0
-        for array in (state.proposal.x, state.proposal.length, state.wishes.coefficients):
+        for array in (state.proposal.x, state.proposal.length, state.reward_weights.coefficients):
             array[:] = np.nan
         state.proposal.free[:] = True
     if name == "locate":
         state.pose.z[:] += 0.1
-        for array in (state.place.fraction, state.place.offset, state.place.way):
+        for array in (state.lane_position.fraction, state.lane_position.offset, state.lane_position.route_distance):
             array[:] = np.nan
-    if name in ("settle", "enter"):
+    if name in ("resolve_spawns", "spawn"):
         for w in range(2):
             run("propose", sim, w=w)
-    if name == "enter":
-        state.ways.goal[:] = 5
+    if name == "spawn":
+        state.lane_routes.goal[:] = 5
         for w in range(2):
-            run("settle", sim, w=w)
+            run("resolve_spawns", sim, w=w)
         assert state.proposal.free.any() and not state.proposal.free.all()
-    if name == "release":
+    if name == "end_episode":
         for array in (*state.pose[-4:], state.motion.speed):
             array[:] = 3.0
     if name == "arrive":
@@ -88,7 +88,7 @@ def ready(driven, name):
 def arrays(sim):
     """Everything that a stage could write, by name."""
     named = {f"{group}.{name}": array for group, g in sim.state._asdict().items() for name, array in g._asdict().items()}
-    named |= {f"notes.{name}": array for name, array in sim.notes._asdict().items()}
+    named |= {f"notes.{name}": array for name, array in sim.contacts._asdict().items()}
     return {**named, "obs": sim.observations, "actions": sim.actions}
 
 
@@ -105,7 +105,7 @@ def declared(stage):
     An entry is a group, an array (`group.name`, or `name` after another one of its group), or `except` one that is left out.
     """
     text = re.search(r"Writes: ([^\n]+)", plain(stage).__doc__)[1].rstrip(". ")
-    kinds = {name: group._fields for name, group in GROUPS._asdict().items()} | {"obs": (), "notes": Notes._fields}
+    kinds = {name: group._fields for name, group in GROUPS._asdict().items()} | {"obs": (), "notes": Contacts._fields}
     entries, group = [], ""
     for word in text.split(", "):
         if word.startswith("except "):
@@ -127,7 +127,7 @@ def test_writes_is_true(driven, name):
     for w in range(2):
         before = ready(driven, name)
         after = copy.copy(before)
-        after.state, after.observations, after.notes = copy.deepcopy((before.state, before.observations, before.notes))
+        after.state, after.observations, after.contacts = copy.deepcopy((before.state, before.observations, before.contacts))
         run(name, after, w=w)
         found |= set(changes(before, after))
     entries = declared(STAGES[name][0])
@@ -144,7 +144,7 @@ def test_only_its_own_row_is_written(driven, name):
     every = range(3 if name in ("schedule", "switch") else AGENTS)
     for a in every:
         after = copy.copy(before)
-        after.state, after.observations, after.notes = copy.deepcopy((before.state, before.observations, before.notes))
+        after.state, after.observations, after.contacts = copy.deepcopy((before.state, before.observations, before.contacts))
         run(name, after, [a], w=w)
         for key, where in changes(before, after, WORKSPACE).items():
             assert np.argwhere(where.reshape(*where.shape[:2], -1).any(axis=2)).tolist() == [[w, a]], key
@@ -164,13 +164,13 @@ def test_every_stage_is_tested():
     """What a world's step calls for an agent or a light is in the table of stages."""
     called = {"blank"}
     for loop in (
-        world.begin_world,
-        world.guide,
-        world.write_down,
-        world.drive,
-        world.renew,
-        world.notice,
-        world.show,
+        world_step.begin_world,
+        world_step.plan_traffic,
+        world_step.record_contacts,
+        world_step.drive,
+        world_step.respawn,
+        world_step.prepare_observation,
+        world_step.write_observation,
     ):
         called |= set(re.findall(r"^ +(\w+)\(\s*w, [ak],", inspect.getsource(plain(loop)), re.MULTILINE))
     assert called and called <= set(STAGES)

@@ -11,8 +11,8 @@ import shapely
 from damage import damaged, survives, with_bomb, without_attributes
 
 from gigaflow_env.config import laptop
-from gigaflow_env.roads import MapError, RoadMap, centreline, load, save, summary
-from gigaflow_env.roads.source import HEADING, WIDTH, X, Y, Z
+from gigaflow_env.roads import MapError, RoadMap, centerline, load, save, summary
+from gigaflow_env.roads.road_map import HEADING, WIDTH, X, Y, Z
 from gigaflow_env.simulator import Simulator
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "maps"
@@ -123,7 +123,7 @@ def test_a_lane_that_is_cut_inside_of_a_junction_is_whole(imported):
     )  # fmt: skip
     assert set(road_map.lanes) == {"in_0", "left_0", ":J_0_0"}
     assert road_map.lanes[":J_0_0"].successors == ("left_0",)
-    fine = centreline.sample(road_map.lanes[":J_0_0"].line, 0.5)
+    fine = centerline.sample(road_map.lanes[":J_0_0"].line, 0.5)
     np.testing.assert_allclose(np.hypot(fine[:, 0] - 50, fine[:, 1] - 20), 20, atol=0.03)
 
 
@@ -342,7 +342,7 @@ def test_a_network_made_from_a_town_lies_on_that_town(name):
     assert one["links"] == pytest.approx(other["links"], rel=0.05)
     offset = [float(part) for part in re.search(r'netOffset="([^"]*)"', path.read_text())[1].split(",")]
     here, there = (
-        [centreline.sample(part.line, 2.0)[:, [X, Y, Z]] for part in given.lanes.values()] for given in (road_map, town)
+        [centerline.sample(part.line, 2.0)[:, [X, Y, Z]] for part in given.lanes.values()] for given in (road_map, town)
     )
     points = np.concatenate(here) - [*offset, 0]
     tree = shapely.STRtree([shapely.LineString(line[:, :2]) for line in there])

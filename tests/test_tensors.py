@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gigaflow_env import GigaflowVectorEnv
-from gigaflow_env.adapters.tensors import Tensors
+from gigaflow_env.output.tensors import Tensors
 
 
 def make(**arguments):
@@ -141,7 +141,7 @@ def test_a_recorded_step_is_replayed_on_the_callers_stream(monkeypatch):
     for _ in range(3):
         tensors._drive()
     assert done == [("step", 1), ("step", 2), ("replay", 1), ("replay", 1)]
-    capturing, simulator.notes = True, ()
+    capturing, simulator.contacts = True, ()
     with pytest.raises(RuntimeError, match="events=True can't be recorded, as the host reads it"):
         tensors.step(None)
 

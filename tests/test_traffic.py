@@ -29,11 +29,11 @@ from test_variant import SHAPES, bound, give, image, matrices, warped
 from gigaflow_env.config import Config, laptop, params
 from gigaflow_env.jit import kernel
 from gigaflow_env.roads import Signal
-from gigaflow_env.roads.compile import compile
-from gigaflow_env.roads.conflicts import conflicts
+from gigaflow_env.roads.compiled.compile import compile_roads
+from gigaflow_env.roads.compiled.conflict_zones import conflicts
 from gigaflow_env.sim.dynamics import accelerate
-from gigaflow_env.sim.lanes import place_s, way
-from gigaflow_env.sim.traffic import (
+from gigaflow_env.sim.lanes import place_s, route_distance
+from gigaflow_env.sim.traffic.drive import (
     behind,
     curve_speed,
     delay,
@@ -129,8 +129,8 @@ def test_the_stopping_distance_suffices(speed, acceleration):
     out = np.zeros(1, np.float32)
     run_stopping_distance(f32(speed), f32(acceleration), f32(4.0), out, P)
     speeds = np.append(speed, braked(speed, acceleration, -4.0)[:, 0])
-    way = (0.5 * (speeds[1:] + speeds[:-1]) * P.dt).sum()
-    assert way - 0.35 <= out[0] <= way + 1.0
+    route_distance = (0.5 * (speeds[1:] + speeds[:-1]) * P.dt).sum()
+    assert route_distance - 0.35 <= out[0] <= route_distance + 1.0
 
 
 @settings(deadline=None)
@@ -241,7 +241,7 @@ def test_a_lane_change_begins_where_one_is_and_as_one_heads_and_ends_on_the_line
     assert abs(along) <= abs(aside) and (share > 0.5 or abs(along) >= 0.75 * abs(aside) - 1e-4)
 
 
-ROADS = compile([motorway(), crossing()])
+ROADS = compile_roads([motorway(), crossing()])
 NETWORK, LANES = ROADS.network, ROADS.network.lanes
 CONFLICTS = conflicts(ROADS)
 PLAIN = warped(np.eye(2))
@@ -301,8 +301,8 @@ def measured(rule, route, *arguments, s=None):
     lane, goal_lane, share, goal_share = route
     row, s = NETWORK.maps[map_of(lane)], share * float(LANES["length"][lane]) if s is None else s
     goal = goal_lane, goal_share * float(LANES["length"][goal_lane])
-    if rule is way:
-        return call(way)(0, PLAIN, NETWORK, row["route_at"], int(row["lanes"]), lane, s, *goal)
+    if rule is route_distance:
+        return call(route_distance)(0, PLAIN, NETWORK, row["route_at"], int(row["lanes"]), lane, s, *goal)
     return call(rule)(0, PLAIN, NETWORK, row, lane, *(arguments or (s,)), *goal)
 
 
@@ -310,14 +310,14 @@ def measured(rule, route, *arguments, s=None):
 def test_the_way_without_a_lane_change_here_is_no_shorter_and_leads_over_a_successor(route):
     lane, goal_lane, share, goal_share = route
     found, s, length = measured(onward, route), share * float(LANES["length"][lane]), float(LANES["length"][lane])
-    shortest = measured(way, route)
+    shortest = measured(route_distance, route)
     if lane == goal_lane and goal_share >= share:
         assert found == pytest.approx((goal_share - share) * length, abs=1e-3)
     elif shortest > 1e8 or not successors(lane):
         assert found > 1e8
     else:
         assert found >= shortest - 0.02
-        rest = [measured(way, (next_, goal_lane, 0.0, goal_share)) for next_ in successors(lane)]
+        rest = [measured(route_distance, (next_, goal_lane, 0.0, goal_share)) for next_ in successors(lane)]
         assert found == pytest.approx(length - s + min(rest), abs=0.01)
 
 
@@ -332,7 +332,7 @@ def test_the_next_lane_is_the_settled_one_or_the_nearest_to_the_goal(route, sett
     elif settled in successors(lane):
         assert found == settled
     else:
-        ways = {one: measured(way, (one, goal_lane, 0.0, goal_share)) for one in successors(lane)}
+        ways = {one: measured(route_distance, (one, goal_lane, 0.0, goal_share)) for one in successors(lane)}
         assert ways[found] == min(ways.values())
 
 
@@ -340,7 +340,7 @@ def test_the_next_lane_is_the_settled_one_or_the_nearest_to_the_goal(route, sett
 def test_a_lane_is_wished_only_beside_and_only_where_that_is_shorter(route):
     lane, goal_lane, share, goal_share = route
     found, beside = measured(wished_lane, route), [one for one in (LANES["left"][lane], LANES["right"][lane]) if one >= 0]
-    costs = {one: measured(way, (one, goal_lane, share, goal_share)) + 5 for one in beside}
+    costs = {one: measured(route_distance, (one, goal_lane, share, goal_share)) + 5 for one in beside}
     stay = measured(onward, route) - 1
     assert found == lane or found in beside
     if found != lane:
@@ -371,7 +371,7 @@ PASSING = simulator(crossing(), 2, drivers="idm")
 def test_conflicts_of_a_crossing_on_paper():
     """T crossing: going straight meets whoever turns left out of or into it; right turns meet what ends where they do."""
     town = crossing(lights=True)
-    roads = compile(town)
+    roads = compile_roads(town)
     found = conflicts(roads)
     names = [lane.id for lane in town.lanes.values()]
     by_name = {
@@ -387,18 +387,18 @@ def test_conflicts_of_a_crossing_on_paper():
         lights = found.stops[found.stops_at[k] : found.stops_at[k + 1]]
         assert len(lights) == ("-" in name), name
         for row in found.rows[found.at[k] : found.at[k + 1]]:
-            assert 0 <= row["enter"] <= row["leave"] <= 1 and 0 <= row["other_enter"] <= row["other_leave"] <= 1
+            assert 0 <= row["spawn"] <= row["leave"] <= 1 and 0 <= row["other_enter"] <= row["other_leave"] <= 1
 
 
 def test_lanes_on_other_levels_and_side_by_side_are_not_in_conflict():
-    assert len(conflicts(compile(bridge())).rows) == 0
-    assert len(conflicts(compile(motorway())).rows) == 0
+    assert len(conflicts(compile_roads(bridge())).rows) == 0
+    assert len(conflicts(compile_roads(motorway())).rows) == 0
     opposite = road_map("narrow", straight("there", 0, 0, 100, 0), straight("back", 100, 2.9, 0, 2.9))
-    assert len(conflicts(compile(opposite)).rows) == 0
+    assert len(conflicts(compile_roads(opposite)).rows) == 0
 
 
 def test_several_maps_do_not_mix():
-    alone, both = conflicts(compile(crossing())), conflicts(compile([ring(), crossing()]))
+    alone, both = conflicts(compile_roads(crossing())), conflicts(compile_roads([ring(), crossing()]))
     lanes = len(ring().lanes)
     assert (np.diff(both.at)[:lanes] == 0).all() and len(both.rows) == len(alone.rows)
     np.testing.assert_array_equal(both.rows["lane"], alone.rows["lane"] + lanes)
@@ -424,19 +424,23 @@ def put(sim, a, lane, s, goal, speed=0.0):
     along = matrix @ [first["cos"], first["sin"]]
     origin = sim.roads.origins[0]
     place(sim, a, float(x + origin[0]), float(y + origin[1]), math.atan2(along[1], along[0]), speed=speed)
-    sim.state.place.section[0, a] = section
-    sim.state.place.fraction[0, a], sim.state.place.offset[0, a], sim.state.place.angle[0, a] = 0.5, 0, 0
-    sim.state.place.stood[0, a] = -1
+    sim.state.lane_position.section[0, a] = section
+    sim.state.lane_position.fraction[0, a], sim.state.lane_position.offset[0, a], sim.state.lane_position.angle[0, a] = (
+        0.5,
+        0,
+        0,
+    )
+    sim.state.lane_position.stood[0, a] = -1
     aim_at(sim, a, goal)
-    sim.state.wishes.coefficients[0, a, 0] = 3.0
+    sim.state.reward_weights.coefficients[0, a, 0] = 3.0
 
 
-def steps(sim, count, watch=lambda: None):
+def steps(sim, count, find_neighbours=lambda: None):
     crashes = 0
     for _ in range(count):
         sim.step(np.full(sim.rows, 7))
         crashes += int(sim.state.events.collision.sum() + sim.state.events.offroad.sum())
-        watch()
+        find_neighbours()
     return crashes
 
 
@@ -445,12 +449,12 @@ def test_it_reaches_its_goal_on_the_middle_of_its_lane_at_the_speed_limit():
     put(sim, 0, "east", 5.0, ("west", 150.0))
     speeds, offsets, done = [], [], []
 
-    def watch():
+    def find_neighbours():
         speeds.append(float(sim.state.motion.speed[0, 0]))
-        offsets.append(abs(float(sim.state.place.offset[0, 0])))
+        offsets.append(abs(float(sim.state.lane_position.offset[0, 0])))
         done.append(bool(sim.state.events.route_done[0, 0]))
 
-    assert steps(sim, 200, watch) == 0
+    assert steps(sim, 200, find_neighbours) == 0
     arrived = done.index(True)
     assert max(offsets) < 0.6
     limit = float(sim.roads.network.lanes["speed"][0])
@@ -465,11 +469,11 @@ def test_it_keeps_behind_a_leader_and_stops_behind_one_that_stands():
     sim.state.rows.driver[0, 1] = POLICY
     gaps = []
 
-    def watch():
+    def find_neighbours():
         gaps.append(sim.state.pose.x[0, 1] - sim.state.pose.x[0, 0] - 4.5)
         sim.state.motion.acceleration[0, 1] = 0
 
-    assert steps(sim, 60, watch) == 0
+    assert steps(sim, 60, find_neighbours) == 0
     assert 1.0 < gaps[-1] < 4.0 and gaps[-1] == min(gaps)
     assert abs(sim.state.motion.speed[0, 0]) < 2e-3 and sim.state.motion.acceleration[0, 0] == 0
 
@@ -498,10 +502,10 @@ def test_three_who_meet_take_turns_without_a_crash_or_deadlock(order):
         put(sim, a, ways[k][0], 20.0, (ways[k][1], 50.0), speed=6.0)
     done = np.zeros(3, bool)
 
-    def watch():
+    def find_neighbours():
         done[:] |= sim.state.events.goal[0]
 
-    assert steps(sim, 150, watch) == 0
+    assert steps(sim, 150, find_neighbours) == 0
     assert done.all()
 
 
@@ -511,10 +515,10 @@ def test_it_changes_lanes_where_the_route_asks_for_it_and_not_into_somebody():
     put(sim, 1, "inner 0", 10.0, ("inner 2", 140.0), speed=8.0)
     lanes = []
 
-    def watch():
-        lanes.append(int(sim.state.place.section[0, 0]))
+    def find_neighbours():
+        lanes.append(int(sim.state.lane_position.section[0, 0]))
 
-    assert steps(sim, 150, watch) == 0
+    assert steps(sim, 150, find_neighbours) == 0
     names = [lane.id for lane in sim.maps[0].lanes.values()]
     visited = [names[sim.roads.network.sections["lane"][section]] for section in lanes]
     assert visited[0] == "outer 0" and any(name.startswith("inner") for name in visited)
@@ -570,14 +574,14 @@ def test_it_stands_at_stop_signs(changes, halts):
     put(sim, 0, "a", 40.0, ("c", 90.0), speed=8.0)
     halted = set()
 
-    def watch():
+    def find_neighbours():
         assert not sim.state.events.red_light.any()
         front = 4.5 / 2 + float(sim.state.pose.x[0, 0] + sim.roads.origins[0][0])
         if abs(sim.state.motion.speed[0, 0]) < sim.config.stop_sign_speed and front < 280.0:
             halted.add(round(front / 100))
             assert -1.5 < front - 100 * round(front / 100) < 0.0
 
-    steps(sim, 120, watch)
+    steps(sim, 120, find_neighbours)
     assert halted == halts and sim.state.pose.x[0, 0] + sim.roads.origins[0][0] > 250
 
 
@@ -646,10 +650,10 @@ def test_in_the_papers_worlds_no_collision_is_its_fault(town, drivers, config):
         events=True, threads=1, config=config,
     )  # fmt: skip
     _, info = env.reset(seed=0)
-    traffic, way, reds = info["traffic"], 0.0, 0
+    traffic, route_distance, reds = info["traffic"], 0.0, 0
     for _ in range(300):
         *_, info = env.step(np.full(120, 7))
-        way, reds = way + info["distance"][traffic].sum(), reds + info["red_light"][traffic].sum()
+        route_distance, reds = route_distance + info["distance"][traffic].sum(), reds + info["red_light"][traffic].sum()
     log, state = env.event_log, env.simulator.state
     assert not state.variant.plain.any() and len(np.unique(state.body.length)) > 50
     assert not env.simulator.per_row(state.rows.erratic)[traffic].any()
@@ -657,7 +661,7 @@ def test_in_the_papers_worlds_no_collision_is_its_fault(town, drivers, config):
     others = np.maximum(crashes["other"], 0)
     assert not (crashes["fault"] & traffic[crashes["row"]]).any()
     assert not (crashes["other_fault"] & traffic[others] & (crashes["other"] >= 0)).any()
-    assert reds <= 1 and way > 15_000
+    assert reds <= 1 and route_distance > 15_000
 
 
 def test_bicycle_limits_hold_and_drivers_never_reverse():
@@ -689,13 +693,13 @@ def test_towns_are_driven_without_a_collision(town):
     )  # fmt: skip
     _, info = env.reset(seed=0)
     assert info["traffic"].all()
-    way = collisions = goals = 0.0
+    route_distance = collisions = goals = 0.0
     for _ in range(400):
         *_, info = env.step(np.full(60, 7))
-        way += info["distance"].sum()
+        route_distance += info["distance"].sum()
         collisions += info["collision"].sum()
         goals += info["route_done"].sum()
-    assert collisions == 0 and goals > 150 and way / 400 / 60 / 0.3 > 5.0
+    assert collisions == 0 and goals > 150 and route_distance / 400 / 60 / 0.3 > 5.0
 
 
 def test_threads_do_not_matter_and_snapshots_go_on():

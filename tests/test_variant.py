@@ -15,9 +15,9 @@ from gigaflow_env.env import GigaflowVectorEnv
 from gigaflow_env.jit import kernel
 from gigaflow_env.layout import CURVATURE_SCALE, LANE_WIDTH_SCALE, Ego, Layout
 from gigaflow_env.roads import load, shipped
-from gigaflow_env.roads.centreline import sample
-from gigaflow_env.roads.compile import compile
-from gigaflow_env.roads.source import HEADING, WIDTH
+from gigaflow_env.roads.centerline import sample
+from gigaflow_env.roads.compiled.compile import compile_roads
+from gigaflow_env.roads.road_map import HEADING, WIDTH
 from gigaflow_env.sim.variant import (
     curved,
     frame_of,
@@ -79,7 +79,7 @@ def bound(matrix):
     return (e**2 / 8 + e**4 / 3) * math.sqrt((large + small) / 2) + 1e-4
 
 
-MOTORWAY = compile(motorway())
+MOTORWAY = compile_roads(motorway())
 
 
 def image(road_map, matrix):
@@ -122,9 +122,9 @@ def put(warped, compiled, x, y, heading, lane, goal, **how):
     place(compiled, 0, *(at + matrix @ origin), angle, **how)
     for sim in (warped, compiled):
         first = sim.roads.network.lanes[lane_number(sim.maps[0], lane)]["first"]
-        sim.state.place.section[0, 0] = first
-        sim.state.place.stood[:] = -1
-        sim.state.ways.goal[:] = -1
+        sim.state.lane_position.section[0, 0] = first
+        sim.state.lane_position.stood[:] = -1
+        sim.state.lane_routes.goal[:] = -1
         row = sim.roads.network.lanes[lane_number(sim.maps[0], goal[0])]
         aim_at(sim, 0, (goal[0], goal[1] * row["length"]))
 
@@ -146,16 +146,16 @@ def test_frenet_coordinates(make, shape):
             x, y = line[knot, 0] - offset * math.sin(heading), line[knot, 1] + offset * math.cos(heading)
             put(warped, compiled, x, y, rng.uniform(-0.5, 0.5), lane, goal)
             for sim in (warped, compiled):
-                sim.state.place.section[0, 0] += int(knot / 2)
+                sim.state.lane_position.section[0, 0] += int(knot / 2)
                 run("locate", sim)
-            one, other = warped.state.place, compiled.state.place
+            one, other = warped.state.lane_position, compiled.state.lane_position
             bend = 0.06 if "end" in lane or lane.endswith("1") else 2e-3
             assert one.offset[0, 0] == pytest.approx(other.offset[0, 0], abs=bend)
             assert math.cos(one.angle[0, 0] - other.angle[0, 0]) > math.cos(0.08 if bend > 0.01 else 2e-3)
             # Inside of a lane ways are taken for shares of its length: in a half circle of 70 m up to 2.5 m off.
             assert one.way[0, 0] == pytest.approx(other.way[0, 0], rel=0.02, abs=2.5 if bend > 0.01 else 0.5)
             for sim in (warped, compiled):
-                run("look", sim)
+                run("observe", sim)
             k = Ego._fields.index("curvature")
             here, there = (
                 CURVATURE_SCALE * Layout(CONFIG).split(sim.observations[0, 0]).ego[k] for sim in (warped, compiled)
@@ -220,13 +220,13 @@ def test_red_lights_and_stop_lines(shape):
         x, offset = rng.uniform(-16, -10), rng.uniform(-2.5, 2.5)
         put(warped, compiled, x, -1.75 + offset, rng.uniform(-0.3, 0.3), "west in", ("east out", 0.4), length=2.0, width=1.0)
         for sim in (warped, compiled):
-            sim.state.place.section[0, 0] += 50
+            sim.state.lane_position.section[0, 0] += 50
             run("locate", sim)
             pose = sim.state.pose
             pose.old_x[0, 0] = pose.x[0, 0] - 3 * pose.cos[0, 0]
             pose.old_y[0, 0] = pose.y[0, 0] - 3 * pose.sin[0, 0]
             run("run_light", sim)
-            run("look", sim)
+            run("observe", sim)
         here, there = (Layout(config).split(sim.observations[0, 0]).stops for sim in (warped, compiled))
         order = [np.lexsort(np.round(block[:, :2], 3).T) for block in (here, there)]
         assert np.abs(here[order[0]] - there[order[1]]).max() < 2e-3
@@ -244,11 +244,11 @@ def test_what_is_seen(shape):
     matrix = np.asarray(SHAPES[shape])
     put(warped, compiled, 60.0, -10.4, 0.2, "east", ("west", 0.25))
     for sim in (warped, compiled):
-        sim.state.place.section[0, 0] += 60
-        for stage in ("locate", "watch", "survey", "look"):
+        sim.state.lane_position.section[0, 0] += 60
+        for stage in ("locate", "find_neighbours", "select_lane_samples", "observe"):
             run(stage, sim)
     state, nearby, network = warped.state, warped.roads.nearby, warped.roads.network
-    section = state.place.section[0, 0]
+    section = state.lane_position.section[0, 0]
     lane = network.lanes[network.sections["lane"][section]]
     row = lane["nearby_at"] + (section - lane["first"]) // 4
     c, s = state.pose.cos[0, 0], state.pose.sin[0, 0]
@@ -295,10 +295,10 @@ def test_ways(stretched, limit, naive):
             x, y = image_of @ [(a["x"] + b["x"]) / 2, (a["y"] + b["y"]) / 2]
             along = image_of @ [a["cos"], a["sin"]]
             place(sim, 0, *(np.array([x, y]) + sim.roads.origins[0, :2]), math.atan2(along[1], along[0]), z=a["z"])
-            state.place.section[0, 0] = section
+            state.lane_position.section[0, 0] = section
             state.goals.section[0, 0, 0], state.goals.next[0, 0] = there["first"] + int(goal_share * there["quads"]), 0
             run("locate", sim)
-            ways.append(float(state.place.way[0, 0]))
+            ways.append(float(state.lane_position.route_distance[0, 0]))
         if 100 < min(ways) and max(ways) < 1e6:
             found.append(ways)
     here, there, stored = np.array(found).T
@@ -394,7 +394,7 @@ def test_a_way_of_straight_pieces_is_as_long_as_their_images(matrix, pieces):
 
 
 @given(matrices, st.sampled_from(MOTORWAY.network.lanes))
-def test_a_lane_is_as_long_as_the_image_of_its_centre_line(matrix, lane):
+def test_a_lane_is_as_long_as_the_image_of_its_center_line(matrix, lane):
     sections = MOTORWAY.network.sections[lane["first"] : lane["first"] + lane["quads"] + 1]
     line = np.stack([sections["x"], sections["y"]]).astype(float)
     length = np.hypot(*np.diff(matrix @ line)).sum() / np.hypot(*np.diff(line)).sum()
@@ -441,7 +441,9 @@ def test_driving_in_variants():
         assert overlaps(sim.state) == 0
         live = sim.state.rows.status == LIVE
         assert live.mean() > 0.9
-        assert abs(sim.state.place.offset[live]).max() < 0.05 and abs(sim.state.place.angle[live]).max() < 0.05
+        assert (
+            abs(sim.state.lane_position.offset[live]).max() < 0.05 and abs(sim.state.lane_position.angle[live]).max() < 0.05
+        )
         if step == 4:
             assert np.array_equal(before, sim.state.variant.xx)
     assert not (before == sim.state.variant.xx).any()
@@ -452,7 +454,7 @@ def test_left_hand_traffic():
     config = laptop().replace(agents_per_world=1, variant_flip=1.0)
     sim = simulator(crossing(), 200, config)
     state = sim.state
-    lane = sim.roads.network.sections["lane"][state.place.section[:, 0]]
+    lane = sim.roads.network.sections["lane"][state.lane_position.section[:, 0]]
     west = lane == lane_number(sim.maps[0], "west in")
     assert west.sum() > 10
     y = state.pose.y[west, 0] - sim.roads.origins[0, 1]
@@ -473,12 +475,15 @@ def test_goals_of_variants_are_reached():
     for w in range(10):
         for a in range(4):
             state.pose.x[w, a], state.pose.y[w, a] = state.goals.x[w, a, 0], state.goals.y[w, a, 0]
-            state.place.section[w, a] = state.goals.section[w, a, 0]
+            state.lane_position.section[w, a] = state.goals.section[w, a, 0]
             quad = sim.roads.network.sections[state.goals.section[w, a, 0]]
             along = np.asarray([array[w] for array in state.variant[:4]]).reshape(2, 2) @ [quad["cos"], quad["sin"]]
             state.pose.cos[w, a], state.pose.sin[w, a] = along / np.hypot(*along)
         run("locate", sim, w=w)
-    assert abs(state.place.offset).max() < 1e-3 and (np.minimum(state.place.fraction, 1 - state.place.fraction) > 0.4).all()
+    assert (
+        abs(state.lane_position.offset).max() < 1e-3
+        and (np.minimum(state.lane_position.fraction, 1 - state.lane_position.fraction) > 0.4).all()
+    )
 
 
 # Several maps
@@ -500,7 +505,7 @@ def test_a_new_world_has_a_new_map():
     for _ in range(16):
         sim.step(np.full(200, 7))
         seen.append(sim.state.clock.map.copy())
-        lane = sim.roads.network.sections["lane"][sim.state.place.section]
+        lane = sim.roads.network.sections["lane"][sim.state.lane_position.section]
         on = (lane >= sim.roads.network.maps["lanes_at"][1]).astype(int)
         assert (on == sim.state.clock.map[:, None])[sim.state.rows.status == LIVE].all()
     changes = np.diff(np.array(seen), axis=0).any(axis=1)

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from gigaflow_env.backend import world
-from gigaflow_env.backend.world import DISABLED, RESET_ATTEMPTS, SAME_STEP, Parts, known, parameters
+from gigaflow_env.backend import world_step
+from gigaflow_env.backend.world_step import DISABLED, RESET_ATTEMPTS, SAME_STEP, Parts, known, parameters
 from gigaflow_env.bounds import Bounds, whole
 from gigaflow_env.jit import kernel
 from gigaflow_env.layout import FLOAT32
@@ -29,89 +29,128 @@ FIRST, STRIDE = 0, 1
 @kernel
 def clear(begin, end, every, key, chosen_rows, clock, rows, pose, motion, events, outcome, p):
     for w in range(begin, end):
-        world.clear(w, FIRST, STRIDE, every, key, chosen_rows, clock, rows, pose, motion, events, outcome, p)
+        world_step.clear(w, FIRST, STRIDE, every, key, chosen_rows, clock, rows, pose, motion, events, outcome, p)
 
 
 @kernel
-def guide(
+def plan_traffic(
     begin, end,
-    clock, rows, pose, motion, body, place, goals, lights, near, traffic, variant, network, conflicts, p,
+    clock, rows, pose, motion, body, lane_position, goals, lights, neighbours, traffic, variant, network, conflicts, p,
 ):  # fmt: skip
     for w in range(begin, end):
-        world.guide(
+        world_step.plan_traffic(
             w, FIRST, STRIDE,
-            clock, rows, pose, motion, body, place, goals, lights, near, traffic, variant, network, conflicts, p,
+            clock, rows, pose, motion, body, lane_position, goals, lights, neighbours, traffic, variant, network,
+            conflicts, p,
         )  # fmt: skip
 
 
 @kernel
-def write_down(begin, end, clock, rows, pose, motion, body, place, events, variant, network, notes):
+def record_contacts(begin, end, clock, rows, pose, motion, body, lane_position, events, variant, network, contacts):
     for w in range(begin, end):
-        world.write_down(w, FIRST, STRIDE, clock, rows, pose, motion, body, place, events, variant, network, notes)
+        world_step.record_contacts(
+            w, FIRST, STRIDE, clock, rows, pose, motion, body, lane_position, events, variant, network, contacts
+        )
 
 
 @kernel
 def drive(
     begin, end, mode, actions, wanted,
-    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, variant, seen,
+    clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, outcome, lights, neighbours, variant,
+    perceived,
     network, grid, nearby, p,
 ):  # fmt: skip
     for w in range(begin, end):
-        world.drive(
+        world_step.drive(
             w, FIRST, STRIDE, mode, actions, wanted,
-            clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, variant, seen,
+            clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, outcome, lights, neighbours,
+            variant, perceived,
             network, grid, nearby, p,
         )  # fmt: skip
 
 
 @kernel
-def renew(
+def respawn(
     begin, end, mode, anew, attempts,
-    clock, rows, pose, motion, body, place, goals, wishes, events, lights, chosen, proposal, ways, kinds, variant, seen,
+    clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, lights, overrides, proposal,
+    lane_routes, kinds, variant, perceived,
     network, grid, p,
 ):  # fmt: skip
     for w in range(begin, end):
-        world.renew(
+        world_step.respawn(
             w, FIRST, STRIDE, mode, anew, attempts,
-            clock, rows, pose, motion, body, place, goals, wishes, events, lights, chosen, proposal, ways, kinds, variant,
-            seen, network, grid, p,
+            clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, lights, overrides, proposal,
+            lane_routes, kinds, variant,
+            perceived, network, grid, p,
         )  # fmt: skip
 
 
 @kernel
-def show(
+def write_observation(
     begin, end, only_ended, obs, starts,
-    clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, variant, seen,
+    clock, rows, pose, motion, body, lane_position, goals, reward_weights, outcome, lights, neighbours, lane_routes,
+    variant, perceived,
     network, nearby, p,
 ):  # fmt: skip
     """Observations of all rows, or only of those whose episode has just ended."""
     for w in range(begin, end):
         for a in range(rows.status.shape[1]):
-            if world.notice(
-                w, a, only_ended, clock, rows, pose, place, goals, outcome, near, ways, variant, network, nearby, p
+            if world_step.prepare_observation(
+                w,
+                a,
+                only_ended,
+                clock,
+                rows,
+                pose,
+                lane_position,
+                goals,
+                outcome,
+                neighbours,
+                lane_routes,
+                variant,
+                network,
+                nearby,
+                p,
             ):
-                world.show(
+                world_step.write_observation(
                     w, a, FIRST, STRIDE, obs[w, a], starts,
-                    clock, rows, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen,
+                    clock, rows, pose, motion, body, lane_position, goals, reward_weights, lights, neighbours,
+                    lane_routes, variant, perceived,
                     network, nearby, p,
                 )  # fmt: skip
 
 
 @kernel
-def show_half(
+def write_observation_half(
     begin, end, only_ended, obs_dtype, row, bits, obs, starts,
-    clock, rows, pose, motion, body, place, goals, wishes, outcome, lights, near, ways, variant, seen,
+    clock, rows, pose, motion, body, lane_position, goals, reward_weights, outcome, lights, neighbours, lane_routes,
+    variant, perceived,
     network, nearby, p,
 ):  # fmt: skip
     """The same in half precision. `row`, float32 (worlds, columns), holds one row at a time; `bits` are its uint32."""
     for w in range(begin, end):
         for a in range(rows.status.shape[1]):
-            if world.notice(
-                w, a, only_ended, clock, rows, pose, place, goals, outcome, near, ways, variant, network, nearby, p
+            if world_step.prepare_observation(
+                w,
+                a,
+                only_ended,
+                clock,
+                rows,
+                pose,
+                lane_position,
+                goals,
+                outcome,
+                neighbours,
+                lane_routes,
+                variant,
+                network,
+                nearby,
+                p,
             ):
-                world.show(
+                world_step.write_observation(
                     w, a, FIRST, STRIDE, row[w], starts,
-                    clock, rows, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen,
+                    clock, rows, pose, motion, body, lane_position, goals, reward_weights, lights, neighbours,
+                    lane_routes, variant, perceived,
                     network, nearby, p,
                 )  # fmt: skip
                 for i in range(obs.shape[2]):
@@ -158,35 +197,35 @@ class Threads:
     def step(self, parts: Parts) -> None:
         self._run(self._step, parts, known(parts))
 
-    def look(self, parts: Parts) -> None:
+    def observe(self, parts: Parts) -> None:
         """Show all rows as they are."""
         self._run(self._show, parts, known(parts), False, parts.obs)
 
     def _reset(self, begin: int, end: int, have: dict[str, Any]) -> None:
-        self._call(begin, end, renew, {**have, "mode": DISABLED, "anew": True, "attempts": RESET_ATTEMPTS})
+        self._call(begin, end, respawn, {**have, "mode": DISABLED, "anew": True, "attempts": RESET_ATTEMPTS})
         self._show(begin, end, have, False, have["obs"])
 
     def _step(self, begin: int, end: int, have: dict[str, Any]) -> None:
         if have["conflicts"] is not None:
-            self._call(begin, end, guide, have)
+            self._call(begin, end, plan_traffic, have)
         self._call(begin, end, drive, have)
         if have["notes"] is not None:
             # Before renew: it moves those who crashed to other places.
-            self._call(begin, end, write_down, have)
+            self._call(begin, end, record_contacts, have)
         same_step = have["mode"] == SAME_STEP
         if same_step:
             # Before renew: the last observation of an episode shows the world in which it ended.
             self._show(begin, end, have, True, have["final_obs"])
         # Before the last show: an agent that starts anew must not be seen at its old place.
-        self._call(begin, end, renew, {**have, "anew": same_step, "attempts": have["p"].spawn_attempts})
+        self._call(begin, end, respawn, {**have, "anew": same_step, "attempts": have["p"].spawn_attempts})
         self._show(begin, end, have, False, have["obs"])
 
     def _show(self, begin: int, end: int, have: dict[str, Any], only_ended: bool, obs: np.ndarray) -> None:
         have = {**have, "only_ended": only_ended, "obs": obs}
         if have["obs_dtype"] == FLOAT32:
-            self._call(begin, end, show, have)
+            self._call(begin, end, write_observation, have)
         else:
-            self._call(begin, end, show_half, {**have, "row": self._row, "bits": self._row.view(np.uint32)})
+            self._call(begin, end, write_observation_half, {**have, "row": self._row, "bits": self._row.view(np.uint32)})
 
     def _call(self, begin: int, end: int, function: Callable, have: dict[str, Any]) -> None:
         function(begin, end, *[have[name] for name in parameters(function)[2:]])

@@ -1,7 +1,7 @@
 """The CUDA backend: a world is a block, and its threads share the agents. The only file that imports numba.cuda; nobody
 imports it before CUDA is asked for.
 
-The stages are those of the CPU, in the order of backend/world.py. A step is six launches: `drive`, which judges it; `notice`
+The stages are those of the CPU, in the order of backend/world_step.py. A step is six launches: `drive`, which judges it; `notice`
 and `show` of the rows that ended; `renew`; `notice` and `show` of all; before them `guide`, where rows have rule-based
 drivers, and after `drive` `write_down`, where there is an event log. In `show` a warp shares a row: it writes the blocks to
 shared memory and from there to the observation, so that neighbouring threads store neighbouring columns.
@@ -26,8 +26,8 @@ if not hasattr(np, "row_stack"):
 import numba
 from numba import cuda
 
-from gigaflow_env.backend import world
-from gigaflow_env.backend.world import DISABLED, RESET_ATTEMPTS, SAME_STEP, Parts, known, parameters
+from gigaflow_env.backend import world_step
+from gigaflow_env.backend.world_step import DISABLED, RESET_ATTEMPTS, SAME_STEP, Parts, known, parameters
 from gigaflow_env.jit import SIMULATED, SOURCE_HASH, anyone, barrier
 from gigaflow_env.layout import FLOAT32
 from gigaflow_env.sim.precision import half_bits
@@ -66,68 +66,89 @@ if not SIMULATED:
 def clear(  # type: ignore[no-untyped-def]
     every, key, chosen_rows, clock, rows, pose, motion, events, outcome, p
 ):
-    world.clear(
+    world_step.clear(
         cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x,
         every, key, chosen_rows, clock, rows, pose, motion, events, outcome, p,
     )  # fmt: skip
 
 
-def guide(  # type: ignore[no-untyped-def]
-    clock, rows, pose, motion, body, place, goals, lights, near, traffic, variant, network, conflicts, p
+def plan_traffic(  # type: ignore[no-untyped-def]
+    clock, rows, pose, motion, body, lane_position, goals, lights, neighbours, traffic, variant, network, conflicts, p
 ):
-    world.guide(
+    world_step.plan_traffic(
         cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x,
-        clock, rows, pose, motion, body, place, goals, lights, near, traffic, variant, network, conflicts, p,
+        clock, rows, pose, motion, body, lane_position, goals, lights, neighbours, traffic, variant, network, conflicts, p,
     )  # fmt: skip
 
 
-def write_down(  # type: ignore[no-untyped-def]
-    clock, rows, pose, motion, body, place, events, variant, network, notes
+def record_contacts(  # type: ignore[no-untyped-def]
+    clock, rows, pose, motion, body, lane_position, events, variant, network, contacts
 ):
-    world.write_down(
+    world_step.record_contacts(
         cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x,
-        clock, rows, pose, motion, body, place, events, variant, network, notes,
+        clock, rows, pose, motion, body, lane_position, events, variant, network, contacts,
     )  # fmt: skip
 
 
 def drive(  # type: ignore[no-untyped-def]
     mode, actions, wanted,
-    clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, variant, seen,
+    clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, outcome, lights, neighbours, variant,
+    perceived,
     network, grid, nearby, p,
 ):  # fmt: skip
-    world.drive(
+    world_step.drive(
         cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, mode, actions, wanted,
-        clock, rows, pose, motion, body, place, goals, wishes, events, outcome, lights, near, variant, seen,
+        clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, outcome, lights, neighbours,
+        variant, perceived,
         network, grid, nearby, p,
     )  # fmt: skip
 
 
-def renew(  # type: ignore[no-untyped-def]
+def respawn(  # type: ignore[no-untyped-def]
     mode, anew, attempts,
-    clock, rows, pose, motion, body, place, goals, wishes, events, lights, chosen, proposal, ways, kinds, variant, seen,
+    clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, lights, overrides, proposal,
+    lane_routes, kinds, variant, perceived,
     network, grid, p,
 ):  # fmt: skip
-    world.renew(
+    world_step.respawn(
         cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, mode, anew, attempts,
-        clock, rows, pose, motion, body, place, goals, wishes, events, lights, chosen, proposal, ways, kinds, variant, seen,
+        clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, lights, overrides, proposal,
+        lane_routes, kinds, variant, perceived,
         network, grid, p,
     )  # fmt: skip
 
 
-def notice(  # type: ignore[no-untyped-def]
-    only_ended, clock, rows, pose, place, goals, outcome, near, ways, variant, network, nearby, p
+def prepare_observation(  # type: ignore[no-untyped-def]
+    only_ended, clock, rows, pose, lane_position, goals, outcome, neighbours, lane_routes, variant, network, nearby, p
 ):
     """A thread a row."""
     agents = rows.status.shape[1]
     row = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
     if row < rows.status.shape[0] * agents:
         w, a = row // agents, row % agents
-        world.notice(w, a, only_ended, clock, rows, pose, place, goals, outcome, near, ways, variant, network, nearby, p)
+        world_step.prepare_observation(
+            w,
+            a,
+            only_ended,
+            clock,
+            rows,
+            pose,
+            lane_position,
+            goals,
+            outcome,
+            neighbours,
+            lane_routes,
+            variant,
+            network,
+            nearby,
+            p,
+        )
 
 
-def show(  # type: ignore[no-untyped-def]
+def write_observation(  # type: ignore[no-untyped-def]
     only_ended, obs, starts,
-    clock, rows, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
+    clock, rows, pose, motion, body, lane_position, goals, reward_weights, lights, neighbours, lane_routes, variant,
+    perceived, network, nearby, p,
 ):  # fmt: skip
     """A warp a row."""
     shared = cuda.shared.array(0, numba.float32)
@@ -138,9 +159,10 @@ def show(  # type: ignore[no-untyped-def]
     if w >= obs.shape[0] or (only_ended and rows.status[w, a] != ENDED):
         return  # all threads of the warp
     out = shared[number * columns : (number + 1) * columns]
-    world.show(
+    world_step.write_observation(
         w, a, lane, LANES, out, starts,
-        clock, rows, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
+        clock, rows, pose, motion, body, lane_position, goals, reward_weights, lights, neighbours, lane_routes, variant,
+        perceived, network, nearby, p,
     )  # fmt: skip
     if LANES > 1:
         cuda.syncwarp()
@@ -148,9 +170,10 @@ def show(  # type: ignore[no-untyped-def]
         obs[w, a, i] = out[i]
 
 
-def show_half(  # type: ignore[no-untyped-def]
+def write_observation_half(  # type: ignore[no-untyped-def]
     only_ended, obs_dtype, obs, starts,
-    clock, rows, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
+    clock, rows, pose, motion, body, lane_position, goals, reward_weights, lights, neighbours, lane_routes, variant,
+    perceived, network, nearby, p,
 ):  # fmt: skip
     """The same in half precision."""
     shared = cuda.shared.array(0, numba.float32)
@@ -162,9 +185,10 @@ def show_half(  # type: ignore[no-untyped-def]
     if w >= obs.shape[0] or (only_ended and rows.status[w, a] != ENDED):
         return
     out = shared[number * columns : (number + 1) * columns]
-    world.show(
+    world_step.write_observation(
         w, a, lane, LANES, out, starts,
-        clock, rows, pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
+        clock, rows, pose, motion, body, lane_position, goals, reward_weights, lights, neighbours, lane_routes, variant,
+        perceived, network, nearby, p,
     )  # fmt: skip
     if LANES > 1:
         cuda.syncwarp()
@@ -181,7 +205,19 @@ def _compiled(function: Any) -> Any:
         return cuda.jit(function)
 
 
-FUNCTIONS = {function.__name__: function for function in (clear, guide, drive, write_down, renew, notice, show, show_half)}
+FUNCTIONS = {
+    function.__name__: function
+    for function in (
+        clear,
+        plan_traffic,
+        drive,
+        record_contacts,
+        respawn,
+        prepare_observation,
+        write_observation,
+        write_observation_half,
+    )
+}
 KERNELS = {name: _compiled(function) for name, function in FUNCTIONS.items()}
 
 
@@ -202,9 +238,9 @@ class Launch:
         self._slots = (ctypes.c_uint64 * len(numbers))()
         start = ctypes.addressof(self._slots)
         self._places = (ctypes.c_void_p * len(numbers))(*range(start, start + 8 * len(numbers), 8))
-        for place, number in zip(self._places, numbers, strict=True):
+        for lane_position, number in zip(self._places, numbers, strict=True):
             value = number if isinstance(number, ctypes._SimpleCData) else ctypes.c_int64(number)
-            ctypes.memmove(place, ctypes.addressof(value), ctypes.sizeof(value))
+            ctypes.memmove(lane_position, ctypes.addressof(value), ctypes.sizeof(value))
         self._function = bindings.CUfunction(int(compiled._codelibrary.get_cufunc().handle))
 
     def __call__(self, blocks: int, threads: int, shared: int, stream: int) -> None:
@@ -284,37 +320,37 @@ class Device:
 
     def reset(self, parts: Parts) -> None:
         have = known(parts)
-        self._worlds("renew", {**have, "mode": DISABLED, "anew": True, "attempts": RESET_ATTEMPTS})
+        self._worlds("respawn", {**have, "mode": DISABLED, "anew": True, "attempts": RESET_ATTEMPTS})
         self._show(have, False, parts.obs)
 
-    def look(self, parts: Parts) -> None:
+    def observe(self, parts: Parts) -> None:
         """Show all rows as they are."""
         self._show(known(parts), False, parts.obs)
 
     def step(self, parts: Parts) -> None:
         have, same_step = known(parts), parts.mode == SAME_STEP
         if parts.conflicts is not None:
-            self._worlds("guide", have)
+            self._worlds("plan_traffic", have)
         self._worlds("drive", have)
-        if parts.notes is not None:
+        if parts.contacts is not None:
             # Before renew: it moves those who crashed to other places.
-            self._worlds("write_down", have)
+            self._worlds("record_contacts", have)
         if same_step:
             # Before renew: the last observation of an episode shows the world in which it ended.
             self._show(have, True, parts.final_obs)
         # Before the last show: an agent that starts anew must not be seen at its old place.
-        self._worlds("renew", {**have, "anew": same_step, "attempts": parts.p.spawn_attempts})
+        self._worlds("respawn", {**have, "anew": same_step, "attempts": parts.p.spawn_attempts})
         self._show(have, False, parts.obs)
 
     def _show(self, have: dict[str, Any], only_ended: bool, obs: Any) -> None:
         have = {**have, "only_ended": only_ended, "obs": obs}
         worlds, agents, columns = have["obs"].shape
         every, wide = worlds * agents, columns * 4
-        self._launch("notice", -(-every // MOST_THREADS), MOST_THREADS, 0, have)
+        self._launch("prepare_observation", -(-every // MOST_THREADS), MOST_THREADS, 0, have)
         if wide > MOST_SHARED:
             raise ValueError(f"an observation of {columns} columns: on CUDA {MOST_SHARED // 4} fit")
         together = min(ROWS, MOST_SHARED // wide)
-        name = "show" if have["obs_dtype"] == FLOAT32 else "show_half"
+        name = "write_observation" if have["obs_dtype"] == FLOAT32 else "write_observation_half"
         self._launch(name, -(-every // together), together * LANES, together * wide, have)
 
     def _worlds(self, name: str, have: dict[str, Any]) -> None:

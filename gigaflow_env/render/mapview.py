@@ -10,8 +10,8 @@ from gigaflow_env.files import replacing
 from gigaflow_env.render import strips
 from gigaflow_env.render.extra import library
 from gigaflow_env.render.pieces import Piece, crosswalk_levels, cut, edges
-from gigaflow_env.roads.centreline import length, sample
-from gigaflow_env.roads.source import MapError, RoadMap
+from gigaflow_env.roads.centerline import length, sample
+from gigaflow_env.roads.road_map import MapError, RoadMap
 
 PAPER = "#f4f2ec"
 INK = "#22262c"
@@ -137,7 +137,7 @@ def _draw_surfaces(axes: Any, pieces: list[Piece], scale: float) -> None:
         outlines = [strips.outline(p.left, p.right) for p in here]
         # The line of the same colour hides the seams between pieces.
         _add(axes, "Poly", outlines, 10 * level + 1, facecolors=colours, edgecolors=colours, linewidths=0.9)
-        ways = [p.centre for p in here if _surface(p) == "junction"]
+        ways = [p.center for p in here if _surface(p) == "junction"]
         _add(axes, "Line", ways, 10 * level + 2, colors=CONNECTOR, linewidths=_points(0.12, scale, 0.5))
         lines = [side for p in here if not p.lane.junction and p.lane.kind != "shoulder" for side in _borders(p)]
         if scale > LEGIBLE:
@@ -216,9 +216,9 @@ def _draw_links(axes: Any, road_map: RoadMap, pieces: list[Piece], scale: float)
     for level in range(_top(pieces) + 1):
         here = [piece for piece in last.values() if piece.level == level]
         if scale > NEAR:
-            joints = [piece.centre[-1] for piece in here if piece.lane.successors]
+            joints = [piece.center[-1] for piece in here if piece.lane.successors]
             _mark(axes, joints, 10 * level + 7, 3.4, marker="o", color=JOINT, linewidths=0)
-        ends = [piece.centre[-1] for piece in here if not piece.lane.successors]
+        ends = [piece.center[-1] for piece in here if not piece.lane.successors]
         _mark(axes, ends, 10 * level + 7, 5.0, marker="s", color=END, linewidths=0)
 
 
@@ -232,7 +232,7 @@ def _draw_stop_lines(axes: Any, road_map: RoadMap, pieces: list[Piece], scale: f
             lines = [np.array([p.left[0], p.right[0]]) for p in here]
             _add(axes, "Line", lines, 10 * level + 8, colors=colour, linewidths=_points(0.6, scale, 2.0))
             look = {"marker": MARKERS[kind], "color": colour, "edgecolors": "white", "linewidths": 0.5}
-            _mark(axes, [p.centre[0] for p in here], 10 * level + 8, pixels, **look)
+            _mark(axes, [p.center[0] for p in here], 10 * level + 8, pixels, **look)
 
 
 def _top(pieces: list[Piece]) -> int:

@@ -11,9 +11,9 @@ import numpy as np
 
 from gigaflow_env.files import write_text
 from gigaflow_env.render.pieces import Piece, crosswalk_levels, cut, edges
-from gigaflow_env.roads.facts import summary
-from gigaflow_env.roads.lanes_json import document
-from gigaflow_env.roads.source import RoadMap
+from gigaflow_env.roads.formats.lanes_json import document
+from gigaflow_env.roads.road_map import RoadMap
+from gigaflow_env.roads.summary import summary
 
 SCRIPTS = ("model.js", "paint.js", "marks.js", "view.js", "panel.js", "main.js")
 """In the order in which they build on each other."""

@@ -7,7 +7,7 @@ import numpy as np
 import shapely
 
 from gigaflow_env.render import strips
-from gigaflow_env.roads.tables import Roads
+from gigaflow_env.roads.compiled.tables import Roads
 
 VERGE = 12.0
 """[m] Paved ground beside a lane, such as a shoulder, is looked for so far."""

@@ -6,8 +6,8 @@ import numpy as np
 import shapely
 
 from gigaflow_env.render import strips
-from gigaflow_env.roads.centreline import sample
-from gigaflow_env.roads.source import Lane, RoadMap
+from gigaflow_env.roads.centerline import sample
+from gigaflow_env.roads.road_map import Lane, RoadMap
 
 
 class Piece(NamedTuple):
@@ -16,7 +16,7 @@ class Piece(NamedTuple):
     lane: Lane
     left: np.ndarray  # (sections, 2) [m]
     right: np.ndarray
-    centre: np.ndarray
+    center: np.ndarray
     start: float  # [m] along the lane
     end: float
     z: float  # [m] mean height
@@ -29,10 +29,10 @@ def cut(road_map: RoadMap) -> list[Piece]:
     for lane in road_map.lanes.values():
         x, y, z, heading, width, _, s = sample(lane.line, 1.0).T
         left, right = strips.sides(x, y, np.cos(heading), np.sin(heading), width / 2)
-        centre = np.column_stack([x, y])
+        center = np.column_stack([x, y])
         for part in strips.pieces(len(x)):
             ends = float(s[part.start]), float(s[part.stop - 1])
-            pieces.append(Piece(lane, left[part], right[part], centre[part], *ends, float(z[part].mean()), 0))
+            pieces.append(Piece(lane, left[part], right[part], center[part], *ends, float(z[part].mean()), 0))
     level = strips.levels([strips.outline(p.left, p.right) for p in pieces], np.array([p.z for p in pieces]))
     return [piece._replace(level=k) for piece, k in zip(pieces, level.tolist(), strict=True)]
 

@@ -17,9 +17,9 @@ def sides(
     x: np.ndarray, y: np.ndarray, cos: np.ndarray, sin: np.ndarray, half_width: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Left and right border [m] of a lane from its cross-sections (n,): two arrays (n, 2)."""
-    centre = np.stack([x, y], axis=-1)
+    center = np.stack([x, y], axis=-1)
     across = np.stack([-sin * half_width, cos * half_width], axis=-1)
-    return centre + across, centre - across
+    return center + across, center - across
 
 
 def pieces(sections: int) -> list[slice]:

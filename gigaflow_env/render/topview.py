@@ -49,7 +49,7 @@ PAINTS: dict[str, tuple[Colour, float | None]] = {
 class View(NamedTuple):
     """The square that a picture shows."""
 
-    x: float  # centre [m]
+    x: float  # center [m]
     y: float
     span: float = 120.0  # side [m]
 
@@ -58,7 +58,7 @@ class Scene(NamedTuple):
     """One world at one moment, in the coordinates of its roads: plain arrays, any float or integer dtype."""
 
     roads: RoadPicture
-    x: np.ndarray  # (agents,) [m] centre of the car
+    x: np.ndarray  # (agents,) [m] center of the car
     y: np.ndarray  # (agents,) [m]
     z: np.ndarray  # (agents,) [m] height of the road under it
     heading: np.ndarray  # (agents,) [rad]
@@ -188,11 +188,11 @@ def _draw_stops(frame: Any, scene: Scene, level: int, scale: float, corner: np.n
 def _draw_goals(frame: Any, scene: Scene, scale: float, corner: np.ndarray) -> None:
     """Rings: bold for the next goal, thin for later ones, with a dot in the final one."""
     pygame = _pygame()
-    for k, centre in enumerate(_pixels(np.reshape(scene.goals, (-1, 2)), scale, corner).tolist()):
+    for k, center in enumerate(_pixels(np.reshape(scene.goals, (-1, 2)), scale, corner).tolist()):
         line = 0.5 if k == 0 else 0.25
-        pygame.draw.circle(frame, FOLLOWED, centre, scene.goal_radius * scale, max(2, round(line * scale)))
+        pygame.draw.circle(frame, FOLLOWED, center, scene.goal_radius * scale, max(2, round(line * scale)))
         if k == len(scene.goals) - 1:
-            pygame.draw.circle(frame, FOLLOWED, centre, max(3, 0.6 * scale))
+            pygame.draw.circle(frame, FOLLOWED, center, max(3, 0.6 * scale))
 
 
 # In half lengths and half widths, front to the right.
@@ -206,8 +206,8 @@ def _placed(scene: Scene, shape: np.ndarray, grown: float, scale: float, corner:
     half = np.stack([scene.length, scene.width], axis=-1) / 2  # (agents, 2)
     cos, sin = np.cos(scene.heading), np.sin(scene.heading)
     turn = np.stack([cos, sin, -sin, cos], axis=-1).reshape(-1, 2, 2)  # its rows are ahead and left
-    centre = np.stack([scene.x, scene.y], axis=-1)
-    return _pixels(centre[:, None] + (shape * (half[:, None] + grown)) @ turn, scale, corner).tolist()
+    center = np.stack([scene.x, scene.y], axis=-1)
+    return _pixels(center[:, None] + (shape * (half[:, None] + grown)) @ turn, scale, corner).tolist()
 
 
 def _draw_cars(frame: Any, scene: Scene, drawn: np.ndarray, scale: float, corner: np.ndarray) -> None:

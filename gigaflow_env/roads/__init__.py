@@ -1,10 +1,10 @@
 """Road maps: readable source, importers, the town generator and the compiler to kernel tables."""
 
-from gigaflow_env.roads.facts import summary
-from gigaflow_env.roads.lanes_json import save
-from gigaflow_env.roads.mapfiles import load, shipped
+from gigaflow_env.roads.formats.lanes_json import save
+from gigaflow_env.roads.loading import load, shipped
+from gigaflow_env.roads.road_map import Crosswalk, Lane, MapError, RoadMap, Signal, validate
 from gigaflow_env.roads.scenario import Scenario, load_scenario
-from gigaflow_env.roads.source import Crosswalk, Lane, MapError, RoadMap, Signal, validate
+from gigaflow_env.roads.summary import summary
 
 __all__ = [
     "Crosswalk",

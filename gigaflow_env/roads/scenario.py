@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gigaflow_env.roads.source import MapError
+from gigaflow_env.roads.road_map import MapError
 
 AGENT_KINDS = ("vehicle", "pedestrian", "cyclist", "other")
 LIGHT_STATES = ("off", "green", "yellow", "red", "unknown")
@@ -113,15 +113,15 @@ def load_scenario(path: str | os.PathLike[str]) -> Scenario:
     path = Path(path)
     # Importers load here, because they build on this file and nobody else needs their parsers.
     if path.suffix == ".xml":
-        from gigaflow_env.roads import commonroad
+        from gigaflow_env.roads.formats import commonroad
 
         return commonroad.load_scenario(path)
     if ".tfrecord" in path.name:
-        from gigaflow_env.roads import womd
+        from gigaflow_env.roads.formats import waymo
 
-        return womd.load_scenario(path)
+        return waymo.load_scenario(path)
     if path.suffix == ".json":
-        from gigaflow_env.roads import gpudrive
+        from gigaflow_env.roads.formats.waymo import gpudrive
 
         return gpudrive.load_scenario(path)
     raise MapError(

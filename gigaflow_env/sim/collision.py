@@ -1,7 +1,7 @@
 """Collision with other agents, with the edge of the road, and with red lights."""
 
 from gigaflow_env.jit import f32, i32, rule, stage, u32
-from gigaflow_env.roads.tables import EDGE_CELL, ROW_QUADS
+from gigaflow_env.roads.compiled.tables import EDGE_CELL, ROW_QUADS
 from gigaflow_env.sim.geometry import (
     HALF,
     LEVEL_GAP,
@@ -67,13 +67,13 @@ def boxes_met(w, a, b, pose, body):
 
 
 @stage
-def collide(w, a, rows, pose, motion, body, near, events):
-    """Collision with any other agent of the world. Writes: events.collision, near.scratch."""
+def collide(w, a, rows, pose, motion, body, neighbours, events):
+    """Collision with any other agent of the world. Writes: events.collision, neighbours.scratch."""
     events.collision[w, a] = False
     if rows.status[w, a] != LIVE:
         return
     xs, ys, zs, status, moved = pose.x[w], pose.y[w], pose.z[w], rows.status[w], motion.distance[w]
-    lengths, widths, close = body.length[w], body.width[w], near.scratch[w, min(a, near.scratch.shape[1] - 1)]
+    lengths, widths, close = body.length[w], body.width[w], neighbours.scratch[w, min(a, neighbours.scratch.shape[1] - 1)]
     x, y, z = xs[a], ys[a], zs[a]
     # Circles around the boxes, as wide as the step was long: nothing outside of them can meet. Two loops, as the first
     # vectorises; who is there at all, and on which level, is asked of the few that are left.
@@ -97,7 +97,7 @@ def collide(w, a, rows, pose, motion, body, near, events):
 
 @rule
 def edges_met(w, variant, grid, map_row, x, y, z, cos, sin, old_x, old_y, half_length, half_width):
-    """Whether the box at (x, y) touches an edge of the road, or the way from (old_x, old_y) to its centre crosses one.
+    """Whether the box at (x, y) touches an edge of the road, or the way from (old_x, old_y) to its center crosses one.
 
     The edges are the map's, the box is the world's: the box's frame seen from the map is a frame with slanted axes.
     """
@@ -132,10 +132,10 @@ def edges_met(w, variant, grid, map_row, x, y, z, cos, sin, old_x, old_y, half_l
 
 @stage
 def leave_road(w, a, clock, rows, pose, body, variant, network, grid, events):
-    """Whether the box touches an edge of the road, or its centre crossed one. Writes: events.offroad.
+    """Whether the box touches an edge of the road, or its center crossed one. Writes: events.offroad.
 
     The paper takes points of the road's outside. Differs: the box is tested against the edges of the drivable area, not
-    corners against quads; and the centre's
+    corners against quads; and the center's
     path is tested too, so that a fast car cannot jump over an edge.
     """
     events.offroad[w, a] = False
@@ -156,9 +156,9 @@ def nearby_row(network, section):
 
 
 @stage
-def run_light(w, a, rows, pose, motion, body, place, lights, variant, network, nearby, events, p):
+def run_light(w, a, rows, pose, motion, body, lane_position, lights, variant, network, nearby, events, p):
     """Whether the middle of the front crossed a stop line at red; and whether it stands at a stop sign, which is red until
-    then and again once it was crossed. Writes: events.red_light, place.stood.
+    then and again once it was crossed. Writes: events.red_light, lane_position.stood.
 
     Source: arXiv 2502.03349, App. B.4; what counts as a violation isn't published. Ours: the colour is the one which
     the agent saw when it chose its action.
@@ -171,14 +171,14 @@ def run_light(w, a, rows, pose, motion, body, place, lights, variant, network, n
     old_x = pose.old_x[w, a] + half_length * pose.old_cos[w, a]
     old_y = pose.old_y[w, a] + half_length * pose.old_sin[w, a]
     stands, stood = abs(motion.speed[w, a]) < p.stop_sign_speed, i32(-1)
-    row = nearby_row(network, place.section[w, a])
+    row = nearby_row(network, lane_position.section[w, a])
     for k in range(nearby.stops.shape[1]):
         number = nearby.stops[row, k]
         if number < 0:
             break
         stop = network.stops[number]
         sign = stop.light < 0
-        red = shown(w, a, number, stop.light, place, lights, p) == RED
+        red = shown(w, a, number, stop.light, lane_position, lights, p) == RED
         if (not red and not sign) or abs(stop.z - z) > LEVEL_GAP:
             continue
         line_x, line_y = to_world(w, variant, stop.x, stop.y)
@@ -193,4 +193,4 @@ def run_light(w, a, rows, pose, motion, body, place, lights, variant, network, n
         at_line = stands and -p.stop_sign_distance <= past <= ZERO and abs(left) <= half_width
         if sign and stood < 0 and (at_line or (not red and not crossed)):
             stood = number
-    place.stood[w, a] = stood
+    lane_position.stood[w, a] = stood

@@ -7,7 +7,7 @@ moment begins and ends without any state.
 """
 
 from gigaflow_env.jit import i32, rule, stage
-from gigaflow_env.sim.chance import ERRATIC, draws
+from gigaflow_env.sim.random_numbers import ERRATIC, draws
 
 INATTENTIVE, PHANTOM = 1, 2
 """Bits of Rows.erratic."""

@@ -1,10 +1,10 @@
 """Goals: a route is a sequence of way-points and a final goal at which the agent has to be slow."""
 
 from gigaflow_env.jit import f32, i32, rule, stage
-from gigaflow_env.roads.tables import UNREACHABLE
-from gigaflow_env.sim.chance import GOALS, between, draws, pick
+from gigaflow_env.roads.compiled.tables import UNREACHABLE
 from gigaflow_env.sim.geometry import EPSILON, HALF, ONE, ZERO, clip
-from gigaflow_env.sim.lanes import place_s, way
+from gigaflow_env.sim.lanes import place_s, route_distance
+from gigaflow_env.sim.random_numbers import GOALS, between, draws, pick
 from gigaflow_env.sim.rewards import GOAL_RADIUS
 from gigaflow_env.sim.variant import lane_stretch, to_world, turned
 from gigaflow_env.state import LIVE
@@ -58,28 +58,28 @@ def walk(seed, w, a, moment, number, variant, network, section, distance):
 
 
 @rule
-def aim(w, a, clock, goals, place, variant, network):
+def aim(w, a, clock, goals, lane_position, variant, network):
     """Start to measure the way to the next goal."""
     map_row = network.maps[clock.map[w]]
-    section, goal = place.section[w, a], goals.section[w, a, goals.next[w, a]]
-    place.way[w, a] = way(
+    section, goal = lane_position.section[w, a], goals.section[w, a, goals.next[w, a]]
+    lane_position.route_distance[w, a] = route_distance(
         w, variant, network, map_row.route_at, map_row.lanes,
-        network.sections[section].lane, place_s(network, section, place.fraction[w, a]),
+        network.sections[section].lane, place_s(network, section, lane_position.fraction[w, a]),
         network.sections[goal].lane, place_s(network, goal, HALF),
     )  # fmt: skip
-    goals.best[w, a] = place.way[w, a]
+    goals.best[w, a] = lane_position.route_distance[w, a]
 
 
 @stage
-def plan(w, a, clock, goals, place, variant, network, p):
-    """Draw a new route from the agent's present place. Writes: goals, place.way.
+def plan(w, a, clock, goals, lane_position, variant, network, p):
+    """Draw a new route from the agent's present place. Writes: goals, lane_position.route_distance.
 
     Source: arXiv 2502.03349: 0-3 way-points and a final goal, consecutive goals 20-200 m apart, headings within 60
     degrees, relaxed if
     there is none. Ours: the way between them is measured and drawn along the road, so that each can be reached.
     """
     seed, moment, map_row = clock.seed, clock.tick[w], network.maps[clock.map[w]]
-    start = place.section[w, a]
+    start = lane_position.section[w, a]
     many, _, _, _ = draws(seed, w, a, moment, GOALS, 60_000)
     count = i32(pick(many, i32(p.waypoints_max + i32(1))) + i32(1))
     section = start
@@ -91,7 +91,7 @@ def plan(w, a, clock, goals, place, variant, network, p):
             far, where, _, _ = draws(seed, w, a, moment, GOALS, i32(50_000) + number)
             if k == 0 and p.near_first == 0 and attempt < _TRIES - 1:
                 section = network.starts[map_row.starts_at + pick(where, map_row.starts)]
-                route = way(
+                route = route_distance(
                     w, variant, network, map_row.route_at, map_row.lanes, direction.lane, place_s(network, before, HALF),
                     network.sections[section].lane, place_s(network, section, HALF),
                 )  # fmt: skip
@@ -111,12 +111,12 @@ def plan(w, a, clock, goals, place, variant, network, p):
         goals.x[w, a, k], goals.y[w, a, k] = to_world(w, variant, x, y)
     goals.count[w, a], goals.next[w, a] = count, 0
     goals.routes[w, a] += i32(1)
-    aim(w, a, clock, goals, place, variant, network)
+    aim(w, a, clock, goals, lane_position, variant, network)
 
 
 @stage
-def arrive(w, a, clock, rows, pose, motion, wishes, variant, network, events, goals, place, p):
-    """Count progress, collect goals. Writes: goals, place.way, events.goal, events.route_done.
+def arrive(w, a, clock, rows, pose, motion, reward_weights, variant, network, events, goals, lane_position, p):
+    """Count progress, collect goals. Writes: goals, lane_position.route_distance, events.goal, events.route_done.
 
     Way-points count at any speed, also if they were passed between two steps (ours); the final goal below goal_speed.
     Progress is the way by which the shortest distance so far was improved: driving in circles gains nothing.
@@ -126,13 +126,13 @@ def arrive(w, a, clock, rows, pose, motion, wishes, variant, network, events, go
     goals.gained[w, a] = ZERO
     if rows.status[w, a] != LIVE:
         return
-    gained = min(goals.best[w, a] - place.way[w, a], _NOISE_GAIN * motion.distance[w, a])
+    gained = min(goals.best[w, a] - lane_position.route_distance[w, a], _NOISE_GAIN * motion.distance[w, a])
     if gained > ZERO:
         goals.gained[w, a] = gained
         goals.best[w, a] -= gained
 
     k = goals.next[w, a]
-    radius = wishes.coefficients[w, a, GOAL_RADIUS]
+    radius = reward_weights.coefficients[w, a, GOAL_RADIUS]
     gap = passed(pose.x[w, a], pose.y[w, a], pose.old_x[w, a], pose.old_y[w, a], goals.x[w, a, k], goals.y[w, a, k])
     final = k == goals.count[w, a] - i32(1)
     # Asked so that NaN reaches nothing.
@@ -141,8 +141,8 @@ def arrive(w, a, clock, rows, pose, motion, wishes, variant, network, events, go
     events.goal[w, a] = True
     if not final:
         goals.next[w, a] = i32(k + i32(1))
-        aim(w, a, clock, goals, place, variant, network)
+        aim(w, a, clock, goals, lane_position, variant, network)
         return
     events.route_done[w, a] = True
     if p.route_ends == 0:
-        plan(w, a, clock, goals, place, variant, network, p)
+        plan(w, a, clock, goals, lane_position, variant, network, p)

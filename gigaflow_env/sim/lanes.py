@@ -3,7 +3,7 @@
 import math
 
 from gigaflow_env.jit import f32, i32, rule, stage
-from gigaflow_env.roads.tables import CELL, LANE_CHANGE_COST, UNREACHABLE
+from gigaflow_env.roads.compiled.tables import CELL, LANE_CHANGE_COST, UNREACHABLE
 from gigaflow_env.sim.geometry import EPSILON, HALF, LEVEL_GAP, ONE, ZERO, atan2, clip, into_frame
 from gigaflow_env.sim.variant import lane_stretch, placed, shape_of, stretch, to_map
 from gigaflow_env.state import LIVE
@@ -37,7 +37,7 @@ def in_quad(x, y, past, before, a, b):
     """Frenet coordinates: (fraction 0..1, offset [m] left positive, half width [m], direction cos, sin). Inside between
     the two section lines.
 
-    The borders of a quad are straight, they are no arcs around the centre line: half way between sections that differ by an
+    The borders of a quad are straight, they are no arcs around the center line: half way between sections that differ by an
     angle of 2 d the half width is shorter by the factor cos d, 6 mm in a bend of 6 m radius. The mean
     of both directions is as much shorter than 1.
     """
@@ -54,7 +54,7 @@ def in_quad(x, y, past, before, a, b):
 
 
 @rule
-def route_way(plain, shape, route, bends, entry):
+def route_length(plain, shape, route, bends, entry):
     """Way [m] of an entry in Network.route, as long as it is in a world of this shape (see `stretch`)."""
     if plain:
         return route[entry]
@@ -63,7 +63,7 @@ def route_way(plain, shape, route, bends, entry):
 
 
 @rule
-def way(w, variant, network, route_at, count, lane, s, goal_lane, goal_s):
+def route_distance(w, variant, network, route_at, count, lane, s, goal_lane, goal_s):
     """Way [m] along the road from `s` on `lane` to `goal_s` on `goal_lane`; about UNREACHABLE where there is none. Places
     are metres of the map, the way is metres of the world."""
     here, there = network.lanes[lane], network.lanes[goal_lane]
@@ -72,18 +72,18 @@ def way(w, variant, network, route_at, count, lane, s, goal_lane, goal_s):
         if goal_s >= scaled:
             return (goal_s - scaled) * lane_stretch(w, variant, there) + _CHANGE * f32(abs(here.order - there.order))
     entry = route_at + there.local * count + here.local
-    route = route_way(variant.plain[w], shape_of(w, variant), network.route, network.bends, entry)
+    route = route_length(variant.plain[w], shape_of(w, variant), network.route, network.bends, entry)
     return route - s * lane_stretch(w, variant, here) + goal_s * lane_stretch(w, variant, there)
 
 
 @rule
-def sample_way(shape, plain, route, bends, route_row, sample, bundle, order, length, goal_s, goal_stretch):
-    """`way` from a lane sample; `route_row` is the first entry of the goal lane's row in Network.route. What is the same for
+def sample_route_distance(shape, plain, route, bends, route_row, sample, bundle, order, length, goal_s, goal_stretch):
+    """`route_distance` from a lane sample; `route_row` is the first entry of the goal lane's row in Network.route. What is the same for
     all samples, the goal lane's and the world's, comes as numbers: behind an array it would be read for each of them."""
     scaled = sample.share * length
     if sample.bundle == bundle and goal_s >= scaled:
         return (goal_s - scaled) * goal_stretch + _CHANGE * f32(abs(sample.order - order))
-    found = route_way(plain, shape, route, bends, route_row + sample.local)
+    found = route_length(plain, shape, route, bends, route_row + sample.local)
     return found - sample.s * stretch(shape, sample.cos2, sample.sin2) + goal_s * goal_stretch
 
 
@@ -136,7 +136,7 @@ def search(w, variant, network, grid, map_row, section, x, y, z, cos, sin, goal_
             cost += _OUTSIDE + outside
         if cost < best_cost:
             s = place_s(network, quad, fraction)
-            route = way(w, variant, network, map_row.route_at, map_row.lanes, a.lane, s, goal_lane, goal_s)
+            route = route_distance(w, variant, network, map_row.route_at, map_row.lanes, a.lane, s, goal_lane, goal_s)
             cost += _WAY_WEIGHT * min(route, _WAY_LIMIT)
             if cost < best_cost:
                 best, best_cost = quad, cost
@@ -144,9 +144,9 @@ def search(w, variant, network, grid, map_row, section, x, y, z, cos, sin, goal_
 
 
 @stage
-def locate(w, a, clock, rows, pose, goals, variant, network, grid, place):
+def locate(w, a, clock, rows, pose, goals, variant, network, grid, lane_position):
     """Lane, Frenet coordinates, height and way to the goal. An agent keeps its lane while it's inside of it and heads along.
-    Writes: place, except stood, pose.z."""
+    Writes: lane_position, except stood, pose.z."""
     if rows.status[w, a] != LIVE:
         return
     map_row = network.maps[clock.map[w]]
@@ -154,7 +154,7 @@ def locate(w, a, clock, rows, pose, goals, variant, network, grid, place):
     goal_section = goals.section[w, a, goals.next[w, a]]
     x, y = to_map(w, variant, x, y)
 
-    section = track(network, place.section[w, a], x, y)
+    section = track(network, lane_position.section[w, a], x, y)
     first, second = network.sections[section], network.sections[section + i32(1)]
     past, before = along_quad(x, y, first, second)
     fraction, offset, half_width, lane_cos, lane_sin = in_quad(x, y, past, before, first, second)
@@ -167,10 +167,10 @@ def locate(w, a, clock, rows, pose, goals, variant, network, grid, place):
         fraction, offset, half_width, lane_cos, lane_sin = in_quad(x, y, past, before, first, second)
         offset, half_width, lane_cos, lane_sin = placed(w, variant, offset, half_width, lane_cos, lane_sin)
 
-    place.section[w, a], place.fraction[w, a], place.offset[w, a] = section, fraction, offset
+    lane_position.section[w, a], lane_position.fraction[w, a], lane_position.offset[w, a] = section, fraction, offset
     along, across = into_frame(cos, sin, lane_cos, lane_sin)
-    place.cos[w, a], place.angle[w, a] = along, atan2(across, along)
-    place.way[w, a] = way(
+    lane_position.cos[w, a], lane_position.angle[w, a] = along, atan2(across, along)
+    lane_position.route_distance[w, a] = route_distance(
         w, variant, network, map_row.route_at, map_row.lanes, first.lane, place_s(network, section, fraction),
         network.sections[goal_section].lane, place_s(network, goal_section, HALF),
     )  # fmt: skip

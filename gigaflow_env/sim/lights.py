@@ -1,8 +1,8 @@
 """Traffic lights. Source: arXiv 2502.03349, App. B.4: every light has its own times, drawn when its world begins."""
 
 from gigaflow_env.jit import f32, i32, rule, stage
-from gigaflow_env.sim.chance import LIGHTS, between, draws
 from gigaflow_env.sim.geometry import ZERO, floor
+from gigaflow_env.sim.random_numbers import LIGHTS, between, draws
 from gigaflow_env.state import GREEN, OFF, RED, YELLOW
 
 _ALWAYS = f32(1e9)
@@ -23,7 +23,7 @@ def colour_at(time, red, yellow, green):
 
 
 @stage
-def shown(w, a, number, light, place, lights, p):
+def shown(w, a, number, light, lane_position, lights, p):
     """What stop line `number` shows agent a: the colour of its light; a stop sign (light -1) is red until a has stood at it.
 
     Source: none; the paper's agents hardly ever run CARLA's stop signs, so that they must have seen them in some way. Ours.
@@ -32,7 +32,7 @@ def shown(w, a, number, light, place, lights, p):
         return i32(lights.colour[w, light])
     if p.signs_count == 0:
         return i32(OFF)
-    return i32(GREEN) if place.stood[w, a] == number else i32(RED)
+    return i32(GREEN) if lane_position.stood[w, a] == number else i32(RED)
 
 
 @stage

@@ -1,17 +1,17 @@
 """Noise: agents see each other a little off."""
 
 from gigaflow_env.jit import stage
-from gigaflow_env.sim.chance import NOISE, between, draws
 from gigaflow_env.sim.geometry import sincos_small
+from gigaflow_env.sim.random_numbers import NOISE, between, draws
 from gigaflow_env.state import ENDED
 
 
 @stage
-def blur(w, a, clock, rows, pose, motion, seen, p):
-    """What others see of agent a in this step. Writes: seen.
+def add_noise(w, a, clock, rows, pose, motion, perceived, p):
+    """What others see of agent a in this step. Writes: perceived.
 
     Source: arXiv 2502.03349, section 4: others' states carry minimal random noise; its size isn't published (D). Ours:
-    uniform, and drawn once for who is seen instead of once for each who looks: in its own list an observer can't tell.
+    uniform, and drawn once for who is perceived instead of once for each who looks: in its own list an observer can't tell.
     """
     if rows.status[w, a] < ENDED:
         return
@@ -23,4 +23,10 @@ def blur(w, a, clock, rows, pose, motion, seen, p):
         speed += between(u2, -p.noise_speed, p.noise_speed)
         side, along = sincos_small(between(u3, -p.noise_heading, p.noise_heading))
         cos, sin = cos * along - sin * side, sin * along + cos * side
-    seen.x[w, a], seen.y[w, a], seen.cos[w, a], seen.sin[w, a], seen.speed[w, a] = x, y, cos, sin, speed
+    perceived.x[w, a], perceived.y[w, a], perceived.cos[w, a], perceived.sin[w, a], perceived.speed[w, a] = (
+        x,
+        y,
+        cos,
+        sin,
+        speed,
+    )

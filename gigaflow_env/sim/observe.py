@@ -24,12 +24,12 @@ from gigaflow_env.layout import (
     Neighbour,
     StopLine,
 )
-from gigaflow_env.sim.chance import DROPOUT, draws, pick
 from gigaflow_env.sim.collision import nearby_row
 from gigaflow_env.sim.erratic import is_blind
 from gigaflow_env.sim.geometry import HALF, ONE, ZERO, clip, into_frame
-from gigaflow_env.sim.lanes import FAR, place_s, sample_way
+from gigaflow_env.sim.lanes import FAR, place_s, sample_route_distance
 from gigaflow_env.sim.lights import shown
+from gigaflow_env.sim.random_numbers import DROPOUT, draws, pick
 from gigaflow_env.sim.variant import curved, frame_of, lane_stretch, seen_from, shape_of, to_map
 from gigaflow_env.state import ENDED, GREEN, OFF, RED, YELLOW
 
@@ -67,19 +67,19 @@ def insert(keys, last, key):
 
 
 @stage
-def watch(w, a, clock, rows, pose, near, p):
-    """The agents nearest to this one, nearest first; nobody while it does not look. Writes: near.
+def find_neighbours(w, a, clock, rows, pose, neighbours, p):
+    """The agents nearest to this one, nearest first; nobody while it does not look. Writes: neighbours.
 
     Agents are ordered by a key: squared distance in units of 2^-24 of the squared range, then number. The order is unique,
     so where the search starts doesn't matter; it starts with those who were nearest last time, in their old order, which is
     nearly right. Few others are nearer than the last of them.
     """
     xs, ys, status = pose.x[w], pose.y[w], rows.status[w]
-    worker, found = min(a, near.scratch.shape[1] - 1), near.agent[w, a]
-    keys, best = near.scratch[w, worker], near.key[w, worker]
-    seen = len(found)
+    worker, found = min(a, neighbours.scratch.shape[1] - 1), neighbours.agent[w, a]
+    keys, best = neighbours.scratch[w, worker], neighbours.key[w, worker]
+    wanted = len(found)
     if is_blind(w, a, clock, rows, p):
-        for k in range(seen):
+        for k in range(wanted):
             found[k] = i32(-1)
         return
     x, y, scale = xs[a], ys[a], _KEY_STEPS / (p.view_range * p.view_range)
@@ -90,18 +90,18 @@ def watch(w, a, clock, rows, pose, near, p):
         key = u32(u32(u32(i32(distance)) << _KEY_SHIFT) | u32(b))
         keys[b] = NOBODY if hidden else key
     count = 0
-    for k in range(seen):
+    for k in range(wanted):
         b = found[k]
         if b >= 0 and keys[b] != NOBODY and status[b] >= ENDED:
             insert(best, count, keys[b])
             keys[b] = NOBODY
             count += 1
-    for k in range(count, seen):
+    for k in range(count, wanted):
         best[k] = NOBODY
     for b in range(len(keys)):
-        if keys[b] < best[seen - 1] and status[b] >= ENDED:  # the status last: its bytes don't vectorise with floats
-            insert(best, seen - 1, keys[b])
-    for k in range(seen):
+        if keys[b] < best[wanted - 1] and status[b] >= ENDED:  # the status last: its bytes don't vectorise with floats
+            insert(best, wanted - 1, keys[b])
+    for k in range(wanted):
         found[k] = i32(best[k] & _KEY_AGENT) if best[k] != NOBODY else i32(-1)
 
 
@@ -110,17 +110,17 @@ def watch(w, a, clock, rows, pose, near, p):
 
 
 @stage
-def look_ego(w, a, first, out, motion, body, place, variant, network, p):
+def observe_ego(w, a, first, out, motion, body, lane_position, variant, network, p):
     """Writes: obs."""
     if first != 0:
         return
-    behind, ahead = network.sections[place.section[w, a]], network.sections[place.section[w, a] + 1]
-    curvature = behind.curvature + place.fraction[w, a] * (ahead.curvature - behind.curvature)
+    behind, ahead = network.sections[lane_position.section[w, a]], network.sections[lane_position.section[w, a] + 1]
+    curvature = behind.curvature + lane_position.fraction[w, a] * (ahead.curvature - behind.curvature)
     curvature = curved(w, variant, curvature, behind.cos, behind.sin)
     limit = min(network.lanes[behind.lane].speed, p.speed_max * body.c_vel[w, a])
     ego = Ego(
-        offset=place.offset[w, a] * _OFFSET,
-        angle=place.angle[w, a] * _ANGLE,
+        offset=lane_position.offset[w, a] * _OFFSET,
+        angle=lane_position.angle[w, a] * _ANGLE,
         curvature=curvature * _CURVATURE,
         speed=motion.speed[w, a] * _SPEED,
         speed_limit=limit * _SPEED,
@@ -137,15 +137,15 @@ def look_ego(w, a, first, out, motion, body, place, variant, network, p):
 
 
 @stage
-def look_conditioning(w, a, first, stride, out, wishes):
+def observe_conditioning(w, a, first, stride, out, reward_weights):
     """Writes: obs."""
     for i in range(first, _COEFFICIENTS, stride):
-        value = (wishes.coefficients[w, a, i] - _LOW[i]) * _GAIN[i] - ONE
+        value = (reward_weights.coefficients[w, a, i] - _LOW[i]) * _GAIN[i] - ONE
         out[i] = clip(value, -ONE, ONE)
 
 
 @stage
-def look_goals(w, a, first, stride, out, pose, goals, p):
+def observe_goals(w, a, first, stride, out, pose, goals, p):
     """Writes: obs."""
     x, y, cos, sin, scale = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a], ONE / p.view_range
     last = goals.count[w, a] - 1
@@ -175,41 +175,48 @@ def listed(begin, k, count):
 
 
 @stage
-def survey(w, a, clock, place, goals, ways, variant, network, nearby, p):
-    """Which elements of the lists agent a sees, and the ways from those lane samples to its next goal. Writes: ways.
+def select_lane_samples(w, a, clock, lane_position, goals, lane_routes, variant, network, nearby, p):
+    """Which elements of the lists agent a sees, and the ways from those lane samples to its next goal. Writes: lane_routes.
 
     Source: arXiv 2502.03349, section 4: elements are dropped at random (A); the slots of dropped ones don't exist, so they
-    cost nothing. Ours: the lists are in an order of chance, another one for every row, and what is seen is a window of
+    cost nothing. Ours: the lists are in an order of chance, another one for every row, and what is perceived is a window of
     them, round the end to the start, that begins anywhere in each step: each element as often as any other, one draw for a
     list, and elements that lie side by side, as vectors and neighbouring threads like them. What remains: on the 4 m of one
-    row, elements far apart in its order are seldom seen together.
+    row, elements far apart in its order are seldom perceived together.
 
-    Without drops the window doesn't move: ways then stay right until the agent comes to another row or gets another goal.
+    Without drops the window doesn't move: lane_routes then stay right until the agent comes to another row or gets another goal.
     """
-    row = nearby_row(network, place.section[w, a])
+    row = nearby_row(network, lane_position.section[w, a])
     goal = goals.section[w, a, goals.next[w, a]]
-    if p.drops == 0 and ways.row[w, a] == row and ways.goal[w, a] == goal:
+    if p.drops == 0 and lane_routes.row[w, a] == row and lane_routes.goal[w, a] == goal:
         return
-    near, way, begin, count = nearby.samples[row], ways.way[w, a], i32(0), i32(nearby.samples.shape[1])
+    listing, distances, begin, count = (
+        nearby.samples[row],
+        lane_routes.route_distance[w, a],
+        i32(0),
+        i32(nearby.samples.shape[1]),
+    )
     if p.drops != 0:
         u, v, _, _ = draws(clock.seed, clock.number[w], a, clock.tick[w], DROPOUT, 0)
         begin = i32(pick(u, count))
-        ways.lane[w, a], ways.boundary[w, a] = begin, pick(v, i32(nearby.boundaries.shape[1]))
+        lane_routes.lane[w, a], lane_routes.boundary[w, a] = begin, pick(v, i32(nearby.boundaries.shape[1]))
     map_row, goal_lane = network.maps[clock.map[w]], network.lanes[network.sections[goal].lane]
     bundle, order, length, goal_s = goal_lane.bundle, goal_lane.order, goal_lane.length, place_s(network, goal, HALF)
     shape, plain = shape_of(w, variant), variant.plain[w]
     route_row, goal_stretch = map_row.route_at + goal_lane.local * map_row.lanes, lane_stretch(w, variant, goal_lane)
     samples, route, bends, smallest = network.samples, network.route, network.bends, FAR
     for k in range(p.lanes_kept):  # indices are u32, here and below: where they can't be negative, Numba need not ask
-        sample = samples[u32(near[u32(listed(begin, k, count))])]
-        found = sample_way(shape, plain, route, bends, route_row, sample, bundle, order, length, goal_s, goal_stretch)
-        way[k] = found
+        sample = samples[u32(listing[u32(listed(begin, k, count))])]
+        found = sample_route_distance(
+            shape, plain, route, bends, route_row, sample, bundle, order, length, goal_s, goal_stretch
+        )
+        distances[k] = found
         smallest = min(smallest, found)
-    ways.row[w, a], ways.goal[w, a], ways.smallest[w, a] = row, goal, smallest
+    lane_routes.row[w, a], lane_routes.goal[w, a], lane_routes.smallest[w, a] = row, goal, smallest
 
 
 @rule
-def lane_seen(x, y, cos, sin, width, way, smallest, frame, area, scale, route_scale):
+def lane_seen(x, y, cos, sin, width, route_distance, smallest, frame, area, scale, route_scale):
     """A lane sample at (x, y) of the map from the agent, in a frame of the world. Gains: sim/variant.py."""
     ahead, left = seen_from(frame, x, y)
     lane_cos, lane_sin = seen_from(frame, cos, sin)
@@ -220,25 +227,25 @@ def lane_seen(x, y, cos, sin, width, way, smallest, frame, area, scale, route_sc
         cos=lane_cos * shrink,
         sin=lane_sin * shrink,
         width=width * area * shrink * _LANE_WIDTH,
-        distance=way * route_scale,
-        relative=(way - smallest) * route_scale,
+        distance=route_distance * route_scale,
+        relative=(route_distance - smallest) * route_scale,
     )
 
 
 @stage
-def look_lanes(w, a, first, stride, row, out, pose, ways, variant, network, nearby, p):
+def observe_lanes(w, a, first, stride, row, out, pose, lane_routes, variant, network, nearby, p):
     """Writes: obs."""
     x, y = to_map(w, variant, pose.x[w, a], pose.y[w, a])
     frame = frame_of(w, variant, pose.cos[w, a], pose.sin[w, a])
-    scale, route_scale, smallest = ONE / p.view_range, ONE / p.route_range, ways.smallest[w, a]
-    area, way = abs(variant.det[w]), ways.way[w, a]
-    near, begin, count = nearby.samples[row], ways.lane[w, a], i32(nearby.samples.shape[1])
+    scale, route_scale, smallest = ONE / p.view_range, ONE / p.route_range, lane_routes.smallest[w, a]
+    area, distances = abs(variant.det[w]), lane_routes.route_distance[w, a]
+    listing, begin, count = nearby.samples[row], lane_routes.lane[w, a], i32(nearby.samples.shape[1])
     samples = network.samples
     # Fetched first, as they are, and then worked on in their place: the second loop vectorises.
     for k in range(first, p.lanes_kept, stride):
-        sample, at = samples[u32(near[u32(listed(begin, k, count))])], k * _LANE_SIZE
+        sample, at = samples[u32(listing[u32(listed(begin, k, count))])], k * _LANE_SIZE
         out[at], out[at + 1], out[at + 2], out[at + 3] = sample.x - x, sample.y - y, sample.cos, sample.sin
-        out[at + 4], out[at + 5] = sample.width, way[k]
+        out[at + 4], out[at + 5] = sample.width, distances[k]
     for k in range(first, p.lanes_kept, stride):
         at = k * _LANE_SIZE
         lane = lane_seen(
@@ -249,11 +256,11 @@ def look_lanes(w, a, first, stride, row, out, pose, ways, variant, network, near
 
 
 @stage
-def look_boundaries(w, a, first, stride, row, out, pose, ways, variant, nearby, p):
+def observe_boundaries(w, a, first, stride, row, out, pose, lane_routes, variant, nearby, p):
     """Writes: obs."""
     x, y = to_map(w, variant, pose.x[w, a], pose.y[w, a])
     frame, scale = frame_of(w, variant, pose.cos[w, a], pose.sin[w, a]), ONE / p.view_range
-    begin, kept = ways.boundary[w, a], p.boundaries_kept
+    begin, kept = lane_routes.boundary[w, a], p.boundaries_kept
     end = window_end(begin, i32(nearby.boundaries.shape[1]), kept)
     for part in range(2):
         low, high, start = (0, end, first) if part == 0 else (end, kept, resumed(end, first, stride))
@@ -265,7 +272,7 @@ def look_boundaries(w, a, first, stride, row, out, pose, ways, variant, nearby, 
 
 
 @stage
-def look_stops(w, a, first, stride, row, out, pose, place, lights, variant, network, nearby, p):
+def observe_stops(w, a, first, stride, row, out, pose, lane_position, lights, variant, network, nearby, p):
     """Writes: obs."""
     x, y = to_map(w, variant, pose.x[w, a], pose.y[w, a])
     frame, scale = frame_of(w, variant, pose.cos[w, a], pose.sin[w, a]), ONE / p.view_range
@@ -276,7 +283,7 @@ def look_stops(w, a, first, stride, row, out, pose, place, lights, variant, netw
         if number < 0:
             continue
         stop = network.stops[number]
-        colour = shown(w, a, number, stop.light, place, lights, p)
+        colour = shown(w, a, number, stop.light, lane_position, lights, p)
         ahead, left = seen_from(frame, stop.x - x, stop.y - y)
         if colour == OFF or ahead * ahead + left * left > p.view_range * p.view_range:
             continue
@@ -295,25 +302,25 @@ def look_stops(w, a, first, stride, row, out, pose, place, lights, variant, netw
 
 
 @stage
-def look_agents(w, a, first, stride, out, pose, body, near, seen, p):
+def observe_agents(w, a, first, stride, out, pose, body, neighbours, perceived, p):
     """Writes: obs."""
     x, y, z, cos, sin, scale = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a], ONE / p.view_range
     for k in range(first, p.agent_count, stride):
-        b = near.agent[w, a, k]
+        b = neighbours.agent[w, a, k]
         at = k * _AGENT_SIZE
         if b < 0:
             put(out, at, Neighbour(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO))
             continue
-        ahead, left = into_frame(seen.x[w, b] - x, seen.y[w, b] - y, cos, sin)
-        other_cos, other_sin = into_frame(seen.cos[w, b], seen.sin[w, b], cos, sin)
+        ahead, left = into_frame(perceived.x[w, b] - x, perceived.y[w, b] - y, cos, sin)
+        other_cos, other_sin = into_frame(perceived.cos[w, b], perceived.sin[w, b], cos, sin)
         other = Neighbour(
             x=ahead * scale,
             y=left * scale,
             z=(pose.z[w, b] - z) * _HEIGHT,
             cos=other_cos,
             sin=other_sin,
-            velocity_x=seen.speed[w, b] * other_cos * _SPEED,
-            velocity_y=seen.speed[w, b] * other_sin * _SPEED,
+            velocity_x=perceived.speed[w, b] * other_cos * _SPEED,
+            velocity_y=perceived.speed[w, b] * other_sin * _SPEED,
             length=body.length[w, b] * _LENGTH,
             width=body.width[w, b] * _WIDTH,
             present=ONE,
@@ -322,22 +329,27 @@ def look_agents(w, a, first, stride, out, pose, body, near, seen, p):
 
 
 @stage
-def look(
+def observe(
     w, a, first, stride, out, starts,
-    pose, motion, body, place, goals, wishes, lights, near, ways, variant, seen, network, nearby, p,
+    pose, motion, body, lane_position, goals, reward_weights, lights, neighbours, lane_routes, variant, perceived,
+    network, nearby, p,
 ):  # fmt: skip
     """The whole observation of agent a, or this worker's share of it. Writes: obs."""
-    row = nearby_row(network, place.section[w, a])
+    row = nearby_row(network, lane_position.section[w, a])
     # Every block gets its own view: LLVM then knows that columns are not negative, and leaves out Numba's wrap-around.
-    look_ego(w, a, first, out[starts.ego : starts.conditioning], motion, body, place, variant, network, p)
-    look_conditioning(w, a, first, stride, out[starts.conditioning : starts.goals], wishes)
-    look_goals(w, a, first, stride, out[starts.goals : starts.lanes], pose, goals, p)
-    look_lanes(w, a, first, stride, row, out[starts.lanes : starts.boundaries], pose, ways, variant, network, nearby, p)
-    look_boundaries(w, a, first, stride, row, out[starts.boundaries : starts.stops], pose, ways, variant, nearby, p)
-    look_stops(
-        w, a, first, stride, row, out[starts.stops : starts.agents], pose, place, lights, variant, network, nearby, p
+    observe_ego(w, a, first, out[starts.ego : starts.conditioning], motion, body, lane_position, variant, network, p)
+    observe_conditioning(w, a, first, stride, out[starts.conditioning : starts.goals], reward_weights)
+    observe_goals(w, a, first, stride, out[starts.goals : starts.lanes], pose, goals, p)
+    observe_lanes(
+        w, a, first, stride, row, out[starts.lanes : starts.boundaries], pose, lane_routes, variant, network, nearby, p
+    )
+    observe_boundaries(
+        w, a, first, stride, row, out[starts.boundaries : starts.stops], pose, lane_routes, variant, nearby, p
+    )
+    observe_stops(
+        w, a, first, stride, row, out[starts.stops : starts.agents], pose, lane_position, lights, variant, network, nearby, p
     )  # fmt: skip
-    look_agents(w, a, first, stride, out[starts.agents :], pose, body, near, seen, p)
+    observe_agents(w, a, first, stride, out[starts.agents :], pose, body, neighbours, perceived, p)
 
 
 @rule

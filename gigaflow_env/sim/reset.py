@@ -8,12 +8,13 @@ import math
 from gigaflow_env.config import CHOICES
 from gigaflow_env.config import CONDITIONING as COEFFICIENTS
 from gigaflow_env.jit import f32, i32, rule, stage
-from gigaflow_env.sim.chance import BODY, CONDITIONING, ERRATIC, PLACE, between, draws, pick, spread
 from gigaflow_env.sim.collision import edges_met
 from gigaflow_env.sim.erratic import INATTENTIVE, PHANTOM
 from gigaflow_env.sim.geometry import EPSILON, HALF, LEVEL_GAP, ONE, TWO, ZERO, into_frame
 from gigaflow_env.sim.goals import plan
-from gigaflow_env.sim.noise import blur
+from gigaflow_env.sim.new_world import kind_of
+from gigaflow_env.sim.noise import add_noise
+from gigaflow_env.sim.random_numbers import BODY, CONDITIONING, ERRATIC, PLACE, between, draws, pick, spread
 from gigaflow_env.sim.rewards import (
     CENTER_BIAS,
     COLLISION,
@@ -30,7 +31,6 @@ from gigaflow_env.sim.rewards import (
     VELOCITY_ALIGN,
 )
 from gigaflow_env.sim.variant import curved, placed, to_world
-from gigaflow_env.sim.world import kind_of
 from gigaflow_env.state import ENDED, FROZEN, LIVE, POLICY, WAITING
 
 LENGTH, WIDTH, C_THROTTLE, C_STEER, C_ACC, C_VEL = range(len(COEFFICIENTS), len(CHOICES))
@@ -64,9 +64,9 @@ def in_the_way(ahead, left, cos, sin, half_length, half_width, speed, other_leng
 
 
 @rule
-def by_hand(drawn, seed, w, a, moment, choice, chosen):
+def by_hand(drawn, seed, w, a, moment, choice, overrides):
     """A value from the range which was chosen by hand; what was drawn where there is none."""
-    low, high = chosen.low[w, a, choice], chosen.high[w, a, choice]
+    low, high = overrides.low[w, a, choice], overrides.high[w, a, choice]
     if not low <= high:  # nan
         return drawn
     u, _, _, _ = draws(seed, w, a, moment, CONDITIONING, i32(choice + _BY_HAND))
@@ -74,7 +74,7 @@ def by_hand(drawn, seed, w, a, moment, choice, chosen):
 
 
 @stage
-def release(w, a, rows, pose, motion, events, p):
+def end_episode(w, a, rows, pose, motion, events, p):
     """An agent whose episode ended looks for a new place; if the config wants it, a crashed one becomes a wreck first.
     Writes: rows.status, steps, pose.old_x, old_y, old_cos, old_sin, motion.speed."""
     if rows.status[w, a] != ENDED:
@@ -89,7 +89,7 @@ def release(w, a, rows, pose, motion, events, p):
 
 
 @stage
-def propose(w, a, attempt, clock, rows, variant, network, chosen, proposal, kinds, p):
+def propose(w, a, attempt, clock, rows, variant, network, overrides, proposal, kinds, p):
     """A waiting agent draws its body and a place. Writes: proposal, except free.
 
     Source: arXiv 2502.03349, section 2: length and width are uniform, the width at most the length (A). Ours: nobody is
@@ -118,13 +118,13 @@ def propose(w, a, attempt, clock, rows, variant, network, chosen, proposal, kind
     proposal.kind[w, a] = kind
     length = between(length, kinds.length_low[kind], kinds.length_high[kind])
     width = between(width, kinds.width_low[kind], kinds.width_high[kind])
-    length = by_hand(length, seed, w, a, moment, LENGTH, chosen)
-    width = by_hand(width, seed, w, a, moment, WIDTH, chosen)
+    length = by_hand(length, seed, w, a, moment, LENGTH, overrides)
+    width = by_hand(width, seed, w, a, moment, WIDTH, overrides)
     proposal.length[w, a], proposal.width[w, a] = length, min(width, min(length, TWO * half_width - _LANE_ROOM))
 
 
 @stage
-def settle(w, a, clock, rows, pose, motion, body, proposal, variant, network, grid, p):
+def resolve_spawns(w, a, clock, rows, pose, motion, body, proposal, variant, network, grid, p):
     """A proposed place is free if no agent on the road and no proposal of a lower number needs it, and the body fits
     between the edges of the road: long ones don't in a bend. Writes: proposal.free."""
     proposal.free[w, a] = False
@@ -162,9 +162,9 @@ def settle(w, a, clock, rows, pose, motion, body, proposal, variant, network, gr
 
 
 @stage
-def condition(w, a, clock, wishes, chosen, p):
-    """Draw the reward coefficients. Writes: wishes."""
-    seed, moment, c = clock.seed, clock.tick[w], wishes.coefficients[w, a]
+def condition(w, a, clock, reward_weights, overrides, p):
+    """Draw the reward coefficients. Writes: reward_weights."""
+    seed, moment, c = clock.seed, clock.tick[w], reward_weights.coefficients[w, a]
     u0, u1, u2, u3 = draws(seed, w, a, moment, CONDITIONING, 0)
     c[GOAL_RADIUS] = between(u0, p.goal_radius_low, p.goal_radius_high)
     c[COLLISION] = between(u1, p.collision_low, p.collision_high)
@@ -183,16 +183,17 @@ def condition(w, a, clock, wishes, chosen, p):
     u0, _, _, _ = draws(seed, w, a, moment, CONDITIONING, 3)
     c[PROGRESS] = between(u0, p.progress_low, p.progress_high)
     for k in range(_COEFFICIENTS):
-        c[k] = by_hand(c[k], seed, w, a, moment, k, chosen)
+        c[k] = by_hand(c[k], seed, w, a, moment, k, overrides)
 
 
 @stage
-def enter(
-    w, a, clock, rows, pose, motion, body, place, goals, wishes, chosen, proposal, ways, kinds, variant, seen, network, p
+def spawn(
+    w, a, clock, rows, pose, motion, body, lane_position, goals, reward_weights, overrides, proposal, lane_routes, kinds,
+    variant, perceived, network, p
 ):  # fmt: skip
     """An agent whose place is free starts there.
 
-    Writes: rows, except driver, pose, motion, body, place, goals, wishes, ways.goal, seen.
+    Writes: rows, except driver, pose, motion, body, lane_position, goals, reward_weights, lane_routes.goal, perceived.
     """
     if rows.status[w, a] != WAITING or not proposal.free[w, a]:
         return
@@ -211,21 +212,25 @@ def enter(
     acc = kinds.acceleration[kind] * spread(acc, p.acc_spread)
     vel = kinds.speed[kind] * spread(vel, p.vel_spread)
     body.kind[w, a] = kind
-    body.c_throttle[w, a] = by_hand(spread(throttle, p.throttle_spread), seed, w, a, moment, C_THROTTLE, chosen)
-    body.c_steer[w, a] = by_hand(spread(steer, p.steer_spread), seed, w, a, moment, C_STEER, chosen)
-    body.c_acc[w, a] = by_hand(acc, seed, w, a, moment, C_ACC, chosen)
-    body.c_vel[w, a] = by_hand(vel, seed, w, a, moment, C_VEL, chosen)
+    body.c_throttle[w, a] = by_hand(spread(throttle, p.throttle_spread), seed, w, a, moment, C_THROTTLE, overrides)
+    body.c_steer[w, a] = by_hand(spread(steer, p.steer_spread), seed, w, a, moment, C_STEER, overrides)
+    body.c_acc[w, a] = by_hand(acc, seed, w, a, moment, C_ACC, overrides)
+    body.c_vel[w, a] = by_hand(vel, seed, w, a, moment, C_VEL, overrides)
     blind, phantom, _, _ = draws(seed, w, a, moment, ERRATIC, 0)
     erratic = (INATTENTIVE if blind < p.inattentive else 0) | (PHANTOM if phantom < p.phantom else 0)
     rows.erratic[w, a] = erratic if rows.driver[w, a] == POLICY else 0  # rule-based drivers don't err
 
-    place.section[w, a], place.fraction[w, a], place.offset[w, a] = proposal.section[w, a], HALF, ZERO
-    place.cos[w, a], place.angle[w, a], place.stood[w, a] = ONE, ZERO, -1
+    lane_position.section[w, a], lane_position.fraction[w, a], lane_position.offset[w, a] = (
+        proposal.section[w, a],
+        HALF,
+        ZERO,
+    )
+    lane_position.cos[w, a], lane_position.angle[w, a], lane_position.stood[w, a] = ONE, ZERO, -1
     rows.status[w, a] = LIVE
     rows.steps[w, a], rows.score[w, a] = 0, ZERO
     rows.episode[w, a] += 1
     goals.routes[w, a], goals.gained[w, a] = 0, ZERO
-    blur(w, a, clock, rows, pose, motion, seen, p)
-    ways.goal[w, a] = -1  # what was measured may be another world's
-    condition(w, a, clock, wishes, chosen, p)
-    plan(w, a, clock, goals, place, variant, network, p)
+    add_noise(w, a, clock, rows, pose, motion, perceived, p)
+    lane_routes.goal[w, a] = -1  # what was measured may be another world's
+    condition(w, a, clock, reward_weights, overrides, p)
+    plan(w, a, clock, goals, lane_position, variant, network, p)

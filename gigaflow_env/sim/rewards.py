@@ -34,7 +34,7 @@ def lane_align(cos, angle, speed, velocity_weight):
 
 @rule
 def lane_center(cos, offset, gate):
-    """Distance from the lane centre [m], less a bonus near to it. The gate applies to the distance only (C)."""
+    """Distance from the lane center [m], less a bonus near to it. The gate applies to the distance only (C)."""
     distance = abs(offset)
     return (distance if cos > gate else ZERO) - _CENTER_BONUS / exp(distance - _CENTER_PLATEAU)
 
@@ -46,7 +46,7 @@ def velocity(cos, speed):
 
 
 @stage
-def score(w, a, clock, rows, motion, place, wishes, events, outcome, goals, p):
+def score(w, a, clock, rows, motion, lane_position, reward_weights, events, outcome, goals, p):
     """Reward, end of the episode and its statistics; the end of a wreck.
 
     Writes: outcome, rows, except driver, events.timeout.
@@ -61,9 +61,9 @@ def score(w, a, clock, rows, motion, place, wishes, events, outcome, goals, p):
             if p.freeze_time > ZERO and f32(rows.steps[w, a]) * p.dt >= p.freeze_time:
                 rows.status[w, a] = WAITING
         return
-    c = wishes.coefficients[w, a]
+    c = reward_weights.coefficients[w, a]
     speed, acceleration = motion.speed[w, a], motion.acceleration[w, a]
-    cos, angle = place.cos[w, a], place.angle[w, a]
+    cos, angle = lane_position.cos[w, a], lane_position.angle[w, a]
     moving = abs(speed) > ZERO or abs(acceleration) > ZERO
     crashed = events.collision[w, a] or events.offroad[w, a]
 
@@ -80,7 +80,7 @@ def score(w, a, clock, rows, motion, place, wishes, events, outcome, goals, p):
         acceleration, motion.lateral[w, a], motion.jerk[w, a], motion.side_jerk[w, a], p.comfort_acceleration, p.comfort_jerk
     )
     reward += c[LANE_ALIGN] * p.dt * lane_align(cos, angle, speed, c[VELOCITY_ALIGN])
-    reward -= c[LANE_CENTER] * p.dt * lane_center(cos, place.offset[w, a] - c[CENTER_BIAS], p.center_gate)
+    reward -= c[LANE_CENTER] * p.dt * lane_center(cos, lane_position.offset[w, a] - c[CENTER_BIAS], p.center_gate)
     reward += c[VELOCITY] * p.dt * velocity(cos, speed)
     reward -= c[REVERSE] * p.dt if speed < ZERO else ZERO
     reward -= c[TIMESTEP] * p.dt if moving else ZERO

@@ -17,8 +17,8 @@ drawn anew for every world, amplitudes are ours (D).
 import math
 
 from gigaflow_env.jit import f32, rule, stage
-from gigaflow_env.sim.chance import VARIANT, between, draws
 from gigaflow_env.sim.geometry import HALF, ONE, ZERO, into_frame, sincos
+from gigaflow_env.sim.random_numbers import VARIANT, between, draws
 
 _MEAN2, _MEAN4 = f32(1 / 16), f32(15 / 1024)
 _SECOND1, _SECOND3, _SECOND5 = f32(1 / 2), f32(3 / 64), f32(35 / 2048)

@@ -78,10 +78,10 @@ def proportion(successes: int, trials: int) -> Estimate:
     if trials == 0:
         return Estimate(None, 0.0, 1.0, 0)
     share, z2 = successes / trials, NORMAL_975**2
-    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
+    center = (share + z2 / (2 * trials)) / (1 + z2 / trials)
     half = NORMAL_975 / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    high = 1.0 if successes == trials else min(1.0, centre + half)
+    low = 0.0 if successes == 0 else max(0.0, center - half)
+    high = 1.0 if successes == trials else min(1.0, center + half)
     return Estimate(share, low, high, trials)
 
 
@@ -102,11 +102,11 @@ def mean(values: np.ndarray) -> Estimate:
     n = len(values)
     if n == 0:
         return Estimate(None, None, None, 0)
-    centre = float(np.mean(values, dtype=np.float64))
+    center = float(np.mean(values, dtype=np.float64))
     if n == 1:
-        return Estimate(centre, None, None, 1)
+        return Estimate(center, None, None, 1)
     half = NORMAL_975 * float(np.std(values, dtype=np.float64, ddof=1)) / math.sqrt(n)
-    return Estimate(centre, centre - half, centre + half, n)
+    return Estimate(center, center - half, center + half, n)
 
 
 def _poisson_mean(events: int, chance: float) -> float:

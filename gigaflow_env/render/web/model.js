@@ -102,11 +102,11 @@ function buildMap(given) {
     const points = sampled(record.line, origin);
     const lane = { ...record, id, points, length: points[points.length - 1].s, predecessors: [], pieces: [] };
     for (const [from, to, level] of levelsOf.get(id) ?? [[0, lane.length, 0]]) {
-      const centre = between(points, from, Math.min(to, lane.length));
-      const leftSide = centre.map((p) => side(p, 1)),
-        rightSide = centre.map((p) => side(p, -1));
+      const center = between(points, from, Math.min(to, lane.length));
+      const leftSide = center.map((p) => side(p, 1)),
+        rightSide = center.map((p) => side(p, -1));
       const outline = [...leftSide, ...rightSide.slice().reverse()];
-      lane.pieces.push({ lane, level, from, to, centre, left: leftSide, right: rightSide, outline, box: boxOf(outline) });
+      lane.pieces.push({ lane, level, from, to, center, left: leftSide, right: rightSide, outline, box: boxOf(outline) });
     }
     lane.box = boxOf(lane.pieces.flatMap((piece) => piece.outline));
     lanes.set(id, lane);

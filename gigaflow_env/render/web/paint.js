@@ -135,7 +135,7 @@ function paintRoad(ctx, pieces, pixel, colours, shown) {
   ctx.lineWidth = Math.max(0.12, 0.8 * pixel);
   for (const piece of pieces) {
     if (layerOf(piece.lane) !== "junction") continue;
-    ctx.stroke(kept(piece, "centre", () => pathOf(piece.centre)));
+    ctx.stroke(kept(piece, "center", () => pathOf(piece.center)));
     if (pixel < 0.25 && piece.to - piece.from > 3) {
       const tip = at(piece.lane.points, piece.from + 0.62 * (piece.to - piece.from));
       arrowhead(ctx, tip, Math.max(0.9, 5 * pixel));

@@ -1,7 +1,7 @@
 // What part of the map is on the screen, and how mouse, fingers and keys change it.
 
 function makeView(bounds) {
-  const view = { x: 0, y: 0, scale: 1, width: 1, height: 1, ratio: 1 }; // centre [m], pixels per metre, size [pixels]
+  const view = { x: 0, y: 0, scale: 1, width: 1, height: 1, ratio: 1 }; // center [m], pixels per metre, size [pixels]
   const wide = Math.max(bounds.x1 - bounds.x0, bounds.y1 - bounds.y0, 1);
   const scales = () => [(0.2 * Math.min(view.width, view.height)) / wide, 400];
 

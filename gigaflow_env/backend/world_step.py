@@ -1,0 +1,279 @@
+"""One step of one world: the stages in their order, the same for every backend.
+
+A world is driven by one or several workers. `first` and `stride` say which agents are this worker's: all of them (0, 1) on
+the CPU, every 64th or so on CUDA, where the workers are the threads of a block. Stages that read what another agent wrote
+have a `barrier` before them, at which the workers of a world wait for each other; on the CPU it's nothing.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from gigaflow_env.jit import anyone, barrier, f32, i32, stage
+from gigaflow_env.roads.compiled.tables import Roads
+from gigaflow_env.sim.collision import collide, leave_road, run_light
+from gigaflow_env.sim.dynamics import decide, move
+from gigaflow_env.sim.fault import record_contact
+from gigaflow_env.sim.goals import arrive
+from gigaflow_env.sim.lanes import locate
+from gigaflow_env.sim.lights import schedule, switch
+from gigaflow_env.sim.new_world import begin, populate
+from gigaflow_env.sim.noise import add_noise
+from gigaflow_env.sim.observe import blank, find_neighbours, observe, select_lane_samples
+from gigaflow_env.sim.reset import end_episode, propose, resolve_spawns, spawn
+from gigaflow_env.sim.rewards import score
+from gigaflow_env.sim.traffic.drive import follow, intend
+from gigaflow_env.sim.variant import warp
+from gigaflow_env.state import ABSENT, ENDED, LIVE, WAITING, State
+
+SAME_STEP, NEXT_STEP, DISABLED = range(3)
+"""When a row whose episode ended starts anew: in the same step, in the next one, or when `reset` is called for it."""
+
+RESET_ATTEMPTS = i32(64)
+"""Rounds in which a reset looks for places: with every agent waiting at once there are more conflicts than in a step."""
+
+
+class Parts(NamedTuple):
+    """What a backend works on: its own arrays, and numbers."""
+
+    mode: int
+    obs_dtype: int  # FLOAT32, FLOAT16 or BFLOAT16
+    state: State
+    roads: Roads
+    actions: Any  # int32 (worlds, agents)
+    wanted: Any  # float32 (worlds, agents, 2), or empty where actions are discrete
+    obs: Any  # float32, or uint16: the bits of half precision (worlds, agents, columns)
+    final_obs: Any  # the same; empty if mode is not SAME_STEP
+    starts: Any  # columns of the blocks
+    conflicts: Any  # roads.conflicts.Conflicts; None where no row has a rule-based driver
+    contacts: Any  # eventlog.Notes; None without a log
+    p: Any  # config.Params
+
+
+def known(parts: Parts) -> dict[str, Any]:
+    """Everything that a kernel may want, by the name of its parameter."""
+    return {**parts._asdict(), **parts.state._asdict(), **parts.roads._asdict()}
+
+
+@functools.cache
+def parameters(kernel: Callable) -> tuple[str, ...]:
+    """Names of a kernel's parameters: what it wants of `known`. So no list of arrays has to be kept in order by hand."""
+    return tuple(inspect.signature(getattr(kernel, "py_func", kernel)).parameters)
+
+
+@stage
+def begin_world(w, first, stride, clock, rows, lights, variant, network, p):
+    """A new world: its map, variant, agents and lights are drawn anew. Writes: clock, rows.status, lights, variant."""
+    if first == 0:
+        begin(w, clock, network, p)
+        warp(w, clock, variant, p)
+    barrier()
+    for a in range(first, rows.status.shape[1], stride):
+        populate(w, a, clock, rows)
+    for k in range(first, network.maps[clock.map[w]].lights, stride):
+        schedule(w, k, clock, network, lights, p)
+        switch(w, k, clock, lights, p)
+
+
+@stage
+def plan_traffic(
+    w, first, stride,
+    clock, rows, pose, motion, body, lane_position, goals, lights, neighbours, traffic, variant, network, conflicts, p,
+):  # fmt: skip
+    """Rule-based drivers look at what everybody saw last, and decide."""
+    agents = rows.status.shape[1]
+    for a in range(first, agents, stride):
+        intend(
+            w,
+            a,
+            clock,
+            rows,
+            pose,
+            motion,
+            body,
+            lane_position,
+            goals,
+            lights,
+            neighbours,
+            variant,
+            network,
+            conflicts,
+            traffic,
+            p,
+        )
+    barrier()  # follow reads what others are about to do
+    for a in range(first, agents, stride):
+        follow(w, a, rows, motion, body, lane_position, variant, network, conflicts, traffic, p)
+
+
+@stage
+def record_contacts(w, first, stride, clock, rows, pose, motion, body, lane_position, events, variant, network, contacts):
+    """Who met whom, for the event log. Writes: contacts."""
+    if first == 0:
+        contacts.map[w] = clock.map[w]
+    for a in range(first, rows.status.shape[1], stride):
+        record_contact(w, a, rows, pose, motion, body, lane_position, events, variant, network, contacts)
+
+
+@stage
+def drive(
+    w, first, stride, mode, actions, wanted,
+    clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, outcome, lights, neighbours, variant,
+    perceived,
+    network, grid, nearby, p,
+):  # fmt: skip
+    """World w lives one step, from the action to the reward."""
+    agents = rows.status.shape[1]
+    # In these modes a world outlives its end by the look at it which its agents are still to have.
+    over = mode != SAME_STEP and clock.step[w] >= p.world_steps
+    barrier()
+    if first == 0:
+        clock.tick[w] += i32(1)
+    barrier()
+    if over:
+        begin_world(w, first, stride, clock, rows, lights, variant, network, p)
+    if mode == NEXT_STEP:
+        for a in range(first, agents, stride):
+            end_episode(w, a, rows, pose, motion, events, p)
+    for a in range(first, agents, stride):
+        decide(w, a, actions, wanted, rows, motion)
+    for a in range(first, agents, stride):
+        move(w, a, clock, rows, pose, motion, body, p)
+    for a in range(first, agents, stride):
+        locate(w, a, clock, rows, pose, goals, variant, network, grid, lane_position)
+    barrier()  # collide reads the poses of others
+    for a in range(first, agents, stride):
+        collide(w, a, rows, pose, motion, body, neighbours, events)
+    for a in range(first, agents, stride):
+        leave_road(w, a, clock, rows, pose, body, variant, network, grid, events)
+    for a in range(first, agents, stride):
+        run_light(w, a, rows, pose, motion, body, lane_position, lights, variant, network, nearby, events, p)
+    for a in range(first, agents, stride):
+        arrive(w, a, clock, rows, pose, motion, reward_weights, variant, network, events, goals, lane_position, p)
+    barrier()  # score changes the status, which collide reads of others
+    for a in range(first, agents, stride):
+        score(w, a, clock, rows, motion, lane_position, reward_weights, events, outcome, goals, p)
+    for a in range(first, agents, stride):
+        add_noise(w, a, clock, rows, pose, motion, perceived, p)
+    barrier()  # score and run_light read what changes now: red lights are judged by the colours that the agents saw
+    if first == 0:
+        clock.step[w] += i32(1)
+    barrier()
+    for k in range(first, network.maps[clock.map[w]].lights, stride):
+        switch(w, k, clock, lights, p)
+
+
+@stage
+def respawn(
+    w, first, stride, mode, anew, attempts,
+    clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, lights, overrides, proposal,
+    lane_routes, kinds, variant, perceived,
+    network, grid, p,
+):  # fmt: skip
+    """Agents that wait start anew; if `anew`, so does a world that is over. Who finds no place in `attempts` rounds waits
+    on."""
+    agents = rows.status.shape[1]
+    over = clock.step[w] >= p.world_steps
+    # A world whose end is still looked at begins when the last of its rows has been reset.
+    shown = False
+    for a in range(first, agents, stride):
+        shown = shown or (mode != SAME_STEP and rows.status[w, a] == ENDED)
+    if over and (anyone(shown) or not anew):
+        return
+    begins = over or clock.agents[w] == 0  # `clear` left it empty
+    barrier()
+    if begins:
+        begin_world(w, first, stride, clock, rows, lights, variant, network, p)
+    if mode == SAME_STEP:
+        for a in range(first, agents, stride):
+            end_episode(w, a, rows, pose, motion, events, p)
+    for attempt in range(attempts):
+        waiting = False
+        for a in range(first, agents, stride):
+            waiting = waiting or rows.status[w, a] == WAITING
+        if not anyone(waiting):
+            break
+        for a in range(first, agents, stride):
+            propose(w, a, attempt, clock, rows, variant, network, overrides, proposal, kinds, p)
+        barrier()
+        for a in range(first, agents, stride):
+            resolve_spawns(w, a, clock, rows, pose, motion, body, proposal, variant, network, grid, p)
+        barrier()
+        for a in range(first, agents, stride):
+            spawn(
+                w, a, clock, rows, pose, motion, body, lane_position, goals, reward_weights, overrides, proposal,
+                lane_routes, kinds, variant, perceived,
+                network, p,
+            )  # fmt: skip
+
+
+@stage
+def prepare_observation(
+    w, a, only_ended, clock, rows, pose, lane_position, goals, outcome, neighbours, lane_routes, variant, network, nearby, p
+):
+    """What agent a sees of others and of its way; whether there is anything to see. Writes: outcome.active, erratic, neighbours,
+    lane_routes."""
+    status = rows.status[w, a]
+    if only_ended and status != ENDED:
+        return False
+    outcome.active[w, a] = status == LIVE
+    outcome.erratic[w, a] = status == LIVE and rows.erratic[w, a] != 0
+    if status == LIVE or status == ENDED:
+        find_neighbours(w, a, clock, rows, pose, neighbours, p)
+        select_lane_samples(w, a, clock, lane_position, goals, lane_routes, variant, network, nearby, p)
+    return True
+
+
+@stage
+def write_observation(
+    w, a, first, stride, out, starts,
+    clock, rows, pose, motion, body, lane_position, goals, reward_weights, lights, neighbours, lane_routes, variant,
+    perceived, network, nearby, p,
+):  # fmt: skip
+    """The observation of a row in `out`, or zeros where there is no agent; of every block the elements first, first +
+    stride, ..."""
+    status = rows.status[w, a]
+    if status == LIVE or status == ENDED:
+        observe(
+            w, a, first, stride, out, starts,
+            pose, motion, body, lane_position, goals, reward_weights, lights, neighbours, lane_routes, variant,
+            perceived, network, nearby, p,
+        )  # fmt: skip
+    else:
+        blank(first, stride, out)
+
+
+@stage
+def clear(w, first, stride, every, key, chosen_rows, clock, rows, pose, motion, events, outcome, p):
+    """Before a reset: the rows of `chosen_rows` wait for a place; with `every` the clocks start anew, too. key: two uint32,
+    or none, to keep the old ones.
+
+    Writes: clock, rows, pose, motion, events, outcome.
+    """
+    agents = rows.status.shape[1]
+    touched = False
+    for a in range(first, agents, stride):
+        touched = touched or chosen_rows[w, a]
+        if every:
+            rows.status[w, a], rows.episode[w, a] = ABSENT, 0
+        if chosen_rows[w, a]:
+            if rows.status[w, a] == ENDED:
+                end_episode(w, a, rows, pose, motion, events, p)
+            elif every or rows.status[w, a] != ABSENT:
+                rows.status[w, a] = WAITING
+            outcome.reward[w, a], outcome.terminated[w, a], outcome.truncated[w, a] = f32(0.0), False, False
+        # A reset is no step: nothing happened in it.
+        motion.distance[w, a] = f32(0.0)
+        events.collision[w, a], events.offroad[w, a], events.red_light[w, a] = False, False, False
+        events.goal[w, a], events.route_done[w, a], events.timeout[w, a] = False, False, False
+    touched = anyone(touched)
+    if first == 0:
+        if w == 0 and len(key) == 2:
+            clock.seed[0], clock.seed[1] = key[0], key[1]
+        if every:
+            clock.tick[w], clock.step[w], clock.agents[w] = 0, 0, 0
+        elif touched:
+            # The draws must differ from those of the step before. Other worlds don't notice: a light that began with this
+            # tick would be drawn anew.
+            clock.tick[w] += i32(1)

@@ -1,0 +1,112 @@
+"""The event log: who met whom, where, when, and whose fault it was. One entry for each crash of two, not for each step."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gigaflow_env.declare import allocate, array, number, record
+from gigaflow_env.simulator import Simulator
+
+i32, i8, flag = np.int32, np.int8, np.bool_
+
+COLLISION, OFFROAD, RED_LIGHT = range(3)
+KINDS = ("collision", "offroad", "red_light")
+"""The kinds by number."""
+
+REPEAT = 2.0
+"""[s] The same trouble of the same agents again within this time is the same event. Ours, for crashes that don't end."""
+
+
+BLOCK = 4096
+"""Entries that are kept as tuples at most: packed, an entry takes a tenth of the memory."""
+
+
+class Contacts(NamedTuple):
+    """What the kernels say of each agent in each step."""
+
+    other: np.ndarray = array("world agent", "", "agent that it met, -1: none", i32)
+    side: np.ndarray = array("world agent", "", "NONE, FRONT, REAR or SIDE of its own, see sim/fault.py", i8)
+    fault: np.ndarray = array("world agent", "", "its own fault", flag)
+    x: np.ndarray = array("world agent", "m", "where it was at the end of the step")
+    y: np.ndarray = array("world agent", "m", "where it was")
+    speed: np.ndarray = array("world agent", "m/s", "how fast it was")
+    age: np.ndarray = array("world agent", "steps", "age of its episode", i32)
+    map: np.ndarray = array("world", "", "map of the world, which may begin anew with another one in the same step", i32)
+
+
+class Event(NamedTuple):
+    """An entry of the log."""
+
+    tick: int = number("steps", "since the environment's reset", i32)
+    world: int = number("", "", i32)
+    kind: int = number("", "COLLISION, OFFROAD or RED_LIGHT", i8)
+    crash: int = number("", "events of one pile-up share this number", i32)
+    row: int = number("", "row of the environment; in a collision the lower one of the two", i32)
+    other: int = number("", "row that it met, -1: none", i32)
+    fault: bool = number("", "the row is at fault", flag)
+    other_fault: bool = number("", "the other is", flag)
+    side: int = number("", "side of the row on which they met: NONE, FRONT, REAR or SIDE", i8)
+    other_side: int = number("", "the same for the other", i8)
+    x: float = number("m", "place of the row in the map's source coordinates", np.float64)
+    y: float = number("m", "place of the row in the map's source coordinates", np.float64)
+    speed: float = number("m/s", "of the row")
+    other_speed: float = number("m/s", "of the other")
+    age: int = number("steps", "age of the younger episode: crashes of the first two seconds may come from the start", i32)
+
+
+class EventLog:
+    """Collects the events of a simulator, step by step, on the host: on CUDA every step waits for the device."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self.contacts: Contacts = simulator.put(allocate(Contacts, {"world": simulator.worlds, "agent": simulator.agents}))
+        self.clear()
+
+    def clear(self) -> None:
+        self._blocks: list[np.ndarray] = []
+        self._entries: list[tuple] = []
+        self._last: dict[tuple[int, int, int, int], int] = {}
+        self._crashes = 0
+
+    @property
+    def array(self) -> np.ndarray:
+        """All entries, in order: structured, one field for each of `Event`."""
+        return np.concatenate([*self._blocks, np.array(self._entries, record(Event))])
+
+    def add(self, simulator: Simulator) -> None:
+        """Take down what happened in the step that was just made. Waits for a device."""
+        if len(self._entries) >= BLOCK:
+            self._blocks.append(np.array(self._entries, record(Event)))
+            self._entries.clear()
+        events, host, repeat = simulator.state.events, simulator.host, round(REPEAT / simulator.config.dt)
+        contacts, ticks = Contacts(*map(host, self.contacts)), host(simulator.state.clock.tick)
+        found = []  # kind, world, agent, other
+        for kind, flags in enumerate((events.collision, events.offroad, events.red_light)):
+            for w, a in np.argwhere(host(flags)).tolist():
+                b = int(contacts.other[w, a]) if kind == COLLISION else -1
+                found.append((kind, w, *sorted((a, b))) if b >= 0 else (kind, w, a, -1))
+        crash: dict[tuple[int, int], int] = {}  # of an agent of a world
+        for kind, w, a, b in dict.fromkeys(found):
+            tick, key = int(ticks[w]), (kind, w, a, b)
+            last = self._last.get(key)
+            self._last[key] = tick
+            age = min(contacts.age[w, a], contacts.age[w, b]) if b >= 0 else contacts.age[w, a]
+            if last is not None and tick - last <= repeat and tick - last < age:  # not that of an episode before
+                continue
+            known = [crash[w, agent] for agent in (a, b) if (w, agent) in crash]
+            number_ = known[0] if known else self._crashes
+            self._crashes += not known
+            crash[w, a] = number_
+            if b >= 0:
+                crash[w, b] = number_
+            x, y, _ = simulator.roads.origins[contacts.map[w]] + [contacts.x[w, a], contacts.y[w, a], 0.0]
+            met = b >= 0
+            # The note of an agent that met two is about the nearer one: its side and fault count for both.
+            self._entries.append(
+                (
+                    tick, w, kind, number_, w * simulator.agents + a, w * simulator.agents + b if met else -1,
+                    contacts.fault[w, a], met and contacts.fault[w, b], contacts.side[w, a],
+                    contacts.side[w, b] if met else 0, x, y,
+                    contacts.speed[w, a], contacts.speed[w, b] if met else 0.0,
+                    age,
+                )
+            )  # fmt: skip

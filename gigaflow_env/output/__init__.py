@@ -1,0 +1,1 @@
+"""What an environment returns: NumPy arrays or torch tensors."""

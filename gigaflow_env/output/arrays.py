@@ -1,0 +1,46 @@
+"""What an environment returns, and how actions come in, as numpy arrays. For torch: output/tensors.py."""
+
+from typing import Any
+
+import numpy as np
+
+from gigaflow_env.simulator import Simulator
+
+
+class Arrays:
+    """The simulator's arrays by row: views that the next step overwrites, or copies. From a device always copies."""
+
+    def __init__(self, simulator: Simulator, copy: bool) -> None:
+        if simulator.obs_dtype == "bfloat16":
+            raise ValueError("obs_dtype='bfloat16' needs output='torch': NumPy has no such type")
+        self.simulator = simulator
+        self.copies = copy
+
+    def of(self, array: Any) -> np.ndarray:
+        """(worlds, agents, ...) as (rows, ...); the bits of half precision as float16."""
+        view = self._view(array)
+        return view.copy() if self.copies and self.simulator.backend == "cpu" else view
+
+    def rows_of(self, array: np.ndarray) -> np.ndarray:
+        """An array of the host, one entry a row."""
+        return array
+
+    def only(self, array: Any, where: np.ndarray) -> np.ndarray:
+        """The rows of `where`; all others are 0. Pages that none of them touches are never mapped: cheaper than a copy."""
+        view = self._view(array)
+        chosen = np.zeros_like(view)
+        chosen[where] = view[where]
+        return chosen
+
+    def _view(self, array: Any) -> np.ndarray:
+        view = self.simulator.host(self.simulator.per_row(array))
+        return view.view(np.float16) if view.dtype == np.uint16 else view
+
+    def reset(self, key: np.ndarray | None, mask: Any) -> None:
+        self.simulator.reset(key, mask)
+
+    def step(self, actions: Any) -> None:
+        self.simulator.step(actions)
+
+    def capture(self) -> None:
+        raise RuntimeError("capture() records the step of a CUDA device: it needs backend='cuda' and output='torch'")

@@ -1,0 +1,177 @@
+"""Roads: the tables which the kernels read. Several maps lie one after the other; a world knows the number of its map.
+
+All positions are float32 metres relative to the map's own origin (float64, `Roads.origins`), so that 1 km keeps 0.06 mm.
+Tables that are read at random are records (array of structures): one row is one cache line.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gigaflow_env.declare import array, number
+
+i32 = np.int32
+
+CELL = 4.0
+"""[m] Size of the cells in which quads are looked up: 9 quads a cell on average, 20 with the margin."""
+EDGE_CELL = 8.0
+"""[m] Size of the cells in which road edges are looked up: 2-4 edges a cell."""
+ROW_QUADS = 4
+"""Quads that share one row of the Nearby tables: a list is at most 2 m off its place, and a quarter of the memory."""
+LANE_CHANGE_COST = 5.0
+"""[m] Way that a lane change adds to a route. Ours: routes shall not change lanes without reason."""
+UNREACHABLE = 1e9
+"""[m] Way to a lane to which no route leads."""
+
+
+class Section(NamedTuple):
+    """A cross-section of a lane, about every metre. Quad k lies between sections k and k + 1 of one lane: the convex
+    quadrilateral of the paper. The section line is normal to (cos, sin)."""
+
+    x: float = number("m", "lane center")
+    y: float = number("m", "lane center")
+    z: float = number("m", "height")
+    cos: float = number("", "lane direction, x")
+    sin: float = number("", "lane direction, y")
+    half_width: float = number("m", "half of the lane width")
+    curvature: float = number("1/m", "of the center line, left positive")
+    lane: int = number("", "its lane", i32)
+
+
+class LaneRow(NamedTuple):
+    """A driving lane."""
+
+    first: int = number("", "its first section; its sections are first .. first + quads", i32)
+    quads: int = number("", "number of quads, at least 1", i32)
+    step: float = number("m", "distance of two sections")
+    length: float = number("m", "quads * step")
+    speed: float = number("m/s", "speed limit")
+    left: int = number("", "lane to which a change to the left is permitted, -1: none", i32)
+    right: int = number("", "lane to which a change to the right is permitted, -1: none", i32)
+    bundle: int = number("", "lanes joined by permitted lane changes share this number", i32)
+    order: int = number("", "place in the bundle, counted from the right", i32)
+    successors_at: int = number("", "first of its successors in Network.successors", i32)
+    successors: int = number("", "number of successors", i32)
+    junction: int = number("", "1 for a connector inside a junction", i32)
+    local: int = number("", "its place in the rows and columns of Network.route: near by for lanes near by", i32)
+    nearby_at: int = number("", "row of its first quads in the Nearby tables; every 4 quads have one row", i32)
+    cos2: float = number("", "mean of cos 2t along it, t the direction: what its length in a map variant needs")
+    sin2: float = number("", "mean of sin 2t along it")
+
+
+class MapRow(NamedTuple):
+    """Where the parts of one map lie in the shared tables."""
+
+    lanes_at: int = number("", "first lane", i32)
+    lanes: int = number("", "number of driving lanes", i32)
+    starts_at: int = number("", "first entry of Network.starts", i32)
+    starts: int = number("", "number of entries", i32)
+    route_at: int = number("", "first entry of Network.route", np.int64)
+    stops_at: int = number("", "first stop line", i32)
+    lights_at: int = number("", "first light in Network.light_group", i32)
+    lights: int = number("", "number of lights", i32)
+    x: float = number("m", "lower left corner of the grids")
+    y: float = number("m", "lower left corner of the grids")
+    columns: int = number("", "cells of 4 m along x; edge cells of 8 m: half as many, rounded up", i32)
+    rows: int = number("", "cells of 4 m along y", i32)
+    cells_at: int = number("", "first entry of Grid.quads_at; the map has columns * rows + 1", i32)
+    edge_cells_at: int = number("", "first entry of Grid.edges_at; the map has ceil(columns/2) * ceil(rows/2) + 1", i32)
+    until: float = number("", "a unit draw below this, and not below that of the map before, means this map; 0: no draws")
+
+
+class StopRow(NamedTuple):
+    """A stop line across the start of a lane that a light or a stop sign controls."""
+
+    x: float = number("m", "middle of the line")
+    y: float = number("m", "middle of the line")
+    z: float = number("m", "height")
+    cos: float = number("", "direction of the traffic it stops, x")
+    sin: float = number("", "direction of the traffic it stops, y")
+    half_width: float = number("m", "half of its length")
+    light: int = number("", "number of its light inside the map, -1: a stop sign", i32)
+
+
+class EdgeRow(NamedTuple):
+    """A straight piece of the border of the drivable area."""
+
+    x1: float = number("m", "")
+    y1: float = number("m", "")
+    x2: float = number("m", "")
+    y2: float = number("m", "")
+    z: float = number("m", "height of the road that it bounds")
+
+
+class SampleRow(NamedTuple):
+    """A point on a lane, every `lane_spacing` metres: what an agent sees of the road network, and what its way to a goal
+    needs. There are few enough of them to stay in the processor's second cache; the neighbour lists name them."""
+
+    x: float = number("m", "lane center")
+    y: float = number("m", "lane center")
+    cos: float = number("", "lane direction, x")
+    sin: float = number("", "lane direction, y")
+    width: float = number("m", "lane width")
+    s: float = number("m", "distance from the start of its lane")
+    share: float = number("", "the same as a share of the lane's length")
+    local: int = number("", "LaneRow.local of its lane: repeated here and below, so that a look reads one cache line", i32)
+    bundle: int = number("", "LaneRow.bundle of its lane", i32)
+    order: int = number("", "LaneRow.order of its lane", i32)
+    cos2: float = number("", "LaneRow.cos2 of its lane")
+    sin2: float = number("", "LaneRow.sin2 of its lane")
+
+
+class BendRow(NamedTuple):
+    """Which way a route goes: the means of cos 2t and sin 2t along it, in units of 1 / 127. Read only in a map variant."""
+
+    cos2: int = number("1/127", "", np.int8)
+    sin2: int = number("1/127", "", np.int8)
+
+
+class PointRow(NamedTuple):
+    """A point on the edge of the road."""
+
+    x: float = number("m", "")
+    y: float = number("m", "")
+
+
+class Network(NamedTuple):
+    maps: np.ndarray = array("map", "", "MapRow")
+    sections: np.ndarray = array("section", "", "Section")
+    lanes: np.ndarray = array("lane", "", "LaneRow")
+    successors: np.ndarray = array("successor", "", "lanes, see LaneRow.successors_at", i32)
+    starts: np.ndarray = array("start", "", "first sections of the quads where agents may start: not in junctions", i32)
+    route: np.ndarray = array(
+        "entry",
+        "m",
+        "[goal lane, lane] per map, by LaneRow.local: way from the start of `lane` to that of `goal lane`, over at least "
+        "one successor",
+    )
+    bends: np.ndarray = array("entry", "", "BendRow: the directions of each way in `route`")
+    samples: np.ndarray = array("sample", "", "SampleRow: the points on each lane, in order")
+    stops: np.ndarray = array("stop", "", "StopRow")
+    light_group: np.ndarray = array("light", "", "group of each light, numbered inside its map", i32)
+
+
+class Grid(NamedTuple):
+    quads_at: np.ndarray = array("cell", "", "first entry in `quads` of each 4 m cell, row-major", i32)
+    quads: np.ndarray = array("entry", "", "first sections of the quads within 2 m of the cell", i32)
+    edges_at: np.ndarray = array("edge_cell", "", "first entry in `edges` of each 8 m cell, row-major", i32)
+    edges: np.ndarray = array("entry", "", "EdgeRow; an edge that crosses several cells is repeated")
+
+
+class Nearby(NamedTuple):
+    """What lies nearest to each row's place: precomputed neighbour lists (arXiv 2502.03349, observation cache). Nearest
+    first; of lists of which agents see a part, the order is one of chance."""
+
+    samples: np.ndarray = array("row lane_count", "", "nearest lane samples", i32)
+    boundaries: np.ndarray = array("row boundary_count", "", "PointRow: points of the road's edges, 1 m apart")
+    stops: np.ndarray = array("row stop_count", "", "stop lines, -1: none", i32)
+
+
+class Roads(NamedTuple):
+    """One or several compiled maps: the tables and what people want to know about them."""
+
+    network: Network
+    grid: Grid
+    nearby: Nearby
+    names: tuple[str, ...]
+    origins: np.ndarray  # (maps, 3) float64 [m]: add to a position to get the source's coordinates

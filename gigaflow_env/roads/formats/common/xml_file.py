@@ -1,0 +1,74 @@
+"""Reading XML: elements and attributes, with errors that name the line."""
+
+import math
+import re
+from pathlib import Path
+
+from lxml import etree
+
+from gigaflow_env.roads.road_map import MapError
+
+LARGEST = 1e12
+"""Ours: no number of a map is larger, and with larger ones sums and products would overflow."""
+
+_LIKE_ASCII = re.compile(rb"(utf-?8|(us-)?ascii|iso-8859-\d+|windows-125\d)$", re.IGNORECASE)
+
+
+def parse(path: Path, root_tag: str, what: str) -> etree._Element:
+    """The root element, all tags without their namespace. Raises MapError for anything but `what`, which has that root."""
+    data = path.read_bytes()
+    declared = re.match(rb"""<\?xml[^>]*encoding\s*=\s*["']([^"']*)""", data)
+    # Entities are looked for in the bytes: they must mean what they say.
+    if b"\0" in data or (declared and not _LIKE_ASCII.match(declared[1])):
+        raise MapError("not well-formed XML: the text must be encoded as UTF-8, ISO-8859 or Windows-125x")
+    if b"<!ENTITY" in data:
+        raise MapError("the file declares XML entities; a map has none")
+    parser = etree.XMLParser(resolve_entities=False, load_dtd=False, no_network=True, huge_tree=True, remove_comments=True)
+    try:
+        root = etree.fromstring(data, parser)
+    except etree.XMLSyntaxError as error:
+        raise MapError(f"not well-formed XML: {error.msg}") from error
+    for element in root.iter(etree.Element) if b"xmlns" in data else ():  # to visit all of a large file takes seconds
+        if element.tag.startswith("{"):
+            element.tag = etree.QName(element).localname
+    if root.tag != root_tag:
+        raise wrong(root, f"the root element of {what} is <{root_tag}>")
+    return root
+
+
+def wrong(element: etree._Element, what: str) -> MapError:
+    """The error to raise for an element."""
+    return MapError(f"line {element.sourceline}: <{element.tag}>: {what}")
+
+
+def text(element: etree._Element, name: str) -> str:
+    """An attribute that must be there."""
+    given = element.get(name)
+    if given is None:
+        raise wrong(element, f"attribute {name!r} is missing")
+    return given
+
+
+def number(element: etree._Element, name: str, default: float | None = None) -> float:
+    """An attribute that is a finite number, at most LARGEST; a missing one is `default` or an error."""
+    if default is not None and element.get(name) is None:
+        return default
+    given = text(element, name)
+    try:
+        read = float(given)
+    except ValueError:
+        read = math.nan
+    if not math.isfinite(read):
+        raise wrong(element, f"{name}={given!r} is not a finite number")
+    if abs(read) > LARGEST:
+        raise wrong(element, f"{name}={given!r} is too large: at most {LARGEST:.0e}")
+    return read
+
+
+def integer(element: etree._Element, name: str) -> int:
+    """An attribute that must be a whole number."""
+    given = text(element, name)
+    try:
+        return int(given)
+    except ValueError as error:
+        raise wrong(element, f"{name}={given!r} is not a whole number") from error

@@ -1,0 +1,287 @@
+"""CommonRoad (*.xml, 2018b and 2020a) to RoadMap. Source: the CommonRoad documentation of its XML format.
+
+A lanelet becomes a Lane with its id; one that vehicles may use both ways has a second one, `id.back`. Read are bounds,
+links, neighbours with line markings as permission to change lanes, speed limits (of the lanelet or of its signs), stop and
+yield signs, lights and intersections. Ours: without intersections in the file junctions are where lanes overlap; stop lines
+inside a lanelet move to its nearer end; lanelets whose bounds do not run side by side are left out with a warning. Not read:
+planning problems, the location. Obstacles: see `commonroad_traffic`.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import shapely
+from lxml import etree
+
+from gigaflow_env.roads.formats.common import omitted
+from gigaflow_env.roads.formats.common import xml_file as xml
+from gigaflow_env.roads.formats.common.junctions import junctions
+from gigaflow_env.roads.formats.common.lane_bounds import center, knots, outline, reversed_line
+from gigaflow_env.roads.formats.common.weld import lost, successors, weld
+from gigaflow_env.roads.formats.commonroad.obstacles import read_scenario
+from gigaflow_env.roads.formats.commonroad.values import number, points
+from gigaflow_env.roads.road_map import Crosswalk, Lane, MapError, RoadMap, Signal, validate
+from gigaflow_env.roads.scenario import Scenario, validate_scenario
+
+BACK = ".back"
+KINDS = {
+    **dict.fromkeys(("shoulder", "border"), "shoulder"),
+    **dict.fromkeys(("parking", "busStop"), "parking"),
+    "bicycleLane": "biking",
+    **dict.fromkeys(("sidewalk", "crosswalk", "railway", "tram"), None),
+}
+"""Lanelet types other than driving lanes; None: not part of the map. Of several types the first of these counts."""
+
+SPEEDS = {"interstate": 36.1, "highway": 36.1, "country": 27.8, "driveWay": 2.8}
+"""[m/s] by lanelet type, where the file gives no limit; Ours: 130, 100 and 10 km/h."""
+DEFAULT_SPEED = 13.9
+"""[m/s] 50 km/h, for all other types."""
+
+SIGNS = {"206": "stop", "R1-1": "stop", "205": "yield", "R1-2": "yield"}
+"""Ids of traffic signs that are signals: Zamunda's are Germany's."""
+LIMITS = ("274", "R2-1")
+"""Ids of signs for speed limits; the additional value is in m/s."""
+
+Entry = tuple[str, str]
+"""Kind of a signal (light, stop or yield) and its id."""
+
+
+def load(path: str | os.PathLike[str]) -> RoadMap:
+    """Read a CommonRoad file. Raises MapError naming file, line and element where it is not valid or has no driving lane.
+
+    Warns of lanelets that are left out, because their bounds do not run side by side.
+    """
+    path = Path(path)
+    try:
+        road_map = _road_map(_parse(path), path)
+        validate(road_map)
+    except MapError as error:
+        raise MapError(f"{path}: {error}") from error
+    return road_map
+
+
+def load_scenario(path: str | os.PathLike[str]) -> Scenario:
+    """The obstacles of a CommonRoad file as recorded traffic. Raises MapError as `load` does, and where there are none."""
+    path = Path(path)
+    try:
+        root = _parse(path)
+        scenario = read_scenario(root, root.get("benchmarkID") or path.stem, f"CommonRoad file {path.name}")
+        validate_scenario(scenario)
+    except MapError as error:
+        raise MapError(f"{path}: {error}") from error
+    return scenario
+
+
+def _parse(path: Path) -> etree._Element:
+    root = xml.parse(path, "commonRoad", "a CommonRoad file")
+    version = xml.text(root, "commonRoadVersion")
+    if version not in ("2018b", "2020a"):
+        raise xml.wrong(root, f"commonRoadVersion={version!r} is neither '2018b' nor '2020a'")
+    return root
+
+
+def _road_map(root: etree._Element, path: Path) -> RoadMap:
+    lanelets = _by_id(root, "lanelet")
+    kinds = {key: _kind(element) for key, element in lanelets.items()}
+    lines = _lines(lanelets, kinds, path)
+    ahead = [(a, b) for a, element in lanelets.items() for b in _links(element, lanelets)]
+    ahead += [(b + BACK, a + BACK) for a, b in ahead]
+    driving = {name for name in lines if kinds[name.removesuffix(BACK)] == "driving"}
+    links = list(dict.fromkeys((a, b) for a, b in ahead if a in driving and b in driving))
+    welded, held = weld(lines, links)
+    omitted.warn(path, "links between lanes that do not meet are", lost(links, held))
+    leads_to = successors(held)
+    signs = _by_id(root, "trafficSign")
+    lanes = {}
+    for name, line in welded.items():
+        element = lanelets[name.removesuffix(BACK)]
+        left, right = (None, None) if name.endswith(BACK) else _neighbours(element, lanelets)
+        lanes[name] = Lane(
+            name,
+            knots(line),
+            kinds[name.removesuffix(BACK)] or "",
+            _speed(element, signs),
+            leads_to.get(name, ()),
+            left if left in driving and name in driving else None,
+            right if right in driving and name in driving else None,
+        )
+    lanes = _in_junctions(lanes, root)
+    lanes, signals = _with_signals(lanes, welded, lanelets, signs, root)
+    return RoadMap(
+        name=path.stem,
+        lanes=lanes,
+        signals=signals,
+        crosswalks={crosswalk.id: crosswalk for crosswalk in _crosswalks(lanelets)},
+        left_hand=_opposite(root, "adjacentRight") > _opposite(root, "adjacentLeft"),
+        source=f"CommonRoad file {path.name}, by {root.get('author') or 'unknown'} ({root.get('source') or 'no source'})",
+    )
+
+
+def _by_id(root: etree._Element, tag: str) -> dict[str, etree._Element]:
+    found: dict[str, etree._Element] = {}
+    for element in root.iterfind(tag):
+        key = xml.text(element, "id")
+        if key in found:
+            raise xml.wrong(element, f"id {key!r} is used twice")
+        found[key] = element
+    return found
+
+
+def _referred(element: etree._Element, tag: str, known: Iterable[str], what: str) -> list[str]:
+    """What an element's children refer to."""
+    names = []
+    for child in element.iterfind(tag):
+        names.append(xml.text(child, "ref"))
+        if names[-1] not in known:
+            raise xml.wrong(child, f"ref={names[-1]!r}: there is no such {what}")
+    return names
+
+
+def _types(element: etree._Element) -> list[str]:
+    return [(child.text or "").strip() for child in element.iterfind("laneletType")]
+
+
+def _kind(element: etree._Element) -> str | None:
+    return next((KINDS[name] for name in _types(element) if name in KINDS), "driving")
+
+
+def _lines(lanelets: dict[str, etree._Element], kinds: dict[str, str | None], path: Path) -> dict[str, np.ndarray]:
+    """Center lines (rows, 5) in the direction of travel, those of the ways back among them."""
+    lines: dict[str, np.ndarray] = {}
+    bad = []
+    for name, element in lanelets.items():
+        bounds = [points(element, tag) for tag in ("leftBound", "rightBound")]
+        if kinds[name] is None:
+            continue
+        try:
+            lines[name] = center(*bounds)
+        except MapError as error:
+            bad.append(f"{name} ({error})")
+            continue
+        both = any((user.text or "").strip() in ("vehicle", "car") for user in element.iterfind("userBidirectional"))
+        if both and kinds[name] == "driving":
+            lines[name + BACK] = reversed_line(lines[name])
+    omitted.warn(path, "lanelets are", bad)
+    return lines
+
+
+def _links(element: etree._Element, lanelets: dict[str, etree._Element]) -> list[str]:
+    _referred(element, "predecessor", lanelets, "lanelet")
+    return _referred(element, "successor", lanelets, "lanelet")
+
+
+def _neighbours(element: etree._Element, lanelets: dict[str, etree._Element]) -> list[str | None]:
+    """Lanelets to the left and to the right into which one may change, None where there is none.
+
+    Neighbours must agree that they lie side by side, and no line marking on either's bound may be solid. Files of 2018b have
+    no markings.
+    """
+    found: list[str | None] = []
+    for side, back, bound, facing in (
+        ("adjacentLeft", "adjacentRight", "leftBound", "rightBound"),
+        ("adjacentRight", "adjacentLeft", "rightBound", "leftBound"),
+    ):
+        beside = None
+        for name in _referred(element, side, lanelets, "lanelet"):
+            child, other = element.find(side), lanelets[name]
+            agreed = [e.get("ref") for e in other.iterfind(back)] == [element.get("id")]
+            marks = [element.findtext(f"{bound}/lineMarking", ""), other.findtext(f"{facing}/lineMarking", "")]
+            solid = any("solid" in mark for mark in marks)
+            if child is not None and child.get("drivingDir") == "same" and agreed and not solid:
+                beside = name
+        found.append(beside)
+    return found
+
+
+def _speed(element: etree._Element, signs: dict[str, etree._Element]) -> float:
+    """Limit of a lanelet [m/s]: its own, that of its traffic signs, or the usual one for its type."""
+    if element.findtext("speedLimit", "inf").strip() != "inf":
+        limit = number(element, "speedLimit")
+        if limit <= 0:
+            raise xml.wrong(element, f"speedLimit={limit} m/s must be above 0")
+        return limit
+    limits = [
+        number(part, "additionalValue")
+        for name in _referred(element, "trafficSignRef", signs, "traffic sign")
+        for part in signs[name].iterfind("trafficSignElement")
+        if part.findtext("trafficSignID", "").strip() in LIMITS
+    ]
+    limits = [limit for limit in limits if limit > 0]
+    return min(limits) if limits else min((SPEEDS[t] for t in _types(element) if t in SPEEDS), default=DEFAULT_SPEED)
+
+
+def _in_junctions(lanes: dict[str, Lane], root: etree._Element) -> dict[str, Lane]:
+    """Lanes with their junctions: those of the file, or where lanes overlap if it has none."""
+    named: dict[str, str] = {}
+    for junction in root.iterfind("intersection"):
+        for role in ("successorsRight", "successorsStraight", "successorsLeft"):
+            for name in (xml.text(child, "ref") for child in junction.iterfind(f"incoming/{role}")):
+                named |= dict.fromkeys((name, name + BACK), xml.text(junction, "id"))
+    named = named or junctions(lanes)
+    return {name: replace(lane, junction=named.get(name)) for name, lane in lanes.items()}
+
+
+def _with_signals(
+    lanes: dict[str, Lane],
+    lines: dict[str, np.ndarray],
+    lanelets: dict[str, etree._Element],
+    signs: dict[str, etree._Element],
+    root: etree._Element,
+) -> tuple[dict[str, Lane], dict[str, Signal]]:
+    """Lanes with what controls their entries, and the signals that control any: a light before a stop before a yield."""
+    lights = _by_id(root, "trafficLight")
+    obeyed: dict[str, list[Entry]] = {}
+    for name, element in lanelets.items():
+        entries = [("light", ref) for ref in _referred(element, "trafficLightRef", lights, "traffic light")]
+        for stop in element.iterfind("stopLine"):
+            entries += [("light", ref) for ref in _referred(stop, "trafficLightRef", lights, "traffic light")]
+            entries += _sign_entries(stop, signs)
+        entries += _sign_entries(element, signs)
+        if entries and name in lanes and lanes[name].kind == "driving":
+            for lane in lanes[name].successors if _stops_at_end(element, lines[name]) else (name,):
+                obeyed.setdefault(lane, []).extend(entries)
+    rank = ("light", "stop", "yield").index
+    chosen = {name: min(entries, key=lambda entry: rank(entry[0])) for name, entries in obeyed.items()}
+    signals: dict[str, Signal] = {}
+    for name, (kind, ref) in chosen.items():
+        signals.setdefault(ref, Signal(ref, kind, lanes[name].junction or ""))
+    return lanes | {name: replace(lanes[name], signal=ref) for name, (_, ref) in chosen.items()}, signals
+
+
+def _sign_entries(element: etree._Element, signs: dict[str, etree._Element]) -> list[Entry]:
+    return [
+        (SIGNS[number_of], name)
+        for name in _referred(element, "trafficSignRef", signs, "traffic sign")
+        for part in signs[name].iterfind("trafficSignElement")
+        if (number_of := part.findtext("trafficSignID", "").strip()) in SIGNS
+    ]
+
+
+def _stops_at_end(element: etree._Element, line: np.ndarray) -> bool:
+    """Whether one stops at the end of a lanelet rather than at its start: by the points of its stop line, if it has any."""
+    stop = element.find("stopLine")
+    if stop is None or stop.find("point") is None:
+        return True
+    ends = points(element, "stopLine")[:, :2]
+    nearest = shapely.distance(shapely.points(line[:, :2]), shapely.MultiPoint(ends).convex_hull).argmin()
+    return bool(nearest >= len(line) / 2)
+
+
+def _crosswalks(lanelets: dict[str, etree._Element]) -> list[Crosswalk]:
+    found = []
+    for name, element in lanelets.items():
+        if "crosswalk" in _types(element):
+            corners = outline(points(element, "leftBound"), points(element, "rightBound"))
+            if len(corners) < 3:
+                raise xml.wrong(element, f"crosswalk {name} has no area: both its bounds are one line")
+            found.append(Crosswalk(name, corners))
+    return found
+
+
+def _opposite(root: etree._Element, side: str) -> int:
+    """How many lanelets have one of the other direction on a side."""
+    return Counter(child.get("drivingDir") for child in root.iterfind(f"lanelet/{side}"))["opposite"]

@@ -1,0 +1,108 @@
+"""The elements of a Lanelet2 file: points, ways and relations with their tags, and where the points lie."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from lxml import etree
+
+from gigaflow_env.roads.formats.common import xml_file as xml
+from gigaflow_env.roads.formats.common.lane_bounds import FAR
+from gigaflow_env.roads.formats.common.tangent_plane import Place, middle, tangent_plane
+from gigaflow_env.roads.road_map import MapError
+
+
+class Way(NamedTuple):
+    nodes: tuple[str, ...]  # ids
+    points: np.ndarray  # (nodes, 3) x, y, z [m]
+    tags: dict[str, str]
+
+
+class Relation(NamedTuple):
+    id: str
+    element: etree._Element
+    tags: dict[str, str]
+
+    def members(self, role: str, kind: str = "way") -> list[str]:
+        """Ids of the members of a kind (node, way or relation) that have a role."""
+        found = self.element.iterfind("member")
+        return [xml.text(m, "ref") for m in found if m.get("role") == role and m.get("type") == kind]
+
+
+class Elements(NamedTuple):
+    ways: dict[str, Way]
+    relations: dict[str, Relation]
+    origin: Place | None  # where x = y = 0 lies; None: the file says where points lie in metres
+
+
+def read_elements(root: etree._Element) -> Elements:
+    """Ways with at least two nodes, and relations. Raises MapError for what is deleted and yet used, or given twice."""
+    nodes = _by_id(root, "node")
+    points, origin = _positions(list(nodes.values()))
+    place = {node: k for k, node in enumerate(nodes)}
+    ways = {}
+    for way, element in _by_id(root, "way").items():
+        used = [xml.text(nd, "ref") for nd in element.iterfind("nd")]
+        for nd, node in zip(element.iterfind("nd"), used, strict=True):
+            if node not in place:
+                raise xml.wrong(nd, f"ref={node!r}: there is no such node")
+        if len(used) >= 2:
+            ways[way] = Way(tuple(used), points[[place[node] for node in used]], _tags(element))
+    relations = {key: Relation(key, element, _tags(element)) for key, element in _by_id(root, "relation").items()}
+    return Elements(ways, relations, origin)
+
+
+def _by_id(root: etree._Element, tag: str) -> dict[str, etree._Element]:
+    """Elements of a kind by id, without those that an editor has marked as deleted."""
+    found: dict[str, etree._Element] = {}
+    for element in root.iterfind(tag):
+        key = xml.text(element, "id")
+        if key in found:
+            raise xml.wrong(element, f"id {key!r} is used twice")
+        if element.get("action") != "delete":
+            found[key] = element
+    return found
+
+
+def _tags(element: etree._Element) -> dict[str, str]:
+    return {xml.text(tag, "k"): xml.text(tag, "v") for tag in element.iterfind("tag")}
+
+
+def _positions(nodes: list[etree._Element]) -> tuple[np.ndarray, Place | None]:
+    """Where nodes lie (nodes, 3) [m]: by their tags local_x and local_y if there are any, else by latitude and longitude."""
+    if not nodes:
+        raise MapError("the map has no nodes")
+    tags = [_tags(node) for node in nodes]
+    z = np.array([_number(node, given, "ele", 0.0) for node, given in zip(nodes, tags, strict=True)])
+    local = [("local_x" in given) + ("local_y" in given) for given in tags]
+    if any(local):
+        if min(local) < 2:
+            example = nodes[local.index(min(local))]
+            raise xml.wrong(example, "tags local_x and local_y are missing: other nodes have them, so all must")
+        pairs = zip(nodes, tags, strict=True)
+        xy = np.array([[_number(node, given, name) for name in ("local_x", "local_y")] for node, given in pairs])
+        return np.column_stack([xy, z]), None
+    degrees = np.array([[xml.number(node, "lat"), xml.number(node, "lon")] for node in nodes])
+    beyond = np.abs(degrees) > [90.0, 180.0]
+    if beyond.any():
+        node, column = np.argwhere(beyond)[0]
+        raise xml.wrong(nodes[node], f"{('lat', 'lon')[column]}={degrees[node, column]} is no place on earth")
+    latitude, longitude = degrees.T
+    origin = middle(latitude, longitude, z)
+    return np.column_stack([tangent_plane(latitude, longitude, origin), z]), origin
+
+
+def _number(node: etree._Element, tags: dict[str, str], name: str, default: float | None = None) -> float:
+    """A tag of a node that is a coordinate [m]; a missing one is `default`."""
+    given = tags.get(name)
+    if given is None and default is not None:
+        return default
+    try:
+        read = float(given or "")
+    except ValueError:
+        read = math.nan
+    if not math.isfinite(read):
+        raise xml.wrong(node, f"tag {name}={given!r} is not a finite number")
+    if abs(read) > FAR:
+        raise xml.wrong(node, f"tag {name}={given!r} is no place on a map: coordinates lie within {FAR:.0e} m")
+    return read

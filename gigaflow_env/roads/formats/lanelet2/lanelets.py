@@ -1,0 +1,134 @@
+"""Lanelets as strips between two ways, in their direction of travel, and what their tags say about who drives there."""
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from gigaflow_env.roads.formats.common import xml_file as xml
+from gigaflow_env.roads.formats.lanelet2.elements import Elements, Relation, Way
+
+KINDS = {
+    **dict.fromkeys(("road", "lane", "highway", "play_street", "exit", "bus_lane"), "driving"),
+    **dict.fromkeys(("emergency_lane", "road_shoulder"), "shoulder"),
+    "bicycle_lane": "biking",
+}
+"""Subtypes of lanelets that cars can drive on. The others (walkway, stairs, rail, ...) are not part of the map."""
+
+CARS = {"vehicle", "vehicle:car", "vehicle:car:electric", "vehicle:car:combustion", "vehicle:bus", "vehicle:taxi"}
+"""Participants whose lanelets are driving lanes."""
+
+UNITS = {"": 1 / 3.6, "km/h": 1 / 3.6, "kmh": 1 / 3.6, "kph": 1 / 3.6, "mph": 0.44704, "m/s": 1.0, "mps": 1.0}
+SPEEDS = {
+    ("play_street", "urban"): 1.9,
+    ("play_street", "nonurban"): 1.9,
+    ("highway", "urban"): 36.1,
+    ("highway", "nonurban"): 36.1,
+}
+"""[m/s] by subtype and location, where nothing says more: 7 and 130 km/h, as the Lanelet2 library takes them in Germany."""
+URBAN, NONURBAN = 13.9, 27.8
+"""[m/s] for all other subtypes: 50 and 100 km/h."""
+
+
+class Bound(NamedTuple):
+    """A way, and whether travel follows its nodes."""
+
+    way: str
+    forward: bool
+
+
+class Lanelet(NamedTuple):
+    """A lanelet, its bounds in the direction of travel."""
+
+    id: str
+    relation: Relation
+    kind: str
+    left: Bound
+    right: Bound
+    both: bool  # may be used the other way, too
+
+
+def read_lanelets(elements: Elements) -> list[Lanelet]:
+    """All lanelets that cars can drive on. Raises MapError for a lanelet without exactly one way on each side."""
+    lanelets = []
+    for relation in elements.relations.values():
+        kind = _kind(relation.tags) if relation.tags.get("type") == "lanelet" else None
+        if kind is not None:
+            left, right = read_bounds(relation, elements.ways)
+            both = relation.tags.get("one_way", relation.tags.get("one_way:vehicle", "yes")) in ("no", "false")
+            lanelets.append(Lanelet(relation.id, relation, kind, left, right, both))
+    return lanelets
+
+
+def read_bounds(relation: Relation, ways: dict[str, Way]) -> tuple[Bound, Bound]:
+    """Left and right bound of a lanelet: ways may run either way, travel keeps the left one on its left."""
+    names = []
+    for role in ("left", "right"):
+        members = relation.members(role)
+        if len(members) != 1 or members[0] not in ways:
+            given = ", ".join(members) or "none"
+            raise xml.wrong(relation.element, f"{role} bound of lanelet {relation.id}: {given}; it must be one existing way")
+        names.append(members[0])
+    left, right = (ways[name].points[:, :2] for name in names)
+    ends = np.array([[left[0], left[-1]], [right[0], right[-1]]])
+    straight = np.linalg.norm(ends[0] - ends[1], axis=1).sum()
+    crossed = np.linalg.norm(ends[0] - ends[1, ::-1], axis=1).sum()
+    parallel = bool(straight <= crossed)
+    ring = np.concatenate([left, right[::-1] if parallel else right])
+    x, y = (ring - ring[0]).T
+    # Clockwise is there along the left bound and back along the right one.
+    clockwise = bool((x * np.roll(y, -1) - np.roll(x, -1) * y).sum() <= 0)
+    return Bound(names[0], clockwise), Bound(names[1], clockwise == parallel)
+
+
+def points(bound: Bound, ways: dict[str, Way]) -> np.ndarray:
+    """The vertices of a bound (n, 3) in the direction of travel."""
+    return ways[bound.way].points[:: 1 if bound.forward else -1]
+
+
+def end_nodes(bound: Bound, ways: dict[str, Way]) -> tuple[str, str]:
+    """Ids of the nodes at the start and at the end."""
+    nodes = ways[bound.way].nodes
+    return (nodes[0], nodes[-1]) if bound.forward else (nodes[-1], nodes[0])
+
+
+def turned(bound: Bound) -> Bound:
+    """The bound, travelled the other way."""
+    return Bound(bound.way, not bound.forward)
+
+
+def may_cross(way: Way, leftwards: bool) -> bool:
+    """Whether lanes may be changed over a way, to its left or to its right."""
+    tags = way.tags
+    permission = tags.get("lane_change", tags.get("lane_change:left" if leftwards else "lane_change:right"))
+    if permission is not None:
+        return permission in ("yes", "true")
+    # A double line is named from left to right; what counts is the line on one's own side.
+    lines = tags.get("subtype", "").split("_")
+    return tags.get("type") in ("line_thin", "line_thick") and lines[-1 if leftwards else 0] == "dashed"
+
+
+def default_speed(tags: dict[str, str]) -> float:
+    """Limit by subtype and location [m/s], where neither the lanelet nor a sign gives one."""
+    location = "nonurban" if tags.get("location") == "nonurban" else "urban"
+    return SPEEDS.get((tags.get("subtype", "road"), location), URBAN if location == "urban" else NONURBAN)
+
+
+def speed(given: str) -> float | None:
+    """A limit as written, such as `50`, `50 km/h`, `de274-50` or `30mph` [m/s]; None: no limit that is understood."""
+    match = re.fullmatch(r"(?:de274(?:\.1)?-|\s*)(\d+(?:\.\d*)?)\s*([a-z/]*)\s*", given.lower())
+    if match is None or match[2] not in UNITS or float(match[1]) == 0:
+        return None
+    return float(match[1]) * UNITS[match[2]]
+
+
+def _kind(tags: dict[str, str]) -> str | None:
+    """One of LANE_KINDS; None: no way for cars."""
+    given = KINDS.get(tags.get("subtype", "road"))
+    named = {key.removeprefix("participant:"): answer for key, answer in tags.items() if key.startswith("participant:")}
+    allowed = {name for name, answer in named.items() if answer in ("yes", "true")}
+    if allowed & CARS:
+        return "driving"
+    if not named or given not in ("driving", None):
+        return given
+    return "biking" if "bicycle" in allowed and "pedestrian" not in allowed else None

@@ -1,0 +1,177 @@
+"""Lanelet2 (*.osm) to RoadMap. Source: the tagging rules of the Lanelet2 library's documentation.
+
+A lanelet becomes a Lane with its id; one that may be used both ways has a second one, `id.back`. Read are bounds (by local_x
+and local_y, else by latitude and longitude), links by shared end nodes, lane changes by the markings of shared bounds, speed
+limits, crosswalks, and regulatory elements: lights, stop and yield signs, speed limits. Ours: junctions are where lanes
+overlap; stop lines inside a lanelet move to its nearer end; lanelets whose bounds do not run side by side are left out with
+a warning. Not read: areas such as parking lots, center lines (the bounds say more), rules that depend on the time.
+"""
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from lxml import etree
+
+from gigaflow_env.roads.formats.common import omitted
+from gigaflow_env.roads.formats.common import xml_file as xml
+from gigaflow_env.roads.formats.common.junctions import junctions
+from gigaflow_env.roads.formats.common.lane_bounds import center, knots, outline, reversed_line
+from gigaflow_env.roads.formats.common.weld import Link, lost, successors, weld
+from gigaflow_env.roads.formats.lanelet2.elements import Elements, read_elements
+from gigaflow_env.roads.formats.lanelet2.lanelets import (
+    Bound,
+    Lanelet,
+    end_nodes,
+    may_cross,
+    points,
+    read_bounds,
+    read_lanelets,
+    turned,
+)
+from gigaflow_env.roads.formats.lanelet2.regulations import Rule, at_end, in_order, limit, rules_of
+from gigaflow_env.roads.road_map import Crosswalk, Lane, MapError, RoadMap, Signal, validate
+
+BACK = ".back"
+_LANELET = re.compile(rb"""k=["']type["']\s+v=["']lanelet["']|v=["']lanelet["']\s+k=["']type["']""")
+
+
+def recognises(path: str | os.PathLike[str]) -> bool:
+    """Whether an .osm file holds lanelets; without any it is OpenStreetMap's."""
+    return _LANELET.search(Path(path).read_bytes()) is not None
+
+
+def load(path: str | os.PathLike[str]) -> RoadMap:
+    """Read a Lanelet2 file. Raises MapError naming file, line and element where it is not valid or has no driving lane.
+
+    Warns of lanelets that are left out, because their bounds do not run side by side.
+    """
+    path = Path(path)
+    try:
+        road_map = _road_map(xml.parse(path, "osm", "a Lanelet2 file"), path)
+        validate(road_map)
+    except MapError as error:
+        raise MapError(f"{path}: {error}") from error
+    return road_map
+
+
+class Strip(NamedTuple):
+    """A lanelet in one of its directions of travel."""
+
+    lanelet: Lanelet
+    left: Bound
+    right: Bound
+    line: np.ndarray  # (rows, 5): the columns of Lane.line
+
+
+def _road_map(root: etree._Element, path: Path) -> RoadMap:
+    elements = read_elements(root)
+    strips = _strips(read_lanelets(elements), elements, path)
+    links = _links(strips, elements)
+    lines, held = weld({name: strip.line for name, strip in strips.items()}, links)
+    omitted.warn(path, "links between lanes that do not meet are", lost(links, held))
+    ahead, beside = successors(held), _neighbours(strips, elements)
+    lanes = {
+        name: Lane(name, knots(lines[name]), lanelet.kind, limit(lanelet, elements), ahead.get(name, ()), *beside[name])
+        for name, (lanelet, *_) in strips.items()
+    }
+    crossing = junctions(lanes)
+    lanes = {name: replace(lane, junction=crossing.get(name)) for name, lane in lanes.items()}
+    lanes, signals = _with_signals(lanes, strips, elements)
+    origin = elements.origin
+    place = "" if origin is None else f", x = y = 0 at latitude {origin.latitude:.9f}, longitude {origin.longitude:.9f}"
+    return RoadMap(
+        name=path.stem,
+        lanes=lanes,
+        signals=signals,
+        crosswalks={crosswalk.id: crosswalk for crosswalk in _crosswalks(elements)},
+        left_hand=_left_hand(strips),
+        source=f"Lanelet2 file {path.name}{place}",
+    )
+
+
+def _strips(lanelets: list[Lanelet], elements: Elements, path: Path) -> dict[str, Strip]:
+    strips, bad = {}, []
+    for lanelet in lanelets:
+        left, right = lanelet.left, lanelet.right
+        try:
+            line = center(points(left, elements.ways), points(right, elements.ways))
+        except MapError as error:
+            bad.append(f"{lanelet.id} ({error})")
+            continue
+        strips[lanelet.id] = Strip(lanelet, left, right, line)
+        if lanelet.both and lanelet.kind == "driving":
+            strips[lanelet.id + BACK] = Strip(lanelet, turned(right), turned(left), reversed_line(line))
+    omitted.warn(path, "lanelets are", bad)
+    return strips
+
+
+def _links(strips: dict[str, Strip], elements: Elements) -> list[Link]:
+    """Driving lanes of which the second begins between the two nodes where the first ends."""
+    begin: dict[tuple[str, str], list[str]] = {}
+    end: dict[str, tuple[str, str]] = {}
+    for name, strip in strips.items():
+        if strip.lanelet.kind == "driving":
+            ends = zip(end_nodes(strip.left, elements.ways), end_nodes(strip.right, elements.ways), strict=True)
+            start, end[name] = ends
+            begin.setdefault(start, []).append(name)
+    return [(name, other) for name, nodes in end.items() for other in begin.get(nodes, ())]
+
+
+def _neighbours(strips: dict[str, Strip], elements: Elements) -> dict[str, tuple[str | None, str | None]]:
+    """Lanes to the left and to the right of each lane into which one may change: they share a bound and its direction."""
+    on_left: dict[Bound, str] = {}
+    on_right: dict[Bound, str] = {}
+    for name, strip in strips.items():
+        if strip.lanelet.kind == "driving":
+            on_left.setdefault(strip.left, name)
+            on_right.setdefault(strip.right, name)
+    found = {}
+    for name, strip in strips.items():
+        left = on_right.get(strip.left) if on_left.get(strip.left) == name else None
+        right = on_left.get(strip.right) if on_right.get(strip.right) == name else None
+        # The way's own left is the lane's right where they run against each other.
+        to_left = may_cross(elements.ways[strip.left.way], leftwards=strip.left.forward)
+        to_right = may_cross(elements.ways[strip.right.way], leftwards=not strip.right.forward)
+        found[name] = left if to_left else None, right if to_right else None
+    return found
+
+
+def _with_signals(
+    lanes: dict[str, Lane], strips: dict[str, Strip], elements: Elements
+) -> tuple[dict[str, Lane], dict[str, Signal]]:
+    """Lanes with what controls their entries, and the signals that control any: a light before a stop before a yield."""
+    obeyed: dict[str, list[Rule]] = {}
+    for lanelet in {strip.lanelet.id: strip.lanelet for strip in strips.values()}.values():
+        # A signal is meant for a lanelet's own direction, also where it may be used the other way.
+        for rule in rules_of(lanelet, elements) if lanelet.kind == "driving" else ():
+            lane = lanes[lanelet.id]
+            for name in lane.successors if at_end(rule, strips[lanelet.id].line) else (lane.id,):
+                obeyed.setdefault(name, []).append(rule)
+    chosen = {name: in_order(rules)[0] for name, rules in obeyed.items()}
+    signals: dict[str, Signal] = {}
+    for name, rule in chosen.items():
+        signals.setdefault(rule.id, Signal(rule.id, rule.kind, lanes[name].junction or ""))
+    return lanes | {name: replace(lanes[name], signal=rule.id) for name, rule in chosen.items()}, signals
+
+
+def _crosswalks(elements: Elements) -> list[Crosswalk]:
+    found = []
+    for relation in elements.relations.values():
+        if relation.tags.get("type") == "lanelet" and relation.tags.get("subtype") == "crosswalk":
+            left, right = read_bounds(relation, elements.ways)
+            corners = outline(points(left, elements.ways), points(right, elements.ways))
+            if len(corners) < 3:
+                raise xml.wrong(relation.element, f"crosswalk {relation.id} has no area: both its bounds are one line")
+            found.append(Crosswalk(relation.id, corners))
+    return found
+
+
+def _left_hand(strips: dict[str, Strip]) -> bool:
+    """Whether opposite lanes lie more often on each other's right than on each other's left."""
+    one_way = [strip for strip in strips.values() if strip.lanelet.kind == "driving" and not strip.lanelet.both]
+    lefts, rights = {strip.left for strip in one_way}, {strip.right for strip in one_way}
+    return sum(turned(bound) in rights for bound in rights) > sum(turned(bound) in lefts for bound in lefts)

@@ -1,0 +1,92 @@
+"""Regulatory elements of Lanelet2: lights, stop and yield signs with the lanes that obey them, and speed limits."""
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+import shapely
+
+from gigaflow_env.roads.formats.common import xml_file as xml
+from gigaflow_env.roads.formats.lanelet2.elements import Elements, Relation
+from gigaflow_env.roads.formats.lanelet2.lanelets import Lanelet, default_speed, speed
+
+STOP = re.compile(r"de206|usr1-1|stop", re.IGNORECASE)
+YIELD = re.compile(r"de205|usr1-2|yield|give_way", re.IGNORECASE)
+LIMIT = re.compile(r"de274", re.IGNORECASE)
+
+
+class Rule(NamedTuple):
+    """A signal that a lanelet obeys, and the lines [m] at which one stops; without any it's the lanelet's end."""
+
+    id: str
+    kind: str  # light, stop or yield
+    lines: list[np.ndarray]
+
+
+def rules_of(lanelet: Lanelet, elements: Elements) -> list[Rule]:
+    """Lights, stop and yield signs of a lanelet."""
+    found = []
+    for element in _regulatory(lanelet, elements):
+        kind = _signal_kind(element, lanelet, elements)
+        if kind is not None:
+            lines = [elements.ways[way].points for way in element.members("ref_line") if way in elements.ways]
+            found.append(Rule(element.id, kind, lines))
+    return found
+
+
+def in_order(rules: list[Rule]) -> list[Rule]:
+    """Rules with those first that count most: a light before a stop before a yield."""
+    return sorted(rules, key=lambda rule: ("light", "stop", "yield").index(rule.kind))
+
+
+def at_end(rule: Rule, line: np.ndarray) -> bool:
+    """Whether one stops at the end of a lane rather than at its start. Ours: stop lines are moved to the nearer of both."""
+    if not rule.lines:
+        return True
+    stops = shapely.MultiLineString([points[:, :2] for points in rule.lines])
+    nearest = shapely.distance(shapely.points(line[:, :2]), stops).argmin()
+    return bool(nearest >= len(line) / 2)
+
+
+def limit(lanelet: Lanelet, elements: Elements) -> float:
+    """Speed limit of a lanelet [m/s]: its own, that of a regulatory element, or the usual one of such roads."""
+    tags = lanelet.relation.tags
+    for name in ("speed_limit", "speed_limit:vehicle", "speed_limit:vehicle:car"):
+        if name in tags:
+            if (given := speed(tags[name])) is None:
+                raise xml.wrong(lanelet.relation.element, f"{name}={tags[name]!r} is no speed, such as '50 km/h'")
+            return given
+    for element in _regulatory(lanelet, elements):
+        if element.tags.get("subtype") in ("speed_limit", "traffic_sign"):
+            signs = [elements.ways[way].tags.get("subtype", "") for way in element.members("refers") if way in elements.ways]
+            for sign in [element.tags.get("sign_type", ""), *filter(LIMIT.match, signs)]:
+                if (given := speed(sign)) is not None:
+                    return given
+    return default_speed(tags)
+
+
+def _regulatory(lanelet: Lanelet, elements: Elements) -> list[Relation]:
+    """Regulatory elements that a lanelet names."""
+    found = []
+    for name in lanelet.relation.members("regulatory_element", "relation"):
+        if name not in elements.relations:
+            raise xml.wrong(lanelet.relation.element, f"regulatory element {name!r} of lanelet {lanelet.id} does not exist")
+        found.append(elements.relations[name])
+    return found
+
+
+def _signal_kind(element: Relation, lanelet: Lanelet, elements: Elements) -> str | None:
+    """Kind of the signal that a regulatory element is for a lanelet; None: it is none."""
+    subtype = element.tags.get("subtype")
+    if subtype == "traffic_light":
+        return "light"
+    if subtype == "all_way_stop":
+        return "stop"
+    signs = [elements.ways[way].tags.get("subtype", "") for way in element.members("refers") if way in elements.ways]
+    signs.append(element.tags.get("sign_type", ""))
+    stops = any(STOP.match(sign) for sign in signs)
+    if subtype == "right_of_way" and lanelet.id in element.members("yield", "relation"):
+        return "stop" if stops else "yield"
+    if subtype == "traffic_sign":
+        return "stop" if stops else "yield" if any(YIELD.match(sign) for sign in signs) else None
+    return None

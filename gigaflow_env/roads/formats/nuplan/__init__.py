@@ -1,0 +1,1 @@
+"""nuPlan maps (*.gpkg)."""

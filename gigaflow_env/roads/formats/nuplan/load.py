@@ -1,0 +1,240 @@
+"""nuPlan maps, *.gpkg, to RoadMap. Source: the layers that nuplan-devkit reads.
+
+Read are lanes and lane connectors with their baseline paths, boundaries or outlines, intersections, stop polygons and
+crosswalks. Baseline paths become center lines; longitude and latitude become metres of the grid that the file names,
+which is the one of nuPlan's logs. Not read: car parks, walkways and other areas without lanes. The maps have no heights.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import shapely
+
+from gigaflow_env.roads.formats.common.centerlines import drawn
+from gigaflow_env.roads.formats.common.lane_bounds import knots
+from gigaflow_env.roads.formats.common.lane_changes import with_neighbours
+from gigaflow_env.roads.formats.common.lane_widths import calm, nearest, probes, sides
+from gigaflow_env.roads.formats.common.weld import weld
+from gigaflow_env.roads.formats.nuplan.geometry import Grid, grid_of, points_of
+from gigaflow_env.roads.formats.nuplan.geopackage import Row, opened, rows
+from gigaflow_env.roads.road_map import Crosswalk, Lane, MapError, RoadMap, Signal, validate
+
+SPEED = 13.4
+"""[m/s] 30 mph: the limit where the file gives none. Ours."""
+WIDTH, MIN_WIDTH, MAX_WIDTH = 3.5, 1.0, 10.0
+"""[m] Width where a lane has neither boundaries nor outline, and the bounds for all. Ours."""
+MEETING = 0.001
+"""[m] Ends of linked lanes are so near to each other."""
+MAX_TOTAL = 5e6
+"""[m] of all lanes. Ours: the largest nuPlan map has some 1,000 km, and each half metre takes memory."""
+STOP_KINDS = {1: "stop", 2: "light", 3: "yield", 4: "yield"}
+"""Types of stop polygons: stop sign, traffic light, turn stop, yield. A pedestrian crossing, 0, stops no empty road."""
+_RANK = ("light", "stop", "yield")
+_OUTLINES = "gen_lane_connectors_scaled_width_polygons"
+
+
+class Layers(NamedTuple):
+    """The rows of the file, by their id."""
+
+    lanes: dict[str, Row]
+    connectors: dict[str, Row]
+    baselines: dict[str, Row]  # by the id of their lane or connector
+    outlines: dict[str, Row]  # of connectors, by the id of these
+    boundaries: dict[str, Row]
+    stops: dict[str, Row]
+    crosswalks: dict[str, Row]
+
+
+def load(path: str | os.PathLike[str]) -> RoadMap:
+    """Read a nuPlan map. Raises MapError naming file, layer and fid for what is damaged or no consistent map."""
+    path = Path(path)
+    try:
+        with opened(path) as connection:
+            layers = _layers(connection)
+            grid = grid_of(connection, next(iter(layers.baselines.values()), None))
+        road_map = _road_map(layers, grid, path)
+        validate(road_map)
+    except MapError as error:
+        raise MapError(f"{path}: {error}") from error
+    return road_map
+
+
+def _layers(connection: sqlite3.Connection) -> Layers:
+    def layer(name: str, *columns: str, key: str = "fid", optional: bool = False) -> dict[str, Row]:
+        found = {}
+        for row in rows(connection, name, "fid", key, "geom", *columns, optional=optional):
+            if row[key] is None:
+                continue
+            if (id := _id(row[key], name, key)) in found:
+                raise MapError(f"layer {name!r}: {key} {id} is given twice")
+            found[id] = row
+        return found
+
+    lanes = layer("lanes_polygons", "lane_group_fid", "lane_index", "left_boundary_fid", "right_boundary_fid")
+    connectors = layer("lane_connectors", "exit_lane_fid", "entry_lane_fid", "traffic_light_stop_line_fids")
+    if both := lanes.keys() & connectors.keys():
+        raise MapError(f"fid {min(both)} is used by a lane and by a connector")
+    baselines = layer("baseline_paths", key="lane_fid") | layer("baseline_paths", key="lane_connector_fid")
+    return Layers(
+        lanes,
+        connectors,
+        baselines,
+        layer(_OUTLINES, key="lane_connector_fid", optional=True),
+        layer("boundaries", optional=True),
+        layer("stop_polygons", "stop_polygon_type_fid", optional=True),
+        layer("crosswalks", optional=True),
+    )
+
+
+def _road_map(layers: Layers, grid: Grid, path: Path) -> RoadMap:
+    paths = layers.lanes | layers.connectors
+    lines = drawn(_centers(paths, layers, grid), MAX_TOTAL)
+    _set_widths(lines, layers, grid)
+    links = _links(lines, layers)
+    lines, _ = weld(lines, links)
+    lines = {name: knots(line) for name, line in lines.items()}
+    successors: dict[str, list[str]] = {}
+    for a, b in links:
+        if np.allclose(lines[a][-1, :3], lines[b][0, :3], atol=MEETING):  # the others were too far apart to be welded
+            successors.setdefault(a, []).append(b)
+    lanes = {}
+    for name, line in lines.items():
+        junction = paths[name].get("intersection_fid") if name in layers.connectors else None
+        lanes[name] = Lane(
+            name,
+            line,
+            speed=_speed(paths[name]),
+            successors=tuple(successors.get(name, ())),
+            junction=None if junction is None else _id(junction, "lane_connectors", "intersection_fid"),
+        )
+    lanes = with_neighbours(lanes, lambda lane, other, side: _beside(layers.lanes, lane, other, side))
+    chosen, signals = _signals(lanes, layers, grid)
+    return RoadMap(
+        name=path.stem,
+        lanes={name: replace(lane, signal=chosen.get(name)) for name, lane in lanes.items()},
+        signals=signals,
+        crosswalks={name: Crosswalk(name, points_of(row, "crosswalks", grid)) for name, row in layers.crosswalks.items()},
+        source=f"nuPlan map {path.name}",
+    )
+
+
+def _centers(names: Iterable[str], layers: Layers, grid: Grid) -> dict[str, np.ndarray]:
+    """The baseline paths (n, 3) of lanes and connectors."""
+    found = {}
+    for name in names:
+        if name not in layers.baselines:
+            layer = "lanes_polygons" if name in layers.lanes else "lane_connectors"
+            raise MapError(f"layer {layer!r}, fid {name}: there is no baseline path with its fid")
+        found[name] = points_of(layers.baselines[name], "baseline_paths", grid)
+    return found
+
+
+def _set_widths(lines: dict[str, np.ndarray], layers: Layers, grid: Grid) -> None:
+    """Set the widths of all lines: across each, between its boundaries, or between the sides of its outline."""
+    bounds, owners = [], []
+    for number, name in enumerate(lines):
+        own = _bounds(name, layers, grid)
+        bounds += own
+        owners += [number] * len(own)
+    beside = sides(bounds)
+    beside = beside._replace(source=np.array(owners, int)[beside.source])
+    owner = np.repeat(np.arange(len(lines)), [len(probes([line])) for line in lines.values()])
+    distance, _ = nearest(probes(lines.values()), beside, 0.0, MAX_WIDTH, owner)
+    distance = np.where(np.isfinite(distance), distance, distance[:, ::-1])  # one side is as far as the other
+    total = distance.sum(axis=1)
+    limits = np.tile([WIDTH, MIN_WIDTH, MAX_WIDTH], (len(lines), 1)).T
+    calm(list(lines.values()), np.where(np.isfinite(total), total, np.nan), *limits)
+
+
+def _bounds(name: str, layers: Layers, grid: Grid) -> list[np.ndarray]:
+    """Polylines on both sides of a lane or connector."""
+    row = layers.lanes.get(name) or layers.outlines.get(name)
+    if row is None:
+        return []
+    given = [row.get(key) for key in ("left_boundary_fid", "right_boundary_fid")]
+    ids = [_id(fid, "boundaries", "fid") for fid in given if fid is not None]
+    if len(ids) == 2 and all(fid in layers.boundaries for fid in ids):
+        return [points_of(layers.boundaries[fid], "boundaries", grid) for fid in ids]
+    outline = points_of(row, "lanes_polygons" if name in layers.lanes else _OUTLINES, grid)
+    return [np.concatenate([outline, outline[:1]])]
+
+
+def _links(lines: dict[str, np.ndarray], layers: Layers) -> list[tuple[str, str]]:
+    """Lanes lead into the connectors that leave them, and these into the lanes that they enter."""
+    links = []
+    for name, row in layers.connectors.items():
+        before, after = (_id(row[key], "lane_connectors", key) for key in ("exit_lane_fid", "entry_lane_fid"))
+        for end, key in ((before, "exit_lane_fid"), (after, "entry_lane_fid")):
+            if end not in layers.lanes:
+                raise MapError(f"layer 'lane_connectors', fid {name}: {key}={end}: there is no such lane")
+        # Connectors that are too short to be lanes are bypassed.
+        chain = [end for end in (before, name, after) if end in lines]
+        links += [(a, b) for a, b in zip(chain, chain[1:], strict=False) if a != b]
+    return list(dict.fromkeys(links))
+
+
+def _beside(lanes: dict[str, Row], lane: str, other: str, side: int) -> bool:
+    """Whether two lanes are neighbours in their group. Places in it are counted from the left."""
+    here, there = lanes.get(lane), lanes.get(other)
+    if here is None or there is None or here["lane_group_fid"] is None or None in (here["lane_index"], there["lane_index"]):
+        return False
+    places = [int(_id(row["lane_index"], "lanes_polygons", "lane_index")) for row in (here, there)]
+    return here["lane_group_fid"] == there["lane_group_fid"] and places[1] - places[0] == (-1 if side == 0 else 1)
+
+
+def _signals(lanes: dict[str, Lane], layers: Layers, grid: Grid) -> tuple[dict[str, str], dict[str, Signal]]:
+    """The stop polygon that controls the entry of each connector, lights before stops before yields; and the signals."""
+    kinds: dict[str, str] = {}
+    wanted: dict[str, list[str]] = {}
+    for name, row in layers.connectors.items():
+        for stop in _ids(row["traffic_light_stop_line_fids"], "lane_connectors"):
+            kinds[stop] = "light"
+            wanted.setdefault(name, []).append(stop)
+    for stop, row in layers.stops.items():
+        kind = STOP_KINDS.get(row["stop_polygon_type_fid"])
+        if kind is None:
+            continue
+        kinds.setdefault(stop, kind)
+        entered = _ids(row.get("lane_connector_fids"), "stop_polygons")
+        for lane in _ids(row.get("lane_fids"), "stop_polygons"):
+            entered += lanes[lane].successors if lane in lanes else ()
+        for name in entered:
+            if name in layers.connectors:
+                wanted.setdefault(name, []).append(stop)
+
+    areas = {}
+    for stop in {stop for stops in wanted.values() for stop in stops} & layers.stops.keys():
+        outline = points_of(layers.stops[stop], "stop_polygons", grid)
+        areas[stop] = shapely.LineString(np.concatenate([outline, outline[:1]])[:, :2])
+
+    def far(stop: str, name: str) -> float:
+        return areas[stop].distance(shapely.Point(lanes[name].line[0, :2])) if stop in areas else np.inf
+
+    chosen = {}
+    for name, stops in wanted.items():
+        if name in lanes:
+            chosen[name] = min((_RANK.index(kinds[stop]), far(stop, name), stop) for stop in stops)[-1]
+    return chosen, {stop: Signal(stop, kinds[stop], lanes[name].junction or "") for name, stop in chosen.items()}
+
+
+def _speed(row: Row) -> float:
+    given = row.get("speed_limit_mps")
+    return float(given) if isinstance(given, (int, float)) and 0 < given < np.inf else SPEED
+
+
+def _id(given: Any, layer: str, column: str) -> str:
+    """A fid as text; some columns hold them as 12.0."""
+    try:
+        return str(int(given))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise MapError(f"layer {layer!r}: {column}={given!r} is not a whole number") from error
+
+
+def _ids(given: Any, layer: str) -> list[str]:
+    """The fids of a text as "12, 13"."""
+    return [_id(part, layer, "a list of fids") for part in str(given or "").split(",") if part.strip()]

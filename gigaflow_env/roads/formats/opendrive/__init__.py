@@ -1,0 +1,1 @@
+"""ASAM OpenDRIVE (*.xodr)."""

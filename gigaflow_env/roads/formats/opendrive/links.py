@@ -1,0 +1,89 @@
+"""Which lane ends of OpenDRIVE meet: by the links of lanes and roads, and by the connections of junctions."""
+
+from collections.abc import Callable
+
+from lxml import etree
+
+from gigaflow_env.roads.formats.common import xml_file as xml
+from gigaflow_env.roads.formats.opendrive.road import Road
+
+End = tuple[str, int, int, int]
+"""Road id, number of the lane section, lane id, and 0 for the lane's end at the start of the section, 1 for the other."""
+
+
+def read_joints(root: etree._Element, roads: dict[str, Road]) -> dict[End, list[End]]:
+    """Which lane ends meet, without regard to directions: each pair both ways."""
+    joints: dict[End, list[End]] = {}
+
+    def join(a: End, b: End) -> None:
+        for one, other in ((a, b), (b, a)):
+            if other not in joints.setdefault(one, []):
+                joints[one].append(other)
+
+    for road in roads.values():
+        for number, section in enumerate(road.sections):
+            for lane in section.iterfind("*/lane"):
+                for end, role in enumerate(("predecessor", "successor")):
+                    for link in lane.iterfind(f"link/{role}"):
+                        if (beyond := _beyond(road, number, end, roads)) is not None:
+                            other, section_beyond, end_beyond = beyond
+                            here = (road.id, number, xml.integer(lane, "id"), end)
+                            join(here, (other, section_beyond, xml.integer(link, "id"), end_beyond))
+    for junction in root.iterfind("junction"):
+        for connection in junction.iterfind("connection") if junction.get("type") != "virtual" else ():
+            _join_connection(junction, connection, roads, join)
+    return joints
+
+
+def _beyond(road: Road, number: int, end: int, roads: dict[str, Road]) -> tuple[str, int, int] | None:
+    """Road, section and end that lie beyond an end of a section; None: nothing, or a junction."""
+    adjacent = number + (1 if end else -1)
+    if 0 <= adjacent < len(road.sections):
+        return road.id, adjacent, 1 - end
+    link = road.element.find(f"link/{('predecessor', 'successor')[end]}")
+    if link is None or link.get("elementType") == "junction" or link.get("elementS") is not None:  # elementS: virtual
+        return None
+    other = _linked(link, "elementId", roads)
+    return other.id, *_contact(link, other)
+
+
+def _linked(element: etree._Element, name: str, roads: dict[str, Road]) -> Road:
+    if xml.text(element, name) not in roads:
+        raise xml.wrong(element, f"{name}={element.get(name)!r}: there is no such road")
+    return roads[xml.text(element, name)]
+
+
+def _contact(element: etree._Element, road: Road) -> tuple[int, int]:
+    """Section and end of `road` at which `element` touches it."""
+    point = xml.text(element, "contactPoint")
+    if point not in ("start", "end"):
+        raise xml.wrong(element, f"contactPoint={point!r} is neither 'start' nor 'end'")
+    return (0, 0) if point == "start" else (len(road.sections) - 1, 1)
+
+
+def _join_connection(
+    junction: etree._Element, connection: etree._Element, roads: dict[str, Road], join: Callable[[End, End], None]
+) -> None:
+    links = connection.findall("laneLink")
+    if not links:
+        return
+    incoming = _linked(connection, "incomingRoad", roads)
+    other = _linked(connection, "connectingRoad" if connection.get("connectingRoad") else "linkedRoad", roads)
+    section, end = _contact(connection, other)
+    # A road may touch the same junction with both ends: the connecting road's own link tells which end it is.
+    back = other.element.find(f"link/{('predecessor', 'successor')[end]}")
+    if back is not None and back.get("elementType") == "road" and back.get("elementId") == incoming.id:
+        at, incoming_end = _contact(back, incoming)
+    else:
+        touching = [
+            number
+            for number, role in enumerate(("predecessor", "successor"))
+            for link in incoming.element.iterfind(f"link/{role}")
+            if link.get("elementType") == "junction" and link.get("elementId") == junction.get("id")
+        ]
+        if len(touching) != 1:
+            raise xml.wrong(connection, f"it is not clear which end of road {incoming.id!r} touches this junction")
+        incoming_end = touching[0]
+        at = (len(incoming.sections) - 1) * incoming_end
+    for link in links:
+        join((incoming.id, at, xml.integer(link, "from"), incoming_end), (other.id, section, xml.integer(link, "to"), end))

@@ -1,0 +1,63 @@
+"""OpenDRIVE (*.xodr) to RoadMap. Source: ASAM OpenDRIVE 1.4 to 1.8.
+
+A lane of a lane section becomes one Lane, named `road.section.lane`; where it may be used both ways there is a second one,
+`road.section.lane.back`. Read are plan view, lane offset, widths and borders, elevation, links, junctions (common and
+direct), speed limits, road marks as permission to change lanes, crosswalks, and the traffic lights, stop and yield signs of
+junctions. Ours: lanes end where they get narrower than MIN_WIDTH, and lanes shorter than MIN_LENGTH are bypassed.
+
+Not read: superelevation and lane height, so that a banked road is as flat as its reference line (6 % over 10 m are 2 cm in
+the plane and 0.6 m in height: nothing here needs that); virtual junctions, which a warning names: the street goes on past
+them, and what branches off there is paved but led to by no lane; signals away from junctions, signal programs, the geo
+reference.
+"""
+
+import os
+from pathlib import Path
+
+from lxml import etree
+
+from gigaflow_env.roads.formats.common import omitted
+from gigaflow_env.roads.formats.common import xml_file as xml
+from gigaflow_env.roads.formats.opendrive.crosswalks import read_crosswalks
+from gigaflow_env.roads.formats.opendrive.lanes import directed_lanes
+from gigaflow_env.roads.formats.opendrive.links import read_joints
+from gigaflow_env.roads.formats.opendrive.road import Road, read_road
+from gigaflow_env.roads.formats.opendrive.signals import with_signals
+from gigaflow_env.roads.formats.opendrive.speeds import with_speeds
+from gigaflow_env.roads.formats.opendrive.strips import read_strips
+from gigaflow_env.roads.road_map import MapError, RoadMap, validate
+
+
+def load(path: str | os.PathLike[str]) -> RoadMap:
+    """Read an OpenDRIVE file. Raises MapError naming file, line and element where it is not valid or has no driving lane."""
+    path = Path(path)
+    try:
+        road_map = _road_map(xml.parse(path, "OpenDRIVE", "an OpenDRIVE file"), path)
+        validate(road_map)
+    except MapError as error:
+        raise MapError(f"{path}: {error}") from error
+    return road_map
+
+
+def _road_map(root: etree._Element, path: Path) -> RoadMap:
+    roads: dict[str, Road] = {}
+    for element in root.iterfind("road"):
+        road = read_road(element)
+        if road.id in roads:
+            raise xml.wrong(element, f"id {road.id!r} is used twice")
+        roads[road.id] = road
+    strips = {strip.key: strip for road in roads.values() for strip in read_strips(road)}
+    lanes = with_speeds(directed_lanes(strips, read_joints(root, roads)), strips)
+    lanes, signals = with_signals(lanes, strips, roads, root)
+    virtual = [junction.get("id", "") for junction in root.iterfind("junction") if junction.get("type") == "virtual"]
+    omitted.warn(path, "virtual junctions are", virtual)
+    header = root.find("header")
+    vendor = "" if header is None else header.get("vendor", "")
+    return RoadMap(
+        name=path.stem,
+        lanes=lanes,
+        signals=signals,
+        crosswalks={crosswalk.id: crosswalk for road in roads.values() for crosswalk in read_crosswalks(road)},
+        left_hand=2 * sum(road.left_hand for road in roads.values()) > len(roads),
+        source=f"OpenDRIVE file {path.name}" + (f" ({vendor})" if vendor else ""),
+    )

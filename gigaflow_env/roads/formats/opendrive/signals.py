@@ -1,0 +1,83 @@
+"""Traffic lights, stop and yield signs of OpenDRIVE, and the lanes that obey them."""
+
+from dataclasses import replace
+
+from lxml import etree
+
+from gigaflow_env.roads.formats.common import xml_file as xml
+from gigaflow_env.roads.formats.opendrive.lanes import driving_lane
+from gigaflow_env.roads.formats.opendrive.road import Road
+from gigaflow_env.roads.formats.opendrive.strips import Key, Strip
+from gigaflow_env.roads.road_map import Lane, Signal
+
+SIGNALS = {
+    **dict.fromkeys(("1000001", "1000009", "1000010", "1000011", "1000012"), "light"),  # for vehicles: round or arrows
+    "205": "yield",
+    "206": "stop",
+}
+"""Signal types of the OpenDRIVE catalogue. Pedestrian, bicycle and tram lights are left out."""
+
+SIGNAL_REACH = 30.0
+"""[m] Ours: a signal that stands on an ordinary road governs the junction ahead if it is nearer than this to it."""
+
+
+def with_signals(
+    lanes: dict[str, Lane], strips: dict[Key, Strip], roads: dict[str, Road], root: etree._Element
+) -> tuple[dict[str, Lane], dict[str, Signal]]:
+    """Lanes with what controls their entries, and the signals that control any: a light before a stop before a yield.
+
+    A lane obeys one signal. Of two lights at one stop line, the second head on the other side of the road controls none.
+    """
+    kinds = {xml.text(e, "id"): SIGNALS.get(e.get("type", "")) for e in root.iterfind("road/signals/signal")}
+    rank = ("light", "stop", "yield").index
+    chosen: dict[str, str] = {}
+    for road in roads.values():
+        for element in road.element.iterfind("signals/*"):
+            if element.tag not in ("signal", "signalReference"):
+                continue
+            signal = xml.text(element, "id")
+            if signal not in kinds:
+                raise xml.wrong(element, f"id={signal!r}: there is no such signal")
+            if (kind := kinds[signal]) is None:
+                continue
+            for name in _governed(element, road, strips, lanes):
+                if name not in chosen or rank(kind) < rank(kinds[chosen[name]]):
+                    chosen[name] = signal
+    controllers = root.iterfind("controller")
+    controlled = {xml.text(e, "id"): [xml.text(c, "signalId") for c in e.iterfind("control")] for e in controllers}
+    groups = {
+        signal: xml.text(junction, "id")
+        for junction in root.iterfind("junction")
+        for controller in junction.iterfind("controller")
+        for signal in controlled.get(xml.text(controller, "id"), ())
+    }
+    signals: dict[str, Signal] = {}
+    for name, signal in chosen.items():
+        group = groups.get(signal, lanes[name].junction or "")
+        signals.setdefault(signal, Signal(signal, kinds[signal] or "", group))
+    return {name: replace(lane, signal=chosen.get(name)) for name, lane in lanes.items()}, signals
+
+
+def _governed(element: etree._Element, road: Road, strips: dict[Key, Strip], lanes: dict[str, Lane]) -> list[str]:
+    """The connectors whose entries a signal or a reference to one controls.
+
+    On a connecting road these are its own lanes, on another road those into which its lanes lead. The validity elements
+    name the lanes; without any, the orientation says which direction is meant.
+    """
+    s, last = xml.number(element, "s"), len(road.sections) - 1
+    valid = [(xml.integer(e, "fromLane"), xml.integer(e, "toLane")) for e in element.iterfind("validity")]
+    orientation = element.get("orientation", "none")
+    names: list[str] = []
+    for forward in (True, False):
+        if road.junction is None and (road.length - s if forward else s) > SIGNAL_REACH:
+            continue
+        section = 0 if forward == (road.junction is not None) else last  # where lanes begin here, where they end there
+        for lane in road.sections[section].iterfind("*/lane"):
+            number = xml.integer(lane, "id")
+            named = any(min(pair) <= number <= max(pair) for pair in valid)
+            meant = named if valid else orientation != ("-" if forward else "+")
+            if meant and (name := driving_lane(strips, (road.id, section, number), forward)) is not None:
+                names.append(name)
+    if road.junction is not None:
+        return names
+    return [other for name in names for other in lanes[name].successors if lanes[other].junction is not None]

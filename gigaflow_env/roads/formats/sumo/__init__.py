@@ -1,0 +1,1 @@
+"""Eclipse SUMO networks (*.net.xml), and OpenStreetMap by its netconvert."""

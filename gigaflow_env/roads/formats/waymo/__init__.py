@@ -1,0 +1,1 @@
+"""Waymo Open Motion Dataset and its relatives."""

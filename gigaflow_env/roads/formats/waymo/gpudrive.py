@@ -1,0 +1,217 @@
+"""Scenes of GPUDrive and PufferDrive, *.json, to RoadMap and Scenario.
+
+They hold the Waymo Open Motion Dataset. Read are lanes, road lines and edges, crosswalks, objects, and the lights of files
+that have any. Links and limits of lanes are not in these files. Stop signs don't say what they control: they are left out.
+"""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gigaflow_env.roads.formats.waymo import recording
+from gigaflow_env.roads.formats.waymo.recording import (
+    EDGE_TYPES,
+    LANE_KINDS,
+    SOLID_TYPES,
+    STATES,
+    UNKNOWN,
+    Center,
+    Control,
+    Mark,
+    Recording,
+    checked,
+    lane_speed,
+    traffic,
+)
+from gigaflow_env.roads.road_map import MapError, RoadMap
+from gigaflow_env.roads.scenario import AGENT_KINDS, LIGHT_STATES, Scenario
+
+_COLOURS = {"stop": "red", "caution": "yellow", "go": "green"}
+
+
+def load(path: str | os.PathLike[str]) -> RoadMap:
+    """The map of a scene. Raises MapError naming file and place for what is damaged or no consistent map."""
+    path = Path(path)
+    try:
+        return recording.road_map(_read(path))
+    except MapError as error:
+        raise MapError(f"{path}: {error}") from error
+
+
+def load_scenario(path: str | os.PathLike[str]) -> Scenario:
+    """The traffic of a scene; errors as for `load`."""
+    path = Path(path)
+    try:
+        return recording.scenario(_read(path))
+    except MapError as error:
+        raise MapError(f"{path}: {error}") from error
+
+
+def _read(path: Path) -> Recording:
+    try:
+        given = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise MapError(f"not a readable scene: {error}") from error
+    if not isinstance(given, dict) or not all(isinstance(given.get(key), list) for key in ("objects", "roads")):
+        raise MapError("not a scene of GPUDrive or PufferDrive: it must have lists of 'objects' and 'roads'")
+    name = str(given.get("scenario_id") or given.get("name") or path.stem)
+    source = f"GPUDrive scene {path.name}, from the Waymo Open Motion Dataset"
+    lights, points = _lights(given.get("tl_states") or {})
+    made = Recording(name, source, {}, [], {}, {}, _traffic(given, name, source, lights))
+    for place, road in enumerate(given["roads"]):
+        try:
+            _read_road(road, made)
+        except MapError as error:
+            raise MapError(f"road {place}: {error}") from error
+    for light, point in points.items():
+        made.controls[light] = Control("light", (light,), point)
+    return made
+
+
+def _read_road(road: Any, made: Recording) -> None:
+    """Add a map element to a recording."""
+    name, kind, element = str(_get(road, "id", int)), _get(road, "type", str), _get(road, "map_element_id", int)
+    if kind == "lane":
+        if element not in LANE_KINDS:
+            raise MapError(f"map_element_id={element}: lanes have 0..3")
+        if name in made.lanes:
+            raise MapError(f"lane {name} is given twice")
+        made.lanes[name] = Center(_points(road), LANE_KINDS[element], lane_speed(element))
+    elif kind in ("road_line", "road_edge"):
+        made.marks.append(Mark(_points(road), element in SOLID_TYPES or element in EDGE_TYPES))
+    elif kind == "crosswalk":
+        made.crosswalks[name] = _points(road)
+
+
+def _get(record: Any, key: str, kind: Any) -> Any:
+    if not isinstance(record, dict):
+        raise MapError(f"{record!r:.40} is not an object with {key!r}")
+    if key not in record:
+        raise MapError(f"{key!r} is missing")
+    if not isinstance(record[key], kind) or isinstance(record[key], bool) != (kind is bool):
+        raise MapError(f"{key!r} is {record[key]!r:.40}, which is of the wrong type")
+    return record[key]
+
+
+def _points(road: Any) -> np.ndarray:
+    return checked(_numbers(_get(road, "geometry", list), ("x", "y", "z"), "point"))
+
+
+def _numbers(records: list[Any], keys: tuple[str, ...], what: str) -> np.ndarray:
+    """Numbers of a list of objects: (n, keys). What is missing in all of them is 0: old files have no heights."""
+    rows = []
+    for place, record in enumerate(records):
+        row = [record.get(key, 0.0) for key in keys] if isinstance(record, dict) and "x" in record else [None]
+        if not all(_is_finite(n) for n in row):
+            raise MapError(f"{what} {place} is {record!r:.60}: it must be finite numbers {', '.join(keys)}")
+        rows.append(row)
+    return np.array(rows, np.float64).reshape(-1, len(keys))
+
+
+def _is_finite(given: Any) -> bool:
+    return type(given) in (int, float) and -1e300 < given < 1e300  # math.isfinite fails for integers of many digits
+
+
+def _traffic(given: dict[str, Any], name: str, source: str, lights: dict[str, dict[int, int]]) -> Scenario:
+    objects = given["objects"]
+    ids: list[str] = []
+    kinds: list[str] = []
+    valid: list[np.ndarray] = []
+    tracks: list[np.ndarray] = []
+    for place, record in enumerate(objects):
+        try:
+            seen, track = _track(record)
+        except MapError as error:
+            raise MapError(f"object {place}: {error}") from error
+        if valid and len(seen) != len(valid[0]):
+            raise MapError(f"object {place}: {len(seen)} steps, those before have {len(valid[0])}")
+        kind = str(record.get("type", "other"))
+        ids.append(str(record.get("id", place)))
+        kinds.append(kind if kind in AGENT_KINDS else "other")
+        valid.append(seen)
+        tracks.append(track)
+    if not tracks:
+        raise MapError("the scene has no objects")
+    shown = np.array(valid)
+    x, y, z, heading, velocity_x, velocity_y, length, width = np.array(tracks).transpose(1, 0, 2)
+    if shown.any() and np.abs(heading[shown]).max() > 2 * math.pi:
+        heading = np.radians(heading)  # the first versions of these files have degrees
+    states = dict(x=x, y=y, z=z, heading=heading, velocity_x=velocity_x, velocity_y=velocity_y, length=length, width=width)
+    shown_lights = {}
+    for light, moments in lights.items():
+        shown_lights[light] = np.full(shown.shape[1], UNKNOWN, np.int8)
+        for step, state in moments.items():
+            if not 0 <= step < shown.shape[1]:
+                raise MapError(f"light {light}: time_index={step}: the scene has steps 0..{shown.shape[1] - 1}")
+            shown_lights[light][step] = state
+    ego, predict = _roles(given)
+    return traffic(name, source, ids, kinds, shown, states, shown_lights, ego, predict)
+
+
+def _track(record: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Where an object was seen (steps,), and x, y, z, heading, velocity x and y, length, width: (8, steps)."""
+    seen = _get(record, "valid", list)
+    if not all(type(one) in (bool, int) for one in seen):
+        raise MapError("'valid' must be a list of true and false")
+    steps = len(seen)
+    position = _numbers(_get(record, "position", list), ("x", "y", "z"), "position")
+    velocity = _numbers(_get(record, "velocity", list), ("x", "y"), "velocity")
+    heading = _get(record, "heading", list)
+    for key, length in (("position", len(position)), ("velocity", len(velocity)), ("heading", len(heading))):
+        if length != steps:
+            raise MapError(f"{length} values of {key!r} and {steps} of 'valid'")
+    if not all(_is_finite(angle) for angle in heading):
+        raise MapError("'heading' must be a list of finite numbers")
+    size = [np.full(steps, _get(record, key, (int, float)), np.float64) for key in ("length", "width")]
+    return np.array(seen, bool), np.vstack([position.T, np.array(heading, np.float64), velocity.T, *size])
+
+
+def _roles(given: dict[str, Any]) -> tuple[int | None, list[int]]:
+    """The object that recorded the others, and those to predict."""
+    about = given.get("metadata") or {}
+    if not isinstance(about, dict):
+        raise MapError(f"'metadata' is {about!r:.40}, it must be an object")
+    ego = about.get("sdc_track_index")
+    if ego is None:
+        ego = next((k for k, record in enumerate(given["objects"]) if record.get("is_sdc")), None)
+    if ego is not None and type(ego) is not int:
+        raise MapError(f"'sdc_track_index' is {ego!r:.40}, it must be a whole number")
+    predict = about.get("tracks_to_predict") or []
+    if not isinstance(predict, list):
+        raise MapError(f"'tracks_to_predict' is {predict!r:.40}, it must be a list")
+    return ego, [_get(record, "track_index", int) for record in predict]
+
+
+def _lights(given: Any) -> tuple[dict[str, dict[int, int]], dict[str, np.ndarray]]:
+    """States of the lights by step, and their stop points, by lane."""
+    if not isinstance(given, dict):
+        raise MapError(f"'tl_states' is {given!r:.40}, it must be an object")
+    states: dict[str, dict[int, int]] = {}
+    points: dict[str, np.ndarray] = {}
+    for light, record in given.items():
+        try:
+            columns = {key: _get(record, key, list) for key in ("state", "time_index", "x", "y", "z")}
+            if len({len(column) for column in columns.values()}) != 1 or not columns["state"]:
+                raise MapError("its lists are empty or differ in length")
+            if not all(type(step) is int for step in columns["time_index"]):
+                raise MapError("'time_index' must be whole numbers")
+            place = {key: columns[key][0] for key in ("x", "y", "z")}
+            points[light] = _numbers([place], ("x", "y", "z"), "stop point")[0]
+        except MapError as error:
+            raise MapError(f"light {light}: {error}") from error
+        colours = [_colour(state) for state in columns["state"]]
+        states[light] = dict(zip(columns["time_index"], colours, strict=True))
+    return states, points
+
+
+def _colour(state: Any) -> int:
+    """Place in LIGHT_STATES of a state, which is a number or a name as "arrow_stop"."""
+    if type(state) is int:
+        return STATES.get(state, UNKNOWN)
+    if isinstance(state, str) and state.startswith("flashing"):
+        return LIGHT_STATES.index("off")
+    return LIGHT_STATES.index(_COLOURS.get(str(state).removeprefix("arrow_"), "unknown"))

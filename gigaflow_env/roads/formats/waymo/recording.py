@@ -1,0 +1,274 @@
+"""Recordings of the Waymo Open Motion Dataset and its descendants: lanes are bare center lines, with traffic on them.
+
+What these formats don't say is found from the geometry: widths, junctions, neighbours, and links where there are none.
+"""
+
+import math
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import shapely
+
+from gigaflow_env.roads.centerline import sample
+from gigaflow_env.roads.compiled.road_edges import LEVEL_GAP
+from gigaflow_env.roads.formats.common.centerlines import drawn
+from gigaflow_env.roads.formats.common.lane_bounds import knots
+from gigaflow_env.roads.formats.common.lane_changes import with_neighbours
+from gigaflow_env.roads.formats.common.lane_widths import calm, nearest, probes, sides
+from gigaflow_env.roads.formats.common.union_find import groups
+from gigaflow_env.roads.formats.common.weld import weld
+from gigaflow_env.roads.road_map import HEADING, Crosswalk, Lane, MapError, RoadMap, Signal, validate
+from gigaflow_env.roads.scenario import LIGHT_STATES, Scenario, validate_scenario
+
+DT = 0.1
+"""[s] The recordings have 10 steps a second."""
+FREEWAY_SPEED, STREET_SPEED = 29.1, 13.4
+"""[m/s] 65 and 30 mph: limits where a file gives none. Ours: what is usual on these roads in the United States."""
+MPH = 0.44704
+
+LANE_KINDS = {0: "driving", 1: "driving", 2: "driving", 3: "biking"}
+"""Types of lanes: undefined, freeway, surface street, bike lane."""
+LINE_TYPES, SOLID_TYPES, EDGE_TYPES = range(5, 14), (7, 8, 11, 12), (14, 15, 16)
+"""Map elements are numbered 0-3 lanes, 5-13 painted lines from unknown to passing double yellow, 14-16 road edges."""
+STOP_SIGN, CROSSWALK = 17, 18
+AGENT_KINDS = {1: "vehicle", 2: "pedestrian", 3: "cyclist"}
+STATES = {
+    **dict.fromkeys((1, 4), LIGHT_STATES.index("red")),
+    **dict.fromkeys((2, 5), LIGHT_STATES.index("yellow")),
+    **dict.fromkeys((3, 6), LIGHT_STATES.index("green")),
+    **dict.fromkeys((7, 8), LIGHT_STATES.index("off")),  # flashing: who comes has to look for himself
+}
+"""Light states of the dataset: arrow stop, caution, go; the same of round lights; flashing stop and caution; 0 unknown."""
+UNKNOWN = LIGHT_STATES.index("unknown")
+
+MAX_POINTS = 100_000
+"""Points of a polyline. Ours: the dataset has some thousand at most."""
+MAX_TOTAL = 2e5
+"""[m] of all lanes. Ours: a scene of the dataset has some 20 km, and each half metre takes memory."""
+MAX_DISTANCE = 1e8
+"""[m] of a point from the origin. Ours: twice around the Earth."""
+WIDTHS = {"driving": (2.5, 3.5, 5.0), "biking": (1.0, 1.5, 2.5)}
+"""[m] Least width, the one where nothing is beside the lane, and largest width. Ours."""
+LINE_NEAR, LINE_FAR = 0.6, 4.0
+"""[m] From a lane's center to the line or edge that bounds it. Nearer ones are on the lane."""
+LANE_NEAR, LANE_FAR = 2.2, 6.0
+"""[m] Between the centers of lanes side by side. Nearer ones part or merge."""
+MEETING = 0.001
+"""[m] Ends of linked lanes are so near to each other."""
+JOINED, TURN = 0.05, math.radians(60)
+"""[m, rad] Where a file has no links, a lane leads to those that begin so near to its end and turn by less."""
+CROSSING = math.radians(20)
+"""Lanes that cross at less are neighbours that touch."""
+
+
+class Center(NamedTuple):
+    points: np.ndarray  # (n, 3) x, y, z [m] in the direction of travel
+    kind: str  # "driving" or "biking"
+    speed: float  # limit [m/s]
+    exits: tuple[str, ...] | None = None  # lanes that begin at its end; None: the file doesn't say
+    beside: frozenset[str] | None = None  # lanes into which one may change; None: the file doesn't say
+
+
+class Mark(NamedTuple):
+    points: np.ndarray  # (n, 3)
+    solid: bool  # nobody may cross it
+
+
+class Control(NamedTuple):
+    kind: str  # "light" or "stop"
+    lanes: tuple[str, ...]  # what it controls
+    point: np.ndarray  # (3,) where to stop, or the sign
+
+
+class Recording(NamedTuple):
+    name: str
+    source: str
+    lanes: dict[str, Center]
+    marks: list[Mark]
+    crosswalks: dict[str, np.ndarray]  # (corners, 3)
+    controls: dict[str, Control]  # those of kind "light" have the ids of the lights of the traffic
+    traffic: Scenario
+
+
+def checked(points: np.ndarray) -> np.ndarray:
+    """Points as they are. Raises MapError where they are not finite, too many or beyond the Earth."""
+    if len(points) > MAX_POINTS:
+        raise MapError(f"{len(points)} points, at most {MAX_POINTS} are possible")
+    bad = np.argwhere(~(np.abs(points) < MAX_DISTANCE))
+    if len(bad):
+        place, axis = bad[0].tolist()
+        raise MapError(
+            f"point {place}: {'xyz'[axis]}={points[place, axis]}: it must be finite and below {MAX_DISTANCE:.0e} m"
+        )
+    return points
+
+
+def lane_speed(kind: int) -> float:
+    """The limit of a lane of that type, where the file gives none [m/s]."""
+    return FREEWAY_SPEED if kind == 1 else STREET_SPEED
+
+
+def road_map(recording: Recording) -> RoadMap:
+    """The map of a recording. Raises MapError, naming the map element, for what can't be one."""
+    rows = drawn({name: center.points for name, center in recording.lanes.items()}, MAX_TOTAL)
+    links = _links(recording.lanes, rows)
+    closed = _set_widths(recording, rows)
+    rows, _ = weld(rows, links)
+    lines = {name: knots(line) for name, line in rows.items()}
+    successors: dict[str, list[str]] = {}
+    for a, b in links:
+        if np.allclose(lines[a][-1, :3], lines[b][0, :3], atol=MEETING):  # the others were too far apart to be welded
+            successors.setdefault(a, []).append(b)
+    junctions = _junctions(lines, recording.lanes)
+    lanes = {
+        name: Lane(
+            name,
+            line,
+            recording.lanes[name].kind,
+            recording.lanes[name].speed,
+            successors=tuple(successors.get(name, ())),
+            junction=junctions.get(name),
+        )
+        for name, line in lines.items()
+    }
+
+    def allowed(lane: str, other: str, side: int) -> bool:
+        beside = recording.lanes[lane].beside
+        return other in beside if beside is not None else (lane, side) not in closed
+
+    lanes = with_neighbours(lanes, allowed)
+    lanes, signals = _with_signals(recording, lanes)
+    crosswalks = {name: Crosswalk(name, _outline(points)) for name, points in recording.crosswalks.items()}
+    made = RoadMap(recording.name, lanes, signals, crosswalks, source=recording.source)
+    validate(made)
+    return made
+
+
+def scenario(recording: Recording) -> Scenario:
+    """The traffic of a recording, with those of its lights that the map has, too."""
+    signals = road_map(recording).signals
+    lights = {light: states for light, states in recording.traffic.lights.items() if light in signals}
+    traffic = replace(recording.traffic, lights=lights)
+    validate_scenario(traffic)
+    return traffic
+
+
+def traffic(
+    name: str,
+    source: str,
+    ids: list[str],
+    kinds: list[str],
+    valid: np.ndarray,
+    states: dict[str, np.ndarray],
+    lights: dict[str, np.ndarray],
+    ego: int | None,
+    predict: list[int],
+) -> Scenario:
+    """A Scenario whose arrays (agents, steps) are NaN where nobody was seen."""
+    if not valid.size:
+        raise MapError("the recording has no tracks: every one has at least that of the recording car")
+    arrays = {key: np.where(valid, given, np.nan).astype(np.float64) for key, given in states.items()}
+    return Scenario(name, DT, tuple(ids), tuple(kinds), valid, **arrays, lights=lights, ego=ego, predict=tuple(predict),
+                    source=source)  # fmt: skip
+
+
+def _links(centers: dict[str, Center], lines: dict[str, np.ndarray]) -> list[tuple[str, str]]:
+    """Lanes and the lanes that begin at their ends; through lanes that are too short. Lanes outside the map don't count."""
+    driving = {name: line for name, line in lines.items() if centers[name].kind == "driving"}
+    if not driving:
+        return []
+    if all(center.exits is None for center in centers.values()):
+        return _found_links(driving)
+    links = []
+    for name in driving:
+        ahead = list(centers[name].exits or ())
+        for other in ahead:  # grows while we go
+            if other in driving:
+                links.append((name, other))
+            elif other in centers and other not in lines:
+                ahead += [beyond for beyond in centers[other].exits or () if beyond not in ahead]
+    return list(dict.fromkeys(links))
+
+
+def _found_links(lines: dict[str, np.ndarray]) -> list[tuple[str, str]]:
+    """Lanes and those that begin within JOINED of their ends and lead on."""
+    names = list(lines)
+    starts, ends = (shapely.points([lines[name][k, :2] for name in names]) for k in (0, -1))
+    pairs = shapely.STRtree(starts).query(ends, predicate="dwithin", distance=JOINED).T.tolist()
+    links = []
+    for a, b in sorted(pairs):
+        before, after = lines[names[a]], lines[names[b]]
+        turn = math.remainder(after[0, HEADING] - before[-1, HEADING], 2 * math.pi)
+        if a != b and abs(turn) < TURN and abs(after[0, 2] - before[-1, 2]) < LEVEL_GAP:
+            links.append((names[a], names[b]))
+    return links
+
+
+def _set_widths(recording: Recording, lines: dict[str, np.ndarray]) -> set[tuple[str, int]]:
+    """Set the widths of all lines. Returns the sides of lanes, 0 left and 1 right, that are closed by a solid line.
+
+    The width is the distance from the line on the left to the line on the right; twice the distance to one of them where
+    there is no other; and between lanes without lines, each has half the distance of their centers.
+    """
+    if not lines:
+        return set()
+    names, rows = list(lines), probes(lines.values())
+    to_mark, mark = nearest(rows, sides([mark.points for mark in recording.marks]), LINE_NEAR, LINE_FAR)
+    to_lane, _ = nearest(rows, sides([line[:, :3] for line in lines.values()]), LANE_NEAR, LANE_FAR)
+    half = np.where(np.isfinite(to_mark), to_mark, to_lane / 2)
+    half = np.where(np.isfinite(half), half, half[:, ::-1])
+    least, usual, most = np.array([WIDTHS[recording.lanes[name].kind] for name in names]).T
+    total = half.sum(axis=1)
+    calm(list(lines.values()), np.where(np.isfinite(total), total, np.nan), usual, least, most)
+
+    solid = np.array([mark.solid for mark in recording.marks] + [False])[mark]  # -1, no mark, finds the last entry
+    at = np.cumsum([0, *(len(probes([line])) for line in lines.values())])
+    shares = np.add.reduceat(solid, at[:-1], dtype=float) / np.diff(at)[:, None]
+    return {(names[k], side) for k, side in np.argwhere(shares > 0.5).tolist()}
+
+
+def _junctions(lines: dict[str, np.ndarray], centers: dict[str, Center]) -> dict[str, str]:
+    """Junctions: lanes that cross each other on one level, and those that these cross. They have the name of the first."""
+    names = [name for name in lines if centers[name].kind == "driving"]
+    dense = [sample(lines[name], 1.0) for name in names]
+    shapes = np.array([shapely.LineString(points[:, :2]) for points in dense], object)
+    pairs = sorted(shapely.STRtree(shapes).query(shapes, predicate="crosses").T.tolist())
+    crossing = [(a, b) for a, b in pairs if a < b and _cross(dense[a], dense[b], shapes[a].intersection(shapes[b]))]
+    return {names[k]: names[min(members)] for members in groups(crossing) for k in members}
+
+
+def _cross(a: np.ndarray, b: np.ndarray, meeting: shapely.Geometry) -> bool:
+    at = meeting.representative_point()
+    here, there = (line[np.hypot(line[:, 0] - at.x, line[:, 1] - at.y).argmin()] for line in (a, b))
+    angle = here[HEADING] - there[HEADING]
+    return abs(math.sin(angle)) > math.sin(CROSSING) and abs(here[2] - there[2]) < LEVEL_GAP
+
+
+def _with_signals(recording: Recording, lanes: dict[str, Lane]) -> tuple[dict[str, Lane], dict[str, Signal]]:
+    """Lanes with what controls their entries: a light before a stop sign. Controls of lanes outside the map are left out."""
+    chosen: dict[str, str] = {}
+    for name, control in recording.controls.items():
+        for lane in control.lanes:
+            for entered in _entered(lanes.get(lane), control.point):
+                if entered not in chosen or (control.kind == "light" and recording.controls[chosen[entered]].kind == "stop"):
+                    chosen[entered] = name
+    signals = {
+        name: Signal(name, recording.controls[name].kind, lanes[lane].junction or "") for lane, name in chosen.items()
+    }
+    return {name: replace(lane, signal=chosen.get(name)) for name, lane in lanes.items()}, signals
+
+
+def _entered(lane: Lane | None, point: np.ndarray) -> tuple[str, ...]:
+    """The lanes whose entry is controlled: this one where one stops at its start, its successors where at its end."""
+    if lane is None or lane.kind != "driving":
+        return ()
+    start, end = (math.dist(lane.line[k, :2], point[:2]) for k in (0, -1))
+    return (lane.id,) if start <= end else lane.successors
+
+
+def _outline(points: np.ndarray) -> np.ndarray:
+    """The corners of an area without its repeated first one."""
+    if len(points) > 1 and (points[0] == points[-1]).all():
+        return points[:-1]
+    return points

@@ -1,0 +1,127 @@
+"""RoadMap: the readable map. Every importer and the town generator make one; the compiler turns it into kernel tables.
+
+Coordinates are metres in a right-handed frame (x east, y north, z up), headings radians counter-clockwise from x.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+X, Y, Z, HEADING, WIDTH = range(5)
+"""Columns of `Lane.line`."""
+
+LANE_KINDS = ("driving", "shoulder", "parking", "biking")
+SIGNAL_KINDS = ("light", "stop", "yield")
+
+
+class MapError(ValueError):
+    """A map that can't be read or is not consistent; the message names file, element and line, and what would be right."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A directed strip of road.
+
+    `line` holds the knots of the center line along the direction of travel, float64 (knots, 5): x, y, z [m], heading [rad],
+    width [m]. Between two knots the center is the cubic Hermite curve whose end tangents point along the headings and are
+    as long as the chord; z and width are linear. At least two knots, consecutive knots at least 1 cm apart.
+    """
+
+    id: str
+    line: np.ndarray
+    kind: str = "driving"  # one of LANE_KINDS; only driving lanes are routed, all kinds belong to the drivable area
+    speed: float = 13.9  # limit [m/s]
+    successors: tuple[str, ...] = ()  # lanes which begin where this one ends
+    left: str | None = None  # neighbour of the same direction into which a lane change is permitted
+    right: str | None = None
+    junction: str | None = None  # id of the junction this connector belongs to
+    signal: str | None = None  # what controls the entry: its stop line is the start of this lane
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A traffic light, stop or yield sign; the lanes that obey it name it in `Lane.signal`."""
+
+    id: str
+    kind: str = "light"  # one of SIGNAL_KINDS
+    group: str = ""  # lights of one group belong to one controller (as a rule: one junction)
+
+
+@dataclass(frozen=True)
+class Crosswalk:
+    id: str
+    outline: np.ndarray  # (corners, 3): x, y, z [m]
+
+
+@dataclass(frozen=True)
+class RoadMap:
+    name: str
+    lanes: dict[str, Lane]
+    signals: dict[str, Signal] = field(default_factory=dict)
+    crosswalks: dict[str, Crosswalk] = field(default_factory=dict)
+    left_hand: bool = False  # traffic keeps left
+    source: str = ""  # where the map comes from
+    licence: str = ""
+    attribution: str = ""
+
+
+def validate(road_map: RoadMap) -> None:
+    """Raise MapError for the first thing that is wrong, naming the lane, signal or crosswalk it is about."""
+    if not any(lane.kind == "driving" for lane in road_map.lanes.values()):
+        raise MapError(f"map {road_map.name!r} has no driving lane")
+    for key, signal in road_map.signals.items():
+        if key != signal.id:
+            raise MapError(f"signal {signal.id!r} is filed under {key!r}: the key must be the id")
+        if signal.kind not in SIGNAL_KINDS:
+            raise MapError(f"signal {key!r}: kind {signal.kind!r} is not one of {', '.join(SIGNAL_KINDS)}")
+    for key, crosswalk in road_map.crosswalks.items():
+        if key != crosswalk.id:
+            raise MapError(f"crosswalk {crosswalk.id!r} is filed under {key!r}: the key must be the id")
+        outline = crosswalk.outline
+        if outline.ndim != 2 or outline.shape[1] != 3 or len(outline) < 3 or not np.isfinite(outline).all():
+            raise MapError(f"crosswalk {key!r}: the outline must be (corners, 3) finite numbers with at least 3 corners")
+    for key, lane in road_map.lanes.items():
+        if key != lane.id:
+            raise MapError(f"lane {lane.id!r} is filed under {key!r}: the key must be the id")
+        if lane.kind not in LANE_KINDS:
+            raise MapError(f"lane {key!r}: kind {lane.kind!r} is not one of {', '.join(LANE_KINDS)}")
+        if not (lane.speed > 0 and math.isfinite(lane.speed)):
+            raise MapError(f"lane {key!r}: speed {lane.speed} m/s must be above 0")
+        if lane.signal is not None and lane.signal not in road_map.signals:
+            raise MapError(f"lane {key!r} obeys signal {lane.signal!r}, which does not exist")
+        _validate_line(lane)
+        _validate_links(lane, road_map.lanes)
+
+
+def _validate_line(lane: Lane) -> None:
+    line, where = lane.line, f"lane {lane.id!r}"
+    if line.ndim != 2 or line.shape[1] != 5 or len(line) < 2:
+        raise MapError(f"{where}: the line has shape {line.shape}, it must be (knots, 5) with at least 2 knots")
+    if not np.isfinite(line).all():
+        raise MapError(f"{where}: knot {np.argwhere(~np.isfinite(line))[0, 0]} has a number that is not finite")
+    gaps = np.hypot(*np.diff(line[:, :2], axis=0).T)
+    if gaps.min() < 0.01 - 1e-9:
+        raise MapError(f"{where}: knots {gaps.argmin()} and {gaps.argmin() + 1} are {gaps.min():.4f} m apart, at least 0.01")
+    knot = line[:, WIDTH].argmin()
+    if line[knot, WIDTH] < 0 or (lane.kind == "driving" and line[knot, WIDTH] == 0) or line[:, WIDTH].max() == 0:
+        raise MapError(f"{where}: width {line[knot, WIDTH]} m at knot {knot}: a {lane.kind} lane must be wider than that")
+
+
+def _validate_links(lane: Lane, lanes: dict[str, Lane]) -> None:
+    linked = [("successor", other) for other in lane.successors]
+    linked += [(side, other) for side, other in (("left", lane.left), ("right", lane.right)) if other is not None]
+    for role, other in linked:
+        if other not in lanes:
+            raise MapError(f"lane {lane.id!r}: its {role} {other!r} does not exist")
+        for part in (lane, lanes[other]):
+            if part.kind != "driving":
+                raise MapError(f"lane {lane.id!r}: its {role} is {other!r}, but {part.id!r} is a {part.kind} lane")
+    if len(set(lane.successors)) < len(lane.successors):
+        raise MapError(f"lane {lane.id!r} names a successor twice: {', '.join(lane.successors)}")
+    if lane.id in (lane.left, lane.right) or (lane.left is not None and lane.left == lane.right):
+        raise MapError(f"lane {lane.id!r}: left {lane.left!r} and right {lane.right!r} must be two other lanes")
+    for side, beside, back in (("left", lane.left, "right"), ("right", lane.right, "left")):
+        found = None if beside is None else getattr(lanes[beside], back)
+        if found not in (None, lane.id):
+            raise MapError(f"lane {lane.id!r} has {beside!r} on its {side}, but that has {found!r} on its {back}")

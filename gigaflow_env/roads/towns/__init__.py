@@ -1,0 +1,1 @@
+"""The town generator: TOML files and random towns to RoadMap."""

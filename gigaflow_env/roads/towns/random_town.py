@@ -1,0 +1,192 @@
+"""Random towns: a spec drawn from a seed, and the town it makes. The same seed gives the same town on every machine.
+
+A town is a bent grid of streets without its corners, some of them removed: crossings with lights, signs or nothing,
+roundabouts, arterials with pockets, one-way streets, winding streets, crosswalks between crossings, and bulbs outside.
+"""
+
+from random import Random
+from typing import Any, NamedTuple
+
+from gigaflow_env.roads.centerline import length
+from gigaflow_env.roads.road_map import MapError, RoadMap
+from gigaflow_env.roads.towns.generate import generate
+
+LANE_KM = (5.0, 40.0)
+"""A town has at least and at most this."""
+TRIES = 100
+"""Specs drawn for one seed before it is given up. One in three is rejected, so that this does not happen."""
+
+Place = tuple[int, int]
+"""Column and row in the grid."""
+
+
+class Drawn(NamedTuple):
+    town: RoadMap
+    rejected: int  # specs that made no town, or one of the wrong size
+
+
+def town(seed: int) -> Drawn:
+    """The town of a seed, at least 0. Specs that make none are drawn again. Raises ValueError for another seed."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"seed={seed!r}: a random town needs a whole number, at least 0")
+    reason = ""
+    for rejected in range(TRIES):
+        try:
+            made = generate(spec(seed, rejected))
+        except MapError as error:
+            reason = str(error)
+            continue
+        lane_km = sum(length(lane.line) for lane in made.lanes.values() if lane.kind == "driving") / 1000
+        if LANE_KM[0] <= lane_km <= LANE_KM[1]:
+            return Drawn(made, rejected)
+        reason = f"{lane_km:.1f} lane-km"
+    raise MapError(f"seed={seed}: none of {TRIES} specs made a town, the last for: {reason}")
+
+
+def spec(seed: int, attempt: int) -> dict[str, Any]:
+    """What is drawn for a seed; may contradict the generator's rules."""
+    rng = Random(seed * TRIES + attempt)
+    columns, rows = rng.randint(3, 8), rng.randint(3, 7)
+    spacing = rng.uniform(130.0, 180.0)
+    corners = {(0, 0), (columns - 1, 0), (0, rows - 1), (columns - 1, rows - 1)}
+    places = {
+        (i, j): (_about(rng, i * spacing, 12.0), _about(rng, j * spacing, 12.0)) for i in range(columns) for j in range(rows)
+    }
+    joined = _grid(rng, columns, rows, corners)
+    degree = {place: sum(place in pair for pair in joined) for place in places}
+    wide = {("column", rng.randrange(1, columns - 1)), ("row", rng.randrange(1, rows - 1))}
+    one_way = {("row", rng.randrange(1, rows - 1)): rng.random() < 0.5} if rng.random() < 0.6 else {}
+
+    roads = [_road(rng, pair, places, degree, wide, one_way) for pair in joined]
+    roads += [_corner(rng, corner, places, columns, rows) for corner in sorted(corners)]
+    nodes: dict[str, dict[str, Any]] = {}
+    for place, at in places.items():
+        if place not in corners:
+            nodes[_name(place)] = {"at": list(at)} | _kind(rng, place, roads)
+            outside = place[0] in (0, columns - 1) or place[1] in (0, rows - 1)
+            if outside and rng.random() < 0.25:
+                _add_bulb(rng, place, at, columns, rows, nodes, roads)
+    roads = [part for road in roads for part in _with_crosswalk(rng, road, nodes)]
+    return {
+        "name": f"random:{seed}",
+        "licence": "MIT",
+        "defaults": {"width": round(rng.uniform(3.1, 3.6), 1), "corner": round(rng.uniform(7.0, 10.0), 1)},
+        "nodes": nodes,
+        "roads": roads,
+    }
+
+
+def _about(rng: Random, value: float, spread: float) -> float:
+    return round(value + rng.uniform(-spread, spread), 1)
+
+
+def _name(place: Place) -> str:
+    return f"{'abcdefgh'[place[0]]}{place[1] + 1}"
+
+
+def _grid(rng: Random, columns: int, rows: int, corners: set[Place]) -> list[tuple[Place, Place]]:
+    """Neighbours in the grid that are joined: all, less some between places that keep three roads."""
+    pairs = [((i, j), (i + 1, j)) for j in range(rows) for i in range(columns - 1)]
+    pairs += [((i, j), (i, j + 1)) for i in range(columns) for j in range(rows - 1)]
+    pairs = [pair for pair in pairs if not corners & set(pair)]
+    roads_at = {(i, j): 4 for i in range(1, columns - 1) for j in range(1, rows - 1)}  # those outside have three
+    for pair in rng.sample(pairs, len(pairs)):
+        if all(roads_at.get(place, 3) == 4 for place in pair) and rng.random() < 0.4:
+            pairs.remove(pair)
+            for place in pair:
+                roads_at[place] -= 1
+    return pairs
+
+
+def _road(
+    rng: Random,
+    pair: tuple[Place, Place],
+    places: dict[Place, tuple[float, float]],
+    degree: dict[Place, int],
+    wide: set[tuple[str, int]],
+    one_way: dict[tuple[str, int], bool],
+) -> dict[str, Any]:
+    a, b = pair
+    line = ("row", a[1]) if a[1] == b[1] else ("column", a[0])
+    road: dict[str, Any] = {"between": [_name(a), _name(b)], "speed": round(rng.uniform(8.0, 13.0), 1)}
+    if line in one_way:
+        if one_way[line]:
+            road["between"].reverse()
+        return road | {"lanes": [rng.choice((1, 2)), 0]}
+    if line in wide:
+        road |= {"lanes": [2, 2], "speed": round(rng.uniform(12.0, 16.0), 1)}
+        # A pocket must have a left turn: not at three roads, and not into a one-way street that comes from there.
+        turns = all(degree[place] == 4 and ("row", place[1]) not in one_way for place in pair)
+        if turns and rng.random() < 0.6:
+            road |= {"median": 3.2, "pockets": [25, 25]}
+        return road
+    if rng.random() < 0.4:
+        (ax, ay), (bx, by) = places[a], places[b]
+        aside = rng.choice((-1, 1)) * rng.uniform(0.04, 0.1)
+        bends = [
+            (ax + (bx - ax) * t - (by - ay) * s, ay + (by - ay) * t + (bx - ax) * s)
+            for t, s in ((0.38, aside), (0.62, -aside))
+        ]
+        road |= {"bends": [[round(x, 1), round(y, 1), 30] for x, y in bends], "speed": round(rng.uniform(7.0, 9.0), 1)}
+    return road
+
+
+def _corner(rng: Random, corner: Place, places: dict[Place, tuple[float, float]], columns: int, rows: int) -> dict[str, Any]:
+    """The road around a corner of the grid."""
+    i, j = corner
+    beside, above = (1 if i == 0 else columns - 2, j), (i, 1 if j == 0 else rows - 2)
+    radius = rng.randint(35, 60)
+    bend = [places[above][0], places[beside][1], radius]
+    return {"between": [_name(beside), _name(above)], "bends": [bend], "speed": round(rng.uniform(8.0, 9.5), 1)}
+
+
+def _kind(rng: Random, place: Place, roads: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a node is besides its place."""
+    name = _name(place)
+    lanes = max(max(road.get("lanes", (1, 1))) for road in roads if name in road["between"])
+    median = any("median" in road for road in roads if name in road["between"])
+    drawn = rng.random()
+    crosswalks = rng.random() < 0.5
+    if drawn < 0.2 and not median:
+        radius, corner = rng.randint(14, 20) + 8 * (lanes - 1), rng.randint(10, 12)
+        return {
+            "kind": "roundabout",
+            "control": "yield",
+            "radius": radius,
+            "corner": corner,
+            "rings": lanes,
+            "crosswalks": crosswalks,
+        }
+    return {"control": "light" if drawn < 0.55 else rng.choice(("stop", "none", "yield")), "crosswalks": crosswalks}
+
+
+def _with_crosswalk(rng: Random, road: dict[str, Any], nodes: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The two halves of a road with a crosswalk between them, in one of eight straight roads; else the road alone."""
+    straight = not road.keys() & {"bends", "pockets"} and not any("." in name for name in road["between"])
+    if not straight or rng.random() >= 0.125:
+        return [road]
+    first, second = road["between"]
+    (ax, ay), (bx, by) = nodes[first]["at"], nodes[second]["at"]
+    share = rng.uniform(0.45, 0.55)
+    # To the millimetre: rounded to more, the halves of a wide road would not be straight enough to meet.
+    at = [round(ax + (bx - ax) * share, 3), round(ay + (by - ay) * share, 3)]
+    name = f"{first}.{second}"
+    nodes[name] = {"at": at, "kind": "midblock", "control": "light" if rng.random() < 0.7 else "none"}
+    return [road | {"between": [first, name]}, road | {"between": [name, second]}]
+
+
+def _add_bulb(
+    rng: Random,
+    place: Place,
+    at: tuple[float, float],
+    columns: int,
+    rows: int,
+    nodes: dict[str, dict[str, Any]],
+    roads: list[dict[str, Any]],
+) -> None:
+    """A street that leads out of the grid and ends in a bulb."""
+    out = {0: (-1, 0), columns - 1: (1, 0)}.get(place[0]) or {0: (0, -1), rows - 1: (0, 1)}[place[1]]
+    distance = rng.uniform(70.0, 110.0)
+    end = [_about(rng, at[k] + out[k] * distance, 8.0) for k in (0, 1)]
+    nodes[f"{_name(place)}.end"] = {"at": end, "kind": "bulb", "radius": round(rng.uniform(6.5, 9.0), 1)}
+    roads.append({"between": [_name(place), f"{_name(place)}.end"], "speed": 8.0})
