@@ -137,7 +137,7 @@ def occupancy(registers: int, threads: int, shared: int, cc: tuple[int, int]) ->
 
 if __name__ == "__main__":
     sim = Simulator("downtown", 128, paper().replace(agents_per_world=64), threads=1, drivers="idm")
-    sim.contacts = EventLog(sim).notes
+    sim.contacts = EventLog(sim).contacts
     for text in sys.argv[1:]:
         major, minor = map(int, text.split("."))
         for row in compile_all(sim, (major, minor)):

@@ -16,7 +16,7 @@ from typing import Any
 
 import tyro
 
-from gigaflow_env.bench.throughput import machine
+from gigaflow_env.bench.machine import machine
 from gigaflow_env.files import write_text
 
 ROOT = Path(__file__).parents[1]

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gigaflow_env.bench.throughput import machine
+from gigaflow_env.bench.machine import machine
 from gigaflow_env.files import write_text
 
 RESULTS = Path(__file__).parent / "results" / "learning.jsonl"

@@ -23,12 +23,12 @@ import numpy as np
 import shapely
 import tyro
 
-from gigaflow_env.bench.throughput import machine
+from gigaflow_env.bench.machine import machine
 from gigaflow_env.files import write_text
 from gigaflow_env.jit import i32, kernel
 from gigaflow_env.roads import RoadMap, shipped
 from gigaflow_env.roads.centerline import sample
-from gigaflow_env.roads.compiled.compile import SPACING, compile_roads
+from gigaflow_env.roads.compiled.compile import SECTION_SPACING, compile_roads
 from gigaflow_env.roads.compiled.tables import Roads
 from gigaflow_env.roads.loading import find
 from gigaflow_env.sim.lanes import along_quad, in_quad, search
@@ -79,7 +79,7 @@ class Found(NamedTuple):
 
 def outlines(road_map: RoadMap, origin: np.ndarray) -> Outlines:
     """origin: (3,) to be subtracted."""
-    cuts = [sample(lane.line, SPACING)[:, :5] for lane in road_map.lanes.values() if lane.kind == "driving"]
+    cuts = [sample(lane.line, SECTION_SPACING)[:, :5] for lane in road_map.lanes.values() if lane.kind == "driving"]
     for cut in cuts:
         cut[:, :3] -= origin
     return Outlines(np.array([_outline(cut) for cut in cuts]), cuts)

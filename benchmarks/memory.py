@@ -19,7 +19,7 @@ import gymnasium
 import numpy as np
 import tyro
 
-from gigaflow_env.bench.throughput import machine
+from gigaflow_env.bench.machine import machine
 from gigaflow_env.files import write_text
 
 LIMIT_MB = 4.0

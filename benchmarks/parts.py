@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gigaflow_env import GigaflowVectorEnv
-from gigaflow_env.bench.throughput import machine
+from gigaflow_env.bench.machine import machine
 from gigaflow_env.files import write_text
 from gigaflow_env.layout import ACTIONS
 

@@ -19,7 +19,7 @@ import tyro
 from anomalies import ANOMALIES, COUNTS, Watch, find_neighbours, ground, inspect, totals
 
 from gigaflow_env.backend import world_step
-from gigaflow_env.bench.throughput import machine
+from gigaflow_env.bench.machine import machine
 from gigaflow_env.config import Config, paper
 from gigaflow_env.files import write_text
 from gigaflow_env.layout import ACTIONS, LATERAL_JERKS, LONGITUDINAL_JERKS, SPEED_SCALE, Ego

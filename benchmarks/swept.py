@@ -21,7 +21,7 @@ import numpy as np
 import shapely
 import tyro
 
-from gigaflow_env.bench.throughput import machine
+from gigaflow_env.bench.machine import machine
 from gigaflow_env.declare import allocate
 from gigaflow_env.files import write_text
 from gigaflow_env.jit import kernel

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tyro
 
-from gigaflow_env.bench.throughput import machine
+from gigaflow_env.bench.machine import machine
 from gigaflow_env.files import write_text
 from gigaflow_env.roads import summary
 from gigaflow_env.roads.towns import random_town

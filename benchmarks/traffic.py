@@ -16,7 +16,7 @@ import numpy as np
 import tyro
 
 from gigaflow_env.backend import cpu
-from gigaflow_env.bench.throughput import machine
+from gigaflow_env.bench.machine import machine
 from gigaflow_env.env import GigaflowVectorEnv
 from gigaflow_env.event_log import COLLISION, OFFROAD, RED_LIGHT
 from gigaflow_env.files import write_text

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from gigaflow_env import GigaflowVectorEnv
 from gigaflow_env.files import replacing
-from gigaflow_env.population import KINDS
+from gigaflow_env.population import ROAD_USERS
 from gigaflow_env.render import Scene, View, draw
 from gigaflow_env.sim.erratic import PHANTOM
 from gigaflow_env.state import GREEN, RED, YELLOW
@@ -144,7 +144,7 @@ def classes_view(moment: Moment, span: float, height: float) -> tuple[float, Vie
     """How well a view (span, height) [m] shows all four classes, each with room for a label; 0 where one is missing."""
     scene, best = moment.scene, (0.0, View(0.0, 0.0))
     level = _level_road(scene)
-    for a in np.flatnonzero(level & (moment.kind == list(KINDS).index("truck"))):
+    for a in np.flatnonzero(level & (moment.kind == list(ROAD_USERS).index("truck"))):
         for shift in (-12.0, 0.0, 12.0):
             x, y = scene.x[a] + shift, scene.y[a]
             there = scene.active & (abs(scene.x - x) < span / 2 - 3) & (abs(scene.y - y) < height / 2 - 1.5)
@@ -170,7 +170,7 @@ def classes() -> Image.Image:
 
 
 def classes_picture(moment: Moment, view: View, height: int) -> Image.Image:
-    scene, names = moment.scene, list(KINDS)
+    scene, names = moment.scene, list(ROAD_USERS)
     near = scene.active & (abs(scene.x - view.x) < view.span / 2) & (abs(scene.y - view.y) < view.span / 2)
     notes = [
         (scene.x[a], scene.y[a] + scene.width[a] / 2 + 0.5, f"{names[moment.kind[a]]} {_speed(scene, a)}")

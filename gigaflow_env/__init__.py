@@ -7,6 +7,7 @@ from gigaflow_env.env import GigaflowVectorEnv
 from gigaflow_env.layout import ACTIONS, FEATURES, LATERAL_JERKS, LONGITUDINAL_JERKS, Blocks, Layout
 from gigaflow_env.roads import MapError, RoadMap
 from gigaflow_env.simulator import MissingDevice
+from gigaflow_env.version import __version__
 
 __all__ = [
     "ACTIONS",
@@ -24,8 +25,6 @@ __all__ = [
     "RoadMap",
     "__version__",
 ]
-
-__version__ = "0.1.0"
 
 gymnasium.register(
     "GigaFlow-v0",

@@ -160,7 +160,7 @@ Command = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in `argv`, by default the process's arguments. Returns the exit status: 0, or 2 after a user error."""
     if list(sys.argv[1:] if argv is None else argv) == ["--version"]:
-        from gigaflow_env import __version__
+        from gigaflow_env.version import __version__
 
         print(f"gigaflow-env {__version__}")
         return 0

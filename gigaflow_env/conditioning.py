@@ -25,7 +25,7 @@ ALLOWED = {name: (_DECLARED[name]["bounds"], _DECLARED[name]["unit"]) for name i
 Ranges = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
-def read(given: Mapping[str, Any], rows: int) -> Ranges:
+def ranges_of(given: Mapping[str, Any], rows: int) -> Ranges:
     """Lower and upper ends float32 (rows,) of every name; nan where a row draws as the Config says.
 
     A value is a number, a range (low, high), None to go back to the Config, or an array: (rows,) fixes a value for each row,
@@ -91,7 +91,7 @@ def _ends(name: str, value: Any, rows: int) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def choose(simulator: Simulator, ranges: Ranges) -> None:
+def override(simulator: Simulator, ranges: Ranges) -> None:
     """From now on, the rows draw from these ranges when an episode begins; other names stay as they were chosen before."""
     for end, array in enumerate(simulator.state.overrides):
         values = simulator.host(array)
@@ -100,7 +100,7 @@ def choose(simulator: Simulator, ranges: Ranges) -> None:
         simulator.write(array, values)
 
 
-def forget(simulator: Simulator) -> None:
+def clear_overrides(simulator: Simulator) -> None:
     """From now on, all rows draw as the Config says."""
     for array in simulator.state.overrides:
         simulator.write(array, np.full(array.shape, np.nan, np.float32))

@@ -1,6 +1,7 @@
 """GigaflowVectorEnv: the simulator behind Gymnasium's vector contract. Every agent is a row; one policy drives all rows."""
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -12,11 +13,12 @@ from gymnasium.vector.utils import batch_space
 
 from gigaflow_env import bounds, snapshot
 from gigaflow_env.backend import world_step
-from gigaflow_env.conditioning import choose, forget, read
+from gigaflow_env.conditioning import clear_overrides, override, ranges_of
 from gigaflow_env.config import PRESETS, Config
 from gigaflow_env.event_log import EventLog
 from gigaflow_env.layout import ACTIONS, Layout
 from gigaflow_env.output.arrays import Arrays
+from gigaflow_env.output.output import Output
 from gigaflow_env.roads.loading import MapLike
 from gigaflow_env.simulator import BACKENDS, ROWS, Drivers, Simulator
 from gigaflow_env.state import IDM, LIVE
@@ -85,8 +87,10 @@ def _generator_state(kept: Any) -> dict[str, Any]:
     return state
 
 
-def _tensors(simulator: Simulator, copy: bool, device: int) -> Any:
-    from gigaflow_env.output.tensors import Tensors
+def _output(name: str, simulator: Simulator, copy: bool, device: int) -> Output:
+    if name == "numpy":
+        return Arrays(simulator, copy)
+    from gigaflow_env.output.tensors import Tensors  # torch is for those who want it
 
     return Tensors(simulator, copy, device)
 
@@ -254,7 +258,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         made = make_config(preset, config)
         changes = {"agents_per_world": agents_per_world, "max_steps": max_episode_steps}
         self.config = made.replace(**{name: value for name, value in changes.items() if value is not None})
-        chosen = None if conditioning is None else read(conditioning, num_envs)
+        chosen = None if conditioning is None else ranges_of(conditioning, num_envs)
 
         self.num_envs = num_envs
         self.render_mode = render_mode
@@ -279,12 +283,12 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             drivers=drivers,
         )
         if chosen is not None:
-            choose(self.simulator, chosen)
+            override(self.simulator, chosen)
         self._log = EventLog(self.simulator) if events else None
         if self._log is not None:
             self.simulator.contacts = self._log.contacts
         self.output = output
-        self._arrays: Any = Arrays(self.simulator, copy) if output == "numpy" else _tensors(self.simulator, copy, number)
+        self._output = _output(output, self.simulator, copy, number)
         self.layout: Layout = self.simulator.layout
         # NumPy, whose types a space has, knows no bfloat16.
         seen = np.float16 if obs_dtype == "float16" else np.float32
@@ -332,20 +336,20 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         seed, wanted = bounds.seed(seed), reset_options(options, ("reset_mask", "conditioning"))
         mask = self._read_mask(wanted["reset_mask"]) if "reset_mask" in wanted else None
         given = wanted.get("conditioning")
-        chosen = None if given is None else read(given, self.num_envs)
+        chosen = None if given is None else ranges_of(given, self.num_envs)
         if chosen is not None:
-            choose(self.simulator, chosen)
+            override(self.simulator, chosen)
         elif "conditioning" in wanted:
-            forget(self.simulator)
+            clear_overrides(self.simulator)
         super().reset(seed=seed)
         key = None
         if mask is None or seed is not None:
             key = self.np_random.integers(0, 2**32, 2, dtype=np.uint32)
-        self._arrays.reset(key, mask)
+        self.simulator.reset(key, self._output.mask(mask))
         if mask is None and self._log is not None:
             self._log.clear()
         self._begun = True
-        return self._arrays.of(self.simulator.observations), self._info()
+        return self._output.of(self.simulator.observations), self._info()
 
     def _read_mask(self, mask: Any) -> Any:
         """A reset mask, bool (num_envs,). Raises ValueError for others, RuntimeError before the first reset."""
@@ -365,19 +369,19 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if self.autoreset_mode == AutoresetMode.DISABLED and not self._on_cuda and self.simulator.ended.any():
             row = int(np.flatnonzero(self.simulator.ended)[0])
             raise RuntimeError(f"row {row} has ended: reset it with options={{'reset_mask': mask}} before the next step")
-        self._arrays.step(actions)
+        self.simulator.step(self._output.actions(actions))
         if self._log is not None:
             self._log.add(self.simulator)
-        of, outcome = self._arrays.of, self.simulator.state.outcome
+        of, outcome = self._output.of, self.simulator.state.outcome
         terminated, truncated = of(outcome.terminated), of(outcome.truncated)
         done = terminated | truncated
         info = self._info()
         if self.autoreset_mode == AutoresetMode.SAME_STEP:
             seen = self.simulator.final_observations
-            info["final_obs"] = self._arrays.only(seen, done) if self.copy else of(seen)
+            info["final_obs"] = self._output.only(seen, done) if self.copy else of(seen)
             info["_final_obs"] = done
         if self.record_stats:
-            only = self._arrays.only
+            only = self._output.only
             info["episode"] = {"r": only(outcome.episode_return, done), "l": only(outcome.episode_length, done)}
             info["_episode"] = done
         return of(self.simulator.observations), of(outcome.reward), terminated, truncated, info
@@ -405,11 +409,11 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if not self._begun and "np_random" not in state:
             raise RuntimeError("restore() of some worlds before the first reset(): call reset() first")
         generator = _generator_state(state["np_random"]) if "np_random" in state else None
-        snapshot.put(self.simulator, state)
+        snapshot.restore(self.simulator, state)
         if generator is not None:
             self.np_random.bit_generator.state = generator
         self._begun = True
-        return self._arrays.of(self.simulator.observations), self._info()
+        return self._output.of(self.simulator.observations), self._info()
 
     @property
     def event_log(self) -> np.ndarray:
@@ -427,6 +431,11 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._check_begun("sight()")
         return snapshot.observation_state(self.simulator)
 
+    def sight(self) -> dict[str, np.ndarray]:
+        """The old name of `observation_state`, for one release."""
+        warnings.warn("env.sight() is called env.observation_state() now", DeprecationWarning, stacklevel=2)
+        return self.observation_state()
+
     def observe(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
         """Observations float32 (..., agents_per_world, size) of states kept by `sight` or `snapshot`, bit for bit.
 
@@ -441,7 +450,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def capture(self) -> None:
         """Record the step on a CUDA device: from the second step on it is one launch. Needs `output="torch"`."""
         self._check_open()
-        self._arrays.capture()
+        self._output.capture()
 
     @property
     def _on_cuda(self) -> bool:
@@ -449,12 +458,12 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return self.output == "torch" and self.simulator.backend == "cuda"
 
     def _info(self) -> dict[str, Any]:
-        state, of = self.simulator.state, self._arrays.of
+        state, of = self.simulator.state, self._output.of
         info = {name: of(event) for name, event in state.events._asdict().items()}
         info["erratic"] = of(state.outcome.erratic)
         info["active"] = of(state.outcome.active)
         info["distance"] = of(state.motion.distance)
-        info["traffic"] = self._arrays.rows_of(self.simulator.drivers == IDM)
+        info["traffic"] = self._output.rows_of(self.simulator.drivers == IDM)
         return info
 
     def _check_open(self) -> None:

@@ -13,7 +13,7 @@ from gigaflow_env.declare import fields
 
 VARIABLE = "GIGAFLOW_CHECK"
 
-_CHOSEN = "chosen"  # nan is what it says where nothing was chosen
+_OVERRIDES = "overrides"  # nan is what it says where nothing was chosen
 
 _SUMS = ("rows", "outcome")
 """Looked at last: what is summed up there comes from elsewhere, and that should be named."""
@@ -33,7 +33,7 @@ def check(simulator: Any, moment: str) -> None:
     simulator: a Simulator on the CPU; moment: what was just done, for the message.
     """
     state = simulator.state._asdict()
-    for group_name in sorted(state.keys() - {_CHOSEN}, key=lambda name: (name in _SUMS, list(state).index(name))):
+    for group_name in sorted(state.keys() - {_OVERRIDES}, key=lambda name: (name in _SUMS, list(state).index(name))):
         group = state[group_name]
         for (name, declared), array in zip(fields(type(group)).items(), group, strict=True):
             if array.dtype == np.float32 and not _all_finite(array):

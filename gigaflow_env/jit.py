@@ -30,8 +30,10 @@ _KERNEL_SOURCES = (
     "jit.py",
     "layout.py",
     "state.py",
+    "population.py",
+    "roads/levels.py",
     "roads/compiled/tables.py",
-    "sim/*.py",
+    "sim/**/*.py",
     "backend/*.py",
 )
 

@@ -20,7 +20,7 @@ class Kind(NamedTuple):
     acceleration: float = 1.0  # strongest acceleration, times that of a car
 
 
-KINDS = {
+ROAD_USERS = {
     # The paper's one range from pedestrian to truck: l ~ U(0.8, 7), w ~ U(0.8, 3) (A).
     "any": Kind((0.8, 7.0), (0.8, 3.0)),
     # Ours, inside of the paper's range, so that a policy which learned among "any" has met them all.
@@ -35,14 +35,15 @@ POPULATIONS = {"paper": {"any": 1.0}, "cars": {"car": 1.0}}
 
 
 def shares(population: str | Mapping[str, float]) -> dict[str, float]:
-    """Share of each kind in KINDS, in its order; they add up to 1. Raises ValueError for an unknown name or bad shares."""
+    """Share of each kind in ROAD_USERS, in its order; they add up to 1. Raises ValueError for an unknown name or bad
+    shares."""
     if isinstance(population, str) and population in POPULATIONS:
         population = POPULATIONS[population]
     if not isinstance(population, Mapping):
         names = ", ".join(map(repr, POPULATIONS))
-        raise ValueError(f"population={shown(population)}: choose one of {names}, or shares of {', '.join(KINDS)}")
+        raise ValueError(f"population={shown(population)}: choose one of {names}, or shares of {', '.join(ROAD_USERS)}")
     for kind in population:
-        if kind not in KINDS:
-            raise ValueError(f"population has {shown(kind)}: the kinds are {', '.join(map(repr, KINDS))}")
+        if kind not in ROAD_USERS:
+            raise ValueError(f"population has {shown(kind)}: the kinds are {', '.join(map(repr, ROAD_USERS))}")
     found = bounds.shares("population", dict(population))
-    return {kind: found.get(kind, 0.0) for kind in KINDS}
+    return {kind: found.get(kind, 0.0) for kind in ROAD_USERS}

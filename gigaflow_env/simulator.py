@@ -1,13 +1,14 @@
 """Simulator: worlds of agents on compiled roads without RL interface. `env.py` puts the Gymnasium contract around it."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from gigaflow_env import bounds, finite
 from gigaflow_env.backend import cpu, world_step
+from gigaflow_env.backend.backend import Backend
 from gigaflow_env.backend.world_step import Parts
 from gigaflow_env.config import CHOICES, CONDITIONING, Config, params
 from gigaflow_env.declare import fields
@@ -39,19 +40,18 @@ def drivers_of(given: Drivers, rows: int) -> np.ndarray:
 
     Raises ValueError for an unknown name, shares that don't add up to 1, or another number of names than rows.
     """
-    one = isinstance(given, str)
-    names = [given] if one else list(given) if isinstance(given, (Mapping, Sequence)) else []
+    names = list(given) if isinstance(given, (Mapping, Sequence)) and not isinstance(given, str) else [given]
     if not names or not all(isinstance(name, str) and name in DRIVERS for name in names):
         raise ValueError(
             f"drivers={bounds.shown(given)}: choose of {', '.join(map(repr, DRIVERS))}: one of them, shares of both, or one "
             "for each row"
         )
-    if one:
-        return np.full(rows, DRIVERS[names[0]], np.int8)
+    if isinstance(given, str):
+        return np.full(rows, DRIVERS[given], np.int8)
     if not isinstance(given, Mapping):
         if len(names) != rows:
             raise ValueError(f"drivers has {len(names)} names: expected one per row, {rows}")
-        return np.array([DRIVERS[name] for name in names], np.int8)
+        return np.array([DRIVERS[str(name)] for name in names], np.int8)
     ruled = bounds.shares("drivers", dict(given)).get("idm", 0.0)
     turns = np.floor(np.arange(rows + 1) * ruled + 1e-6)
     return np.where(np.diff(turns) > 0, IDM, POLICY).astype(np.int8)
@@ -119,7 +119,7 @@ class Simulator:
             raise ValueError("map=[]: name at least one map")
         until = None if map_shares is None else _until(map_shares, len(self.maps))
         # Before the maps: what is missing should be said at once.
-        self._machine: Any = cpu.Threads(threads) if backend == "cpu" else _cuda().Device(device)
+        self._machine: Backend = cpu.Threads(threads) if backend == "cpu" else _cuda().Device(device)
         roads = compile_roads(
             self.maps,
             lane_spacing=config.lane_spacing,
@@ -156,6 +156,7 @@ class Simulator:
         self.wanted = zeros((*cells, 2) if continuous else (0, 0, 2), np.float32)
         self.conflicts = put(conflicts(roads)) if (self.drivers == IDM).any() else None
         self.contacts: Any = None  # eventlog.Notes where there is a log
+        self.replay: Callable[[], None] | None = None  # a recorded step, see output/tensors.py
         self._aside: Any = None  # state and observations on a device, see `look_into`
         self.chosen = zeros(cells, np.bool_)
         self._params = params(config)
@@ -221,7 +222,10 @@ class Simulator:
         """
         if actions is not self.actions and actions is not self.wanted:
             self.write_actions(np.asarray(actions))
-        self._machine.step(self._parts)
+        if self.replay is not None:
+            self.replay()
+        else:
+            self._machine.step(self._parts)
         if self._checked:
             finite.check(self, "step")
 

@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 
 from gigaflow_env import bounds
-from gigaflow_env.conditioning import Ranges, choose, forget, read
+from gigaflow_env.conditioning import Ranges, clear_overrides, override, ranges_of
 from gigaflow_env.config import Config
 from gigaflow_env.env import GigaflowVectorEnv, make_config, reset_options
 from gigaflow_env.layout import Layout
@@ -67,7 +67,7 @@ class GigaflowEnv(gymnasium.Env[np.ndarray, Any]):
         rows = made.agents[1]
         bounds.choice("render_mode", render_mode, (None, *self.metadata["render_modes"]))
         _check_traffic(traffic)
-        chosen = None if conditioning is None else read(conditioning, 1)
+        chosen = None if conditioning is None else ranges_of(conditioning, 1)
         ruled = isinstance(traffic, str) and traffic == "idm"
         self.vector = GigaflowVectorEnv(
             rows,
@@ -95,7 +95,7 @@ class GigaflowEnv(gymnasium.Env[np.ndarray, Any]):
         # All of it is read before any of it is applied: refused arguments change nothing.
         seed, wanted = bounds.seed(seed), reset_options(options, ("conditioning",))
         given = wanted.get("conditioning")
-        chosen = None if given is None else read(given, 1)
+        chosen = None if given is None else ranges_of(given, 1)
         super().reset(seed=seed)
         if "conditioning" in wanted:
             self._choose(chosen)
@@ -142,7 +142,7 @@ class GigaflowEnv(gymnasium.Env[np.ndarray, Any]):
     def _choose(self, ranges: Ranges | None) -> None:
         """Ranges of one row, for this car alone: the other rows stay as the Config says. None forgets all."""
         if ranges is None:
-            forget(self.vector.simulator)
+            clear_overrides(self.vector.simulator)
             return
         only = {}
         for name, ends in ranges.items():
@@ -150,7 +150,7 @@ class GigaflowEnv(gymnasium.Env[np.ndarray, Any]):
             for row, end in zip(rows, ends, strict=True):
                 row[EGO] = end[0]
             only[name] = (rows[0], rows[1])
-        choose(self.vector.simulator, only)
+        override(self.vector.simulator, only)
 
 
 def _of(info: Mapping[str, Any], row: int) -> dict[str, Any]:

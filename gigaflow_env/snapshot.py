@@ -21,8 +21,9 @@ from gigaflow_env.files import replacing
 from gigaflow_env.roads.compiled.cache import fingerprint
 from gigaflow_env.simulator import Simulator
 from gigaflow_env.state import GROUPS, State, Variant
+from gigaflow_env.version import __version__
 
-FORMAT = 1
+FORMAT = 2
 
 OBSERVED = (
     "clock.seed", "clock.number", "clock.map", "clock.tick", "rows.status", "rows.erratic",
@@ -35,7 +36,7 @@ OBSERVED = (
     "reward_weights.coefficients", "lights.colour", *(f"variant.{name}" for name in Variant._fields),
 )  # fmt: skip
 """The arrays from which the observations of a world follow: what chance decides follows from its key, the world's number and
-its tick. `near` and `ways` do not count: they follow from these."""
+its tick. `neighbours` and `lane_routes` do not count: they follow from these."""
 
 WORKSPACE = ("neighbours.scratch", "neighbours.key")
 """Written before it is read in every stage that uses it, by one agent after another on the CPU: nobody needs to keep it."""
@@ -62,8 +63,6 @@ def each_world(name: str) -> bool:
 
 def declaration(simulator: Simulator) -> dict[str, Any]:
     """What must be equal where a snapshot is restored, as JSON types."""
-    from gigaflow_env import __version__
-
     declared = {
         f"{group}.{name}": f"{np.dtype(field.dtype).name} {' '.join(field.axes)}"
         for group, members in GROUPS._asdict().items()
@@ -94,7 +93,7 @@ def take(simulator: Simulator, worlds: Sequence[int] | np.ndarray | None = None)
     return {"declaration": np.array(json.dumps(declaration(simulator))), "worlds": numbers.astype(np.int64), **kept}
 
 
-def put(simulator: Simulator, snapshot: Mapping[str, np.ndarray]) -> None:
+def restore(simulator: Simulator, snapshot: Mapping[str, np.ndarray]) -> None:
     """Set the worlds of a snapshot back, and look at all worlds. Nothing is changed where it does not fit.
 
     Raises ValueError that names what differs; also where only some worlds are restored and the simulator's key of chance is
@@ -140,7 +139,7 @@ def check(simulator: Simulator, snapshot: Mapping[str, np.ndarray]) -> None:
         kept = np.asarray(snapshot[name])
         if kept.shape != shape or kept.dtype != array.dtype:
             raise ValueError(f"the snapshot is damaged: {name} is {kept.dtype} {kept.shape}, expected {array.dtype} {shape}")
-        if kept.dtype == np.float32 and not name.startswith("chosen.") and not np.isfinite(kept).all():
+        if kept.dtype == np.float32 and not name.startswith("overrides.") and not np.isfinite(kept).all():
             raise ValueError(f"the snapshot is damaged: {name} has numbers that are not finite")
 
 
@@ -169,11 +168,11 @@ def observation_state(simulator: Simulator) -> dict[str, np.ndarray]:
 
 
 def observe(simulator: Simulator, seen: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Observations float32 (..., agents, size) of worlds of which the arrays `OBSERVED` were kept, bit for bit as they were.
+    """Observations float32 (..., agents, size) of worlds whose `OBSERVED` were kept, bit for bit as they were.
 
     seen: by name, with any axes (...) before those of a world's agents and lights, for example (steps, worlds); `clock.seed`
-    (2,) for all, or with the first of these axes, (steps, 2). Others than those of `OBSERVED` are not looked at, so a snapshot
-    will do. On CUDA arrays go to the device and come back, and are the bits of states that were kept from it. Raises
+    (2,) for all, or with the first of these axes, (steps, 2). Others than those of `OBSERVED` are not read: a snapshot will
+    do. On CUDA arrays go to the device and come back, and are the bits of states that were kept from it. Raises
     ValueError for arrays that lack or don't fit.
     """
     missing = [name for name in OBSERVED if name not in seen]

@@ -7,7 +7,7 @@ import numpy as np
 
 from gigaflow_env.declare import allocate, array
 from gigaflow_env.layout import GOALS
-from gigaflow_env.population import KINDS
+from gigaflow_env.population import ROAD_USERS
 
 i8, i32, u32, flag = np.int8, np.int32, np.uint32, np.bool_
 
@@ -81,11 +81,11 @@ class Body(NamedTuple):
     c_steer: np.ndarray = array("world agent", "", "coefficient of lateral jerk")
     c_acc: np.ndarray = array("world agent", "", "coefficient of the strongest acceleration")
     c_vel: np.ndarray = array("world agent", "", "coefficient of the top speed")
-    kind: np.ndarray = array("world agent", "", "number in population.KINDS", i32)
+    kind: np.ndarray = array("world agent", "", "number in population.ROAD_USERS", i32)
 
 
 class Kinds(NamedTuple):
-    """The population: what is drawn for a body, by kind. Filled once, from population.KINDS and the config."""
+    """The population: what is drawn for a body, by kind. Filled once, from population.ROAD_USERS and the config."""
 
     until: np.ndarray = array("kind", "", "a unit draw below this, and not below the one before, means this kind")
     length_low: np.ndarray = array("kind", "m", "")
@@ -173,15 +173,15 @@ class Proposal(NamedTuple):
     length: np.ndarray = array("world agent", "m", "")
     width: np.ndarray = array("world agent", "m", "")
     free: np.ndarray = array("world agent", "", "no other agent needs that place", flag)
-    kind: np.ndarray = array("world agent", "", "number in population.KINDS", i32)
+    kind: np.ndarray = array("world agent", "", "number in population.ROAD_USERS", i32)
 
 
 class Neighbours(NamedTuple):
     """The agents nearest to each agent."""
 
-    agent: np.ndarray = array("world agent seen", "", "agent, nearest first, -1: none", i32)
+    agent: np.ndarray = array("world agent neighbour", "", "agent, nearest first, -1: none", i32)
     key: np.ndarray = array(
-        "world worker seen", "", "workspace: their keys, squared distance in 24 bits, agent in 8 bits", u32
+        "world worker neighbour", "", "workspace: their keys, squared distance in 24 bits, agent in 8 bits", u32
     )
     scratch: np.ndarray = array(
         "world worker other", "", "workspace: an entry for each agent; on the CPU one worker does all agents", u32
@@ -284,20 +284,20 @@ GROUPS = State(*_GROUPS)
 
 
 def make(
-    worlds: int, agents: int, coefficients: int, lights: int, seen: int, samples: int, choices: int, workers: int = 1
+    worlds: int, agents: int, coefficients: int, lights: int, neighbours: int, samples: int, choices: int, workers: int = 1
 ) -> State:
     """A State in which nothing has happened yet. workers: how many agents of a world are looked after at the same time."""
     sizes = {
         "two": 2, "world": worlds, "agent": agents, "coefficient": coefficients, "goal": GOALS,
-        "light": max(lights, 1), "seen": max(seen, 1), "worker": workers, "other": agents, "sample": samples,
-        "kind": len(KINDS), "choice": choices,
+        "light": max(lights, 1), "neighbour": max(neighbours, 1), "worker": workers, "other": agents, "sample": samples,
+        "kind": len(ROAD_USERS), "choice": choices,
     }  # fmt: skip
     groups: Any = GROUPS
     state = State(*(allocate(group, sizes) for group in groups))
     state.lane_routes.goal[:] = -1
     for one in ("xx", "yy", "back_xx", "back_yy", "det", "mean", "plain"):
         getattr(state.variant, one)[:] = 1
-    population = [(*kind.length, *kind.width, kind.speed, kind.acceleration) for kind in KINDS.values()]
+    population = [(*kind.length, *kind.width, kind.speed, kind.acceleration) for kind in ROAD_USERS.values()]
     for column, values in zip(state.kinds[1:], zip(*population, strict=True), strict=True):
         column[:] = values
     state.overrides.low[:] = state.overrides.high[:] = np.nan

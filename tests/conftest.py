@@ -236,264 +236,43 @@ def map_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 # Stages, each over the agents or lights of world w that are given, in that order
 
 
-@kernel
-def run_decide(agents, w, actions, wanted, rows, motion):
-    for a in agents:
-        decide(w, a, actions, wanted, rows, motion)
+PER_LIGHT = ("schedule", "switch")
+"""Stages of which a world has one call for each light; all others have one for each agent."""
+BOUND = ("w", "a", "k", "first", "stride")
+"""Parameters of stages that the loop around them fills in."""
+
+STAGES: dict[str, Callable] = {
+    stage.__name__: stage
+    for stage in (
+        record_contact, intend, follow, decide, move, locate, collide, leave_road, run_light, arrive, plan, score, schedule,
+        switch, populate, end_episode, propose, resolve_spawns, condition, spawn, find_neighbours, select_lane_samples,
+        observe, add_noise, blank,
+    )
+}  # fmt: skip
+"""Every stage by name."""
 
 
-@kernel
-def run_move(agents, w, clock, rows, pose, motion, body, p):
-    for a in agents:
-        move(w, a, clock, rows, pose, motion, body, p)
+@functools.cache
+def looped(name: str) -> Callable:
+    """A kernel that runs one stage for some agents or lights of a world. `out` is the agent's own row."""
+    stage = STAGES[name]
+    if name == "observe":
 
+        def loop(elements, w, out, *groups):
+            for a in elements:
+                stage(w, a, FIRST, STRIDE, out[w, a], *groups)
+    elif name == "blank":
 
-@kernel
-def run_locate(agents, w, clock, rows, pose, goals, variant, network, grid, place):
-    for a in agents:
-        locate(w, a, clock, rows, pose, goals, variant, network, grid, place)
+        def loop(elements, w, out):
+            for a in elements:
+                stage(FIRST, STRIDE, out[w, a])
+    else:
 
+        def loop(elements, w, *groups):
+            for a in elements:
+                stage(w, a, *groups)
 
-@kernel
-def run_collide(agents, w, rows, pose, motion, body, neighbours, events):
-    for a in agents:
-        collide(w, a, rows, pose, motion, body, neighbours, events)
-
-
-@kernel
-def run_leave_road(agents, w, clock, rows, pose, body, variant, network, grid, events):
-    for a in agents:
-        leave_road(w, a, clock, rows, pose, body, variant, network, grid, events)
-
-
-@kernel
-def run_run_light(agents, w, rows, pose, motion, body, lane_position, lights, variant, network, nearby, events, p):
-    for a in agents:
-        run_light(w, a, rows, pose, motion, body, lane_position, lights, variant, network, nearby, events, p)
-
-
-@kernel
-def run_arrive(agents, w, clock, rows, pose, motion, reward_weights, variant, network, events, goals, lane_position, p):
-    for a in agents:
-        arrive(w, a, clock, rows, pose, motion, reward_weights, variant, network, events, goals, lane_position, p)
-
-
-@kernel
-def run_plan(agents, w, clock, goals, lane_position, variant, network, p):
-    for a in agents:
-        plan(w, a, clock, goals, lane_position, variant, network, p)
-
-
-@kernel
-def run_score(agents, w, clock, rows, motion, lane_position, reward_weights, events, outcome, goals, p):
-    for a in agents:
-        score(w, a, clock, rows, motion, lane_position, reward_weights, events, outcome, goals, p)
-
-
-@kernel
-def run_schedule(agents, w, clock, network, lights, p):
-    for k in agents:
-        schedule(w, k, clock, network, lights, p)
-
-
-@kernel
-def run_switch(agents, w, clock, lights, p):
-    for k in agents:
-        switch(w, k, clock, lights, p)
-
-
-@kernel
-def run_populate(agents, w, clock, rows):
-    for a in agents:
-        populate(w, a, clock, rows)
-
-
-@kernel
-def run_end_episode(agents, w, rows, pose, motion, events, p):
-    for a in agents:
-        end_episode(w, a, rows, pose, motion, events, p)
-
-
-@kernel
-def run_propose(agents, w, attempt, clock, rows, variant, network, overrides, proposal, kinds, p):
-    for a in agents:
-        propose(w, a, attempt, clock, rows, variant, network, overrides, proposal, kinds, p)
-
-
-@kernel
-def run_resolve_spawns(agents, w, clock, rows, pose, motion, body, proposal, variant, network, grid, p):
-    for a in agents:
-        resolve_spawns(w, a, clock, rows, pose, motion, body, proposal, variant, network, grid, p)
-
-
-@kernel
-def run_condition(agents, w, clock, reward_weights, overrides, p):
-    for a in agents:
-        condition(w, a, clock, reward_weights, overrides, p)
-
-
-@kernel
-def run_spawn(
-    agents,
-    w,
-    clock,
-    rows,
-    pose,
-    motion,
-    body,
-    lane_position,
-    goals,
-    reward_weights,
-    overrides,
-    proposal,
-    lane_routes,
-    kinds,
-    variant,
-    perceived,
-    network,
-    p,
-):
-    for a in agents:
-        spawn(
-            w,
-            a,
-            clock,
-            rows,
-            pose,
-            motion,
-            body,
-            lane_position,
-            goals,
-            reward_weights,
-            overrides,
-            proposal,
-            lane_routes,
-            kinds,
-            variant,
-            perceived,
-            network,
-            p,
-        )
-
-
-@kernel
-def run_find_neighbours(agents, w, clock, rows, pose, neighbours, p):
-    for a in agents:
-        find_neighbours(w, a, clock, rows, pose, neighbours, p)
-
-
-@kernel
-def run_select_lane_samples(agents, w, clock, lane_position, goals, lane_routes, variant, network, nearby, p):
-    for a in agents:
-        select_lane_samples(w, a, clock, lane_position, goals, lane_routes, variant, network, nearby, p)
-
-
-@kernel
-def run_observe(
-    agents, w, obs, starts,
-    pose, motion, body, lane_position, goals, reward_weights, lights, neighbours, lane_routes, variant, perceived,
-    network, nearby, p,
-):  # fmt: skip
-    for a in agents:
-        observe(
-            w, a, FIRST, STRIDE, obs[w, a], starts,
-            pose, motion, body, lane_position, goals, reward_weights, lights, neighbours, lane_routes, variant,
-            perceived, network, nearby, p,
-        )  # fmt: skip
-
-
-@kernel
-def run_add_noise(agents, w, clock, rows, pose, motion, perceived, p):
-    for a in agents:
-        add_noise(w, a, clock, rows, pose, motion, perceived, p)
-
-
-@kernel
-def run_blank(agents, w, obs):
-    for a in agents:
-        blank(FIRST, STRIDE, obs[w, a])
-
-
-@kernel
-def run_record_contact(agents, w, rows, pose, motion, body, lane_position, events, variant, network, contacts):
-    for a in agents:
-        record_contact(w, a, rows, pose, motion, body, lane_position, events, variant, network, contacts)
-
-
-@kernel
-def run_intend(
-    agents,
-    w,
-    clock,
-    rows,
-    pose,
-    motion,
-    body,
-    lane_position,
-    goals,
-    lights,
-    neighbours,
-    variant,
-    network,
-    conflicts,
-    traffic,
-    p,
-):
-    for a in agents:
-        intend(
-            w,
-            a,
-            clock,
-            rows,
-            pose,
-            motion,
-            body,
-            lane_position,
-            goals,
-            lights,
-            neighbours,
-            variant,
-            network,
-            conflicts,
-            traffic,
-            p,
-        )
-
-
-@kernel
-def run_follow(agents, w, rows, motion, body, lane_position, variant, network, conflicts, traffic, p):
-    for a in agents:
-        follow(w, a, rows, motion, body, lane_position, variant, network, conflicts, traffic, p)
-
-
-STAGES: dict[str, tuple[Callable, Callable]] = {
-    "record_contact": (record_contact, run_record_contact),
-    "intend": (intend, run_intend),
-    "follow": (follow, run_follow),
-    "decide": (decide, run_decide),
-    "move": (move, run_move),
-    "locate": (locate, run_locate),
-    "collide": (collide, run_collide),
-    "leave_road": (leave_road, run_leave_road),
-    "run_light": (run_light, run_run_light),
-    "arrive": (arrive, run_arrive),
-    "plan": (plan, run_plan),
-    "score": (score, run_score),
-    "schedule": (schedule, run_schedule),
-    "switch": (switch, run_switch),
-    "populate": (populate, run_populate),
-    "end_episode": (end_episode, run_end_episode),
-    "propose": (propose, run_propose),
-    "resolve_spawns": (resolve_spawns, run_resolve_spawns),
-    "condition": (condition, run_condition),
-    "spawn": (spawn, run_spawn),
-    "find_neighbours": (find_neighbours, run_find_neighbours),
-    "select_lane_samples": (select_lane_samples, run_select_lane_samples),
-    "observe": (observe, run_observe),
-    "add_noise": (add_noise, run_add_noise),
-    "blank": (blank, run_blank),
-}
-"""Every stage by name, and the kernel that runs it."""
+    return kernel(loop, cache=False)
 
 
 def plain(function: Callable) -> Callable:
@@ -506,12 +285,11 @@ def run(name: str, sim: Simulator, order: Iterable[int] | None = None, *, w: int
     state, roads = sim.state, sim.roads
     known = {
         **state._asdict(), **roads._asdict(), "p": sim._params, "actions": sim.actions, "wanted": sim.wanted,
-        "conflicts": sim.conflicts, "notes": sim.contacts, "obs": sim.observations, "starts": sim.layout.starts,
-        "attempt": 0, "w": w, **given,
+        "conflicts": sim.conflicts, "contacts": sim.contacts, "out": sim.observations, "starts": sim.layout.starts,
+        "attempt": 0, **given,
     }  # fmt: skip
     if order is None:
         lights = int(roads.network.maps["lights"][state.clock.map[w]])
-        order = range(lights if name in ("schedule", "switch") else sim.agents)
-    known["agents"] = np.array(list(order), np.int64)
-    launch = STAGES[name][1]
-    launch(*(known[parameter] for parameter in inspect.signature(plain(launch)).parameters))
+        order = range(lights if name in PER_LIGHT else sim.agents)
+    wanted = [one for one in inspect.signature(plain(STAGES[name])).parameters if one not in BOUND]
+    looped(name)(np.array(list(order), np.int64), w, *(known[one] for one in wanted))

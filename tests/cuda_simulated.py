@@ -62,7 +62,7 @@ def drive(name: str) -> dict[str, np.ndarray]:
     backend = "cuda" if SIMULATED else "cpu"
     sim = Simulator([motorway(), crossing(lights=True)], 9, backend=backend, threads=None, **arguments)
     log = EventLog(sim)
-    sim.contacts = log.notes
+    sim.contacts = log.contacts
     sim.reset(key(7))
     found, sights = {}, []
     rng = np.random.default_rng(0)

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from gigaflow_env import GigaflowVectorEnv
-from gigaflow_env.bench import throughput
+from gigaflow_env.bench import stages, throughput
 
 
 @pytest.fixture(scope="module")
 def measured():
     env = GigaflowVectorEnv(64, map="loop", preset="laptop", agents_per_world=8, threads=2, copy=False)
     rate = throughput.steps_per_s(env, 10)
-    return env, rate, throughput.stage_times(env.simulator)
+    return env, rate, stages.stage_times(env.simulator)
 
 
 def test_stages_take_time(measured):

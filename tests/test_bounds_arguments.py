@@ -317,7 +317,7 @@ def test_too_much_memory_is_one_line(monkeypatch, capsys):
     def run(**arguments):
         raise MemoryError
 
-    monkeypatch.setattr(bench, "run", run)
+    monkeypatch.setattr(throughput, "run", run)
     assert cli.main(["bench"]) == 2
     assert capsys.readouterr().err == "gigaflow-env: error: MemoryError\n"
 

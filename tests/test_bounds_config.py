@@ -242,10 +242,10 @@ def test_an_observation_that_is_not_finite_is_named():
     sim = Simulator(ring(), 6, TINY, threads=1)
     sim.reset(key(1))
     sim.state.reward_weights.coefficients[0, 2, CONDITIONING.index("comfort")] = math.nan
-    sim.look()
+    sim.observe()
     sim.state.reward_weights.coefficients[:] = 0
     with pytest.raises(
-        FloatingPointError, match=r"observations is nan after a look: world 0, agent 2, column \d+ \(row 2\)"
+        FloatingPointError, match=r"observations is nan after an observation: world 0, agent 2, column \d+ \(row 2\)"
     ):
         finite.check(sim, "look")
 

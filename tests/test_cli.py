@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import gigaflow_env
+import gigaflow_env.bench
 from gigaflow_env import cli
 from gigaflow_env.roads import Lane, RoadMap, Signal, load, loading, save, summary
 
@@ -82,7 +82,7 @@ def test_bench_hands_its_arguments_over(monkeypatch: pytest.MonkeyPatch, capsys:
         return {"agent_steps_per_s": 1234567.0, "threads": 2}
 
     bench = SimpleNamespace(run=run)
-    monkeypatch.setattr(gigaflow_env, "bench", bench, raising=False)
+    monkeypatch.setattr(gigaflow_env.bench, "throughput", bench, raising=False)
     monkeypatch.setitem(sys.modules, "gigaflow_env.bench.throughput", bench)
     assert cli.main(["bench"]) == 0
     assert capsys.readouterr().out.splitlines() == ["agent_steps_per_s  1.23457e+06", "threads            2"]

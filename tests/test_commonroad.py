@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from importing import damaged, drive, survives
 
-from gigaflow_env.roads import MapError, RoadMap, load, summary
+from gigaflow_env.roads import MapError, RoadMap, load, load_scenario, summary
 from gigaflow_env.roads.compiled.compile import compile_roads
-from gigaflow_env.roads.scenario import LIGHT_STATES, Scenario, load_scenario, validate_scenario
+from gigaflow_env.roads.scenario import LIGHT_STATES, Scenario, validate_scenario
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "maps" / "commonroad"
 

@@ -3,6 +3,7 @@
 import heapq
 import importlib
 import math
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +38,7 @@ from gigaflow_env.roads.compiled.tables import (
     Section,
     StopRow,
 )
-from gigaflow_env.roads.loading import find
+from gigaflow_env.roads.loading import find, load
 from gigaflow_env.roads.road_map import WIDTH, Lane, MapError, RoadMap, Signal
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "maps" / "carla"
@@ -798,6 +799,26 @@ def test_cache_that_cannot_be_written_warns_once(tmp_path, monkeypatch):
     assert equal(first, compile_roads(two_way()))  # warnings are errors: this one is silent
 
 
+@pytest.mark.parametrize(
+    ("file", "part"),
+    [("compiled/compile.py", True), ("compiled/conflict_zones.py", True), ("centerline.py", True), ("levels.py", True),
+     ("road_map.py", True), ("summary.py", False), ("formats/lanes_json.py", False), ("towns/streets.py", False)],
+)  # fmt: skip
+def test_an_edit_of_the_compiler_gives_a_file_another_name(tmp_path, monkeypatch, file, part):
+    cache = importlib.import_module("gigaflow_env.roads.compiled.cache")
+    roads = tmp_path / "roads"
+    shutil.copytree(cache._ROADS, roads, ignore=shutil.ignore_patterns("__pycache__"))
+    before = cache.path_for(junction(), (1,))
+    monkeypatch.setattr(cache, "_ROADS", roads)
+    cache._compiler_hash.cache_clear()
+    assert cache.path_for(junction(), (1,)) == before, "the name is of contents, not of places"
+    (roads / file).write_text((roads / file).read_text() + "\n# edited\n")
+    cache._compiler_hash.cache_clear()
+    assert (cache.path_for(junction(), (1,)) != before) == part
+    monkeypatch.undo()
+    cache._compiler_hash.cache_clear()
+
+
 def test_cache_directory(monkeypatch):
     cache = importlib.import_module("gigaflow_env.roads.compiled.cache")
     monkeypatch.setenv("GIGAFLOW_CACHE_DIR", "/somewhere")
@@ -877,9 +898,7 @@ def carla(town):
     path = SHARED / f"{town}.xodr"
     if not path.exists():
         pytest.skip(f"{path.name} of the shared real maps is not here")
-    return pytest.importorskip(
-        "gigaflow_env.roads.formats.opendrive.load", reason="there is no OpenDRIVE importer yet"
-    ).load(path)
+    return load(path)
 
 
 TOWNS = [("Town01", 124, 6.40), ("Town02", 88, 2.92), ("Town04", 463, 33.34)]

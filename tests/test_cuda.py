@@ -96,7 +96,8 @@ STORES = {
 
 # Arrays which the kernel must reach, at least.
 SHOWN = (
-    "Pose.x", "Network.samples", "Nearby.samples", "Nearby.boundaries", "Nearby.stops", "Neighbours.agent", "RewardWeights.coefficients",
+    "Pose.x", "Network.samples", "Nearby.samples", "Nearby.boundaries", "Nearby.stops", "Neighbours.agent",
+    "RewardWeights.coefficients",
 )  # fmt: skip
 TOUCHED = {
     "clear": ("Clock.seed", "Clock.tick", "Rows.status", "Events.collision", "Outcome.reward"),
@@ -104,10 +105,14 @@ TOUCHED = {
               "Network.route", "Lights.colour"),
     "drive": ("Pose.x", "Motion.speed", "LanePosition.section", "Events.collision", "Events.offroad", "Events.red_light",
               "Outcome.reward", "Rows.status", "Lights.colour", "Grid.quads", "Grid.edges", "Network.route"),
-    "record_contacts": ("Contacts.other", "Contacts.side", "Contacts.fault", "Contacts.x", "Contacts.y", "Contacts.speed", "Contacts.age", "Contacts.map",
-                   "Events.collision", "Events.offroad", "Events.red_light", "Pose.old_x", "Network.sections"),
-    "respawn": ("Proposal.x", "Pose.x", "Goals.section", "RewardWeights.coefficients", "Body.length", "Rows.status", "Lights.red"),
-    "prepare_observation": ("Neighbours.agent", "Neighbours.key", "LaneRoutes.lane", "LaneRoutes.route_distance", "LaneRoutes.smallest", "Outcome.active"),
+    "record_contacts": ("Contacts.other", "Contacts.side", "Contacts.fault", "Contacts.x", "Contacts.y", "Contacts.speed",
+                        "Contacts.age", "Contacts.map", "Events.collision", "Events.offroad", "Events.red_light",
+                        "Pose.old_x", "Network.sections"),
+    "respawn": ("Proposal.x", "Pose.x", "Goals.section", "RewardWeights.coefficients", "Body.length", "Rows.status",
+                "Lights.red"),
+    "prepare_observation": ("Neighbours.agent", "Neighbours.key", "LaneRoutes.lane",
+                            "LaneRoutes.route_distance", "LaneRoutes.smallest",
+                            "Outcome.active"),
     "write_observation": SHOWN,
     "write_observation_half": SHOWN,
 }  # fmt: skip

@@ -372,7 +372,7 @@ def test_disabled_mode_starts_the_masked_rows_and_leaves_the_others_where_they_a
             np.testing.assert_array_equal(getattr(old, name)[~ended], getattr(new, name)[~ended], err_msg=name)
     others = ~np.isin(env.world_of_row, env.world_of_row[ended])
     np.testing.assert_array_equal(obs[others], new_obs[others])
-    for group in ("rows", "pose", "body", "goals", "wishes"):
+    for group in ("rows", "pose", "body", "goals", "reward_weights"):
         before, after = getattr(state, group), getattr(env.simulator.state, group)
         for name in before._fields:
             a, b = env.simulator.per_row(getattr(before, name)), env.simulator.per_row(getattr(after, name))

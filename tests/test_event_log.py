@@ -25,7 +25,7 @@ def scene(*cars, wrecks=()):
     """Cars on the ring, (x, y, heading, speed), as they came: judged after a step. Some are wrecks."""
     sim = simulator(ring(), len(cars), laptop().replace(agents_per_world=len(cars), on_crash="continue"))
     log = EventLog(sim)
-    sim.contacts = log.notes
+    sim.contacts = log.contacts
     clear(sim)
     for a, (x, y, heading, speed) in enumerate(cars):
         way = 0.3 * speed
@@ -74,7 +74,7 @@ def test_hitting_a_wreck_is_ones_fault():
 def test_in_a_warped_world_a_lane_is_as_wide_as_it_is_there(squeezed, fault):
     """Met from the side in a lane of 3.5 m, or of 2.1 m, in which it has no room."""
     sim = simulator(ring(), 2, laptop().replace(agents_per_world=2, on_crash="continue"))
-    sim.contacts = EventLog(sim).notes
+    sim.contacts = EventLog(sim).contacts
     clear(sim)
     give(sim, [[1.0, 0.0], [0.0, squeezed]])
     for a, y in enumerate((EAST, EAST + 1.9)):
@@ -119,7 +119,7 @@ def test_three_in_one_crash_share_its_number_and_two_crashes_do_not():
 def test_boxes_that_stay_in_contact_are_one_event():
     sim = simulator(ring(), 2, laptop().replace(agents_per_world=2, on_crash="continue"))
     log = EventLog(sim)
-    sim.contacts = log.notes
+    sim.contacts = log.contacts
     clear(sim)
     place(sim, 0, 50.0, EAST)
     place(sim, 1, 53.0, EAST)
@@ -168,7 +168,7 @@ def test_events_lie_on_the_map_on_which_they_happened():
     sim = simulator(maps, 120, laptop().replace(agents_per_world=6, world_steps=5), map_shares=(1, 1))
     sim.roads = sim.roads._replace(origins=np.array([[-1e6, 0.0, 0.0], [1e6, 0.0, 0.0]]))
     log, moved = EventLog(sim), 0
-    sim.contacts = log.notes
+    sim.contacts = log.contacts
     for _ in range(40):
         before, known = sim.state.clock.map.copy(), len(log.array)
         sim.step(np.full(sim.rows, 11))

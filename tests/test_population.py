@@ -10,7 +10,7 @@ from test_reset import SMALL, boxes, overlaps, uniform
 
 from gigaflow_env.config import CONDITIONING, Config, laptop, longform, paper
 from gigaflow_env.env import GigaflowVectorEnv
-from gigaflow_env.population import KINDS, shares
+from gigaflow_env.population import ROAD_USERS, shares
 from gigaflow_env.roads import load, shipped
 from gigaflow_env.sim.new_world import kind_of
 from gigaflow_env.state import ABSENT, LIVE, Kinds
@@ -41,14 +41,14 @@ def test_the_papers_population():
 
 def test_cars_are_the_kind_car():
     sim = alone("cars", 500)
-    assert (sim.state.body.kind == list(KINDS).index("car")).all()
+    assert (sim.state.body.kind == list(ROAD_USERS).index("car")).all()
     assert sim.state.body.length.min() >= 3.6 and sim.state.body.length.max() <= 5.4
 
 
 def test_shares_of_kinds():
     mixed = {"car": 0.5, "truck": 0.2, "cyclist": 0.2, "pedestrian": 0.1}
     body = alone(mixed).state.body
-    for number, (name, kind) in enumerate(KINDS.items()):
+    for number, (name, kind) in enumerate(ROAD_USERS.items()):
         found = body.kind == number
         share = mixed.get(name, 0)
         assert abs(found.mean() - share) < 4 * np.sqrt(share * (1 - share) / 3000) + 1e-9, name
@@ -60,13 +60,15 @@ def test_shares_of_kinds():
                 assert factor / 1.5 - 1e-5 <= values[found].min() and values[found].max() <= factor * 1.5 + 1e-5
 
 
-@given(st.dictionaries(st.sampled_from(list(KINDS)), st.floats(0, 1e6), min_size=1).filter(lambda d: sum(d.values()) > 0))
+@given(
+    st.dictionaries(st.sampled_from(list(ROAD_USERS)), st.floats(0, 1e6), min_size=1).filter(lambda d: sum(d.values()) > 0)
+)
 def test_shares_are_kept(population):
     total = sum(population.values())
     scaled = {kind: share / total for kind, share in population.items()}
     found = shares(scaled)
-    assert list(found) == list(KINDS) and {kind: found[kind] for kind in scaled} == scaled
-    assert not any(found[kind] for kind in KINDS if kind not in scaled)
+    assert list(found) == list(ROAD_USERS) and {kind: found[kind] for kind in scaled} == scaled
+    assert not any(found[kind] for kind in ROAD_USERS if kind not in scaled)
 
 
 @pytest.mark.parametrize(

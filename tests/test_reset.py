@@ -313,7 +313,7 @@ def test_the_same_key_gives_the_same_beginning():
         sim.step(np.full(8, 11))
     sim.reset(key(6))
     assert np.array_equal(sim.observations, seen)
-    for group in ("clock", "rows", "pose", "motion", "body", "place", "wishes", "events", "lights"):
+    for group in ("clock", "rows", "pose", "motion", "body", "lane_position", "reward_weights", "events", "lights"):
         for name, old, new in zip(
             getattr(state, group)._fields, getattr(state, group), getattr(sim.state, group), strict=True
         ):

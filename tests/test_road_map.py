@@ -269,6 +269,7 @@ def test_a_bad_file_is_refused_with_place_and_reason(tmp_path, change, message):
 
 
 def test_other_formats_are_refused_with_those_that_are_known(tmp_path):
+    (tmp_path / "town.pdf").write_bytes(b"%PDF")
     with pytest.raises(MapError, match=r"town\.pdf: unknown map format; supported are \*\.lanes\.json, \*\.xodr"):
         load(tmp_path / "town.pdf")
     with pytest.raises(MapError, match=r"town\.json: the name of a map must end with \.lanes\.json"):
@@ -395,7 +396,7 @@ def test_damaged_files_end_in_a_map_or_an_error(tmp_path):
     save(ring(), tmp_path / "whole.lanes.json")
     text = (tmp_path / "whole.lanes.json").read_text(encoding="utf-8")
     read = {what: survives(load, tmp_path / "a.lanes.json", what, data) for what, data in damaged(text, 4, 120)}
-    assert not any(read[what] for what in ("nothing", "gzip", "zip", "utf-16"))
+    assert read["gzip"] and not any(read[what] for what in ("nothing", "zip", "utf-16"))
     assert sum(read.values()) > 10 and sum(not good for good in read.values()) > 100  # both happen
 
 

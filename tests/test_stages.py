@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from conftest import STAGES, crossing, plain, run, simulator
+from conftest import PER_LIGHT, STAGES, crossing, plain, run, simulator
 
 from gigaflow_env.backend import world_step
 from gigaflow_env.config import laptop
@@ -25,7 +25,7 @@ def driven():
     config = laptop().replace(agents_per_world=AGENTS, on_route_done="new_route", on_crash="freeze", lights_off=0.0)
     drivers = {"policy": 0.5, "idm": 0.5}
     sim = simulator([load(shipped()["loop"]), crossing(lights=True)], 2 * AGENTS, config, drivers=drivers)
-    sim.contacts = EventLog(sim).notes
+    sim.contacts = EventLog(sim).contacts
     rng = np.random.default_rng(0)
     for _ in range(30):
         sim.step(rng.choice([1, 4, 6, 7, 8, 10], 2 * AGENTS))
@@ -88,7 +88,7 @@ def ready(driven, name):
 def arrays(sim):
     """Everything that a stage could write, by name."""
     named = {f"{group}.{name}": array for group, g in sim.state._asdict().items() for name, array in g._asdict().items()}
-    named |= {f"notes.{name}": array for name, array in sim.contacts._asdict().items()}
+    named |= {f"contacts.{name}": array for name, array in sim.contacts._asdict().items()}
     return {**named, "obs": sim.observations, "actions": sim.actions}
 
 
@@ -105,7 +105,7 @@ def declared(stage):
     An entry is a group, an array (`group.name`, or `name` after another one of its group), or `except` one that is left out.
     """
     text = re.search(r"Writes: ([^\n]+)", plain(stage).__doc__)[1].rstrip(". ")
-    kinds = {name: group._fields for name, group in GROUPS._asdict().items()} | {"obs": (), "notes": Contacts._fields}
+    kinds = {name: group._fields for name, group in GROUPS._asdict().items()} | {"obs": (), "contacts": Contacts._fields}
     entries, group = [], ""
     for word in text.split(", "):
         if word.startswith("except "):
@@ -130,9 +130,9 @@ def test_writes_is_true(driven, name):
         after.state, after.observations, after.contacts = copy.deepcopy((before.state, before.observations, before.contacts))
         run(name, after, w=w)
         found |= set(changes(before, after))
-    entries = declared(STAGES[name][0])
+    entries = declared(STAGES[name])
     assert found <= set().union(*entries), "the stage writes more than it declares"
-    if name in ("schedule", "switch"):
+    if name in PER_LIGHT:
         assert found, "there are lights on one of the maps"
     for entry in entries:
         assert entry & found, f"the stage does not write {sorted(entry)}"
@@ -141,7 +141,7 @@ def test_writes_is_true(driven, name):
 @pytest.mark.parametrize("name", STAGES)
 def test_only_its_own_row_is_written(driven, name):
     before, w = ready(driven, name), 1
-    every = range(3 if name in ("schedule", "switch") else AGENTS)
+    every = range(3 if name in PER_LIGHT else AGENTS)
     for a in every:
         after = copy.copy(before)
         after.state, after.observations, after.contacts = copy.deepcopy((before.state, before.observations, before.contacts))
@@ -153,7 +153,7 @@ def test_only_its_own_row_is_written(driven, name):
 @pytest.mark.parametrize("name", STAGES)
 def test_the_order_of_agents_does_not_matter(driven, name):
     forwards, backwards, mixed = (ready(driven, name) for _ in range(3))
-    order = np.arange(3 if name in ("schedule", "switch") else AGENTS)
+    order = np.arange(3 if name in PER_LIGHT else AGENTS)
     run(name, forwards, order, w=1)
     run(name, backwards, order[::-1], w=1)
     run(name, mixed, np.random.default_rng(1).permutation(order), w=1)
@@ -172,6 +172,6 @@ def test_every_stage_is_tested():
         world_step.prepare_observation,
         world_step.write_observation,
     ):
-        called |= set(re.findall(r"^ +(\w+)\(\s*w, [ak],", inspect.getsource(plain(loop)), re.MULTILINE))
+        called |= set(re.findall(r"^ +(\w+)\(\s*w,\s*[ak],", inspect.getsource(plain(loop)), re.MULTILINE))
     assert called and called <= set(STAGES)
-    assert set(STAGES) - called == {"plan", "condition"}  # which `arrive` and `enter` call
+    assert set(STAGES) - called == {"plan", "condition"}  # which `arrive` and `spawn` call

@@ -283,9 +283,7 @@ def test_damaged_files_end_in_a_map_or_an_error(tmp_path):
     text = '<net version="1.20">\n' + "\n".join(crossing(tl("T", "Gg", "rr"), light, 'state="m"')) + "\n</net>\n"
     files = [*damaged(text, 9, 150), *without_attributes(text), with_bomb(text, "net")]
     read = {what: survives(load, tmp_path / "a.net.xml", what, data) for what, data in files}
-    assert {what: read[what] for what in ("nothing", "gzip", "zip", "utf-16", "entities")} == dict.fromkeys(
-        ("nothing", "gzip", "zip", "utf-16", "entities"), False
-    )
+    assert read["gzip"] and not any(read[what] for what in ("nothing", "zip", "utf-16", "entities"))
     assert sum(read.values()) > 50 and sum(not good for good in read.values()) > 150  # both happen
 
 

@@ -124,8 +124,14 @@ def test_a_recorded_step_is_replayed_on_the_callers_stream(monkeypatch):
         yield
         stream[0] = 1
 
-    simulator = types.SimpleNamespace(backend="cuda", actions=None, wanted=None, stream=0, notes=None)
-    simulator.step = lambda actions: done.append(("step", simulator.stream))
+    simulator = types.SimpleNamespace(backend="cuda", actions=None, wanted=None, stream=0, contacts=None, replay=None)
+
+    def step(actions):
+        if simulator.replay is not None:
+            return simulator.replay()
+        return done.append(("step", simulator.stream))
+
+    simulator.step = step
     graph = types.SimpleNamespace(replay=lambda: done.append(("replay", simulator.stream)))
     capturing = False
     for name, stand_in in {
@@ -139,11 +145,12 @@ def test_a_recorded_step_is_replayed_on_the_callers_stream(monkeypatch):
     tensors = Tensors(simulator, True, 0)
     tensors.capture()
     for _ in range(3):
-        tensors._drive()
+        tensors._record()
+        simulator.step(simulator.actions)
     assert done == [("step", 1), ("step", 2), ("replay", 1), ("replay", 1)]
     capturing, simulator.contacts = True, ()
     with pytest.raises(RuntimeError, match="events=True can't be recorded, as the host reads it"):
-        tensors.step(None)
+        tensors.actions(None)
 
 
 def test_make_vec_takes_them():

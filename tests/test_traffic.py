@@ -33,29 +33,21 @@ from gigaflow_env.roads.compiled.compile import compile_roads
 from gigaflow_env.roads.compiled.conflict_zones import conflicts
 from gigaflow_env.sim.dynamics import accelerate
 from gigaflow_env.sim.lanes import place_s, route_distance
-from gigaflow_env.sim.traffic.drive import (
+from gigaflow_env.sim.traffic.car_following import (
     behind,
     curve_speed,
     delay,
-    drift,
     free,
-    goes_first,
-    lane_length,
     needed_brake,
-    next_lane,
     no_reverse,
-    onward,
-    passed,
-    pursuit,
-    quad_of,
     safe_speed,
-    same_start,
-    seat,
     stopping_distance,
     stopping_speed,
     to_jerk,
-    wished_lane,
 )
+from gigaflow_env.sim.traffic.drive import drift, pursuit
+from gigaflow_env.sim.traffic.lane_choice import lane_length, next_lane, onward, quad_of, same_start, seat, wished_lane
+from gigaflow_env.sim.traffic.right_of_way import goes_first, passed
 from gigaflow_env.simulator import drivers_of
 from gigaflow_env.state import FROZEN, GREEN, IDM, POLICY, RED
 

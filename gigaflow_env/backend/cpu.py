@@ -166,6 +166,7 @@ class Threads:
     def __init__(self, threads: int | None) -> None:
         instead = ", or None for all processors"
         self.threads = default_threads() if threads is None else whole("threads", threads, THREADS, instead=instead)
+        self.stream = 0
         self._process = 0
         self._workers: Any = None  # ThreadPoolExecutor, made at first use
         self._row = np.zeros((0, 0), np.float32)
@@ -209,14 +210,14 @@ class Threads:
         if have["conflicts"] is not None:
             self._call(begin, end, plan_traffic, have)
         self._call(begin, end, drive, have)
-        if have["notes"] is not None:
-            # Before renew: it moves those who crashed to other places.
+        if have["contacts"] is not None:
+            # Before respawn: it moves those who crashed to other places.
             self._call(begin, end, record_contacts, have)
         same_step = have["mode"] == SAME_STEP
         if same_step:
-            # Before renew: the last observation of an episode shows the world in which it ended.
+            # Before respawn: the last observation of an episode shows the world in which it ended.
             self._show(begin, end, have, True, have["final_obs"])
-        # Before the last show: an agent that starts anew must not be seen at its old place.
+        # Before the last observations: an agent that starts anew must not be seen at its old place.
         self._call(begin, end, respawn, {**have, "anew": same_step, "attempts": have["p"].spawn_attempts})
         self._show(begin, end, have, False, have["obs"])
 

@@ -1,10 +1,11 @@
 """The CUDA backend: a world is a block, and its threads share the agents. The only file that imports numba.cuda; nobody
 imports it before CUDA is asked for.
 
-The stages are those of the CPU, in the order of backend/world_step.py. A step is six launches: `drive`, which judges it; `notice`
-and `show` of the rows that ended; `renew`; `notice` and `show` of all; before them `guide`, where rows have rule-based
-drivers, and after `drive` `write_down`, where there is an event log. In `show` a warp shares a row: it writes the blocks to
-shared memory and from there to the observation, so that neighbouring threads store neighbouring columns.
+The stages are those of the CPU, in the order of backend/world_step.py. A step is six launches: `drive`, which judges it;
+`prepare_observation` and `write_observation` of the rows that ended; `respawn`; the same two of all rows; before them
+`plan_traffic`, where rows have rule-based drivers, and after `drive` `record_contacts`, where there is an event log. In
+`write_observation` a warp shares a row: it writes the blocks to shared memory and from there to the observation, so that
+neighbouring threads store neighbouring columns.
 Counters are in device memory and nothing waits for the host: a step can be recorded in a CUDA graph.
 
 Agents aren't copied to shared memory: a world's poses are some 2 KB, which stay in the processor's own cache.
@@ -34,9 +35,9 @@ from gigaflow_env.sim.precision import half_bits
 from gigaflow_env.state import ENDED
 
 LANES = 1 if SIMULATED else 32
-"""Threads that share a row in `show`: a warp. The simulator of CUDA knows no warps."""
+"""Threads that share a row in `write_observation`: a warp. The simulator of CUDA knows no warps."""
 ROWS = 4
-"""Rows of a block in `show`, where shared memory suffices."""
+"""Rows of a block in `write_observation`, where shared memory suffices."""
 MOST_SHARED = 48 * 1024
 """[bytes] of shared memory that a block may have without asking."""
 MOST_THREADS = 256
@@ -127,22 +128,9 @@ def prepare_observation(  # type: ignore[no-untyped-def]
     if row < rows.status.shape[0] * agents:
         w, a = row // agents, row % agents
         world_step.prepare_observation(
-            w,
-            a,
-            only_ended,
-            clock,
-            rows,
-            pose,
-            lane_position,
-            goals,
-            outcome,
-            neighbours,
-            lane_routes,
-            variant,
-            network,
-            nearby,
-            p,
-        )
+            w, a, only_ended, clock, rows, pose, lane_position, goals, outcome, neighbours, lane_routes, variant,
+            network, nearby, p,
+        )  # fmt: skip
 
 
 def write_observation(  # type: ignore[no-untyped-def]
@@ -216,7 +204,7 @@ FUNCTIONS = {
         prepare_observation,
         write_observation,
         write_observation_half,
-    )
+    )  # fmt: skip
 }
 KERNELS = {name: _compiled(function) for name, function in FUNCTIONS.items()}
 
@@ -238,9 +226,9 @@ class Launch:
         self._slots = (ctypes.c_uint64 * len(numbers))()
         start = ctypes.addressof(self._slots)
         self._places = (ctypes.c_void_p * len(numbers))(*range(start, start + 8 * len(numbers), 8))
-        for lane_position, number in zip(self._places, numbers, strict=True):
+        for place, number in zip(self._places, numbers, strict=True):
             value = number if isinstance(number, ctypes._SimpleCData) else ctypes.c_int64(number)
-            ctypes.memmove(lane_position, ctypes.addressof(value), ctypes.sizeof(value))
+            ctypes.memmove(place, ctypes.addressof(value), ctypes.sizeof(value))
         self._function = bindings.CUfunction(int(compiled._codelibrary.get_cufunc().handle))
 
     def __call__(self, blocks: int, threads: int, shared: int, stream: int) -> None:
@@ -333,12 +321,12 @@ class Device:
             self._worlds("plan_traffic", have)
         self._worlds("drive", have)
         if parts.contacts is not None:
-            # Before renew: it moves those who crashed to other places.
+            # Before respawn: it moves those who crashed to other places.
             self._worlds("record_contacts", have)
         if same_step:
-            # Before renew: the last observation of an episode shows the world in which it ended.
+            # Before respawn: the last observation of an episode shows the world in which it ended.
             self._show(have, True, parts.final_obs)
-        # Before the last show: an agent that starts anew must not be seen at its old place.
+        # Before the last observations: an agent that starts anew must not be seen at its old place.
         self._worlds("respawn", {**have, "anew": same_step, "attempts": parts.p.spawn_attempts})
         self._show(have, False, parts.obs)
 

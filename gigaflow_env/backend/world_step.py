@@ -85,23 +85,9 @@ def plan_traffic(
     agents = rows.status.shape[1]
     for a in range(first, agents, stride):
         intend(
-            w,
-            a,
-            clock,
-            rows,
-            pose,
-            motion,
-            body,
-            lane_position,
-            goals,
-            lights,
-            neighbours,
-            variant,
-            network,
-            conflicts,
-            traffic,
-            p,
-        )
+            w, a, clock, rows, pose, motion, body, lane_position, goals, lights, neighbours, variant, network,
+            conflicts, traffic, p,
+        )  # fmt: skip
     barrier()  # follow reads what others are about to do
     for a in range(first, agents, stride):
         follow(w, a, rows, motion, body, lane_position, variant, network, conflicts, traffic, p)
@@ -212,8 +198,10 @@ def respawn(
 def prepare_observation(
     w, a, only_ended, clock, rows, pose, lane_position, goals, outcome, neighbours, lane_routes, variant, network, nearby, p
 ):
-    """What agent a sees of others and of its way; whether there is anything to see. Writes: outcome.active, erratic, neighbours,
-    lane_routes."""
+    """What agent a sees of others and of its route; whether there is anything to see.
+
+    Writes: outcome.active, erratic, neighbours, lane_routes.
+    """
     status = rows.status[w, a]
     if only_ended and status != ENDED:
         return False

@@ -1,9 +1,9 @@
 """Road maps: readable source, importers, the town generator and the compiler to kernel tables."""
 
 from gigaflow_env.roads.formats.lanes_json import save
-from gigaflow_env.roads.loading import load, shipped
+from gigaflow_env.roads.loading import load, load_scenario, shipped
 from gigaflow_env.roads.road_map import Crosswalk, Lane, MapError, RoadMap, Signal, validate
-from gigaflow_env.roads.scenario import Scenario, load_scenario
+from gigaflow_env.roads.scenario import Scenario
 from gigaflow_env.roads.summary import summary
 
 __all__ = [

@@ -4,9 +4,7 @@ Coordinates are those of the RoadMap that the same file gives, and lights have t
 """
 
 import math
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -102,29 +100,3 @@ def _validate_track(scenario: Scenario, name: str, where: str) -> None:
         found = f"agent {scenario.ids[agent]!r}: {name}={track[agent, step]} at step {step}"
         wanted = "above 0" if name in ("length", "width") else "a finite number"
         raise MapError(f"{where}: {found} must be {wanted if valid[agent, step] else 'NaN, for it is not valid'}")
-
-
-def load_scenario(path: str | os.PathLike[str]) -> Scenario:
-    """Read recorded traffic; `load` reads the map in the same file. The name's ending says the format: `.xml` (CommonRoad),
-    `.tfrecord` (Waymo Open Motion) or `.json` (GPUDrive).
-
-    Raises MapError for a format without recorded traffic and for content that is not consistent.
-    """
-    path = Path(path)
-    # Importers load here, because they build on this file and nobody else needs their parsers.
-    if path.suffix == ".xml":
-        from gigaflow_env.roads.formats import commonroad
-
-        return commonroad.load_scenario(path)
-    if ".tfrecord" in path.name:
-        from gigaflow_env.roads.formats import waymo
-
-        return waymo.load_scenario(path)
-    if path.suffix == ".json":
-        from gigaflow_env.roads.formats.waymo import gpudrive
-
-        return gpudrive.load_scenario(path)
-    raise MapError(
-        f"{path}: unknown format of recorded traffic; supported are *.xml (CommonRoad), *.tfrecord* (Waymo Open Motion) and "
-        "*.json (GPUDrive)"
-    )

@@ -7,14 +7,13 @@ double precision and local memory. These are the same on every target.
 import math
 
 from gigaflow_env.jit import f32, i32, rule
+from gigaflow_env.roads.levels import LEVEL_GAP as _LEVEL_GAP
 
 ZERO, HALF, ONE, TWO = f32(0.0), f32(0.5), f32(1.0), f32(2.0)
 PI, HALF_PI = f32(math.pi), f32(math.pi / 2)
 EPSILON = f32(1e-6)
 
-LEVEL_GAP = f32(2.5)
-"""[m] Things further apart in height are on different levels. CARLA's bridges cross 10-11 m above; nothing lies in
-between."""
+LEVEL_GAP = f32(_LEVEL_GAP)
 
 _PER_TURN = f32(2 / math.pi)
 # Half a pi in three parts, so that x - n * pi / 2 loses nothing for |n| < 1000 (Cody and Waite).

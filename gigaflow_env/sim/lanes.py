@@ -78,8 +78,11 @@ def route_distance(w, variant, network, route_at, count, lane, s, goal_lane, goa
 
 @rule
 def sample_route_distance(shape, plain, route, bends, route_row, sample, bundle, order, length, goal_s, goal_stretch):
-    """`route_distance` from a lane sample; `route_row` is the first entry of the goal lane's row in Network.route. What is the same for
-    all samples, the goal lane's and the world's, comes as numbers: behind an array it would be read for each of them."""
+    """`route_distance` from a lane sample; `route_row` is the first entry of the goal lane's row in Network.route.
+
+    What is the same for all samples, the goal lane's and the world's, comes as numbers: behind an array it would be read for
+    each of them.
+    """
     scaled = sample.share * length
     if sample.bundle == bundle and goal_s >= scaled:
         return (goal_s - scaled) * goal_stretch + _CHANGE * f32(abs(sample.order - order))

@@ -25,9 +25,10 @@ from gigaflow_env.roads.road_map import RoadMap
 VERSION = 2
 """Of the file's layout. The compiler needs none: its source is part of the key."""
 
-_COMPILER = ("border.py", "cells.py", "centerline.py", "compile.py", "nearby.py", "routes.py", "source.py", "tables.py")
+_COMPILER = ("compiled/*.py", "centerline.py", "levels.py", "road_map.py")  # of roads/
 _GROUPS = (("network", Network), ("grid", Grid), ("nearby", Nearby))
 _ALIGN = 64  # bytes
+_ROADS = Path(__file__).resolve().parents[1]
 
 
 def directory() -> Path:
@@ -58,8 +59,9 @@ def fingerprint(road_map: RoadMap) -> str:
 def _compiler_hash() -> str:
     """Of the compiler's source and of the library that unites its polygons: no edit can find old tables."""
     digest = hashlib.sha256(f"{VERSION} {shapely.geos_version_string}".encode())
-    for name in _COMPILER:
-        digest.update((Path(__file__).parent / name).read_bytes())
+    for pattern in _COMPILER:
+        for path in sorted(_ROADS.glob(pattern)):
+            digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

@@ -18,6 +18,7 @@ from gigaflow_env.roads.compiled.tables import (
     CELL,
     EDGE_CELL,
     ROW_QUADS,
+    SAME_LINE,
     Grid,
     LaneRow,
     MapRow,
@@ -28,7 +29,7 @@ from gigaflow_env.roads.compiled.tables import (
 )
 from gigaflow_env.roads.road_map import HEADING, WIDTH, Lane, MapError, RoadMap, X, Y, Z, validate
 
-SPACING = 1.0
+SECTION_SPACING = 1.0
 """[m] Length of a quad. Source: arXiv 2502.03349 (A)."""
 MARGIN = 2.0
 """[m] A cell lists the quads that come so near to it: what stands beside the road finds its lane, too."""
@@ -39,8 +40,8 @@ START_WIDTH = 2.4
 START_SHARE = 10.0
 """[m] of start places per agent: the longest body, and the gap to the next one. Ours: with 8 m, small maps were so full that
 many queued for a place for more than 50 steps."""
-SAME_LINE = 0.5
-"""[m] Connectors that start so near to each other share a stop line."""
+
+_CELLS = round(EDGE_CELL / CELL)  # along each side of a cell of edges
 
 ABREAST = 10.0
 """[m] Lanes between which one may change run side by side: places at the same share of both lengths differ by less than this
@@ -112,7 +113,7 @@ def _compile(road_map: RoadMap, sizes: Sizes) -> Roads:
     _limit(road_map)
     kinds = sorted(road_map.lanes.values(), key=lambda lane: lane.kind != "driving")  # stable: driving lanes first
     driving = [lane for lane in kinds if lane.kind == "driving"]
-    lines = [sample(lane.line, SPACING) for lane in kinds]
+    lines = [sample(lane.line, SECTION_SPACING) for lane in kinds]
     knots = np.concatenate(lines)[:, [X, Y, Z]]
     origin = np.round((knots.min(axis=0) + knots.max(axis=0)) / 2)
     for line in lines:
@@ -354,7 +355,7 @@ def _grid(sections: np.ndarray, lanes: np.ndarray, edges: np.ndarray, cells: Cel
     )
     quads_at, entries = compress(cells, item, cell)
 
-    large = Cells(cells.x, cells.y, EDGE_CELL, -(-cells.columns // 2), -(-cells.rows // 2))
+    large = Cells(cells.x, cells.y, EDGE_CELL, -(-cells.columns // _CELLS), -(-cells.rows // _CELLS))
     first = np.column_stack([edges["x1"], edges["y1"]]).astype(np.float64)
     last = np.column_stack([edges["x2"], edges["y2"]]).astype(np.float64)
     item, cell = touched(large, np.minimum(first, last), np.maximum(first, last))

@@ -10,7 +10,8 @@ import numpy as np
 
 from gigaflow_env.declare import array, number, record
 from gigaflow_env.jit import SIMULATED, kernel
-from gigaflow_env.roads.compiled.tables import Roads
+from gigaflow_env.roads.compiled.tables import SAME_LINE, Roads
+from gigaflow_env.roads.levels import LEVEL_GAP
 
 i32 = np.int32
 
@@ -18,14 +19,10 @@ TOO_NEAR = 2.8
 """[m] Centers of lanes nearer than this are in conflict: two cars of 2.1 m and some room. Ours."""
 SHARE = 0.8
 """Share of the lanes' mean width below which they are, whatever their width: opposite lanes of a narrow road are not."""
-LEVEL = 2.5
-"""[m] Lanes further apart in height do not meet."""
 SAME = 1.0
 """[m] Lanes that begin so near to each other branch off the same lane: who follows whom is decided there."""
 SHORT = 25.0
 """[m] A lane between two with conflicts that is shorter is part of their junction: a piece of a roundabout. Ours."""
-SAME_LINE = 0.5
-"""[m] A stop line so near to the start of a lane governs it, as in the compiler."""
 
 
 class ConflictRow(NamedTuple):
@@ -80,7 +77,7 @@ def conflicts(roads: Roads) -> Conflicts:
         near = network.stops[row["stops_at"] : end]
         gap = np.hypot(near["x"] - start["x"], near["y"] - start["y"])
         along = near["cos"] * start["cos"] + near["sin"] * start["sin"]
-        here = (gap < SAME_LINE) & (abs(near["z"] - start["z"]) < LEVEL) & (along > 0.9)
+        here = (gap < SAME_LINE) & (abs(near["z"] - start["z"]) < LEVEL_GAP) & (along > 0.9)
         stops.extend((row["stops_at"] + np.flatnonzero(here)).tolist())
         stops_at.append(len(stops))
     return Conflicts(at, rows, within, np.array(stops_at, i32), np.array(stops, i32))
@@ -119,7 +116,7 @@ def _search(sections, lanes, successors, boxes, number_of, counts, found):
                     t = sections[other.first + j]
                     gap = min(TOO_NEAR, SHARE * (s.half_width + t.half_width))
                     far = math.sqrt((s.x - t.x) * (s.x - t.x) + (s.y - t.y) * (s.y - t.y))
-                    if far < gap and abs(s.z - t.z) < LEVEL:
+                    if far < gap and abs(s.z - t.z) < LEVEL_GAP:
                         first, last = min(first, i), max(last, i)
                         other_first, other_last = min(other_first, j), max(other_last, j)
                     j += max(1, int((far - TOO_NEAR) / other.step))  # none of those in between is near enough

@@ -8,10 +8,7 @@ from shapely import STRtree
 
 from gigaflow_env.declare import record
 from gigaflow_env.roads.compiled.tables import EDGE_CELL, EdgeRow
-
-LEVEL_GAP = 2.5
-"""[m] Lanes that overlap are on different levels where their heights differ by more. Ours: in real maps they differ by less
-than 0.5 m or by some 10 m."""
+from gigaflow_env.roads.levels import LEVEL_GAP
 
 _PIECE = 8  # quads: so short that no piece of a road both joins another piece and passes over it
 _NEAR = 0.2  # m: pieces so near count as overlapping

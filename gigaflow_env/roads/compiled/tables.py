@@ -14,14 +14,16 @@ i32 = np.int32
 
 CELL = 4.0
 """[m] Size of the cells in which quads are looked up: 9 quads a cell on average, 20 with the margin."""
-EDGE_CELL = 8.0
+EDGE_CELL = 2 * CELL
 """[m] Size of the cells in which road edges are looked up: 2-4 edges a cell."""
 ROW_QUADS = 4
 """Quads that share one row of the Nearby tables: a list is at most 2 m off its place, and a quarter of the memory."""
 LANE_CHANGE_COST = 5.0
 """[m] Way that a lane change adds to a route. Ours: routes shall not change lanes without reason."""
 UNREACHABLE = 1e9
-"""[m] Way to a lane to which no route leads."""
+"""[m] Route distance to a lane to which no route leads."""
+SAME_LINE = 0.5
+"""[m] Lanes that start so near to each other share a stop line."""
 
 
 class Section(NamedTuple):

@@ -7,7 +7,7 @@ import numpy as np
 import shapely
 
 from gigaflow_env.roads.centerline import sample
-from gigaflow_env.roads.compiled.road_edges import LEVEL_GAP
+from gigaflow_env.roads.levels import same_level
 from gigaflow_env.roads.road_map import HEADING, WIDTH, Lane, X, Y, Z
 
 AHEAD = 8.0
@@ -58,5 +58,5 @@ def _across(here: np.ndarray, there: np.ndarray) -> np.ndarray:
     cos, sin = np.cos(here[..., HEADING]), np.sin(here[..., HEADING])
     ahead, left = dx * cos + dy * sin, dy * cos - dx * sin
     abreast = (np.abs(ahead) < AHEAD) & (np.cos(there[..., HEADING] - here[..., HEADING]) > 0.6)
-    abreast &= np.abs(there[..., Z] - here[..., Z]) < LEVEL_GAP
+    abreast &= same_level(there[..., Z], here[..., Z])
     return np.where(abreast, left / ((here[..., WIDTH] + there[..., WIDTH]) / 2), np.nan)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import shapely
 
-from gigaflow_env.roads.compiled.road_edges import LEVEL_GAP
+from gigaflow_env.roads.levels import same_level
 from gigaflow_env.roads.road_map import HEADING, WIDTH, X, Y, Z
 
 _PARALLEL = np.cos(np.radians(30))  # what turns more against a lane crosses it and does not bound it
@@ -57,7 +57,7 @@ def nearest(
         turned = across[row, 0] * along[:, 1] - across[row, 1] * along[:, 0]  # its length along the lane, and a sign
         off = sign * (to[:, 0] * along[:, 1] - to[:, 1] * along[:, 0]) / np.where(turned == 0, np.inf, turned)
         counts = (np.abs(turned) > _PARALLEL * np.hypot(along[:, 0], along[:, 1])) & (off >= low)
-        counts &= np.abs(first[:, 2] - rows[row, Z]) < LEVEL_GAP
+        counts &= same_level(first[:, 2], rows[row, Z])
         if owner is not None:
             counts &= beside.source[piece] == owner[row]
         order = np.flatnonzero(counts)[np.argsort(-off[counts], kind="stable")]  # the nearest is written last

@@ -7,7 +7,6 @@ inside a lanelet move to its nearer end; lanelets whose bounds do not run side b
 planning problems, the location. Obstacles: see `commonroad_traffic`.
 """
 
-import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -22,13 +21,13 @@ from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.common.junctions import junctions
 from gigaflow_env.roads.formats.common.lane_bounds import center, knots, outline, reversed_line
 from gigaflow_env.roads.formats.common.weld import lost, successors, weld
-from gigaflow_env.roads.formats.commonroad.obstacles import read_scenario
+from gigaflow_env.roads.formats.commonroad.obstacles import read_traffic
 from gigaflow_env.roads.formats.commonroad.values import number, points
-from gigaflow_env.roads.road_map import Crosswalk, Lane, MapError, RoadMap, Signal, validate
-from gigaflow_env.roads.scenario import Scenario, validate_scenario
+from gigaflow_env.roads.road_map import Crosswalk, Lane, MapError, RoadMap, Signal
+from gigaflow_env.roads.scenario import Scenario
 
 BACK = ".back"
-KINDS = {
+LANELET_TYPES = {
     **dict.fromkeys(("shoulder", "border"), "shoulder"),
     **dict.fromkeys(("parking", "busStop"), "parking"),
     "bicycleLane": "biking",
@@ -50,30 +49,18 @@ Entry = tuple[str, str]
 """Kind of a signal (light, stop or yield) and its id."""
 
 
-def load(path: str | os.PathLike[str]) -> RoadMap:
-    """Read a CommonRoad file. Raises MapError naming file, line and element where it is not valid or has no driving lane.
+def read(path: Path) -> RoadMap:
+    """Read a CommonRoad file. Raises MapError naming line and element where it is not valid or has no driving lane.
 
     Warns of lanelets that are left out, because their bounds do not run side by side.
     """
-    path = Path(path)
-    try:
-        road_map = _road_map(_parse(path), path)
-        validate(road_map)
-    except MapError as error:
-        raise MapError(f"{path}: {error}") from error
-    return road_map
+    return _road_map(_parse(path), path)
 
 
-def load_scenario(path: str | os.PathLike[str]) -> Scenario:
-    """The obstacles of a CommonRoad file as recorded traffic. Raises MapError as `load` does, and where there are none."""
-    path = Path(path)
-    try:
-        root = _parse(path)
-        scenario = read_scenario(root, root.get("benchmarkID") or path.stem, f"CommonRoad file {path.name}")
-        validate_scenario(scenario)
-    except MapError as error:
-        raise MapError(f"{path}: {error}") from error
-    return scenario
+def read_scenario(path: Path) -> Scenario:
+    """The obstacles of a CommonRoad file as recorded traffic. Raises MapError as `read` does, and where there are none."""
+    root = _parse(path)
+    return read_traffic(root, root.get("benchmarkID") or path.stem, f"CommonRoad file {path.name}")
 
 
 def _parse(path: Path) -> etree._Element:
@@ -146,7 +133,7 @@ def _types(element: etree._Element) -> list[str]:
 
 
 def _kind(element: etree._Element) -> str | None:
-    return next((KINDS[name] for name in _types(element) if name in KINDS), "driving")
+    return next((LANELET_TYPES[name] for name in _types(element) if name in LANELET_TYPES), "driving")
 
 
 def _lines(lanelets: dict[str, etree._Element], kinds: dict[str, str | None], path: Path) -> dict[str, np.ndarray]:

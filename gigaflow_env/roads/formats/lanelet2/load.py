@@ -7,14 +7,12 @@ overlap; stop lines inside a lanelet move to its nearer end; lanelets whose boun
 a warning. Not read: areas such as parking lots, center lines (the bounds say more), rules that depend on the time.
 """
 
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from lxml import etree
 
 from gigaflow_env.roads.formats.common import omitted
 from gigaflow_env.roads.formats.common import xml_file as xml
@@ -33,29 +31,15 @@ from gigaflow_env.roads.formats.lanelet2.lanelets import (
     turned,
 )
 from gigaflow_env.roads.formats.lanelet2.regulations import Rule, at_end, in_order, limit, rules_of
-from gigaflow_env.roads.road_map import Crosswalk, Lane, MapError, RoadMap, Signal, validate
+from gigaflow_env.roads.road_map import Crosswalk, Lane, MapError, RoadMap, Signal
 
 BACK = ".back"
 _LANELET = re.compile(rb"""k=["']type["']\s+v=["']lanelet["']|v=["']lanelet["']\s+k=["']type["']""")
 
 
-def recognises(path: str | os.PathLike[str]) -> bool:
+def recognises(path: Path) -> bool:
     """Whether an .osm file holds lanelets; without any it is OpenStreetMap's."""
-    return _LANELET.search(Path(path).read_bytes()) is not None
-
-
-def load(path: str | os.PathLike[str]) -> RoadMap:
-    """Read a Lanelet2 file. Raises MapError naming file, line and element where it is not valid or has no driving lane.
-
-    Warns of lanelets that are left out, because their bounds do not run side by side.
-    """
-    path = Path(path)
-    try:
-        road_map = _road_map(xml.parse(path, "osm", "a Lanelet2 file"), path)
-        validate(road_map)
-    except MapError as error:
-        raise MapError(f"{path}: {error}") from error
-    return road_map
+    return _LANELET.search(path.read_bytes()) is not None
 
 
 class Strip(NamedTuple):
@@ -67,8 +51,12 @@ class Strip(NamedTuple):
     line: np.ndarray  # (rows, 5): the columns of Lane.line
 
 
-def _road_map(root: etree._Element, path: Path) -> RoadMap:
-    elements = read_elements(root)
+def read(path: Path) -> RoadMap:
+    """Read a Lanelet2 file. Raises MapError naming line and element where it is not valid or has no driving lane.
+
+    Warns of lanelets that are left out, because their bounds do not run side by side.
+    """
+    elements = read_elements(xml.parse(path, "osm", "a Lanelet2 file"))
     strips = _strips(read_lanelets(elements), elements, path)
     links = _links(strips, elements)
     lines, held = weld({name: strip.line for name, strip in strips.items()}, links)

@@ -5,7 +5,6 @@ crosswalks. Baseline paths become center lines; longitude and latitude become me
 which is the one of nuPlan's logs. Not read: car parks, walkways and other areas without lanes. The maps have no heights.
 """
 
-import os
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import replace
@@ -22,7 +21,7 @@ from gigaflow_env.roads.formats.common.lane_widths import calm, nearest, probes,
 from gigaflow_env.roads.formats.common.weld import weld
 from gigaflow_env.roads.formats.nuplan.geometry import Grid, grid_of, points_of
 from gigaflow_env.roads.formats.nuplan.geopackage import Row, opened, rows
-from gigaflow_env.roads.road_map import Crosswalk, Lane, MapError, RoadMap, Signal, validate
+from gigaflow_env.roads.road_map import Crosswalk, Lane, MapError, RoadMap, Signal
 
 SPEED = 13.4
 """[m/s] 30 mph: the limit where the file gives none. Ours."""
@@ -50,18 +49,12 @@ class Layers(NamedTuple):
     crosswalks: dict[str, Row]
 
 
-def load(path: str | os.PathLike[str]) -> RoadMap:
-    """Read a nuPlan map. Raises MapError naming file, layer and fid for what is damaged or no consistent map."""
-    path = Path(path)
-    try:
-        with opened(path) as connection:
-            layers = _layers(connection)
-            grid = grid_of(connection, next(iter(layers.baselines.values()), None))
-        road_map = _road_map(layers, grid, path)
-        validate(road_map)
-    except MapError as error:
-        raise MapError(f"{path}: {error}") from error
-    return road_map
+def read(path: Path) -> RoadMap:
+    """Read a nuPlan map. Raises MapError naming layer and fid for what is damaged or no consistent map."""
+    with opened(path) as connection:
+        layers = _layers(connection)
+        grid = grid_of(connection, next(iter(layers.baselines.values()), None))
+    return _road_map(layers, grid, path)
 
 
 def _layers(connection: sqlite3.Connection) -> Layers:

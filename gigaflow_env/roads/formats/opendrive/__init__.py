@@ -1,1 +1,5 @@
 """ASAM OpenDRIVE (*.xodr)."""
+
+from gigaflow_env.roads.formats.opendrive.load import read
+
+__all__ = ["read"]

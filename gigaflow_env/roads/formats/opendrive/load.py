@@ -11,10 +11,7 @@ them, and what branches off there is paved but led to by no lane; signals away f
 reference.
 """
 
-import os
 from pathlib import Path
-
-from lxml import etree
 
 from gigaflow_env.roads.formats.common import omitted
 from gigaflow_env.roads.formats.common import xml_file as xml
@@ -25,21 +22,12 @@ from gigaflow_env.roads.formats.opendrive.road import Road, read_road
 from gigaflow_env.roads.formats.opendrive.signals import with_signals
 from gigaflow_env.roads.formats.opendrive.speeds import with_speeds
 from gigaflow_env.roads.formats.opendrive.strips import read_strips
-from gigaflow_env.roads.road_map import MapError, RoadMap, validate
+from gigaflow_env.roads.road_map import RoadMap
 
 
-def load(path: str | os.PathLike[str]) -> RoadMap:
-    """Read an OpenDRIVE file. Raises MapError naming file, line and element where it is not valid or has no driving lane."""
-    path = Path(path)
-    try:
-        road_map = _road_map(xml.parse(path, "OpenDRIVE", "an OpenDRIVE file"), path)
-        validate(road_map)
-    except MapError as error:
-        raise MapError(f"{path}: {error}") from error
-    return road_map
-
-
-def _road_map(root: etree._Element, path: Path) -> RoadMap:
+def read(path: Path) -> RoadMap:
+    """Read an OpenDRIVE file. Raises MapError naming line and element where it is not valid or has no driving lane."""
+    root = xml.parse(path, "OpenDRIVE", "an OpenDRIVE file")
     roads: dict[str, Road] = {}
     for element in root.iterfind("road"):
         road = read_road(element)

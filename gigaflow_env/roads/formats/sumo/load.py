@@ -9,11 +9,9 @@ Not read: the times of traffic light programs, what pedestrians and trains use.
 """
 
 import math
-import os
 from pathlib import Path
 
 import numpy as np
-from lxml import etree
 
 from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.common.lane_bounds import knots
@@ -22,23 +20,14 @@ from gigaflow_env.roads.formats.common.weld import MAX_TURN, successors, weld
 from gigaflow_env.roads.formats.sumo.lanes import Net, Strip, read_crosswalks, read_net
 from gigaflow_env.roads.formats.sumo.links import Link, junction_of, read_links
 from gigaflow_env.roads.formats.sumo.signals import read_signals
-from gigaflow_env.roads.road_map import HEADING, Lane, MapError, RoadMap, validate
+from gigaflow_env.roads.road_map import HEADING, Lane, RoadMap
 
 SUFFIX = ".net.xml"
 
 
-def load(path: str | os.PathLike[str]) -> RoadMap:
-    """Read a SUMO network. Raises MapError naming file, line and element where it is not valid or has no driving lane."""
-    path = Path(path)
-    try:
-        road_map = _road_map(xml.parse(path, "net", "a SUMO network"), path)
-        validate(road_map)
-    except MapError as error:
-        raise MapError(f"{path}: {error}") from error
-    return road_map
-
-
-def _road_map(root: etree._Element, path: Path) -> RoadMap:
+def read(path: Path) -> RoadMap:
+    """Read a SUMO network. Raises MapError naming line and element where it is not valid or has no driving lane."""
+    root = xml.parse(path, "net", "a SUMO network")
     net = read_net(root)
     links, bridges = read_links(root, net)
     signals, signal_of = read_signals(root, net, links)

@@ -6,15 +6,14 @@ and entries on the other side. Ours: no U-turns at dead ends, for netconvert's h
 """
 
 import importlib.util
-import os
 import shutil
 import subprocess
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from gigaflow_env.roads.formats import sumo
 from gigaflow_env.roads.formats.common import xml_file as xml
+from gigaflow_env.roads.formats.sumo import load as sumo
 from gigaflow_env.roads.road_map import MapError, RoadMap
 
 LICENCE = "ODbL 1.0 (opendatacommons.org/licenses/odbl)"
@@ -44,19 +43,15 @@ OPTIONS = (
 )
 
 
-def load(path: str | os.PathLike[str]) -> RoadMap:
+def read(path: Path) -> RoadMap:
     """Read an OpenStreetMap extract in XML. Raises MapError where it is not one, where netconvert is not installed or fails,
     and where nothing is left that cars may use."""
-    path = Path(path)
-    try:
-        xml.parse(path, "osm", "an OpenStreetMap file")  # before a foreign parser gets it
-        program = _netconvert()
-        with tempfile.TemporaryDirectory() as folder:
-            network = Path(folder) / f"{path.stem}{sumo.SUFFIX}"
-            _convert(program, path, network)
-            road_map = sumo.load(network)
-    except MapError as error:
-        raise MapError(f"{path}: {error}") from error
+    xml.parse(path, "osm", "an OpenStreetMap file")  # before a foreign parser gets it
+    program = _netconvert()
+    with tempfile.TemporaryDirectory() as folder:
+        network = Path(folder) / f"{path.stem}{sumo.SUFFIX}"
+        _convert(program, path, network)
+        road_map = sumo.read(network)
     source = f"OpenStreetMap extract {path.name}, lanes by netconvert"
     return replace(road_map, source=source, licence=LICENCE, attribution=ATTRIBUTION)
 

@@ -6,7 +6,6 @@ that have any. Links and limits of lanes are not in these files. Stop signs don'
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -33,22 +32,14 @@ from gigaflow_env.roads.scenario import AGENT_KINDS, LIGHT_STATES, Scenario
 _COLOURS = {"stop": "red", "caution": "yellow", "go": "green"}
 
 
-def load(path: str | os.PathLike[str]) -> RoadMap:
-    """The map of a scene. Raises MapError naming file and place for what is damaged or no consistent map."""
-    path = Path(path)
-    try:
-        return recording.road_map(_read(path))
-    except MapError as error:
-        raise MapError(f"{path}: {error}") from error
+def read(path: Path) -> RoadMap:
+    """The map of a scene. Raises MapError naming the place for what is damaged or no consistent map."""
+    return recording.road_map(_read(path))
 
 
-def load_scenario(path: str | os.PathLike[str]) -> Scenario:
-    """The traffic of a scene; errors as for `load`."""
-    path = Path(path)
-    try:
-        return recording.scenario(_read(path))
-    except MapError as error:
-        raise MapError(f"{path}: {error}") from error
+def read_scenario(path: Path) -> Scenario:
+    """The traffic of a scene; errors as for `read`."""
+    return recording.scenario(_read(path))
 
 
 def _read(path: Path) -> Recording:

@@ -4,44 +4,32 @@ Source: scenario.proto, map.proto and the tf.Example description of the Waymo Op
 edges, stop signs with their lanes, crosswalks, lights and tracks. Not read: driveways, speed bumps, laser and camera data.
 """
 
-import os
 from pathlib import Path
 
 from gigaflow_env.roads.formats.waymo import protobuf, recording, tfrecord
 from gigaflow_env.roads.formats.waymo.recording import Recording
-from gigaflow_env.roads.formats.waymo.scenario_proto import SCENARIO_ID, read_scenario
+from gigaflow_env.roads.formats.waymo.scenario_proto import SCENARIO_ID, read_message
 from gigaflow_env.roads.formats.waymo.tf_example import is_example, read_example
 from gigaflow_env.roads.road_map import MapError, RoadMap
 from gigaflow_env.roads.scenario import Scenario
 
 
-def load(path: str | os.PathLike[str], record: int | str | None = None) -> RoadMap:
+def read(path: Path, record: int | str | None = None) -> RoadMap:
     """The map of one record: its number, or the id of its scenario; None will do where the file has only one.
 
-    Raises MapError naming file, record and map element for what is damaged or no consistent map.
+    Raises MapError naming record and map element for what is damaged or no consistent map.
     """
-    path = Path(path)
-    try:
-        return recording.road_map(_read(path, record))
-    except MapError as error:
-        raise MapError(f"{path}: {error}") from error
+    return recording.road_map(_read(path, record))
 
 
-def load_scenario(path: str | os.PathLike[str], record: int | str | None = None) -> Scenario:
-    """The traffic of one record; arguments and errors as for `load`."""
-    path = Path(path)
-    try:
-        return recording.scenario(_read(path, record))
-    except MapError as error:
-        raise MapError(f"{path}: {error}") from error
+def read_scenario(path: Path, record: int | str | None = None) -> Scenario:
+    """The traffic of one record; arguments and errors as for `read`."""
+    return recording.scenario(_read(path, record))
 
 
-def count(path: str | os.PathLike[str]) -> int:
+def count(path: Path) -> int:
     """How many records a file has. Raises MapError where it is no TFRecord file."""
-    try:
-        return len(tfrecord.places(Path(path)))
-    except MapError as error:
-        raise MapError(f"{path}: {error}") from error
+    return len(tfrecord.places(path))
 
 
 def _read(path: Path, record: int | str | None) -> Recording:
@@ -51,17 +39,17 @@ def _read(path: Path, record: int | str | None) -> Recording:
     if record is None and len(places) > 1:
         raise MapError(
             f"the file has {len(places)} records: say which, by its number or the id of its scenario, "
-            "as in gigaflow_env.roads.formats.waymo.load.load(path, 0)"
+            "as in gigaflow_env.roads.load(path, record=0)"
         )
     number = record or 0
     if not 0 <= number < len(places):
         raise MapError(f"record {number}: the file has records 0..{len(places) - 1}")
-    return _decode(path, number, tfrecord.read(path, places[number]))
+    return _decode(path, number, tfrecord.read_record(path, places[number]))
 
 
 def _search(path: Path, places: list[tfrecord.Place], wanted: str) -> Recording:
     for number, place in enumerate(places):
-        data = tfrecord.read(path, place)
+        data = tfrecord.read_record(path, place)
         if wanted.encode() not in data:
             continue
         found = _decode(path, number, data)
@@ -78,6 +66,6 @@ def _decode(path: Path, number: int, data: bytes) -> Recording:
             return read_example(fields, path.stem, source)
         if SCENARIO_ID not in fields:
             raise MapError("neither a Scenario nor a tf.Example: it has no scenario_id")
-        return read_scenario(fields, source)
+        return read_message(fields, source)
     except MapError as error:
         raise MapError(f"record {number}: {error}") from error

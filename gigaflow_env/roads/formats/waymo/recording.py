@@ -11,15 +11,15 @@ import numpy as np
 import shapely
 
 from gigaflow_env.roads.centerline import sample
-from gigaflow_env.roads.compiled.road_edges import LEVEL_GAP
 from gigaflow_env.roads.formats.common.centerlines import drawn
 from gigaflow_env.roads.formats.common.lane_bounds import knots
 from gigaflow_env.roads.formats.common.lane_changes import with_neighbours
 from gigaflow_env.roads.formats.common.lane_widths import calm, nearest, probes, sides
 from gigaflow_env.roads.formats.common.union_find import groups
 from gigaflow_env.roads.formats.common.weld import weld
-from gigaflow_env.roads.road_map import HEADING, Crosswalk, Lane, MapError, RoadMap, Signal, validate
-from gigaflow_env.roads.scenario import LIGHT_STATES, Scenario, validate_scenario
+from gigaflow_env.roads.levels import same_level
+from gigaflow_env.roads.road_map import HEADING, Crosswalk, Lane, MapError, RoadMap, Signal
+from gigaflow_env.roads.scenario import LIGHT_STATES, Scenario
 
 DT = 0.1
 """[s] The recordings have 10 steps a second."""
@@ -140,18 +140,14 @@ def road_map(recording: Recording) -> RoadMap:
     lanes = with_neighbours(lanes, allowed)
     lanes, signals = _with_signals(recording, lanes)
     crosswalks = {name: Crosswalk(name, _outline(points)) for name, points in recording.crosswalks.items()}
-    made = RoadMap(recording.name, lanes, signals, crosswalks, source=recording.source)
-    validate(made)
-    return made
+    return RoadMap(recording.name, lanes, signals, crosswalks, source=recording.source)
 
 
 def scenario(recording: Recording) -> Scenario:
     """The traffic of a recording, with those of its lights that the map has, too."""
     signals = road_map(recording).signals
     lights = {light: states for light, states in recording.traffic.lights.items() if light in signals}
-    traffic = replace(recording.traffic, lights=lights)
-    validate_scenario(traffic)
-    return traffic
+    return replace(recording.traffic, lights=lights)
 
 
 def traffic(
@@ -200,7 +196,7 @@ def _found_links(lines: dict[str, np.ndarray]) -> list[tuple[str, str]]:
     for a, b in sorted(pairs):
         before, after = lines[names[a]], lines[names[b]]
         turn = math.remainder(after[0, HEADING] - before[-1, HEADING], 2 * math.pi)
-        if a != b and abs(turn) < TURN and abs(after[0, 2] - before[-1, 2]) < LEVEL_GAP:
+        if a != b and abs(turn) < TURN and same_level(after[0, 2], before[-1, 2]):
             links.append((names[a], names[b]))
     return links
 
@@ -242,7 +238,7 @@ def _cross(a: np.ndarray, b: np.ndarray, meeting: shapely.Geometry) -> bool:
     at = meeting.representative_point()
     here, there = (line[np.hypot(line[:, 0] - at.x, line[:, 1] - at.y).argmin()] for line in (a, b))
     angle = here[HEADING] - there[HEADING]
-    return abs(math.sin(angle)) > math.sin(CROSSING) and abs(here[2] - there[2]) < LEVEL_GAP
+    return abs(math.sin(angle)) > math.sin(CROSSING) and same_level(here[2], there[2])
 
 
 def _with_signals(recording: Recording, lanes: dict[str, Lane]) -> tuple[dict[str, Lane], dict[str, Signal]]:

@@ -30,7 +30,7 @@ _VALID = 11
 _MAX_STEPS = 100_000  # ours: the dataset has 91, or 201
 
 
-def read_scenario(fields: Fields, source: str) -> Recording:
+def read_message(fields: Fields, source: str) -> Recording:
     """A Recording from the fields of a Scenario message. Raises MapError naming the part that is wrong."""
     name = text(fields, SCENARIO_ID)
     made = Recording(name, source, {}, [], {}, {}, _traffic(fields, name, source))

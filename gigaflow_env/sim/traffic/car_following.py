@@ -1,0 +1,101 @@
+"""Car following: the acceleration of a rule-based driver behind a leader, before a line, in a curve.
+
+Sources: Treiber, Hennecke, Helbing, Phys. Rev. E 62 (2000) 1805 (IDM); Gipps, Transp. Res. B 15 (1981) 105 (safe speed).
+"""
+
+import math
+
+from gigaflow_env.jit import f32, rule
+from gigaflow_env.sim.geometry import EPSILON, HALF, ONE, TWO, ZERO
+
+_LEADER_BRAKE = f32(5.0)  # m/s^2, what others may brake with
+_GUARD_BRAKE = f32(4.0)  # m/s^2, with which the distance to a leader is always enough
+_TRACK = f32(0.6)  # s, in which a wrong speed is corrected
+_TIDY = f32(1e-3)  # m/s: standing
+
+
+@rule
+def free(speed, cap, p):
+    """Acceleration [m/s^2] without anybody ahead: towards `cap` [m/s], gently from below. Source: IDM."""
+    share = speed / max(cap, EPSILON)
+    share = share * share
+    gentle = p.idm_acceleration * (ONE - share * share)
+    return min(gentle, (cap - speed) / _TRACK)
+
+
+@rule
+def behind(speed, gap, leader_speed, p):
+    """Acceleration [m/s^2] that the Intelligent Driver Model takes off for a leader: gap [m] between the bumpers."""
+    closing = speed * (speed - leader_speed) / (TWO * f32(math.sqrt(p.idm_acceleration * p.idm_deceleration)))
+    wanted = p.idm_gap + max(speed * p.idm_headway + closing, ZERO)
+    share = wanted / max(gap, HALF * HALF)
+    return p.idm_acceleration * share * share
+
+
+@rule
+def safe_speed(gap, leader_speed, p):
+    """Speed [m/s] from which one stops behind a leader that brakes as hard as it can. Source: Gipps 1981.
+
+    Two steps pass until one's own brake bites: acceleration that changes its sign rests at 0 for a step.
+    """
+    delay = TWO * p.dt * _GUARD_BRAKE
+    room = max(gap, ZERO) + leader_speed * leader_speed / (TWO * _LEADER_BRAKE)
+    return f32(math.sqrt(delay * delay + TWO * _GUARD_BRAKE * room)) - delay
+
+
+@rule
+def stopping_speed(distance, end_speed, p):
+    """Speed [m/s] from which gentle braking over `distance` [m] leads to `end_speed`."""
+    return f32(math.sqrt(end_speed * end_speed + TWO * p.idm_deceleration * max(distance, ZERO)))
+
+
+@rule
+def delay(acceleration, brake, p):
+    """Time [s] that is lost until the brake bites: an acceleration is the mean of a step, and rests at 0 for one when its
+    sign changes."""
+    if acceleration > ZERO:
+        return p.dt * (ONE + HALF)
+    return HALF * p.dt * (ONE + max(acceleration, -brake) / brake)
+
+
+@rule
+def stopping_distance(speed, acceleration, brake, p):
+    """Way [m] to rest when braking with `brake` from now on."""
+    fastest = speed + HALF * max(acceleration, ZERO) * p.dt
+    return fastest * delay(acceleration, brake, p) + fastest * fastest / (TWO * brake)
+
+
+@rule
+def needed_brake(speed, acceleration, distance, p):
+    """Braking [m/s^2] that it takes to come to rest within a distance [m]."""
+    fastest = speed + HALF * max(acceleration, ZERO) * p.dt
+    room = max(distance - fastest * delay(acceleration, p.brake_max, p), HALF * HALF)
+    return fastest * fastest / (TWO * room)
+
+
+@rule
+def curve_speed(curvature, p):
+    """Speed [m/s] at which a curve is comfortable."""
+    return f32(math.sqrt(p.idm_lateral / max(abs(curvature), f32(1e-4))))
+
+
+@rule
+def to_jerk(wanted, now, coefficient, p):
+    """Jerk that brings an acceleration from `now` to `wanted` in one step; over the 0 where it shall be 0 exactly."""
+    over = wanted
+    if wanted == ZERO and now != ZERO:
+        over = -now * f32(0.01)
+    return (over - now) / (coefficient * p.dt)
+
+
+@rule
+def no_reverse(wanted, speed, acceleration, p):
+    """The wanted acceleration [m/s^2], but not below what lets the vehicle come to rest without rolling back.
+
+    `left` is the speed after a step in which the acceleration falls to 0: braking by no more than left / dt leaves a next
+    step that ends at exactly 0.
+    """
+    left = speed + HALF * acceleration * p.dt
+    if left < _TIDY and wanted <= ZERO:
+        return ZERO
+    return max(wanted, -left / p.dt)

@@ -1,0 +1,152 @@
+"""Lane choice: which lane leads to the goal, and whether there is room to change to it.
+
+`s` is a place on a lane: metres of the map, as in `route_distance`. Distances are metres of the world.
+"""
+
+from gigaflow_env.jit import f32, i32, rule, stage
+from gigaflow_env.roads.compiled.tables import LANE_CHANGE_COST, UNREACHABLE
+from gigaflow_env.sim.geometry import HALF, LEVEL_GAP, ONE, TWO, ZERO, clip, into_frame
+from gigaflow_env.sim.lanes import FAR, place_s, route_distance
+from gigaflow_env.sim.variant import lane_stretch, to_world, turned
+
+_CHANGE_COST = f32(LANE_CHANGE_COST)
+_REACHABLE = f32(UNREACHABLE / 2)
+_MARGIN = f32(0.3)  # m, free space to the side of what is not in the way
+_PREVIEW, _PREVIEW_LEAST = f32(0.9), f32(3.5)  # s, m: how far ahead the point lies to which one steers
+_CHANGE, _CHANGE_LEAST = f32(2.0), f32(8.0)  # the same while changing lanes: gentler
+_ASIDE = f32(1.5)  # s, in which somebody who moves sideways comes into a lane
+
+
+@rule
+def same_start(network, lane, other):
+    """Whether two lanes branch off the same place of the map."""
+    a, b = network.sections[network.lanes[lane].first], network.sections[network.lanes[other].first]
+    return (a.x - b.x) * (a.x - b.x) + (a.y - b.y) * (a.y - b.y) < ONE
+
+
+@rule
+def quad_of(row, s):
+    """The quad `s` metres of the map down a lane."""
+    return i32(row.first + clip(i32(s / row.step), i32(0), i32(row.quads - i32(1))))
+
+
+@rule
+def seat(w, variant, network, section):
+    """A section as it is in the world: (x, y, cos, sin, gain of its direction)."""
+    at = network.sections[section]
+    x, y = to_world(w, variant, at.x, at.y)
+    cos, sin, gain = turned(w, variant, at.cos, at.sin)
+    return x, y, cos, sin, gain
+
+
+@rule
+def lane_length(w, variant, network, lane):
+    """Length [m] of a lane in the world."""
+    return network.lanes[lane].length * lane_stretch(w, variant, network.lanes[lane])
+
+
+@rule
+def onward(w, variant, network, map_row, lane, s, goal_lane, goal_s):
+    """Way [m] from `s` on a lane to the goal without a lane change on this lane; about UNREACHABLE where there is none."""
+    row = network.lanes[lane]
+    if lane == goal_lane and goal_s >= s:
+        return (goal_s - s) * lane_stretch(w, variant, row)
+    best = FAR
+    for k in range(row.successors_at, row.successors_at + row.successors):
+        best = min(
+            best,
+            route_distance(
+                w, variant, network, map_row.route_at, map_row.lanes, network.successors[k], ZERO, goal_lane, goal_s
+            ),
+        )
+    return (row.length - s) * lane_stretch(w, variant, row) + best
+
+
+@rule
+def next_lane(w, variant, network, map_row, lane, settled, goal_lane, goal_s):
+    """The successor from which the way to the goal is shortest, or `settled` if it is one; -1 where the lane ends."""
+    row = network.lanes[lane]
+    best, found = FAR * TWO, i32(-1)
+    for k in range(row.successors_at, row.successors_at + row.successors):
+        successor = network.successors[k]
+        length = route_distance(w, variant, network, map_row.route_at, map_row.lanes, successor, ZERO, goal_lane, goal_s)
+        length = -ONE if successor == settled else length
+        if length < best:
+            best, found = length, i32(successor)
+    return found
+
+
+@rule
+def wished_lane(w, variant, network, map_row, lane, s, goal_lane, goal_s):
+    """The neighbour lane from which the way to the goal is shorter, or this lane. Where one can change later, one does."""
+    row = network.lanes[lane]
+    best, found = onward(w, variant, network, map_row, lane, s, goal_lane, goal_s) - ONE, i32(lane)
+    for side in range(2):
+        other = row.left if side == 0 else row.right
+        if other >= 0:
+            there = s * network.lanes[other].length / row.length
+            length = (
+                route_distance(w, variant, network, map_row.route_at, map_row.lanes, other, there, goal_lane, goal_s)
+                + _CHANGE_COST
+            )
+            if length < best:
+                best, found = length, i32(other)
+    return found
+
+
+@stage
+def room_beside(w, a, section, count, close, pose, motion, body, variant, network, p):
+    """Whether agent a may move over to the lane of `section`, beside it: nobody is, or soon will be, in its way there."""
+    z = network.sections[section].z
+    x, y, along_x, along_y, _ = seat(w, variant, network, section)
+    speed, half_length, half_width = motion.speed[w, a], HALF * body.length[w, a], HALF * body.width[w, a]
+    for k in range(count):
+        b = i32(close[k])
+        if abs(pose.z[w, b] - z) > LEVEL_GAP:
+            continue
+        ahead, left = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, along_x, along_y)
+        cos, sin = into_frame(pose.cos[w, b], pose.sin[w, b], along_x, along_y)
+        other_speed = motion.speed[w, b]
+        long = half_length + HALF * (body.length[w, b] * abs(cos) + body.width[w, b] * abs(sin))
+        wide = half_width + HALF * (body.length[w, b] * abs(sin) + body.width[w, b] * abs(cos)) + _MARGIN
+        aside = left + other_speed * sin * _ASIDE
+        if min(left, aside) > wide or max(left, aside) < -wide:
+            continue
+        closing = speed - other_speed * cos
+        front = p.idm_gap + HALF * max(speed, ZERO) + max(closing, ZERO) * TWO
+        back = p.idm_gap + HALF * max(other_speed, ZERO) + max(-closing, ZERO) * TWO
+        if -(long + back) < ahead < long + front:
+            return False
+    return True
+
+
+@stage
+def choose_lane(
+    w, a, settled, goal_lane, goal_s, count, close, pose, motion, body, lane_position, variant, network, map_row, p
+):  # fmt: skip
+    """Where it drives: (section, s, preview [m], whether it would rather be on another lane, whether it has to wait for it).
+
+    Where the route wants another lane it is followed on that one, if there is room.
+    """
+    speed, section = max(motion.speed[w, a], ZERO), lane_position.section[w, a]
+    lane, s = network.sections[section].lane, place_s(network, section, lane_position.fraction[w, a])
+    preview = max(_PREVIEW * speed, _PREVIEW_LEAST)
+    if settled >= 0 and settled != lane and same_start(network, lane, settled):
+        # Lanes that branch lie on each other at first: its place says where its goal is, not where it's going.
+        lane, section = settled, quad_of(network.lanes[settled], s)
+    wished = wished_lane(w, variant, network, map_row, lane, s, goal_lane, goal_s)
+    held = wished != lane
+    if held:
+        row = network.lanes[lane]
+        there = s * network.lanes[wished].length / row.length
+        beside, change = quad_of(network.lanes[wished], there), max(_CHANGE * speed, _CHANGE_LEAST)
+        x, y, along_x, along_y, _ = seat(w, variant, network, beside)
+        _, aside = into_frame(pose.x[w, a] - x, pose.y[w, a] - y, along_x, along_y)
+        # Who is half way over there needs half of the way: it must not turn back for want of the rest.
+        to_go = min(abs(aside) / (TWO * network.sections[beside].half_width), ONE)
+        fits = (row.length - s) * lane_stretch(w, variant, row) > change * to_go
+        if fits and room_beside(w, a, beside, count, close, pose, motion, body, variant, network, p):
+            lane, s, section, held, preview = wished, there, beside, False, change
+    # Without room, and without another way to the goal, one waits before the lane's end.
+    waits = held and onward(w, variant, network, map_row, lane, s, goal_lane, goal_s) > _REACHABLE
+    return section, s, preview, held, waits
