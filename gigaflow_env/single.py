@@ -162,7 +162,7 @@ def _of(info: Mapping[str, Any], row: int) -> dict[str, Any]:
 def _check_traffic(traffic: Any) -> None:
     """Raises TypeError or ValueError for what can't drive the others."""
     if isinstance(traffic, (str, Path)):
-        if str(traffic) != "idm" and not Path(traffic).exists():
+        if traffic != "idm" and not Path(traffic).exists():
             raise ValueError(f"traffic={str(traffic)!r} is neither 'idm', nor a callable, nor a checkpoint: no such path")
     elif not callable(traffic):
         raise TypeError(
