@@ -1,5 +1,7 @@
-"""What a number may be, declared beside it, and the checks of what users give: each raises one ValueError that names the
-value, its place and what would be right."""
+"""What a number may be, declared beside it, and the checks of what users give.
+
+Each check raises one ValueError that names the value, its place and what would be right.
+"""
 
 import math
 import numbers

@@ -33,6 +33,7 @@ class Maps:
     """Print a JSON list."""
 
     def run(self) -> None:
+        """Print the table."""
         towns = [summary(load(path)) for path in shipped().values()]
         if self.json:
             _print_json(towns)
@@ -59,6 +60,7 @@ class Inspect:
     """Write a page for the browser into this file, *.html: pan, zoom, layers, search, and the facts of what is clicked."""
 
     def run(self) -> None:
+        """Print the facts, and draw what was asked for."""
         road_map = find(self.file)
         facts = summary(road_map)
         if self.png is not None:
@@ -85,6 +87,7 @@ class Import:
     """The file to write, *.lanes.json."""
 
     def run(self) -> None:
+        """Read, write, and say what came out."""
         road_map = find(self.file)
         save(road_map, self.output)
         facts = summary(road_map)
@@ -98,6 +101,7 @@ class MapCommand:
     command: Annotated[Inspect, subcommand("inspect")] | Annotated[Import, subcommand("import")]
 
     def run(self) -> None:
+        """Run the command below."""
         self.command.run()
 
 
@@ -123,6 +127,7 @@ class Bench:
     """Print a JSON object."""
 
     def run(self) -> None:
+        """Measure, and print."""
         # Here, not above: they compile kernels.
         if self.backend == "cuda":
             from gigaflow_env.bench import cuda

@@ -23,8 +23,10 @@ Range = tuple[float, float]
 def value(
     default: Any, unit: str, meaning: str, low: float, high: float, *, open_low: bool = False, open_high: bool = False
 ) -> Any:
-    """Declare a number, or a range (low, high) of numbers, and the lowest and highest that make sense: inside of them
-    everything simulates finitely."""
+    """Declare a number, or a range (low, high) of numbers, and the lowest and highest that make sense.
+
+    Inside of these bounds everything simulates finitely.
+    """
     declared = Bounds(low, high, open_low, open_high)
     return dataclasses.field(default=default, metadata={"unit": unit, "meaning": meaning, "bounds": declared})
 
@@ -41,6 +43,8 @@ OLDEST_START = 100_000.0
 
 @dataclass(frozen=True)
 class Config:
+    """Every number of the simulator. `replace` makes a changed copy; nonsense is a ValueError that names value and bound."""
+
     # Time and population
     dt: float = value(0.3, "s", "time step (A)", 0.001, 3)
     max_steps: int = value(1200, "steps", "an agent's episode is truncated after this many (A)", 1, 10**9)
@@ -367,6 +371,7 @@ Params = namedtuple("Params", [*_flat_names(), *_SWITCHES])  # type: ignore[misc
 
 
 def params(config: Config) -> Params:
+    """The numbers as the kernels read them: flat, as float32 and int32."""
     if config.lights == "default":
         config = config.replace(**DEFAULT_LIGHTS)
     flat: dict[str, Any] = {}

@@ -21,7 +21,7 @@ from gigaflow_env.output.arrays import Arrays
 from gigaflow_env.output.output import Output
 from gigaflow_env.roads.loading import MapLike
 from gigaflow_env.simulator import BACKENDS, ROWS, Drivers, Simulator
-from gigaflow_env.state import IDM, LIVE
+from gigaflow_env.state import IDM
 
 _MODES = {
     AutoresetMode.SAME_STEP: world_step.SAME_STEP,
@@ -32,12 +32,13 @@ _MODES = {
 
 PICTURE_SIZES = bounds.Bounds(16, 8192)
 PICTURE_WIDTHS = bounds.Bounds(1, 100_000)
-_VARIANTS_KEPT = 8  # pictures of warped roads
 
 
 def make_config(preset: str, config: Config | Mapping[str, Any] | None) -> Config:
-    """The preset with changes, or a complete Config as it is. Raises ValueError for an unknown preset, name or value,
-    TypeError where `config` is something else."""
+    """The preset with changes, or a complete Config as it is.
+
+    Raises ValueError for an unknown preset, name or value, TypeError where `config` is something else.
+    """
     bounds.choice("preset", preset, PRESETS)
     if isinstance(config, Config):
         return config
@@ -301,18 +302,22 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     # Gymnasium's batched spaces hold two bounds per number: 200 MB for 65,536 rows. Most trainers never look.
     @cached_property
     def observation_space(self) -> spaces.Space:  # type: ignore[override]
+        """Space of all rows together; made when it is first looked at."""
         return batch_space(self.single_observation_space, self.num_envs)
 
     @cached_property
     def action_space(self) -> spaces.Space:  # type: ignore[override]
+        """Space of all rows' actions; made when it is first looked at."""
         return batch_space(self.single_action_space, self.num_envs)
 
     @property
     def num_worlds(self) -> int:
+        """Worlds, of which the last may hold fewer agents."""
         return self.simulator.worlds
 
     @property
     def agents_per_world(self) -> int:
+        """Rows of each world."""
         return self.simulator.agents
 
     @property
@@ -476,64 +481,23 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             raise RuntimeError(f"{call} before the first reset(): call reset() first")
 
     def close_extras(self, **kwargs: Any) -> None:
+        """Stop the threads; Gymnasium's `close` calls it once."""
         self.simulator.close()
 
     def scene(self, world: int = 0, agent: int = 0) -> Any:
-        """One world as it is now, following one of its agents: what `render.topview.draw` draws."""
-        from gigaflow_env.render import Scene
-
+        """One world as it is now, following one of its agents: what `render.draw` draws."""
         whole = all(isinstance(k, (int, np.integer)) and not isinstance(k, bool) for k in (world, agent))
         if not whole or not (0 <= world < self.num_worlds and 0 <= agent < self.agents_per_world):
             raise ValueError(
                 f"world={world}, agent={agent}: there are {self.num_worlds} worlds of {self.agents_per_world} agents"
             )
-        roads, state = self.simulator.roads, self.simulator.world_state(world)
-        number = int(state.clock.map)
-        first, count = state.goals.next[agent], state.goals.count[agent]
-        seen = state.neighbours.agent[agent, : self.config.agent_count]
-        lights = int(roads.network.maps[number]["lights"])
-        live = state.rows.status == LIVE
-        moments = state.clock.step * self.config.dt
-        return Scene(
-            roads=self._road_picture(number, state.variant),
-            x=state.pose.x,
-            y=state.pose.y,
-            z=state.pose.z,
-            heading=np.arctan2(state.pose.sin, state.pose.cos),
-            length=state.body.length,
-            width=state.body.width,
-            speed=state.motion.speed,
-            active=live,
-            lights=state.lights.colour[:lights],
-            followed=agent if live[agent] else -1,
-            neighbours=seen[seen >= 0].astype(np.int64),
-            goals=np.stack([state.goals.x[agent, first:count], state.goals.y[agent, first:count]], axis=1),
-            goal_radius=float(state.reward_weights.coefficients[agent, 0]),
-            text=(
-                f"{roads.names[number]}  world {world}  {moments:.1f} s",
-                f"agent {agent}  {3.6 * state.motion.speed[agent]:.0f} km/h  {count - first} goals left",
-            ),
-        )
+        return self._scenes.of(world, agent)
 
     @cached_property
-    def _pictures(self) -> dict[tuple, Any]:
-        return {}
+    def _scenes(self) -> Any:
+        from gigaflow_env.render.scene import Scenes  # the libraries of pictures are for those who look
 
-    def _road_picture(self, number: int, variant: Any) -> Any:
-        """The roads of a world as they are in its map variant. Kept: one of each map, and the variants drawn last."""
-        from gigaflow_env.render import road_picture, warped
-
-        if (number,) not in self._pictures:
-            self._pictures[number,] = road_picture(self.simulator.roads, number)
-        if variant.plain:
-            return self._pictures[number,]
-        matrix = tuple(map(float, variant[:4]))
-        if (number, matrix) not in self._pictures:
-            variants = [key for key in self._pictures if len(key) == 2]
-            if len(variants) >= _VARIANTS_KEPT:
-                del self._pictures[variants[0]]
-            self._pictures[number, matrix] = warped(self._pictures[number,], np.reshape(matrix, (2, 2)))
-        return self._pictures[number, matrix]
+        return Scenes(self.simulator)
 
     def render_world(self, world: int = 0, agent: int = 0, size: int = 720, width: float = 120.0) -> np.ndarray:
         """Top view of one world around one of its agents: uint8 (size, size, 3), `width` metres wide."""

@@ -14,6 +14,8 @@ Range = tuple[float, float]
 
 
 class Kind(NamedTuple):
+    """A kind of road user: ranges of its size, and how fast it is beside a car."""
+
     length: Range  # m
     width: Range  # m, and at most the length
     speed: float = 1.0  # top speed, times that of a car
@@ -35,8 +37,10 @@ POPULATIONS = {"paper": {"any": 1.0}, "cars": {"car": 1.0}}
 
 
 def shares(population: str | Mapping[str, float]) -> dict[str, float]:
-    """Share of each kind in ROAD_USERS, in its order; they add up to 1. Raises ValueError for an unknown name or bad
-    shares."""
+    """Share of each kind in ROAD_USERS, in its order; they add up to 1.
+
+    Raises ValueError for an unknown name or bad shares.
+    """
     if isinstance(population, str) and population in POPULATIONS:
         population = POPULATIONS[population]
     if not isinstance(population, Mapping):

@@ -163,6 +163,7 @@ class Simulator:
 
     @property
     def threads(self) -> int:
+        """CPU threads that drive."""
         return self._machine.threads
 
     @property
@@ -215,8 +216,10 @@ class Simulator:
             finite.check(self, "reset")
 
     def step(self, actions: Any) -> None:
-        """One step. actions: int (rows,) in 0..11, continuous (rows, 2) in -1..1, or `actions` or `wanted`, filled by the
-        caller, which saves the copy and the check.
+        """One step.
+
+        actions: int (rows,) in 0..11, continuous (rows, 2) in -1..1, or `actions` or `wanted`, filled by the caller, which
+        saves the copy and the check.
 
         Raises ValueError for others; with GIGAFLOW_CHECK=1 FloatingPointError for a number that isn't finite, see finite.py.
         """
@@ -295,6 +298,7 @@ class Simulator:
         }
 
     def close(self) -> None:
+        """Stop the threads."""
         self._machine.close()
 
 

@@ -106,6 +106,7 @@ class GigaflowEnv(gymnasium.Env[np.ndarray, Any]):
         return obs[EGO], _of(info, EGO)
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Drive one step. Raises RuntimeError before `reset` and after the end of an episode."""
         if self._over:
             raise RuntimeError("step() needs a reset() before, at the start and after the end of an episode")
         if not self.action_space.contains(action):
@@ -128,6 +129,7 @@ class GigaflowEnv(gymnasium.Env[np.ndarray, Any]):
         return None if self.render_mode is None else self.vector.render_world(0, EGO)
 
     def close(self) -> None:
+        """Close the world."""
         self.vector.close()
 
     def _rest(self) -> np.ndarray:

@@ -1,5 +1,7 @@
-"""Every array that changes, declared once, grouped by concept. `allocate(State...)` makes them; kernels get the groups
-they touch."""
+"""Every array that changes, declared once, grouped by concept.
+
+`allocate(State...)` makes them; kernels get the groups they touch.
+"""
 
 from typing import Any, NamedTuple
 
@@ -65,6 +67,8 @@ class Pose(NamedTuple):
 
 
 class Motion(NamedTuple):
+    """How the agent moves."""
+
     speed: np.ndarray = array("world agent", "m/s", "signed")
     acceleration: np.ndarray = array("world agent", "m/s^2", "longitudinal")
     lateral: np.ndarray = array("world agent", "m/s^2", "lateral acceleration, left positive")
@@ -75,6 +79,8 @@ class Motion(NamedTuple):
 
 
 class Body(NamedTuple):
+    """What the agent drives, drawn anew for every episode."""
+
     length: np.ndarray = array("world agent", "m", "")
     width: np.ndarray = array("world agent", "m", "")
     c_throttle: np.ndarray = array("world agent", "", "coefficient of longitudinal jerk")
@@ -254,6 +260,8 @@ class Traffic(NamedTuple):
 
 
 class State(NamedTuple):
+    """All groups: everything that changes."""
+
     clock: Clock
     rows: Rows
     pose: Pose

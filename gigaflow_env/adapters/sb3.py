@@ -40,15 +40,18 @@ class SB3VecEnv(VecEnv):
         self._began = time.time()
 
     def reset(self) -> np.ndarray:
+        """Start all rows anew, with the seed and options that were set before."""
         obs, _ = self.env.reset(seed=self._seeds[0], options=self._options[0] or None)
         self._reset_seeds()
         self._reset_options()
         return obs
 
     def step_async(self, actions: np.ndarray) -> None:
+        """Keep the actions for `step_wait`."""
         self._actions = actions
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+        """Drive one step: observations, rewards, ends, and an info a row."""
         obs, reward, terminated, truncated, info = self.env.step(self._actions)
         done = terminated | truncated
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
@@ -63,20 +66,26 @@ class SB3VecEnv(VecEnv):
         return obs, reward, done, infos
 
     def close(self) -> None:
+        """Close the environment."""
         self.env.close()
 
     def get_images(self) -> Sequence[np.ndarray]:
+        """One picture a row, drawn now."""
         return list(self.env.render() or ())
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """The environment's attribute, once for each of the rows."""
         return [getattr(self.env, attr_name) for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Set the environment's attribute: there is one environment behind all rows."""
         setattr(self.env, attr_name, value)
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+        """Call the environment's method once; the result stands for each of the rows."""
         result = getattr(self.env, method_name)(*args, **kwargs)  # once: there is one environment behind all rows
         return [result for _ in self._get_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
+        """No row has a wrapper of its own."""
         return [False for _ in self._get_indices(indices)]

@@ -28,6 +28,7 @@ FIRST, STRIDE = 0, 1
 
 @kernel
 def clear(begin, end, every, key, chosen_rows, clock, rows, pose, motion, events, outcome, p):
+    """Worlds `begin` to `end`, see world_step.clear."""
     for w in range(begin, end):
         world_step.clear(w, FIRST, STRIDE, every, key, chosen_rows, clock, rows, pose, motion, events, outcome, p)
 
@@ -37,6 +38,7 @@ def plan_traffic(
     begin, end,
     clock, rows, pose, motion, body, lane_position, goals, lights, neighbours, traffic, variant, network, conflicts, p,
 ):  # fmt: skip
+    """Worlds `begin` to `end`, see world_step.plan_traffic."""
     for w in range(begin, end):
         world_step.plan_traffic(
             w, FIRST, STRIDE,
@@ -47,6 +49,7 @@ def plan_traffic(
 
 @kernel
 def record_contacts(begin, end, clock, rows, pose, motion, body, lane_position, events, variant, network, contacts):
+    """Worlds `begin` to `end`, see world_step.record_contacts."""
     for w in range(begin, end):
         world_step.record_contacts(
             w, FIRST, STRIDE, clock, rows, pose, motion, body, lane_position, events, variant, network, contacts
@@ -60,6 +63,7 @@ def drive(
     perceived,
     network, grid, nearby, p,
 ):  # fmt: skip
+    """Worlds `begin` to `end`, see world_step.drive."""
     for w in range(begin, end):
         world_step.drive(
             w, FIRST, STRIDE, mode, actions, wanted,
@@ -76,6 +80,7 @@ def respawn(
     lane_routes, kinds, variant, perceived,
     network, grid, p,
 ):  # fmt: skip
+    """Worlds `begin` to `end`, see world_step.respawn."""
     for w in range(begin, end):
         world_step.respawn(
             w, FIRST, STRIDE, mode, anew, attempts,
@@ -179,9 +184,11 @@ class Threads:
         return group
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """A new array of the device, filled with 0."""
         return np.zeros(shape, dtype)
 
     def write(self, array: np.ndarray, values: np.ndarray) -> None:
+        """Copy values from the host into an array of the device."""
         array[...] = values
 
     def fetch(self, array: np.ndarray) -> np.ndarray:
@@ -189,6 +196,7 @@ class Threads:
         return array
 
     def clear(self, parts: Parts, every: bool, key: np.ndarray, chosen_rows: np.ndarray) -> None:
+        """Rows that are chosen wait for a place, see world_step.clear."""
         self._run(self._call, parts, clear, known(parts) | {"every": every, "key": key, "chosen_rows": chosen_rows})
 
     def reset(self, parts: Parts) -> None:
@@ -196,6 +204,7 @@ class Threads:
         self._run(self._reset, parts, known(parts))
 
     def step(self, parts: Parts) -> None:
+        """All worlds live one step."""
         self._run(self._step, parts, known(parts))
 
     def observe(self, parts: Parts) -> None:
@@ -246,6 +255,7 @@ class Threads:
             other.result()
 
     def close(self) -> None:
+        """Give back what is held."""
         if self._workers is not None and self._process == os.getpid():
             self._workers.shutdown()
         self._workers, self._process = None, 0

@@ -29,6 +29,7 @@ class Tensors:
         self._steps_until_recorded = -1  # below 0: not wanted, or done
 
     def of(self, array: Any) -> torch.Tensor:
+        """A tensor for an array of the simulator, which shares its memory or is a copy."""
         view = self._view(array)
         return view.clone() if self.copies else view
 
@@ -39,6 +40,7 @@ class Tensors:
         return self._fixed
 
     def only(self, array: Any, where: torch.Tensor) -> torch.Tensor:
+        """The rows where `where` is True, 0 elsewhere."""
         view = self._view(array)
         return view.masked_fill(~where.view(-1, *[1] * (view.dim() - 1)), 0)
 
@@ -55,6 +57,7 @@ class Tensors:
         return view.view(_HALVES[self.simulator.obs_dtype]) if view.dtype == torch.uint16 else view
 
     def mask(self, given: Any) -> Any:
+        """A reset mask as the backend takes it, or None."""
         if not self.on_cuda:
             return None if given is None else np.asarray(given)
         self._follow_stream()

@@ -46,8 +46,10 @@ RANDOM = "random:"
 
 
 def find(given: MapLike) -> RoadMap:
-    """The RoadMap that a user names. Raises ValueError with the shipped names, MapError with place and reason, TypeError for
-    anything else."""
+    """The RoadMap that a user names.
+
+    Raises ValueError with the shipped names, MapError with place and reason, TypeError for anything else.
+    """
     if isinstance(given, RoadMap):
         return given
     if not isinstance(given, (str, os.PathLike)):
@@ -83,8 +85,9 @@ def load(path: str | os.PathLike[str], *, record: int | str | None = None) -> Ro
 
 
 def load_scenario(path: str | os.PathLike[str], *, record: int | str | None = None) -> Scenario:
-    """Read and validate recorded traffic; `load` reads the map in the same file. The name's ending says the format: `.xml`
-    (CommonRoad), `.tfrecord` (Waymo Open Motion) or `.json` (GPUDrive).
+    """Read and validate recorded traffic; `load` reads the map in the same file.
+
+    The name's ending says the format: `.xml` (CommonRoad), `.tfrecord` (Waymo Open Motion) or `.json` (GPUDrive).
 
     record: as for `load`. Raises MapError for a format without recorded traffic and for content that is not consistent.
     """

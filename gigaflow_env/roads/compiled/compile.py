@@ -218,8 +218,11 @@ def _lanes(road_map: RoadMap, driving: list[Lane], lines: list[np.ndarray]) -> t
 
 
 def _numbers(places: np.ndarray) -> np.ndarray:
-    """Numbers of places (lanes, 2) [m] along a Z-order curve. What is near by has near numbers, mostly: an agent looks up
-    the ways from all lanes around it, which then lie in a few cache lines of the goal lane's row."""
+    """Numbers of places (lanes, 2) [m] along a Z-order curve.
+
+    What is near by has near numbers, mostly: an agent looks up the ways from all lanes around it, which then lie in a few
+    cache lines of the goal lane's row.
+    """
     cells = ((places - places.min(axis=0)) / CELL).astype(np.int64)
     code = np.zeros(len(places), np.int64)
     for bit in range(16):  # 260 km

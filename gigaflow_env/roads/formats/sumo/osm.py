@@ -44,8 +44,11 @@ OPTIONS = (
 
 
 def read(path: Path) -> RoadMap:
-    """Read an OpenStreetMap extract in XML. Raises MapError where it is not one, where netconvert is not installed or fails,
-    and where nothing is left that cars may use."""
+    """Read an OpenStreetMap extract in XML.
+
+    Raises MapError where it is not one, where netconvert is not installed or fails, and where nothing is left that cars may
+    use.
+    """
     xml.parse(path, "osm", "an OpenStreetMap file")  # before a foreign parser gets it
     program = _netconvert()
     with tempfile.TemporaryDirectory() as folder:
