@@ -245,7 +245,7 @@ def test_an_observation_that_is_not_finite_is_named():
     sim.observe()
     sim.state.reward_weights.coefficients[:] = 0
     with pytest.raises(
-        FloatingPointError, match=r"observations is nan after an observation: world 0, agent 2, column \d+ \(row 2\)"
+        FloatingPointError, match=r"observations is nan after a look: world 0, agent 2, column \d+ \(row 2\)"
     ):
         finite.check(sim, "look")
 
