@@ -8,14 +8,16 @@ import dataclasses
 import json
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gigaflow_env.bounds import Bounds
 from gigaflow_env.config import CONDITIONING, PRESETS, Config
 from gigaflow_env.declare import describe, fields
 from gigaflow_env.files import write_text
 from gigaflow_env.layout import ACTIONS, FEATURES, LATERAL_JERKS, LONGITUDINAL_JERKS, Blocks, Layout
-from gigaflow_env.population import KINDS
+from gigaflow_env.population import ROAD_USERS
 from gigaflow_env.state import GROUPS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,6 +78,14 @@ def _shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def _allowed(declared: Mapping[str, Any]) -> str:
+    """What a value may be: its bounds, in its unit, or one of some words."""
+    if "choices" in declared:
+        return ", ".join(f"`{word}`" for word in declared["choices"])
+    bounds: Bounds = declared["bounds"]
+    return bounds.text()
+
+
 def _config_rows(names: list[str]) -> list[list[str]]:
     declared = {field.name: field.metadata for field in dataclasses.fields(Config)}
     presets = [preset() for preset in PRESETS.values()]
@@ -83,6 +93,7 @@ def _config_rows(names: list[str]) -> list[list[str]]:
         [
             f"`{name}`",
             *(_shown(getattr(preset, name)) for preset in presets),
+            _allowed(declared[name]),
             declared[name]["unit"],
             declared[name]["meaning"],
         ]
@@ -92,13 +103,13 @@ def _config_rows(names: list[str]) -> list[list[str]]:
 
 def conditioning() -> str:
     """Reward coefficients in each preset."""
-    return table(["coefficient", *PRESETS, "unit", "meaning"], _config_rows(list(CONDITIONING)))
+    return table(["coefficient", *PRESETS, "bounds", "unit", "meaning"], _config_rows(list(CONDITIONING)))
 
 
 def config() -> str:
     """Every other value of the Config."""
     names = [field.name for field in dataclasses.fields(Config) if field.name not in CONDITIONING]
-    return table(["name", *PRESETS, "unit", "meaning"], _config_rows(names))
+    return table(["name", *PRESETS, "bounds", "unit", "meaning"], _config_rows(names))
 
 
 def _results(file: str) -> list[dict[str, Any]]:
@@ -247,7 +258,7 @@ def population() -> str:
             f"{k.speed:g}",
             f"{k.acceleration:g}",
         ]
-        for name, k in KINDS.items()
+        for name, k in ROAD_USERS.items()
     ]
     return table(["kind", "length [m]", "width [m]", "top speed, of a car's", "acceleration, of a car's"], rows)
 

@@ -19,8 +19,11 @@ from gigaflow_env.roads import load, save, shipped, summary
 from gigaflow_env.roads.loading import find
 from gigaflow_env.simulator import MissingDevice
 
-USER_ERRORS = (ValueError, OSError, MissingExtra, MissingDevice)
+USER_ERRORS = (ValueError, OSError, MemoryError, MissingExtra, MissingDevice)
 """What a user can cause and mend; MapError is a ValueError. Anything else is a defect and keeps its traceback."""
+
+_CPU_ONLY = ("agents_per_world", "num_envs", "threads")
+"""Options of `bench` that `--backend cuda` has its own series for."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ class Bench:
     map: str = "loop"
     """A shipped town or a map file."""
     preset: str = "paper"
-    """Configuration: `paper` or `laptop`."""
+    """Configuration: `paper`, `laptop` or `longform`."""
     agents_per_world: int | None = None
     """Agents in each world; the preset's number by default."""
     num_envs: int = 4096
@@ -130,6 +133,11 @@ class Bench:
         if self.backend == "cuda":
             from gigaflow_env.bench import cuda
 
+            plain = Bench()
+            for name in _CPU_ONLY:
+                if getattr(self, name) != getattr(plain, name):
+                    option = f"--{name.replace('_', '-')} {getattr(self, name)}"
+                    raise ValueError(f"{option} has no meaning with --backend cuda: that measures a series of its own")
             _print_json(cuda.run(map=self.map, preset=self.preset, steps=self.steps))
             return
         if self.backend != "cpu":
@@ -158,6 +166,7 @@ class Compile:
     """Also what rule-based drivers, event logs and half precision need."""
 
     def run(self) -> None:
+        """Compile, with progress on stderr, and say where the cache is."""
         from gigaflow_env.env import GigaflowVectorEnv
         from gigaflow_env.roads.compiled.compile import compile_roads
 
@@ -182,17 +191,22 @@ Command = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in `argv`, by default the process's arguments. Returns the exit status: 0, or 2 after a user error."""
+    if list(sys.argv[1:] if argv is None else argv) == ["--version"]:
+        from gigaflow_env.version import __version__
+
+        print(f"gigaflow-env {__version__}")
+        return 0
     command: Any = tyro.cli(
         Command,
         args=argv,
         prog="gigaflow-env",
-        description="GIGAFLOW's driving simulator: maps and benchmarks.",
+        description="GIGAFLOW's driving simulator: maps and benchmarks. --version says which one this is.",
         config=(OmitSubcommandPrefixes, OmitArgPrefixes, FlagCreatePairsOff),
     )
     try:
         command.run()
     except USER_ERRORS as error:
-        print(f"gigaflow-env: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"gigaflow-env: error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         return 2
     return 0
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 
 def cache_directory() -> Path:
-    """Where compiled maps and kernels are kept: GIGAFLOW_CACHE_DIR, else gigaflow-env in XDG_CACHE_HOME, else
-    ~/.cache/gigaflow-env."""
+    """Where compiled maps and kernels are kept.
+
+    GIGAFLOW_CACHE_DIR, else gigaflow-env in XDG_CACHE_HOME, else ~/.cache/gigaflow-env.
+    """
     if own := os.environ.get("GIGAFLOW_CACHE_DIR"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gigaflow-env"

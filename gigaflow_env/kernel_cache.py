@@ -46,6 +46,7 @@ class KernelCache(NullCache):
 
     @property
     def cache_path(self) -> str:
+        """Folder of this source's machine code."""
         return str(folder(self._source_hash))
 
     def path(self, signature: tuple) -> Path:

@@ -93,7 +93,7 @@ class LaneSample(NamedTuple):
 
 
 class Boundary(NamedTuple):
-    """A point on a lane's edge, 1 m apart. The last is repeated where there are fewer."""
+    """A point on the edge of the road, 1 m apart. The last is repeated where there are fewer."""
 
     x: float = number("/ view_range", "ahead of the agent")
     y: float = number("/ view_range", "left of the agent")
@@ -132,8 +132,8 @@ class Blocks(NamedTuple):
     ego: Any  # (rows, 13)
     conditioning: Any  # (rows, 13)
     goals: Any  # (rows, 4, 3)
-    lanes: Any  # (rows, lane_count, 7)
-    boundaries: Any  # (rows, boundary_count, 2)
+    lanes: Any  # (rows, config.lanes_kept, 7)
+    boundaries: Any  # (rows, config.boundaries_kept, 2)
     stops: Any  # (rows, stop_count, 7)
     agents: Any  # (rows, agent_count, 10)
 

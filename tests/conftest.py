@@ -3,6 +3,7 @@
 import functools
 import inspect
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -31,6 +32,9 @@ from gigaflow_env.sim.rewards import score
 from gigaflow_env.sim.traffic.drive import follow, intend
 from gigaflow_env.simulator import Simulator
 from gigaflow_env.state import ABSENT, LIVE
+
+# A number that isn't finite stops every test (finite.py). Here, not in a fixture: modules make simulators at their import.
+os.environ.setdefault("GIGAFLOW_CHECK", "1")
 
 # Properties: the same examples in every run. No deadline: the first call of a rule compiles it.
 settings.register_profile("repeatable", deadline=None, derandomize=True)

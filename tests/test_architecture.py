@@ -25,7 +25,7 @@ MODULES = {
 }
 
 LAYERS = (
-    ("declare", "extras", "files", "population", "progress", "version"),
+    ("bounds", "declare", "extras", "files", "population", "progress", "version"),
     ("kernel_cache",),
     ("jit",),
     ("compiling",),
@@ -33,7 +33,7 @@ LAYERS = (
     ("layout",),
     ("state", "roads"),
     ("sim",),
-    ("backend",),
+    ("backend", "finite"),
     ("simulator",),
     ("snapshot", "conditioning", "event_log", "output", "render"),
     ("env",),

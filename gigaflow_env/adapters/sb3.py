@@ -23,10 +23,13 @@ class SB3VecEnv(VecEnv):
 
     The infos are empty but for rows whose episode ended: `terminal_observation`, `TimeLimit.truncated`, `episode` (r, l and
     t [s]) and `is_success` (the final goal was reached). Switches the environment's `record_stats` on. Comfortable up to
-    some 4,096 rows. Raises ValueError for another autoreset mode than SameStep, and for copy=False.
+    some 4,096 rows. Raises ValueError for another autoreset mode than SameStep, and for copy=False; TypeError for another
+    environment.
     """
 
     def __init__(self, env: GigaflowVectorEnv) -> None:
+        if not isinstance(env, GigaflowVectorEnv):
+            raise TypeError(f"env={env!r}: expected a GigaflowVectorEnv, as make_vec returns it")
         if env.autoreset_mode != AutoresetMode.SAME_STEP:
             raise ValueError(f'autoreset_mode is "{env.autoreset_mode.value}": Stable-Baselines3 needs "SameStep"')
         if not env.copy:

@@ -14,10 +14,14 @@ import numpy as np
 
 from gigaflow_env.backend import world_step
 from gigaflow_env.backend.world_step import DISABLED, RESET_ATTEMPTS, SAME_STEP, Parts, known, parameters
+from gigaflow_env.bounds import Bounds, whole
 from gigaflow_env.compiling import ready
 from gigaflow_env.jit import kernel
 from gigaflow_env.layout import FLOAT32
 from gigaflow_env.sim.precision import half_bits
+
+THREADS = Bounds(1, 1024)
+"""More than processors have; ten thousand would exhaust what the system gives a process."""
 
 FIRST, STRIDE = 0, 1
 """One worker drives all agents of a world."""
@@ -166,9 +170,8 @@ class Threads:
     """
 
     def __init__(self, threads: int | None) -> None:
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads={threads}: must be at least 1, or None for all processors")
-        self.threads = threads or default_threads()
+        instead = ", or None for all processors"
+        self.threads = default_threads() if threads is None else whole("threads", threads, THREADS, instead=instead)
         self.stream = 0
         self._process = 0
         self._workers: Any = None  # ThreadPoolExecutor, made at first use
@@ -272,8 +275,7 @@ class Threads:
 
 
 def _calls(parts: Parts) -> list[tuple[Callable, list[Any]]]:
-    """The kernels of a reset and a step, with arguments of the types that they get; those that take longest to compile come
-    first."""
+    """The kernels of a reset and a step, with arguments of the types that they get: the slowest to compile come first."""
     row = np.zeros((0, 0), np.float32)
     have = known(parts) | {
         "begin": 0, "end": 0, "every": True, "key": np.zeros(0, np.uint32), "chosen_rows": parts.state.rows.status > 0,

@@ -310,6 +310,9 @@ class Device:
             cuda.synchronize()
             return array.copy_to_host()
 
+    def prepare(self, parts: Parts) -> None:
+        """Nothing: kernels are compiled at their first launch."""
+
     def clear(self, parts: Parts, every: bool, key: np.ndarray, chosen_rows: Any) -> None:
         """Rows that are chosen wait for a place, see world_step.clear."""
         if len(key):

@@ -18,6 +18,7 @@ import numpy as np
 
 from gigaflow_env.bench.machine import machine
 from gigaflow_env.bench.stages import stage_times
+from gigaflow_env.bounds import Bounds, whole
 from gigaflow_env.env import GigaflowVectorEnv
 from gigaflow_env.layout import ACTIONS
 from gigaflow_env.progress import slow
@@ -28,6 +29,8 @@ SCENES: dict[str, dict[str, Any]] = {
     "crowd": {"map": "downtown", "preset": "paper", "agents_per_world": 150},
 }
 """What is measured and, in the tests, held to its golden hash."""
+
+STEPS = Bounds(1, 1_000_000)
 
 BLOCKS = 5
 """The steps are timed in this many blocks; the median block counts, as a shared machine has bad moments."""
@@ -55,7 +58,11 @@ def run(
     threads: int | None = None,
     steps: int = 200,
 ) -> dict[str, Any]:
-    """Measure, about a minute. Rates are per second, `stages_ns` nanoseconds per agent-step on one thread."""
+    """Measure, about a minute. Rates are per second, `stages_ns` nanoseconds per agent-step on one thread.
+
+    Raises ValueError for arguments out of range.
+    """
+    steps = whole("steps", steps, STEPS)
     env = GigaflowVectorEnv(num_envs, map=map, preset=preset, agents_per_world=agents_per_world, threads=threads, copy=False)
     env.simulator.prepare()
     with slow("steps on all threads"):

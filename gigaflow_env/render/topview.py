@@ -126,6 +126,7 @@ def _check(scene: Scene, view: View, size: int) -> None:
 
 
 def load_pygame() -> Any:
+    """The library pygame, ready to draw. Raises MissingExtra where it isn't installed."""
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # it greets on stdout, where a command's JSON goes
     pygame = library("pygame")
     library("pygame.surfarray")

@@ -41,6 +41,7 @@ class Window:
         self._clock.tick(self._fps)
 
     def close(self) -> None:
+        """Close the window; it stays closed."""
         if self._surface is not None:
             self._pygame.display.quit()
         self._surface, self.closed = None, True

@@ -29,9 +29,9 @@ _SHARE = f32(1 / 64)
 
 @rule
 def clip(x, low, high):
-    """`x`, but not outside [low, high]."""
-    y = x if x > low else low
-    return y if y < high else high
+    """`x`, but not outside [low, high]. NaN stays NaN: it must not look like a number."""
+    y = low if x <= low else x
+    return high if y >= high else y
 
 
 @rule
