@@ -26,7 +26,6 @@ env = gymnasium.make_vec(
     "gigaflow_env:GigaFlow-v0", num_envs=AGENTS, agents_per_world=AGENTS, map=args.map, preset="laptop", drivers="idm",
     config={"dt": DT, "max_steps": 10_000, "world_steps": 10_000, "world_stagger": 0.0},
 ).unwrapped  # fmt: skip
-print("The first time, kernels are compiled: about half a minute.", flush=True)
 env.reset(seed=0)
 began = time.perf_counter()
 metres = goals = crashes = 0.0
