@@ -17,6 +17,7 @@ import numba
 import numpy as np
 from numba.extending import overload
 
+from gigaflow_env.inlined import InlinedCompiler
 from gigaflow_env.kernel_cache import KernelCache
 
 f32 = np.float32
@@ -29,6 +30,7 @@ _PACKAGE = Path(__file__).parent
 _KERNEL_SOURCES = (
     "config.py",
     "declare.py",
+    "inlined.py",
     "jit.py",
     "layout.py",
     "state.py",
@@ -63,7 +65,13 @@ _OPTIONS: Any = {"error_model": "numpy", "_nrt": False}  # Any: Numba's stubs do
 
 
 # Nobody calls rules and stages from Python: wrappers for that took two thirds of the compile time.
-_INLINED: Any = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, **_OPTIONS}
+_INLINED: Any = {
+    "pipeline_class": InlinedCompiler,
+    "forceinline": True,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    **_OPTIONS,
+}
 _KERNEL: Any = {"nogil": True, **_OPTIONS}
 
 

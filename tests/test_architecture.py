@@ -26,7 +26,7 @@ MODULES = {
 
 LAYERS = (
     ("bounds", "declare", "extras", "files", "population", "progress", "version"),
-    ("kernel_cache",),
+    ("inlined", "kernel_cache"),
     ("jit",),
     ("compiling",),
     ("config",),
