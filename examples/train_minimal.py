@@ -1,7 +1,8 @@
-"""PPO in one sheet, on nothing but the environment's public interface: python examples/train_minimal.py [updates]
+"""PPO in one sheet, on nothing but the environment's public interface: `python examples/train_minimal.py [updates]`.
 
-Every row is an agent of its own, so a rollout is a matrix (steps, rows) as with any vector environment. What is left out
-here, and done by `gigaflow-train`: the value of an episode that ran out of time, the advantage filter, sets, checkpoints.
+Needs `pip install "gigaflow-env[train]"`. Every row is an agent of its own, so a rollout is a matrix (steps, rows) as with
+any vector environment. What is left out here, and done by `gigaflow-train`: the value of an episode that ran out of time,
+the advantage filter, sets, checkpoints.
 """
 
 import sys

@@ -17,6 +17,8 @@ import numba
 import numpy as np
 from numba.extending import overload
 
+from gigaflow_env.kernel_cache import KernelCache
+
 f32 = np.float32
 i32 = np.int32
 u32 = np.uint32
@@ -32,6 +34,7 @@ _KERNEL_SOURCES = (
     "state.py",
     "population.py",
     "roads/levels.py",
+    "roads/road_map.py",
     "roads/compiled/tables.py",
     "sim/**/*.py",
     "backend/*.py",
@@ -85,10 +88,9 @@ def kernel(function: Callable, *, cache: bool = True) -> Callable:
     if not cache:
         return numba.njit(function, **_KERNEL)
     function.__qualname__ = f"{function.__qualname__}_{SOURCE_HASH}"
-    try:
-        return numba.njit(function, cache=True, **_KERNEL)
-    except RuntimeError:  # Numba found no directory it may write its cache to: compile in every process instead.
-        return numba.njit(function, **_KERNEL)
+    compiled: Any = numba.njit(function, **_KERNEL)
+    compiled._cache = KernelCache(function, SOURCE_HASH)  # what `cache=True` does, with a cache of our own
+    return compiled
 
 
 def barrier() -> None:

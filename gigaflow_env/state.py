@@ -1,5 +1,7 @@
-"""Every array that changes, declared once, grouped by concept. `allocate(State...)` makes them; kernels get the groups
-they touch."""
+"""Every array that changes, declared once, grouped by concept.
+
+`allocate(State...)` makes them; kernels get the groups they touch.
+"""
 
 from typing import Any, NamedTuple
 
@@ -42,7 +44,7 @@ class Clock(NamedTuple):
 class Rows(NamedTuple):
     """What each row is doing."""
 
-    status: np.ndarray = array("world agent", "", "ABSENT, LIVE, ENDED or WAITING", i8)
+    status: np.ndarray = array("world agent", "", "ABSENT, WAITING, ENDED, LIVE or FROZEN", i8)
     episode: np.ndarray = array("world agent", "", "episodes begun", i32)
     steps: np.ndarray = array("world agent", "steps", "age of the episode, or of the wreck", i32)
     score: np.ndarray = array("world agent", "", "sum of the rewards of the episode")
@@ -65,6 +67,8 @@ class Pose(NamedTuple):
 
 
 class Motion(NamedTuple):
+    """How the agent moves."""
+
     speed: np.ndarray = array("world agent", "m/s", "signed")
     acceleration: np.ndarray = array("world agent", "m/s^2", "longitudinal")
     lateral: np.ndarray = array("world agent", "m/s^2", "lateral acceleration, left positive")
@@ -75,6 +79,8 @@ class Motion(NamedTuple):
 
 
 class Body(NamedTuple):
+    """What the agent drives, drawn anew for every episode."""
+
     length: np.ndarray = array("world agent", "m", "")
     width: np.ndarray = array("world agent", "m", "")
     c_throttle: np.ndarray = array("world agent", "", "coefficient of longitudinal jerk")
@@ -181,10 +187,10 @@ class Neighbours(NamedTuple):
 
     agent: np.ndarray = array("world agent neighbour", "", "agent, nearest first, -1: none", i32)
     key: np.ndarray = array(
-        "world worker neighbour", "", "paper: their keys, squared distance in 24 bits, agent in 8 bits", u32
+        "world worker neighbour", "", "workspace: their keys, squared distance in 24 bits, agent in 8 bits", u32
     )
     scratch: np.ndarray = array(
-        "world worker other", "", "paper of the stages: an entry for each agent; on the CPU one worker does all agents", u32
+        "world worker other", "", "workspace: an entry for each agent; on the CPU one worker does all agents", u32
     )
 
 
@@ -254,6 +260,8 @@ class Traffic(NamedTuple):
 
 
 class State(NamedTuple):
+    """All groups: everything that changes."""
+
     clock: Clock
     rows: Rows
     pose: Pose

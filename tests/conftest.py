@@ -3,6 +3,7 @@
 import functools
 import inspect
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from gigaflow_env.backend.cpu import FIRST, STRIDE
 from gigaflow_env.config import Config, laptop
+from gigaflow_env.files import cache_directory
 from gigaflow_env.jit import kernel
 from gigaflow_env.roads import Lane, RoadMap, Signal
 from gigaflow_env.sim.collision import collide, leave_road, run_light
@@ -30,6 +32,9 @@ from gigaflow_env.sim.rewards import score
 from gigaflow_env.sim.traffic.drive import follow, intend
 from gigaflow_env.simulator import Simulator
 from gigaflow_env.state import ABSENT, LIVE
+
+# A number that isn't finite stops every test (finite.py). Here, not in a fixture: modules make simulators at their import.
+os.environ.setdefault("GIGAFLOW_CHECK", "1")
 
 # Properties: the same examples in every run. No deadline: the first call of a rule compiles it.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
@@ -226,9 +231,13 @@ def agrees(found: np.ndarray, one: np.ndarray, other: np.ndarray, margin: float 
 
 @pytest.fixture(scope="session", autouse=True)
 def map_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Compiled maps of the tests don't go to the user's cache."""
+    """Compiled maps of the tests don't go to the user's cache. Kernels do: to compile them takes minutes."""
+    own, kernels = tmp_path_factory.mktemp("maps"), cache_directory() / "kernels"
+    kernels.mkdir(parents=True, exist_ok=True)
+    (own / "kernels").symlink_to(kernels.resolve())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GIGAFLOW_CACHE_DIR", str(tmp_path_factory.mktemp("maps")))
+        patch.setenv("GIGAFLOW_CACHE_DIR", str(own))
+        patch.setenv("GIGAFLOW_QUIET", "1")
         yield
 
 

@@ -28,12 +28,15 @@ MODULES = {
 TESTS = sorted(Path(__file__).parent.glob("test_*.py"))
 
 LAYERS = (
-    ("declare", "files", "jit", "population", "version"),
+    ("bounds", "declare", "extras", "files", "population", "progress", "version"),
+    ("kernel_cache",),
+    ("jit",),
+    ("compiling",),
     ("config",),
     ("layout",),
     ("state", "roads"),
     ("sim",),
-    ("backend",),
+    ("backend", "finite"),
     ("simulator",),
     ("snapshot", "conditioning", "event_log", "output", "render"),
     ("env",),

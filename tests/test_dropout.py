@@ -84,7 +84,7 @@ def test_counts():
     assert Layout(paper()).counts[3:5] == (40, 48)
     assert Layout(laptop()).counts[3:5] == (16, 16)
     assert Layout(laptop().replace(lane_dropout=0.9, lane_count=3)).counts.lanes == 1
-    with pytest.raises(ValueError, match=r"lane_dropout=1.0: a share of at least 0 and below 1"):
+    with pytest.raises(ValueError, match=r"lane_dropout=1.0: must be at least 0 and below 1"):
         laptop().replace(lane_dropout=1.0)
 
 

@@ -468,9 +468,9 @@ def test_bad_map_shares(shares):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("variant_scale", (0.4, 1.0), "scales are 0.5 to 2"),
-        ("variant_shear", (0.0, 0.6), "shear is -0.5 to 0.5"),
-        ("variant_flip", 2.0, "a share is 0 to 1"),
+        ("variant_scale", (0.4, 1.0), "both ends must be 0.5 to 2"),
+        ("variant_shear", (0.0, 0.6), "both ends must be -0.5 to 0.5"),
+        ("variant_flip", 2.0, "must be 0 to 1"),
     ],
 )
 def test_bad_variants(name, value, message):

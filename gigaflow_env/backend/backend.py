@@ -29,6 +29,9 @@ class Backend(Protocol):
     def fetch(self, array: Any) -> np.ndarray:
         """An array of the backend as the host's."""
 
+    def prepare(self, parts: Parts) -> None:
+        """Compile what a reset and a step need, so that it can be said how long that takes."""
+
     def clear(self, parts: Parts, every: bool, key: np.ndarray, chosen_rows: Any) -> None:
         """Rows wait for a place; `every`: worlds begin anew, too. key: two uint32 from which all chance follows, or none."""
 
