@@ -141,6 +141,9 @@ def bridge() -> RoadMap:
 
 # Simulators
 
+SMALL = {"lane_count": 1, "boundary_count": 1, "stop_count": 1, "agent_count": 0}
+"""Settings of a small observation, for tests with thousands of rows."""
+
 
 def key(number: int) -> np.ndarray:
     return np.array([number, 0], np.uint32)

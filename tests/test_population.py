@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import shapely
-from conftest import call, crossing, key, reals, ring, simulator
+from agent_boxes import boxes, overlaps
+from conftest import SMALL, call, crossing, key, reals, ring, simulator
+from distributions import uniform
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_reset import SMALL, boxes, overlaps, uniform
 
 from gigaflow_env.config import CONDITIONING, Config, laptop, longform, paper
 from gigaflow_env.env import GigaflowVectorEnv

@@ -24,7 +24,7 @@ from conftest import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_variant import SHAPES, bound, give, image, matrices, warped
+from warps import SHAPES, bound, give, image, matrices, warped
 
 from gigaflow_env.config import Config, laptop, params
 from gigaflow_env.jit import kernel
