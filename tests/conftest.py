@@ -288,8 +288,16 @@ def plain(function: Callable) -> Callable:
     return getattr(function, "py_func", function)
 
 
-def run(name: str, sim: Simulator, order: Iterable[int] | None = None, *, w: int = 0, **given: Any) -> None:
-    """Run one stage in world `w`, for all agents (or lights) or in the `order` given."""
+def run(
+    name: str,
+    sim: Simulator,
+    order: Iterable[int] | None = None,
+    *,
+    w: int = 0,
+    launch: Callable | None = None,
+    **given: Any,
+) -> None:
+    """Run one stage in world `w`, for all agents (or lights) or in the `order` given; `launch` takes the place of `looped`."""
     state, roads = sim.state, sim.roads
     known = {
         **state._asdict(), **roads._asdict(), "p": sim._params, "actions": sim.actions, "wanted": sim.wanted,
@@ -300,4 +308,4 @@ def run(name: str, sim: Simulator, order: Iterable[int] | None = None, *, w: int
         lights = int(roads.network.maps["lights"][state.clock.map[w]])
         order = range(lights if name in PER_LIGHT else sim.agents)
     wanted = [one for one in inspect.signature(plain(STAGES[name])).parameters if one not in BOUND]
-    looped(name)(np.array(list(order), np.int64), w, *(known[one] for one in wanted))
+    (launch or looped(name))(np.array(list(order), np.int64), w, *(known[one] for one in wanted))
