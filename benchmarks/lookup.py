@@ -28,7 +28,7 @@ from gigaflow_env.files import write_text
 from gigaflow_env.jit import i32, kernel
 from gigaflow_env.roads import RoadMap, shipped
 from gigaflow_env.roads.centerline import sample
-from gigaflow_env.roads.compiled.compile import SPACING, compile_roads
+from gigaflow_env.roads.compiled.compile import SECTION_SPACING, compile_roads
 from gigaflow_env.roads.compiled.tables import Roads
 from gigaflow_env.roads.loading import find
 from gigaflow_env.sim.lanes import along_quad, in_quad, search
@@ -79,7 +79,7 @@ class Found(NamedTuple):
 
 def outlines(road_map: RoadMap, origin: np.ndarray) -> Outlines:
     """origin: (3,) to be subtracted."""
-    cuts = [sample(lane.line, SPACING)[:, :5] for lane in road_map.lanes.values() if lane.kind == "driving"]
+    cuts = [sample(lane.line, SECTION_SPACING)[:, :5] for lane in road_map.lanes.values() if lane.kind == "driving"]
     for cut in cuts:
         cut[:, :3] -= origin
     return Outlines(np.array([_outline(cut) for cut in cuts]), cuts)
@@ -142,8 +142,10 @@ def look_up(roads: Roads, points: Points, rng: np.random.Generator) -> Found:
 
 
 def differences(lanes: Outlines, points: Points, found: Found) -> tuple[np.ndarray, np.ndarray]:
-    """How far from a border each point is of which kernels and Shapely differ [m], 0 where they agree; and whether it is
-    inside of a lane for Shapely: both (points,)."""
+    """How far from a border each point is of which kernels and Shapely differ [m], 0 where they agree.
+
+    And whether it is inside of a lane for Shapely: both (points,).
+    """
     spots = shapely.points(points.x, points.y)
     point, lane = shapely.STRtree(lanes.shapes).query(spots, predicate="intersects")
     apart = _apart(lanes, points, point, lane)

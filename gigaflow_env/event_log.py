@@ -10,7 +10,7 @@ from gigaflow_env.simulator import Simulator
 i32, i8, flag = np.int32, np.int8, np.bool_
 
 COLLISION, OFFROAD, RED_LIGHT = range(3)
-KINDS = ("collision", "offroad", "red_light")
+EVENT_KINDS = ("collision", "offroad", "red_light")
 """The kinds by number."""
 
 REPEAT = 2.0
@@ -62,6 +62,7 @@ class EventLog:
         self.clear()
 
     def clear(self) -> None:
+        """Forget all events."""
         self._blocks: list[np.ndarray] = []
         self._entries: list[tuple] = []
         self._last: dict[tuple[int, int, int, int], int] = {}

@@ -1,5 +1,7 @@
-"""Every array that changes, declared once, grouped by concept. `allocate(State...)` makes them; kernels get the groups
-they touch."""
+"""Every array that changes, declared once, grouped by concept.
+
+`allocate(State...)` makes them; kernels get the groups they touch.
+"""
 
 from typing import Any, NamedTuple
 
@@ -7,7 +9,7 @@ import numpy as np
 
 from gigaflow_env.declare import allocate, array
 from gigaflow_env.layout import GOALS
-from gigaflow_env.population import KINDS
+from gigaflow_env.population import ROAD_USERS
 
 i8, i32, u32, flag = np.int8, np.int32, np.uint32, np.bool_
 
@@ -42,7 +44,7 @@ class Clock(NamedTuple):
 class Rows(NamedTuple):
     """What each row is doing."""
 
-    status: np.ndarray = array("world agent", "", "ABSENT, LIVE, ENDED or WAITING", i8)
+    status: np.ndarray = array("world agent", "", "ABSENT, WAITING, ENDED, LIVE or FROZEN", i8)
     episode: np.ndarray = array("world agent", "", "episodes begun", i32)
     steps: np.ndarray = array("world agent", "steps", "age of the episode, or of the wreck", i32)
     score: np.ndarray = array("world agent", "", "sum of the rewards of the episode")
@@ -65,6 +67,8 @@ class Pose(NamedTuple):
 
 
 class Motion(NamedTuple):
+    """How the agent moves."""
+
     speed: np.ndarray = array("world agent", "m/s", "signed")
     acceleration: np.ndarray = array("world agent", "m/s^2", "longitudinal")
     lateral: np.ndarray = array("world agent", "m/s^2", "lateral acceleration, left positive")
@@ -75,17 +79,19 @@ class Motion(NamedTuple):
 
 
 class Body(NamedTuple):
+    """What the agent drives, drawn anew for every episode."""
+
     length: np.ndarray = array("world agent", "m", "")
     width: np.ndarray = array("world agent", "m", "")
     c_throttle: np.ndarray = array("world agent", "", "coefficient of longitudinal jerk")
     c_steer: np.ndarray = array("world agent", "", "coefficient of lateral jerk")
     c_acc: np.ndarray = array("world agent", "", "coefficient of the strongest acceleration")
     c_vel: np.ndarray = array("world agent", "", "coefficient of the top speed")
-    kind: np.ndarray = array("world agent", "", "number in population.KINDS", i32)
+    kind: np.ndarray = array("world agent", "", "number in population.ROAD_USERS", i32)
 
 
 class Kinds(NamedTuple):
-    """The population: what is drawn for a body, by kind. Filled once, from population.KINDS and the config."""
+    """The population: what is drawn for a body, by kind. Filled once, from population.ROAD_USERS and the config."""
 
     until: np.ndarray = array("kind", "", "a unit draw below this, and not below the one before, means this kind")
     length_low: np.ndarray = array("kind", "m", "")
@@ -173,7 +179,7 @@ class Proposal(NamedTuple):
     length: np.ndarray = array("world agent", "m", "")
     width: np.ndarray = array("world agent", "m", "")
     free: np.ndarray = array("world agent", "", "no other agent needs that place", flag)
-    kind: np.ndarray = array("world agent", "", "number in population.KINDS", i32)
+    kind: np.ndarray = array("world agent", "", "number in population.ROAD_USERS", i32)
 
 
 class Neighbours(NamedTuple):
@@ -181,10 +187,10 @@ class Neighbours(NamedTuple):
 
     agent: np.ndarray = array("world agent neighbour", "", "agent, nearest first, -1: none", i32)
     key: np.ndarray = array(
-        "world worker neighbour", "", "paper: their keys, squared distance in 24 bits, agent in 8 bits", u32
+        "world worker neighbour", "", "workspace: their keys, squared distance in 24 bits, agent in 8 bits", u32
     )
     scratch: np.ndarray = array(
-        "world worker other", "", "paper of the stages: an entry for each agent; on the CPU one worker does all agents", u32
+        "world worker other", "", "workspace: an entry for each agent; on the CPU one worker does all agents", u32
     )
 
 
@@ -254,6 +260,8 @@ class Traffic(NamedTuple):
 
 
 class State(NamedTuple):
+    """All groups: everything that changes."""
+
     clock: Clock
     rows: Rows
     pose: Pose
@@ -290,14 +298,14 @@ def make(
     sizes = {
         "two": 2, "world": worlds, "agent": agents, "coefficient": coefficients, "goal": GOALS,
         "light": max(lights, 1), "neighbour": max(neighbours, 1), "worker": workers, "other": agents, "sample": samples,
-        "kind": len(KINDS), "choice": choices,
+        "kind": len(ROAD_USERS), "choice": choices,
     }  # fmt: skip
     groups: Any = GROUPS
     state = State(*(allocate(group, sizes) for group in groups))
     state.lane_routes.goal[:] = -1
     for one in ("xx", "yy", "back_xx", "back_yy", "det", "mean", "plain"):
         getattr(state.variant, one)[:] = 1
-    population = [(*kind.length, *kind.width, kind.speed, kind.acceleration) for kind in KINDS.values()]
+    population = [(*kind.length, *kind.width, kind.speed, kind.acceleration) for kind in ROAD_USERS.values()]
     for column, values in zip(state.kinds[1:], zip(*population, strict=True), strict=True):
         column[:] = values
     state.overrides.low[:] = state.overrides.high[:] = np.nan

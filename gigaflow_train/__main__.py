@@ -12,7 +12,9 @@ def start() -> int:
     except ModuleNotFoundError as missing:
         if missing.name is not None and missing.name.startswith("gigaflow"):
             raise
-        sys.stderr.write(f'gigaflow-train: error: it needs {missing.name}: pip install "gigaflow-env[train]"\n')
+        from gigaflow_env.extras import remedy
+
+        sys.stderr.write(f"gigaflow-train: error: it needs {missing.name}: {remedy('train')}\n")
         return 2
 
 

@@ -3,6 +3,7 @@
 import heapq
 import importlib
 import math
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import shapely
 from shapely import STRtree
 
+from gigaflow_env import files
 from gigaflow_env.declare import fields, record
 from gigaflow_env.roads.centerline import sample
 from gigaflow_env.roads.compiled.compile import capacity, compile_roads
@@ -46,7 +48,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "maps" / "carla"
 @pytest.fixture(autouse=True)
 def cache_directory(tmp_path, monkeypatch):
     monkeypatch.setenv("GIGAFLOW_CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+    return tmp_path / "cache" / "maps"
 
 
 def straight(name, x1, y1, x2, y2, *, z=(0.0, 0.0), width=3.5, **links):
@@ -798,16 +800,35 @@ def test_cache_that_cannot_be_written_warns_once(tmp_path, monkeypatch):
     assert equal(first, compile_roads(two_way()))  # warnings are errors: this one is silent
 
 
-def test_cache_directory(monkeypatch):
+@pytest.mark.parametrize(
+    ("file", "part"),
+    [("compiled/compile.py", True), ("compiled/conflict_zones.py", True), ("centerline.py", True), ("levels.py", True),
+     ("road_map.py", True), ("summary.py", False), ("formats/lanes_json.py", False), ("towns/streets.py", False)],
+)  # fmt: skip
+def test_an_edit_of_the_compiler_gives_a_file_another_name(tmp_path, monkeypatch, file, part):
     cache = importlib.import_module("gigaflow_env.roads.compiled.cache")
+    roads = tmp_path / "roads"
+    shutil.copytree(cache._ROADS, roads, ignore=shutil.ignore_patterns("__pycache__"))
+    before = cache.path_for(junction(), (1,))
+    monkeypatch.setattr(cache, "_ROADS", roads)
+    cache._compiler_hash.cache_clear()
+    assert cache.path_for(junction(), (1,)) == before, "the name is of contents, not of places"
+    (roads / file).write_text((roads / file).read_text() + "\n# edited\n")
+    cache._compiler_hash.cache_clear()
+    assert (cache.path_for(junction(), (1,)) != before) == part
+    monkeypatch.undo()
+    cache._compiler_hash.cache_clear()
+
+
+def test_cache_directory(monkeypatch):
     monkeypatch.setenv("GIGAFLOW_CACHE_DIR", "/somewhere")
     monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
-    assert cache.directory() == Path("/somewhere")
+    assert files.cache_directory() == Path("/somewhere")
     monkeypatch.delenv("GIGAFLOW_CACHE_DIR")
-    assert cache.directory() == Path("/xdg/gigaflow-env")
+    assert files.cache_directory() == Path("/xdg/gigaflow-env")
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/me")
-    assert cache.directory() == Path("/home/me/.cache/gigaflow-env")
+    assert files.cache_directory() == Path("/home/me/.cache/gigaflow-env")
 
 
 # Errors

@@ -112,7 +112,7 @@ def test_info_names_them():
 
 
 def test_bad_shares():
-    with pytest.raises(ValueError, match=r"phantom=1.5: a share is 0 to 1"):
+    with pytest.raises(ValueError, match=r"phantom=1.5: must be 0 to 1"):
         laptop().replace(phantom=1.5)
 
 

@@ -20,8 +20,9 @@ def copied(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "file",
-    ["config.py", "jit.py", "layout.py", "state.py", "roads/compiled/tables.py", "sim/geometry.py", "sim/precision.py",
-     "backend/world_step.py", "backend/cpu.py", "backend/cuda.py"],
+    ["config.py", "declare.py", "inlined.py", "jit.py", "layout.py", "population.py", "state.py", "roads/levels.py",
+     "roads/compiled/tables.py", "sim/geometry.py", "sim/traffic/right_of_way.py", "backend/world_step.py", "backend/cpu.py",
+     "backend/cuda.py"],
 )  # fmt: skip
 def test_an_edit_is_noticed(copied, file):
     path = copied / file
@@ -32,8 +33,10 @@ def test_an_edit_is_noticed(copied, file):
 def test_a_new_rule_is_noticed_and_a_picture_is_not(copied):
     (copied / "render" / "topview.py").write_text("edited = True\n")
     assert jit.source_hash() == jit.SOURCE_HASH
-    (copied / "sim" / "new.py").write_text("rule = None\n")
-    assert jit.source_hash() != jit.SOURCE_HASH
+    for folder in ("sim", "sim/traffic"):
+        before = jit.source_hash()
+        (copied / folder / "new.py").write_text("rule = None\n")
+        assert jit.source_hash() != before
 
 
 def test_kernels_have_the_hash_in_their_names():

@@ -7,14 +7,14 @@ import pytest
 from conftest import aim_at, bridge, call, clear, crossing, motorway, place, reals, ring, run, section_at, simulator
 from hypothesis import given
 from hypothesis import strategies as st
-from test_variant import matrices, warped
+from warps import matrices, warped
 
 from gigaflow_env.config import CONDITIONING, laptop, paper
 from gigaflow_env.declare import fields
 from gigaflow_env.layout import CONDITIONING_BOUNDS, FEATURES, Ego, Goal, LaneSample, Neighbour, StopLine
 from gigaflow_env.roads import load, shipped
 from gigaflow_env.roads.compiled.tables import LANE_CHANGE_COST
-from gigaflow_env.sim.observe import blank, insert, lane_seen, put
+from gigaflow_env.sim.observe import blank, insert, lane_seen, store
 from gigaflow_env.sim.variant import frame_of
 from gigaflow_env.state import ENDED, GREEN, LIVE, OFF, RED, WAITING, YELLOW
 
@@ -320,7 +320,7 @@ def test_blocks_lie_side_by_side():
 @given(st.lists(reals(-3, 3), min_size=1, max_size=12), st.integers(0, 4), st.integers(0, 4))
 def test_features_are_put_where_they_belong_and_clipped(features, at, behind):
     out = np.full(at + len(features) + behind, np.nan, np.float32)
-    call(put)(out, at, tuple(np.float32(one) for one in features))
+    call(store)(out, at, tuple(np.float32(one) for one in features))
     assert np.array_equal(out[at : at + len(features)], np.clip(np.float32(features), -1, 1))
     assert np.isnan(out[:at]).all() and np.isnan(out[at + len(features) :]).all()
 

@@ -327,6 +327,9 @@ def test_search_finds_a_lane_and_goes_there(browser: Browser, tmp_path: Path) ->
     browser.press("#search")
     browser.type("FAST")
     assert browser.run("document.querySelector('#found').innerText") == "lane fast"
+    browser.type("er than light")
+    assert browser.run("document.querySelector('#found').innerText") == "no match"
+    browser.run("(f => (f.value = 'fast', f.dispatchEvent(new Event('input'))))(document.querySelector('#search'))")
     browser.press("#found button")
     assert details(browser)["title"] == "lane fast"
     x, y = place(browser, 35, 2)

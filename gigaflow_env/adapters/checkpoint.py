@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from gigaflow_env.env import GigaflowVectorEnv
+from gigaflow_env.extras import remedy
 
 try:
     from gigaflow_train.evaluate.policies import trained
 except ModuleNotFoundError as error:
     if error.name is None or error.name.startswith("gigaflow_"):
         raise
-    raise ImportError(f'traffic from a checkpoint needs {error.name}: pip install "gigaflow-env[train]"') from None
+    raise ImportError(f"traffic from a checkpoint needs {error.name}: {remedy('train')}") from None
 
 
 def drivers(path: Path, env: GigaflowVectorEnv) -> Callable[[np.ndarray, Mapping[str, Any]], np.ndarray]:

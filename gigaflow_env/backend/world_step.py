@@ -157,8 +157,10 @@ def respawn(
     lane_routes, kinds, variant, perceived,
     network, grid, p,
 ):  # fmt: skip
-    """Agents that wait start anew; if `anew`, so does a world that is over. Who finds no place in `attempts` rounds waits
-    on."""
+    """Agents that wait start anew; if `anew`, so does a world that is over.
+
+    Who finds no place in `attempts` rounds waits on.
+    """
     agents = rows.status.shape[1]
     over = clock.step[w] >= p.world_steps
     # A world whose end is still looked at begins when the last of its rows has been reset.
@@ -219,8 +221,10 @@ def write_observation(
     clock, rows, pose, motion, body, lane_position, goals, reward_weights, lights, neighbours, lane_routes, variant,
     perceived, network, nearby, p,
 ):  # fmt: skip
-    """The observation of a row in `out`, or zeros where there is no agent; of every block the elements first, first +
-    stride, ..."""
+    """The observation of a row in `out`, or zeros where there is no agent.
+
+    Of every block the elements first, first + stride, ...
+    """
     status = rows.status[w, a]
     if status == LIVE or status == ENDED:
         observe(
@@ -234,8 +238,9 @@ def write_observation(
 
 @stage
 def clear(w, first, stride, every, key, chosen_rows, clock, rows, pose, motion, events, outcome, p):
-    """Before a reset: the rows of `chosen_rows` wait for a place; with `every` the clocks start anew, too. key: two uint32,
-    or none, to keep the old ones.
+    """Before a reset: the rows of `chosen_rows` wait for a place; with `every` the clocks start anew, too.
+
+    key: two uint32, or none, to keep the old ones.
 
     Writes: clock, rows, pose, motion, events, outcome.
     """

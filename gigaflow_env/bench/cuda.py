@@ -11,6 +11,8 @@ import numpy as np
 
 from gigaflow_env.backend.world_step import SAME_STEP
 from gigaflow_env.bench.machine import machine
+from gigaflow_env.bench.throughput import STEPS
+from gigaflow_env.bounds import choice, whole
 from gigaflow_env.config import PRESETS
 from gigaflow_env.layout import ACTIONS
 from gigaflow_env.simulator import Simulator
@@ -31,7 +33,11 @@ def run(
     device: int = 0,
     obs_dtype: str = "float32",
 ) -> dict[str, Any]:
-    """Measure each number of agents a world with each number of rows; those that do not fit the device are said so."""
+    """Measure each number of agents a world with each number of rows; those that do not fit the device are said so.
+
+    Raises ValueError for arguments out of range.
+    """
+    steps, _ = whole("steps", steps, STEPS), choice("preset", preset, PRESETS)
     measured, facts, rate = [], {}, None
     for many, few in itertools.product(rows, agents):
         config = PRESETS[preset]().replace(agents_per_world=few)
@@ -40,9 +46,10 @@ def run(
         except MemoryError as error:
             measured.append({"rows": many, "agents_per_world": few, "error": str(error)})
             continue
-        rate = rate or sim._machine.copy_rate()
+        card: Any = sim._machine
+        rate = rate or card.copy_rate()
         measured.append(measure(sim, steps, rate))
-        facts = sim._machine.facts()
+        facts = card.facts()
         sim.close()
     settings = {"map": map, "preset": preset, "steps": steps, "obs_dtype": obs_dtype, "dt": PRESETS[preset]().dt}
     return {"copy_bytes_per_s": rate, "measured": measured, **facts, "settings": settings, **machine()}
@@ -59,8 +66,9 @@ def measure(sim: Simulator, steps: int, rate: float) -> dict[str, Any]:
         for _ in range(count):
             sim.step(sim.actions)
 
-    seconds = sim._machine.timed(lambda: drive(steps))
-    kernels = sim._machine.timed_by_kernel(lambda: drive(10))
+    card: Any = sim._machine
+    seconds = card.timed(lambda: drive(steps))
+    kernels = card.timed_by_kernel(lambda: drive(10))
     names = [name for name, _ in kernels[: len(kernels) // 10]]
     # A kernel that runs twice in a step has two lines: of the rows that ended, and of all.
     labels = [

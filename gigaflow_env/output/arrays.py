@@ -1,4 +1,4 @@
-"""What an environment returns, and how actions come in, as numpy arrays. For torch: output/tensors.py."""
+"""What an environment returns, and how actions come in, as NumPy arrays. For torch: tensors.py."""
 
 from typing import Any
 
@@ -36,11 +36,14 @@ class Arrays:
         view = self.simulator.host(self.simulator.per_row(array))
         return view.view(np.float16) if view.dtype == np.uint16 else view
 
-    def reset(self, key: np.ndarray | None, mask: Any) -> None:
-        self.simulator.reset(key, mask)
+    def actions(self, given: Any) -> np.ndarray:
+        """Actions as the backend takes them."""
+        return np.asarray(given)
 
-    def step(self, actions: Any) -> None:
-        self.simulator.step(actions)
+    def mask(self, given: Any) -> np.ndarray | None:
+        """A reset mask as the backend takes it, or None."""
+        return None if given is None else np.asarray(given)
 
     def capture(self) -> None:
+        """Raises RuntimeError: only a CUDA step can be recorded."""
         raise RuntimeError("capture() records the step of a CUDA device: it needs backend='cuda' and output='torch'")

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from gigaflow_env.extras import remedy
 from gigaflow_env.simulator import Simulator
 
 try:
@@ -11,13 +12,13 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise  # it is there, but broken: that is another story
-    raise ImportError("output='torch' needs torch: pip install 'gigaflow-env[train]'") from None
+    raise ImportError(f"output='torch' needs torch: {remedy('train')}") from None
 
 _HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 class Tensors:
-    """As `output.Arrays`. On a CUDA device nothing here waits for the device, but `reset` with a mask of the host."""
+    """An Output of tensors. On a CUDA device nothing here waits for the device, but a mask of the host."""
 
     def __init__(self, simulator: Simulator, copy: bool, device: int) -> None:
         self.simulator = simulator
@@ -25,11 +26,11 @@ class Tensors:
         self.on_cuda = simulator.backend == "cuda"
         self.device = torch.device("cuda", device) if self.on_cuda else torch.device("cpu")
         self._views: dict[int, torch.Tensor] = {}
-        self._graph: Any = None
         self._fixed: torch.Tensor | None = None  # who drives does not change
-        self._wanted = self._driven = False
+        self._steps_until_recorded = -1  # below 0: not wanted, or done
 
     def of(self, array: Any) -> torch.Tensor:
+        """A tensor for an array of the simulator, which shares its memory or is a copy."""
         view = self._view(array)
         return view.clone() if self.copies else view
 
@@ -40,6 +41,7 @@ class Tensors:
         return self._fixed
 
     def only(self, array: Any, where: torch.Tensor) -> torch.Tensor:
+        """The rows where `where` is True, 0 elsewhere."""
         view = self._view(array)
         return view.masked_fill(~where.view(-1, *[1] * (view.dim() - 1)), 0)
 
@@ -55,59 +57,58 @@ class Tensors:
     def _halves(self, view: torch.Tensor) -> torch.Tensor:
         return view.view(_HALVES[self.simulator.obs_dtype]) if view.dtype == torch.uint16 else view
 
-    def reset(self, key: np.ndarray | None, mask: Any) -> None:
+    def mask(self, given: Any) -> Any:
+        """A reset mask as the backend takes it, or None."""
         if not self.on_cuda:
-            self.simulator.reset(key, None if mask is None else np.asarray(mask))
-            return
+            return None if given is None else np.asarray(given)
         self._follow_stream()
-        if isinstance(mask, torch.Tensor):
-            self._view(self.simulator.chosen).copy_(mask)
-            mask = self.simulator.chosen
-        self.simulator.reset(key, mask)
+        if not isinstance(given, torch.Tensor):
+            return given
+        self._view(self.simulator.chosen).copy_(given)
+        return self.simulator.chosen
 
-    def step(self, actions: Any) -> None:
-        """actions: tensor (rows,), or what torch takes by DLPack, on the simulator's device; or an array on the host.
+    def actions(self, given: Any) -> Any:
+        """given: tensor (rows,), or what torch takes by DLPack, on the simulator's device; or an array on the host.
 
         Those on a CUDA device are not checked, as that would wait for it.
         """
         if not self.on_cuda:
-            self.simulator.step(np.asarray(actions))
-            return
+            return np.asarray(given)
         if self.simulator.contacts is not None and torch.cuda.is_current_stream_capturing():
             raise RuntimeError("a step with events=True can't be recorded, as the host reads it: env.capture() can")
         target = self.simulator.wanted if self.simulator.wanted.size else self.simulator.actions
         buffer = self._view(target)
-        if not isinstance(actions, (np.ndarray, torch.Tensor)) and hasattr(actions, "__dlpack__"):
-            actions = torch.from_dlpack(actions)
-        if isinstance(actions, torch.Tensor) and actions.is_cuda:
-            if actions.shape != buffer.shape:
-                raise ValueError(f"actions have shape {tuple(actions.shape)}: expected one per row, {tuple(buffer.shape)}")
-            if actions.data_ptr() != buffer.data_ptr():
-                buffer.copy_(actions)
+        if not isinstance(given, (np.ndarray, torch.Tensor)) and hasattr(given, "__dlpack__"):
+            given = torch.from_dlpack(given)
+        if isinstance(given, torch.Tensor) and given.is_cuda:
+            if given.shape != buffer.shape:
+                raise ValueError(f"actions have shape {tuple(given.shape)}: expected one per row, {tuple(buffer.shape)}")
+            if given.data_ptr() != buffer.data_ptr():
+                buffer.copy_(given)
         else:
             self._follow_stream()
-            self.simulator.write_actions(np.asarray(actions))
-        self._drive()
-
-    def _drive(self) -> None:
-        if self._graph is None and self._wanted and self._driven and not torch.cuda.is_current_stream_capturing():
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.device(self.device), torch.cuda.graph(graph):
-                self._follow_stream()
-                self.simulator.step(self.simulator.actions)
-            self._graph = graph  # recording does nothing but record
-        self._follow_stream()  # after the recording, which has its own
-        if self._graph is not None:
-            self._graph.replay()
-            return
-        self.simulator.step(self.simulator.actions)
-        self._driven = True
+            self.simulator.write_actions(np.asarray(given))
+        self._record()
+        return target
 
     def capture(self) -> None:
         """From the second step on, a step is one launch of a recorded graph. The first loads the kernels."""
         if not self.on_cuda:
             raise RuntimeError("capture() records the step of a CUDA device: it needs backend='cuda' and output='torch'")
-        self._wanted = True
+        self._steps_until_recorded = 1
+
+    def _record(self) -> None:
+        """Before a step: record it where that is wanted and kernels are loaded; the simulator replays it from then on."""
+        if self._steps_until_recorded == 0 and not torch.cuda.is_current_stream_capturing():
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.device(self.device), torch.cuda.graph(graph):
+                self._follow_stream()
+                self.simulator.step(self.simulator.actions)
+            self.simulator.replay = graph.replay  # recording does nothing but record
+            self._steps_until_recorded = -1
+        if self._steps_until_recorded > 0:
+            self._steps_until_recorded -= 1
+        self._follow_stream()  # after the recording, which has its own
 
     def _follow_stream(self) -> None:
         self.simulator.stream = torch.cuda.current_stream(self.device).cuda_stream

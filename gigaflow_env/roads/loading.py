@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from gigaflow_env.progress import slow
 from gigaflow_env.roads.formats import lanes_json
 from gigaflow_env.roads.road_map import MapError, RoadMap, validate
 from gigaflow_env.roads.scenario import Scenario, validate_scenario
@@ -46,8 +47,10 @@ RANDOM = "random:"
 
 
 def find(given: MapLike) -> RoadMap:
-    """The RoadMap that a user names. Raises ValueError with the shipped names, MapError with place and reason, TypeError for
-    anything else."""
+    """The RoadMap that a user names.
+
+    Raises ValueError with the shipped names, MapError with place and reason, TypeError for anything else.
+    """
     if isinstance(given, RoadMap):
         return given
     if not isinstance(given, (str, os.PathLike)):
@@ -76,20 +79,21 @@ def load(path: str | os.PathLike[str], *, record: int | str | None = None) -> Ro
     Raises MapError that names the file for a format that is not supported and for content that is not a consistent map.
     """
     path = Path(path)
-    with _opened(path) as file:
+    with slow(f"reading {path}"), _opened(path) as file:
         road_map = _importer(file).read(file, **_chosen(file, record))
         validate(road_map)
     return road_map
 
 
 def load_scenario(path: str | os.PathLike[str], *, record: int | str | None = None) -> Scenario:
-    """Read and validate recorded traffic; `load` reads the map in the same file. The name's ending says the format: `.xml`
-    (CommonRoad), `.tfrecord` (Waymo Open Motion) or `.json` (GPUDrive).
+    """Read and validate recorded traffic; `load` reads the map in the same file.
+
+    The name's ending says the format: `.xml` (CommonRoad), `.tfrecord` (Waymo Open Motion) or `.json` (GPUDrive).
 
     record: as for `load`. Raises MapError for a format without recorded traffic and for content that is not consistent.
     """
     path = Path(path)
-    with _opened(path) as file:
+    with slow(f"reading {path}"), _opened(path) as file:
         importer = _importer(file)
         if not hasattr(importer, "read_scenario"):
             raise MapError(

@@ -18,7 +18,7 @@ GREEN, YELLOW, CLEAR = 15.0, 3.0, 2.0
 """[s] of a phase: CLEAR is red for everybody."""
 MARGIN = 0.25
 """[m] Lanes whose borders overlap by less than twice this are side by side."""
-SPACING = 2.0
+CONFLICT_SPACING = 2.0
 """[m] of the points between which a lane counts as straight here."""
 OPPOSITE = math.radians(135)
 """Traffic whose directions differ by more comes from opposite sides."""
@@ -49,7 +49,7 @@ def conflicts(road_map: RoadMap) -> dict[str, list[str]]:
         for other in lane.successors:
             if other in behind:
                 behind[other].add(lane.id)
-    lines = [sample(lane.line, SPACING) for lane in lanes]
+    lines = [sample(lane.line, CONFLICT_SPACING) for lane in lanes]
     shapes = shapely.make_valid(np.array([_narrowed(line) for line in lines], object))
     for a, b in shapely.STRtree(shapes).query(shapes, predicate="intersects").T.tolist():
         one, other = lanes[a].id, lanes[b].id

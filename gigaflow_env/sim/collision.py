@@ -21,8 +21,10 @@ _EDGE_CELL = f32(EDGE_CELL)
 
 @rule
 def corners_hit(x, y, cos, sin, old_x, old_y, old_cos, old_sin, length, width, half_length, half_width):
-    """Whether a corner of a moving box crosses the box around the origin. Pose and old pose are in that box's moving
-    frame."""
+    """Whether a corner of a moving box crosses the box around the origin.
+
+    Pose and old pose are in that box's moving frame.
+    """
     hit = False
     for corner in range(4):
         ahead = length if corner < 2 else -length
@@ -157,8 +159,10 @@ def nearby_row(network, section):
 
 @stage
 def run_light(w, a, rows, pose, motion, body, lane_position, lights, variant, network, nearby, events, p):
-    """Whether the middle of the front crossed a stop line at red; and whether it stands at a stop sign, which is red until
-    then and again once it was crossed. Writes: events.red_light, lane_position.stood.
+    """Whether the middle of the front crossed a stop line at red.
+
+    And whether it stands at a stop sign, which is red until then and again once it was crossed.
+    Writes: events.red_light, lane_position.stood.
 
     Source: arXiv 2502.03349, App. B.4; what counts as a violation isn't published. Ours: the colour is the one which
     the agent saw when it chose its action.

@@ -20,8 +20,10 @@ STANDING = f32(0.05)
 
 @rule
 def side_of(ahead, left, cos, sin, half_length, half_width, other_length, other_width):
-    """Side on which another box lies: at (ahead, left), turned by (cos, sin), half extents. FRONT and REAR are what lies
-    wholly before and behind, else SIDE."""
+    """Side on which another box lies: at (ahead, left), turned by (cos, sin), half extents.
+
+    FRONT and REAR are what lies wholly before and behind, else SIDE.
+    """
     reach = other_length * abs(cos) + other_width * abs(sin)
     if ahead - reach >= half_length:
         return FRONT

@@ -29,15 +29,17 @@ _SHARE = f32(1 / 64)
 
 @rule
 def clip(x, low, high):
-    """`x`, but not outside [low, high]."""
-    y = x if x > low else low
-    return y if y < high else high
+    """`x`, but not outside [low, high]. NaN stays NaN: it must not look like a number."""
+    y = low if x <= low else x
+    return high if y >= high else y
 
 
 @rule
 def floor(x):
-    """Largest whole number not above x, for |x| < 2^31. Unlike math.floor it's no call of libm, so loops around it
-    vectorise."""
+    """Largest whole number not above x, for |x| < 2^31.
+
+    Unlike math.floor it's no call of libm, so loops around it vectorise.
+    """
     whole = f32(i32(x))
     return whole - ONE if whole > x else whole
 
@@ -98,7 +100,7 @@ def atan2(y, x):
 
 @rule
 def exp(x):
-    """e to the x for -16 < x < 16, relative error below 1e-5; beyond, the value at the end.
+    """The exponential of x for -16 < x < 16, relative error below 1e-5; beyond, the value at the end.
 
     The 64th power of exp(x / 64): no call of libm for the exponent, which the usual reduction needs.
     """
@@ -119,8 +121,10 @@ def into_frame(dx, dy, cos, sin):
 
 @rule
 def segment_hits_box(x1, y1, x2, y2, half_length, half_width):
-    """Whether a segment touches the box around the origin: separating axes of the box and of the segment. Touching
-    counts."""
+    """Whether a segment touches the box around the origin: separating axes of the box and of the segment.
+
+    Touching counts.
+    """
     x, y = HALF * (x1 + x2), HALF * (y1 + y2)
     along_x, along_y = HALF * (x2 - x1), HALF * (y2 - y1)
     reach_x, reach_y = abs(along_x), abs(along_y)
@@ -134,8 +138,11 @@ def segment_hits_box(x1, y1, x2, y2, half_length, half_width):
 
 @rule
 def segments_cross(ax, ay, bx, by, cx, cy, dx, dy):
-    """Whether the way a-b crosses the segment c-d. The segment's ends belong to it: between two edges that meet there is no
-    gap for somebody who drives exactly over their corner."""
+    """Whether the way a-b crosses the segment c-d.
+
+    The segment's ends belong to it: between two edges that meet there is no gap for somebody who drives exactly over their
+    corner.
+    """
     side_c = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
     side_d = (bx - ax) * (dy - ay) - (by - ay) * (dx - ax)
     side_a = (dx - cx) * (ay - cy) - (dy - cy) * (ax - cx)
@@ -145,8 +152,10 @@ def segments_cross(ax, ay, bx, by, cx, cy, dx, dy):
 
 @rule
 def boxes_overlap(dx, dy, cos, sin, half_length, half_width, other_length, other_width):
-    """Whether two boxes overlap: one around the origin, one at (dx, dy), turned by (cos, sin). Half extents; separating
-    axes."""
+    """Whether two boxes overlap: one around the origin, one at (dx, dy), turned by (cos, sin).
+
+    Half extents; separating axes.
+    """
     c, s = abs(cos), abs(sin)
     ahead, left = into_frame(dx, dy, cos, sin)
     return (

@@ -135,7 +135,8 @@ def arrive(w, a, clock, rows, pose, motion, reward_weights, variant, network, ev
     radius = reward_weights.coefficients[w, a, GOAL_RADIUS]
     gap = passed(pose.x[w, a], pose.y[w, a], pose.old_x[w, a], pose.old_y[w, a], goals.x[w, a, k], goals.y[w, a, k])
     final = k == goals.count[w, a] - i32(1)
-    if gap >= radius * radius or (final and abs(motion.speed[w, a]) >= p.goal_speed):
+    # Asked so that NaN reaches nothing.
+    if not gap < radius * radius or (final and not abs(motion.speed[w, a]) < p.goal_speed):
         return
     events.goal[w, a] = True
     if not final:

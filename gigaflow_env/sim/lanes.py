@@ -34,8 +34,9 @@ def along_quad(x, y, a, b):
 
 @rule
 def in_quad(x, y, past, before, a, b):
-    """Frenet coordinates: (fraction 0..1, offset [m] left positive, half width [m], direction cos, sin). Inside between
-    the two section lines.
+    """Frenet coordinates: (fraction 0..1, offset [m] left positive, half width [m], direction cos, sin).
+
+    Inside between the two section lines.
 
     The borders of a quad are straight, they are no arcs around the center line: half way between sections that differ by an
     angle of 2 d the half width is shorter by the factor cos d, 6 mm in a bend of 6 m radius. The mean
@@ -64,8 +65,10 @@ def route_length(plain, shape, route, bends, entry):
 
 @rule
 def route_distance(w, variant, network, route_at, count, lane, s, goal_lane, goal_s):
-    """Way [m] along the road from `s` on `lane` to `goal_s` on `goal_lane`; about UNREACHABLE where there is none. Places
-    are metres of the map, the way is metres of the world."""
+    """Way [m] along the road from `s` on `lane` to `goal_s` on `goal_lane`; about UNREACHABLE where there is none.
+
+    Places are metres of the map, the way is metres of the world.
+    """
     here, there = network.lanes[lane], network.lanes[goal_lane]
     if here.bundle == there.bundle:
         scaled = s * there.length / here.length  # lanes side by side differ in length where the road curves
@@ -99,8 +102,10 @@ def place_s(network, section, fraction):
 
 @rule
 def track(network, section, x, y):
-    """The quad of the same lane in whose range of the lane the point lies, starting from a quad near by; the lane's
-    ends hold it."""
+    """The quad of the same lane in whose range of the lane the point lies, starting from a quad near by.
+
+    The lane's ends hold it.
+    """
     lane = network.lanes[network.sections[section].lane]
     last = lane.first + lane.quads - i32(1)
     for _ in range(_TRACK_LIMIT):
@@ -116,8 +121,10 @@ def track(network, section, x, y):
 
 @rule
 def search(w, variant, network, grid, map_row, section, x, y, z, cos, sin, goal_section):
-    """The quad which suits a pose best, of all in its grid cell on its level; `section` where there is none. The place is in
-    the map, the direction in the world."""
+    """The quad which suits a pose best, of all in its grid cell on its level; `section` where there is none.
+
+    The place is in the map, the direction in the world.
+    """
     column = clip(i32((x - map_row.x) / _CELL), i32(0), i32(map_row.columns - i32(1)))
     row = clip(i32((y - map_row.y) / _CELL), i32(0), i32(map_row.rows - i32(1)))
     cell = map_row.cells_at + row * map_row.columns + column
@@ -148,8 +155,10 @@ def search(w, variant, network, grid, map_row, section, x, y, z, cos, sin, goal_
 
 @stage
 def locate(w, a, clock, rows, pose, goals, variant, network, grid, lane_position):
-    """Lane, Frenet coordinates, height and way to the goal. An agent keeps its lane while it's inside of it and heads along.
-    Writes: lane_position, except stood, pose.z."""
+    """Lane, Frenet coordinates, height and way to the goal.
+
+    An agent keeps its lane while it's inside of it and heads along. Writes: lane_position, except stood, pose.z.
+    """
     if rows.status[w, a] != LIVE:
         return
     map_row = network.maps[clock.map[w]]

@@ -50,7 +50,7 @@ _GOAL_SIZE, _LANE_SIZE, _BOUNDARY_SIZE, _STOP_SIZE, _AGENT_SIZE = (len(group._fi
 
 
 @rule
-def put(out, at, features):
+def store(out, at, features):
     """Store a declared tuple at a column of an agent's row, clipped to [-1, 1]."""
     for i in range(len(features)):
         out[at + i] = clip(features[i], -ONE, ONE)
@@ -133,7 +133,7 @@ def observe_ego(w, a, first, out, motion, body, lane_position, variant, network,
         length=body.length[w, a] * _LENGTH,
         width=body.width[w, a] * _WIDTH,
     )
-    put(out, 0, ego)
+    store(out, 0, ego)
 
 
 @stage
@@ -153,7 +153,7 @@ def observe_goals(w, a, first, stride, out, pose, goals, p):
         k = min(goals.next[w, a] + i, last)
         ahead, left = into_frame(goals.x[w, a, k] - x, goals.y[w, a, k] - y, cos, sin)
         goal = Goal(x=ahead * scale, y=left * scale, final=ONE if k == last else ZERO)
-        put(out, i * _GOAL_SIZE, goal)
+        store(out, i * _GOAL_SIZE, goal)
 
 
 @rule
@@ -252,7 +252,7 @@ def observe_lanes(w, a, first, stride, row, out, pose, lane_routes, variant, net
             out[at], out[at + 1], out[at + 2], out[at + 3], out[at + 4], out[at + 5],
             smallest, frame, area, scale, route_scale,
         )  # fmt: skip
-        put(out, at, lane)
+        store(out, at, lane)
 
 
 @stage
@@ -268,7 +268,7 @@ def observe_boundaries(w, a, first, stride, row, out, pose, lane_routes, variant
         points, slots = nearby.boundaries[row, at : at + high - low], out[low * _BOUNDARY_SIZE :]
         for k in range(start, len(points), stride):
             ahead, left = seen_from(frame, points[k].x - x, points[k].y - y)
-            put(slots, k * _BOUNDARY_SIZE, Boundary(x=ahead * scale, y=left * scale))
+            store(slots, k * _BOUNDARY_SIZE, Boundary(x=ahead * scale, y=left * scale))
 
 
 @stage
@@ -279,7 +279,7 @@ def observe_stops(w, a, first, stride, row, out, pose, lane_position, lights, va
     for k in range(first, nearby.stops.shape[1], stride):
         number = nearby.stops[row, k]
         at = k * _STOP_SIZE
-        put(out, at, StopLine(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO))
+        store(out, at, StopLine(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO))
         if number < 0:
             continue
         stop = network.stops[number]
@@ -298,7 +298,7 @@ def observe_stops(w, a, first, stride, row, out, pose, lane_position, lights, va
             yellow=ONE if colour == YELLOW else ZERO,
             green=ONE if colour == GREEN else ZERO,
         )
-        put(out, at, line)
+        store(out, at, line)
 
 
 @stage
@@ -309,7 +309,7 @@ def observe_agents(w, a, first, stride, out, pose, body, neighbours, perceived, 
         b = neighbours.agent[w, a, k]
         at = k * _AGENT_SIZE
         if b < 0:
-            put(out, at, Neighbour(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO))
+            store(out, at, Neighbour(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO))
             continue
         ahead, left = into_frame(perceived.x[w, b] - x, perceived.y[w, b] - y, cos, sin)
         other_cos, other_sin = into_frame(perceived.cos[w, b], perceived.sin[w, b], cos, sin)
@@ -325,7 +325,7 @@ def observe_agents(w, a, first, stride, out, pose, body, neighbours, perceived, 
             width=body.width[w, b] * _WIDTH,
             present=ONE,
         )
-        put(out, at, other)
+        store(out, at, other)
 
 
 @stage

@@ -43,8 +43,10 @@ _EDGE_ROOM = f32(0.1)  # m, free distance to the edge of the road
 
 @rule
 def start_speed(u, speed_limit, curvature, p):
-    """Start speed [m/s] of a unit draw: what the lane allows and a curve can bear at half the largest lateral
-    acceleration."""
+    """Start speed [m/s] of a unit draw.
+
+    What the lane allows and a curve can bear at half the largest lateral acceleration.
+    """
     curve = f32(math.sqrt(HALF * p.lateral_max / max(abs(curvature), EPSILON)))
     return u * min(p.spawn_speed, min(speed_limit, curve))
 
@@ -76,7 +78,9 @@ def by_hand(drawn, seed, w, a, moment, choice, overrides):
 @stage
 def end_episode(w, a, rows, pose, motion, events, p):
     """An agent whose episode ended looks for a new place; if the config wants it, a crashed one becomes a wreck first.
-    Writes: rows.status, steps, pose.old_x, old_y, old_cos, old_sin, motion.speed."""
+
+    Writes: rows.status, steps, pose.old_x, old_y, old_cos, old_sin, motion.speed.
+    """
     if rows.status[w, a] != ENDED:
         return
     if p.crash_freezes == 0 or not (events.collision[w, a] or events.offroad[w, a]):
@@ -125,8 +129,11 @@ def propose(w, a, attempt, clock, rows, variant, network, overrides, proposal, k
 
 @stage
 def resolve_spawns(w, a, clock, rows, pose, motion, body, proposal, variant, network, grid, p):
-    """A proposed place is free if no agent on the road and no proposal of a lower number needs it, and the body fits
-    between the edges of the road: long ones don't in a bend. Writes: proposal.free."""
+    """Whether each proposed place is free.
+
+    It is if no agent on the road and no proposal of a lower number needs it, and the body fits between the edges of the
+    road: long ones don't in a bend. Writes: proposal.free.
+    """
     proposal.free[w, a] = False
     if rows.status[w, a] != WAITING:
         return

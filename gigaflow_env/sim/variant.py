@@ -83,8 +83,9 @@ def shape_of(w, variant):
 
 @rule
 def stretch(shape, cos2, sin2):
-    """Length in the world over that in the map of a way along which the direction's doubled angle has these means; shape:
-    that of the world, (1, 0, 0) for the map itself.
+    """Length in the world over that in the map of a way along which the direction's doubled angle has these means.
+
+    shape: that of the world, (1, 0, 0) for the map itself.
 
     The length of a way is a sum of gains, and the gain of the direction at angle t is s (1 + e cos(2 t - 2 t0))^(1/2) with
     s^2 = (lambda1^2 + lambda2^2) / 2, e = (lambda1^2 - lambda2^2) / (2 s^2) of A's singular values. Its mean over all t and

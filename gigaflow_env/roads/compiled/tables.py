@@ -27,8 +27,11 @@ SAME_LINE = 0.5
 
 
 class Section(NamedTuple):
-    """A cross-section of a lane, about every metre. Quad k lies between sections k and k + 1 of one lane: the convex
-    quadrilateral of the paper. The section line is normal to (cos, sin)."""
+    """A cross-section of a lane, about every metre.
+
+    Quad k lies between sections k and k + 1 of one lane: the convex quadrilateral of the paper. The section line is normal
+    to (cos, sin).
+    """
 
     x: float = number("m", "lane center")
     y: float = number("m", "lane center")
@@ -104,8 +107,11 @@ class EdgeRow(NamedTuple):
 
 
 class SampleRow(NamedTuple):
-    """A point on a lane, every `lane_spacing` metres: what an agent sees of the road network, and what its way to a goal
-    needs. There are few enough of them to stay in the processor's second cache; the neighbour lists name them."""
+    """A point on a lane, every `lane_spacing` metres.
+
+    What an agent sees of the road network, and what its way to a goal needs. There are few enough of them to stay in the
+    processor's second cache; the neighbour lists name them.
+    """
 
     x: float = number("m", "lane center")
     y: float = number("m", "lane center")
@@ -136,6 +142,8 @@ class PointRow(NamedTuple):
 
 
 class Network(NamedTuple):
+    """Lanes, routes and signals of all maps."""
+
     maps: np.ndarray = array("map", "", "MapRow")
     sections: np.ndarray = array("section", "", "Section")
     lanes: np.ndarray = array("lane", "", "LaneRow")
@@ -154,6 +162,8 @@ class Network(NamedTuple):
 
 
 class Grid(NamedTuple):
+    """What each cell of the maps holds."""
+
     quads_at: np.ndarray = array("cell", "", "first entry in `quads` of each 4 m cell, row-major", i32)
     quads: np.ndarray = array("entry", "", "first sections of the quads within 2 m of the cell", i32)
     edges_at: np.ndarray = array("edge_cell", "", "first entry in `edges` of each 8 m cell, row-major", i32)
@@ -161,8 +171,10 @@ class Grid(NamedTuple):
 
 
 class Nearby(NamedTuple):
-    """What lies nearest to each row's place: precomputed neighbour lists (arXiv 2502.03349, observation cache). Nearest
-    first; of lists of which agents see a part, the order is one of chance."""
+    """What lies nearest to each row's place: precomputed neighbour lists (arXiv 2502.03349, observation cache).
+
+    Nearest first; of lists of which agents see a part, the order is one of chance.
+    """
 
     samples: np.ndarray = array("row lane_count", "", "nearest lane samples", i32)
     boundaries: np.ndarray = array("row boundary_count", "", "PointRow: points of the road's edges, 1 m apart")

@@ -1,5 +1,6 @@
-"""Argoverse 2 maps (log_map_archive_*.json) to RoadMap. Source: the vector map of the Argoverse 2 sensor, lidar, map change
-and motion forecasting data sets.
+"""Argoverse 2 maps (log_map_archive_*.json) to RoadMap.
+
+Source: the vector map of the Argoverse 2 sensor, lidar, map change and motion forecasting data sets.
 
 A lane segment becomes one Lane with its id; its center line is the middle between its borders. Coordinates are the city's.
 Successors and neighbours that lie outside of the file are left out, and so are changes over solid marks. Ours: the file has
@@ -20,7 +21,7 @@ from gigaflow_env.roads.formats.common.union_find import groups
 from gigaflow_env.roads.formats.common.weld import successors, weld
 from gigaflow_env.roads.road_map import Crosswalk, Lane, MapError, RoadMap, X, Y
 
-KINDS = {"VEHICLE": "driving", "BUS": "driving", "BIKE": "biking"}
+LANE_TYPES = {"VEHICLE": "driving", "BUS": "driving", "BIKE": "biking"}
 DEFAULT_SPEED = 13.9
 """[m/s] 50 km/h."""
 Record = dict[str, Any]
@@ -48,8 +49,8 @@ def _road_map(given: Record, path: Path) -> RoadMap:
         where = f"lane segment {name!r}"
         borders = [_points(_field(segment, f"{side}_lane_boundary", where), where) for side in ("left", "right")]
         kind = _field(segment, "lane_type", where)
-        if not isinstance(kind, str) or kind not in KINDS:
-            raise MapError(f"{where}: lane_type {kind!r} is not one of {', '.join(KINDS)}")
+        if not isinstance(kind, str) or kind not in LANE_TYPES:
+            raise MapError(f"{where}: lane_type {kind!r} is not one of {', '.join(LANE_TYPES)}")
         try:
             lines[name] = center(*borders)
         except MapError as error:
@@ -62,7 +63,7 @@ def _road_map(given: Record, path: Path) -> RoadMap:
         name: Lane(
             name,
             knots(lines[name]),
-            KINDS[segment["lane_type"]],
+            LANE_TYPES[segment["lane_type"]],
             DEFAULT_SPEED,
             ahead.get(name, ()),
             _neighbour(name, "left", segments, lines),
@@ -122,7 +123,7 @@ def _links(segments: dict[str, Record]) -> list[tuple[str, str]]:
     return [
         pair
         for pair in dict.fromkeys(pairs)
-        if all(other in segments and KINDS[segments[other]["lane_type"]] == "driving" for other in pair)
+        if all(other in segments and LANE_TYPES[segments[other]["lane_type"]] == "driving" for other in pair)
     ]
 
 
@@ -132,7 +133,7 @@ def _neighbour(name: str, side: str, segments: dict[str, Record], lines: dict[st
     other = str(segment.get(f"{side}_neighbor_id"))
     if other == name or other not in segments or str(segments[other].get(f"{back}_neighbor_id")) != name:
         return None
-    if any(KINDS[segments[one]["lane_type"]] != "driving" for one in (name, other)):
+    if any(LANE_TYPES[segments[one]["lane_type"]] != "driving" for one in (name, other)):
         return None
     ways = [lines[one][-1, [X, Y]] - lines[one][0, [X, Y]] for one in (name, other)]
     return other if ways[0] @ ways[1] > 0 and _mark_permits(str(segment.get(f"{side}_lane_mark_type")), side) else None

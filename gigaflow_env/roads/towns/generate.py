@@ -16,7 +16,7 @@ from gigaflow_env.roads.towns import bridge, streets
 from gigaflow_env.roads.towns.junctions import bulb, crossing, joint, midblock, roundabout
 from gigaflow_env.roads.towns.mirror import mirrored, mirrored_spec
 from gigaflow_env.roads.towns.parts import Arm, Built, Ends, Link, Way
-from gigaflow_env.roads.towns.spec import Node, Road, read
+from gigaflow_env.roads.towns.spec import Node, Road, parse
 
 
 def generate(spec: dict[str, Any] | str | os.PathLike[str]) -> RoadMap:
@@ -31,7 +31,7 @@ def generate(spec: dict[str, Any] | str | os.PathLike[str]) -> RoadMap:
 
 
 def _town(spec: dict[str, Any]) -> RoadMap:
-    nodes, roads = read(spec)
+    nodes, roads = parse(spec)
     left_hand = spec.get("left_hand", False)
     if left_hand:
         nodes, roads = mirrored_spec(nodes, roads)

@@ -32,7 +32,7 @@ MIN_RING = 9.0
 
 CONTROLS = ("none", "light", "stop", "yield")
 AXES = ("middle", "left")
-KINDS = {
+NODE_KINDS = {
     "crossing": ("control", "main", "crosswalks", "corner"),
     "roundabout": ("control", "main", "crosswalks", "corner", "radius", "rings"),
     "bulb": ("corner", "radius"),
@@ -46,7 +46,7 @@ class Node(NamedTuple):
     """Where roads meet or end."""
 
     at: tuple[float, float]  # x, y [m]
-    kind: str = "crossing"  # one of KINDS: crossing of three roads or more, roundabout, turn at an end, joint, crosswalk
+    kind: str = "crossing"  # one of NODE_KINDS: crossing of three roads or more, roundabout, end, joint, crosswalk
     control: str = "none"  # one of CONTROLS: nothing, or a light or sign for every approach
     main: tuple[str, ...] = ()  # nodes at the other ends of roads with the right of way: signs are for the others
     crosswalks: bool = False  # one across every road
@@ -72,7 +72,7 @@ class Road(NamedTuple):
     bridge: tuple[float, float, float] = (0.0, 0.0, 0.0)  # x, y, height [m]: the road rises to cross others there; 0: none
 
 
-def read(spec: dict[str, Any]) -> tuple[dict[str, Node], list[Road]]:
+def parse(spec: dict[str, Any]) -> tuple[dict[str, Node], list[Road]]:
     """Nodes by name and roads of a spec, checked one by one. Raises MapError for what is missing, unknown or wrong."""
     _known(spec, ("name", "licence", "attribution", "left_hand", "defaults", "nodes", "roads"), "the spec")
     for key in ("name", "nodes", "roads"):
@@ -103,9 +103,9 @@ def read(spec: dict[str, Any]) -> tuple[dict[str, Node], list[Road]]:
 def _node(table: dict[str, Any], defaults: dict[str, Any], where: str) -> Node:
     given = _with_defaults(Node, table, defaults, where)
     kind = given["kind"]
-    if kind not in KINDS:
-        raise MapError(f"{where}: kind={kind!r} is not one of {', '.join(KINDS)}")
-    _known(table, ("at", "kind", *KINDS[kind]), f"{where}, a {kind}")
+    if kind not in NODE_KINDS:
+        raise MapError(f"{where}: kind={kind!r} is not one of {', '.join(NODE_KINDS)}")
+    _known(table, ("at", "kind", *NODE_KINDS[kind]), f"{where}, a {kind}")
     if not isinstance(given["main"], (list, tuple)) or not all(isinstance(other, str) for other in given["main"]):
         raise MapError(f"{where}: main={given['main']!r} is not a list of nodes")
     node = Node(

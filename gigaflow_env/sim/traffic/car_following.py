@@ -51,8 +51,10 @@ def stopping_speed(distance, end_speed, p):
 
 @rule
 def delay(acceleration, brake, p):
-    """Time [s] that is lost until the brake bites: an acceleration is the mean of a step, and rests at 0 for one when its
-    sign changes."""
+    """Time [s] that is lost until the brake bites.
+
+    An acceleration is the mean of a step, and rests at 0 for one when its sign changes.
+    """
     if acceleration > ZERO:
         return p.dt * (ONE + HALF)
     return HALF * p.dt * (ONE + max(acceleration, -brake) / brake)

@@ -46,8 +46,11 @@ _CRAWL = f32(3.0)  # m/s: a leader that is slower may stop behind the junction
 
 @rule
 def drift(aside, slope, distance, preview):
-    """How far [m] to the left of a line one is after `distance` [m]: now `aside`, heading away from it by `slope`, on an arc
-    that meets it after `preview`. Who begins to change lanes, or thinks better of it, is in its old one for a while."""
+    """How far [m] to the left of a line one is after `distance` [m].
+
+    Now `aside`, heading away from it by `slope`, on an arc that meets it after `preview`. Who begins to change lanes, or
+    thinks better of it, is in its old one for a while.
+    """
     share = min(distance / preview, ONE)
     return (aside + slope * share * preview) - (aside + slope * preview) * share * share
 
@@ -72,8 +75,10 @@ def around(w, a, reach, rows, pose, close):
 
 @stage
 def leader_at(w, a, distance, shift, section, count, close, pose, motion, body, variant, network):
-    """The nearest body in the way at a section `distance` [m] ahead, where the own path lies `shift` [m] to its left: (gap
-    [m] between the bumpers, FAR where there is none; its speed [m/s] along the road)."""
+    """The nearest body in the way at a section `distance` [m] ahead, where the own path lies `shift` [m] to its left.
+
+    (gap [m] between the bumpers, FAR where there is none; its speed [m/s] along the road).
+    """
     x, y, along_x, along_y, gain = seat(w, variant, network, section)
     stride, z = f32(_STRIDE) * gain, network.sections[section].z
     half_length, half_width = HALF * body.length[w, a], HALF * body.width[w, a]

@@ -1,5 +1,6 @@
-"""Right of way: stop lines, and lanes that share their place (roads/compiled/conflict_zones.py), which are entered one at a
-time. Ours: first who could not stop any more, then who is nearest.
+"""Right of way: stop lines, and lanes that share their place, which are entered one at a time.
+
+Which lanes these are: roads/compiled/conflict_zones.py. Ours: first who could not stop any more, then who is nearest.
 """
 
 from gigaflow_env.jit import f32, i32, rule, stage
@@ -46,8 +47,10 @@ def stop_lines(w, a, lane, line, motion, lane_position, lights, network, conflic
 
 @stage
 def settled_lane(w, a, rows, traffic):
-    """The lane to which it goes whatever its goal is by now: that of who can't stop any more or is inside with its front;
-    else -1."""
+    """The lane to which it goes whatever its goal is by now.
+
+    That of who can't stop any more or is inside with its front; else -1.
+    """
     if rows.steps[w, a] == 0:
         return i32(-1)
     if traffic.committed[w, a] and traffic.next[w, a] >= 0:
@@ -57,8 +60,10 @@ def settled_lane(w, a, rows, traffic):
 
 @stage
 def announce(w, a, target, gap, blocked, waiting, rows, motion, lane_position, network, conflicts, traffic, p):
-    """Say which lane with conflicts comes next, and whether one could enter it. Writes: traffic.next, gap, priority,
-    may_enter, committed."""
+    """Say which lane with conflicts comes next, and whether one could enter it.
+
+    Writes: traffic.next, gap, priority, may_enter, committed.
+    """
     speed = max(motion.speed[w, a], ZERO)
     # Whoever is in a roundabout goes on, and before those who want to enter: else it fills up, and nobody can leave.
     within = conflicts.within[network.sections[lane_position.section[w, a]].lane]

@@ -10,7 +10,7 @@ from gigaflow_env.roads.road_map import HEADING, WIDTH, Lane, X, Y, Z
 
 OVERLAP = 0.05
 """Ours: lanes cross, part or merge if they share so much of the smaller one's area."""
-SPACING = 2.0
+OVERLAP_SPACING = 2.0
 """[m] of the points between which a lane counts as straight here."""
 
 
@@ -21,7 +21,7 @@ def junctions(lanes: dict[str, Lane]) -> dict[str, str]:
     center line: one of them is the other's way back.
     """
     driving = [lane for lane in lanes.values() if lane.kind == "driving"]
-    points = [sample(lane.line, SPACING) for lane in driving]
+    points = [sample(lane.line, OVERLAP_SPACING) for lane in driving]
     shapes = shapely.make_valid(np.array([_shape(line) for line in points], object))
     one, other = shapely.STRtree(shapes).query(shapes, predicate="intersects")
     one, other = one[one < other], other[one < other]

@@ -7,7 +7,7 @@ import numpy as np
 from gigaflow_env.roads.centerline import fit, length, sample
 from gigaflow_env.roads.road_map import HEADING, WIDTH, MapError, Z
 
-SPACING = 0.5
+POINT_SPACING = 0.5
 """[m] distance of the points to which the center lines are fitted."""
 BULGE = 0.3
 """[m] Ours: bounds are taken as smooth curves through their vertices, which leave the polylines by this much at most."""
@@ -33,7 +33,7 @@ def center(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """
     curves = [_smooth(bound, side) for bound, side in ((left, "left"), (right, "right"))]
     lengths = [length(curve) for curve in curves]
-    pieces = max(2, math.ceil(max(lengths) / SPACING))
+    pieces = max(2, math.ceil(max(lengths) / POINT_SPACING))
     ends = [sample(curve, along / pieces)[:, :3] for curve, along in zip(curves, lengths, strict=True)]
     line = np.empty((pieces + 1, 5))
     line[:, :3] = (ends[0] + ends[1]) / 2

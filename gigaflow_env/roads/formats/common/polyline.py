@@ -15,7 +15,7 @@ MAX_LENGTH = 1e5
 """[m] of one lane. Ours: far more than any road without a junction; a longer one is a mistake in the file."""
 MAX_COORDINATE = 1e8
 """[m] Ours: three times around the earth."""
-SPACING = 0.5
+POINT_SPACING = 0.5
 """[m] distance of the points of a lane, to which its knots are fitted."""
 
 KINK = 0.1
@@ -94,7 +94,7 @@ def smooth(points: np.ndarray, width: float) -> np.ndarray:
 
 def dense(line: np.ndarray) -> np.ndarray:
     """Points (m, 5) about SPACING apart on the curve through a line."""
-    return sample(line, SPACING)[:, :5]
+    return sample(line, POINT_SPACING)[:, :5]
 
 
 def _headings(points: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ from gigaflow_env.roads.road_map import Crosswalk, Lane, MapError, RoadMap, Sign
 from gigaflow_env.roads.scenario import Scenario
 
 BACK = ".back"
-KINDS = {
+LANELET_TYPES = {
     **dict.fromkeys(("shoulder", "border"), "shoulder"),
     **dict.fromkeys(("parking", "busStop"), "parking"),
     "bicycleLane": "biking",
@@ -133,7 +133,7 @@ def _types(element: etree._Element) -> list[str]:
 
 
 def _kind(element: etree._Element) -> str | None:
-    return next((KINDS[name] for name in _types(element) if name in KINDS), "driving")
+    return next((LANELET_TYPES[name] for name in _types(element) if name in LANELET_TYPES), "driving")
 
 
 def _lines(lanelets: dict[str, etree._Element], kinds: dict[str, str | None], path: Path) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from gigaflow_env.roads.formats.commonroad.values import child, number, place, p
 from gigaflow_env.roads.road_map import MapError
 from gigaflow_env.roads.scenario import LIGHT_STATES, Scenario, masked
 
-KINDS = {
+OBSTACLE_TYPES = {
     **dict.fromkeys(("car", "truck", "bus", "motorcycle", "priorityVehicle", "parkedVehicle", "taxi"), "vehicle"),
     "pedestrian": "pedestrian",
     "bicycle": "cyclist",
@@ -83,7 +83,7 @@ def _track(element: etree._Element) -> Track:
     for state, before, after in zip(element.iterfind("trajectory/state"), times[:-1], times[1:], strict=True):
         if after <= before:
             raise xml.wrong(state, f"time {after:.0f} does not come after {before:.0f}")
-    kind = KINDS.get(child(element, "type").text or "", "other")
+    kind = OBSTACLE_TYPES.get(child(element, "type").text or "", "other")
     return Track(xml.text(element, "id"), kind, length, width, role.startswith("dynamic"), np.array(rows))
 
 

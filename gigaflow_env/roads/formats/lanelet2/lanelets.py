@@ -8,7 +8,7 @@ import numpy as np
 from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.lanelet2.elements import Elements, Relation, Way
 
-KINDS = {
+SUBTYPES = {
     **dict.fromkeys(("road", "lane", "highway", "play_street", "exit", "bus_lane"), "driving"),
     **dict.fromkeys(("emergency_lane", "road_shoulder"), "shoulder"),
     "bicycle_lane": "biking",
@@ -124,7 +124,7 @@ def speed(given: str) -> float | None:
 
 def _kind(tags: dict[str, str]) -> str | None:
     """One of LANE_KINDS; None: no way for cars."""
-    given = KINDS.get(tags.get("subtype", "road"))
+    given = SUBTYPES.get(tags.get("subtype", "road"))
     named = {key.removeprefix("participant:"): answer for key, answer in tags.items() if key.startswith("participant:")}
     allowed = {name for name, answer in named.items() if answer in ("yes", "true")}
     if allowed & CARS:

@@ -11,6 +11,7 @@ from gigaflow_env.roads.road_map import Crosswalk
 
 
 def read_crosswalks(road: Road) -> list[Crosswalk]:
+    """The crosswalks of a road."""
     return [
         Crosswalk(f"{road.id}.{xml.text(element, 'id')}", _outline(element, road))
         for element in road.element.iterfind("objects/object")

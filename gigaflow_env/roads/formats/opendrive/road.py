@@ -30,6 +30,7 @@ class Cubics(NamedTuple):
 
 
 def read_cubics(elements: list[etree._Element], start_name: str, origin: float = 0.0) -> Cubics:
+    """Cubic polynomials by the place [m] at which each begins, in order."""
     limit_pieces(elements)
     rows = [[origin + xml.number(e, start_name), *(xml.number(e, name) for name in "abcd")] for e in elements]
     table = np.array(sorted(rows, key=lambda row: row[0]), np.float64).reshape(-1, 5)
@@ -43,6 +44,7 @@ def limit_pieces(elements: list[etree._Element]) -> None:
 
 
 def piece(starts: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Number of the piece in which each place lies."""
     return np.maximum(np.searchsorted(starts, inside, side="right") - 1, 0)
 
 
@@ -135,6 +137,8 @@ def _geometry(element: etree._Element) -> Geometry:
 
 
 class Road(NamedTuple):
+    """A road as the file declares it."""
+
     element: etree._Element
     id: str
     length: float
@@ -148,6 +152,7 @@ class Road(NamedTuple):
 
 
 def read_road(element: etree._Element) -> Road:
+    """Read a road. Raises MapError that names element and line."""
     length, junction = xml.number(element, "length"), element.get("junction", "-1")
     if not 0 <= length <= MAX_LENGTH:
         raise xml.wrong(element, f"length={length}: a road has 0 to {MAX_LENGTH:.0f} m")

@@ -10,7 +10,7 @@ from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.opendrive.road import Cubics, Road, read_cubics, reference_line, value_slope
 from gigaflow_env.roads.road_map import HEADING, WIDTH, X, Y, Z
 
-KINDS = {
+LANE_TYPES = {
     **dict.fromkeys(("driving", "entry", "exit", "onRamp", "offRamp", "connectingRamp", "slipLane"), "driving"),
     **dict.fromkeys(("bidirectional", "bus", "taxi", "HOV"), "driving"),
     **dict.fromkeys(("shoulder", "stop"), "shoulder"),  # a stop lane is the hard shoulder of a motorway
@@ -19,7 +19,7 @@ KINDS = {
 }
 """Lane types that cars can drive on. The others (sidewalk, border, median, none, ...) are not part of the map."""
 
-SPACING = 0.5
+POINT_SPACING = 0.5
 """[m] distance of the points to which the center lines are fitted."""
 LEAST_WIDTH = -0.5
 """[m] Ours: what is a little below 0 where a lane begins or ends counts as 0, less is an error of the file."""
@@ -71,7 +71,7 @@ def read_strips(road: Road) -> list[Strip]:
                 start = middle if is_border else inner
                 value, slope = (np.abs(value), slope * np.sign(value)) if is_border else (np.maximum(value, 0.0), slope)
                 outer = start[0] + side * value, start[1] + side * slope
-                kind = KINDS.get(element.get("type", "none"))
+                kind = LANE_TYPES.get(element.get("type", "none"))
                 if kind is not None:
                     line = _trimmed(_center(reference, inner, outer))
                     flipped = road.left_hand != (element.get("direction") == "reversed")
@@ -97,7 +97,7 @@ def _profiles(section: etree._Element, start: float) -> list[tuple[etree._Elemen
 
 def _stations(low: float, high: float, breaks: np.ndarray) -> np.ndarray:
     """Places in a section, at most SPACING apart, with the breaks among them; at least 2 cm apart."""
-    uniform = np.linspace(low, high, max(2, math.ceil((high - low) / SPACING) + 1))
+    uniform = np.linspace(low, high, max(2, math.ceil((high - low) / POINT_SPACING) + 1))
     breaks = np.unique(breaks[(breaks > low + 0.02) & (breaks < high - 0.02)])
     if not len(breaks):
         return uniform

@@ -44,12 +44,12 @@ def _read(path: Path, record: int | str | None) -> Recording:
     number = record or 0
     if not 0 <= number < len(places):
         raise MapError(f"record {number}: the file has records 0..{len(places) - 1}")
-    return _decode(path, number, tfrecord.read(path, places[number]))
+    return _decode(path, number, tfrecord.read_record(path, places[number]))
 
 
 def _search(path: Path, places: list[tfrecord.Place], wanted: str) -> Recording:
     for number, place in enumerate(places):
-        data = tfrecord.read(path, place)
+        data = tfrecord.read_record(path, place)
         if wanted.encode() not in data:
             continue
         found = _decode(path, number, data)

@@ -45,7 +45,7 @@ def places(path: Path) -> list[Place]:
     return found
 
 
-def read(path: Path, place: Place) -> bytes:
+def read_record(path: Path, place: Place) -> bytes:
     """A record. Raises MapError where its checksum says that it is damaged."""
     with open(path, "rb") as file:
         file.seek(place.at)
