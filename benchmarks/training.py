@@ -1,4 +1,6 @@
-"""Where the time of training goes, part by part, on this machine: python benchmarks/training.py [--preset laptop] [--json]
+"""Where the time of training goes, part by part, on this machine.
+
+    python benchmarks/training.py [--preset laptop] [--json]
 
 Runs iterations of the trainer on the real environment with a clock around every part, and prints microseconds a sample that
 was driven. On a card every part waits for the device before its clock is read: honest parts, whose sum is more than the

@@ -1,8 +1,8 @@
 """PPO in one sheet, on nothing but the environment's public interface: `python examples/train_minimal.py --updates 200`.
 
-Needs `pip install "gigaflow-env[train]"`; with `--video drive.gif` also the extra `render`. Every row is an agent of its own,
-so a rollout is a matrix (steps, rows) as with any vector environment. What is left out here, and done by `gigaflow-train`:
-the value of an episode that ran out of time, the advantage filter, sets, checkpoints.
+Needs `pip install "gigaflow-env[train]"`; with `--video drive.gif` also the extra `render`. Every row is an agent of its
+own, so a rollout is a matrix (steps, rows) as with any vector environment. What is left out here, and done by
+`gigaflow-train`: the value of an episode that ran out of time, the advantage filter, sets, checkpoints.
 """
 
 import argparse
