@@ -40,7 +40,7 @@ HEIGHT_SCALE = 10.0  # m
 
 
 class Ego(NamedTuple):
-    """The agent's place on its lane, motion and body."""
+    """The agent's lane position, motion and body."""
 
     offset: float = number("/ 5 m", "distance from the lane center, left positive")
     angle: float = number("/ pi", "heading relative to the lane")
@@ -88,8 +88,8 @@ class LaneSample(NamedTuple):
     cos: float = number("", "lane direction in the agent's frame")
     sin: float = number("", "lane direction in the agent's frame")
     width: float = number("/ 10 m", "lane width")
-    distance: float = number("/ route_range", "way from here to the next goal, 1 where it's far or there is none")
-    relative: float = number("/ route_range", "the same less the smallest of all samples")
+    distance: float = number("/ route_range", "route distance to the next goal; 1 if far, or if no route leads there")
+    relative: float = number("/ route_range", "the same minus the smallest of all samples")
 
 
 class Boundary(NamedTuple):

@@ -2,14 +2,14 @@
 
 The only file that imports numba.cuda; nobody imports it before CUDA is asked for.
 
-The stages are those of the CPU, in the order of backend/world_step.py. A step is six launches: `drive`, which judges it;
-`prepare_observation` and `write_observation` of the rows that ended; `respawn`; the same two of all rows; before them
-`plan_traffic`, where rows have rule-based drivers, and after `drive` `record_contacts`, where there is an event log. In
-`write_observation` a warp shares a row: it writes the blocks to shared memory and from there to the observation, so that
-neighbouring threads store neighbouring columns.
-Counters are in device memory and nothing waits for the host: a step can be recorded in a CUDA graph.
+The stages are those of the CPU, in the order of backend/world_step.py. A step is six launches: `drive`;
+`prepare_observation` and `write_observation` of the rows that ended; `respawn`; `prepare_observation` and
+`write_observation` of all rows. `plan_traffic` comes before them if rows have rule-based drivers, and `record_contacts`
+after `drive` if there is an event log. In `write_observation` a warp shares a row: it writes the blocks to shared memory and
+from there to the observation, so that neighbouring threads store neighbouring columns.
+Counters are in device memory and no kernel waits for the host: a step can be recorded as a CUDA graph.
 
-Agents aren't copied to shared memory: a world's poses are some 2 KB, which stay in the processor's own cache.
+Agents are not copied to shared memory: the poses of a world are some 2 KB, which stay in the L1 cache.
 Kernels are compiled at first use and cached on disk, by the hash of all kernel sources (jit.SOURCE_HASH). To ship them
 compiled would save half a minute once per machine, and tie the wheel to cards and drivers.
 """
@@ -303,7 +303,7 @@ class Device:
             array.copy_to_device(np.ascontiguousarray(values, array.dtype), stream=self._stream())
 
     def fetch(self, array: Any) -> np.ndarray:
-        """A copy on the host, when the device has done all it was told: a graph may run on another stream than kernels."""
+        """A copy on the host, after all work of the device is done: a graph may run on another stream than kernels."""
         if SIMULATED:
             return array.copy()
         with self._here():
@@ -314,35 +314,35 @@ class Device:
         """Nothing: kernels are compiled at their first launch."""
 
     def clear(self, parts: Parts, every: bool, key: np.ndarray, chosen_rows: Any) -> None:
-        """Rows that are chosen wait for a place, see world_step.clear."""
+        """Chosen rows wait to spawn, see world_step.clear."""
         if len(key):
             self.write(self._key, key)
         given = {"every": every, "key": self._key if len(key) else self._same_key, "chosen_rows": chosen_rows}
         self._worlds("clear", known(parts) | given)
 
     def reset(self, parts: Parts) -> None:
-        """Rows that wait start anew, and all are observed."""
+        """Waiting rows spawn, and all rows are observed."""
         have = known(parts)
         self._worlds("respawn", {**have, "mode": DISABLED, "anew": True, "attempts": RESET_ATTEMPTS})
         self._show(have, False, parts.obs)
 
     def observe(self, parts: Parts) -> None:
-        """Show all rows as they are."""
+        """Observe all rows as they are."""
         self._show(known(parts), False, parts.obs)
 
     def step(self, parts: Parts) -> None:
-        """All worlds live one step."""
+        """One step of all worlds."""
         have, same_step = known(parts), parts.mode == SAME_STEP
         if parts.conflicts is not None:
             self._worlds("plan_traffic", have)
         self._worlds("drive", have)
         if parts.contacts is not None:
-            # Before respawn: it moves those who crashed to other places.
+            # Before respawn: it moves crashed agents away.
             self._worlds("record_contacts", have)
         if same_step:
             # Before respawn: the last observation of an episode shows the world in which it ended.
             self._show(have, True, parts.final_obs)
-        # Before the last observations: an agent that starts anew must not be seen at its old place.
+        # Before the last observations: an agent that spawns must not be observed at its old position.
         self._worlds("respawn", {**have, "anew": same_step, "attempts": parts.p.spawn_attempts})
         self._show(have, False, parts.obs)
 
@@ -437,7 +437,7 @@ class Device:
         return {"card": card, "driver_cuda": f"{driver[0]}.{driver[1]}", "kernels": kernels}
 
     def close(self) -> None:
-        """Give back what is held."""
+        """Release all resources."""
         self._launches.clear()
 
     def __getstate__(self) -> dict[str, Any]:

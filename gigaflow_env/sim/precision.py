@@ -1,6 +1,6 @@
-"""Half precision: the 16 bits of a float32 of the observation, rounded to nearest, ties to even.
+"""Half precision: a float32 of the observation as 16 bits, rounded to nearest, ties to even.
 
-On the bits of integers, as neither the CPU nor its simulation of CUDA knows these types; the same on every backend.
+Computed with integers, as neither the CPU nor its simulation of CUDA has these types. The same on every backend.
 """
 
 from gigaflow_env.jit import rule, u32
