@@ -446,7 +446,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def observation_state(self) -> dict[str, np.ndarray]:
         """The arrays from which the present observations follow, a small part of their size: what a trainer may keep."""
-        self._check_begun("sight()")
+        self._check_begun("observation_state()")
         return snapshot.observation_state(self.simulator)
 
     def sight(self) -> dict[str, np.ndarray]:
@@ -455,7 +455,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return self.observation_state()
 
     def observe(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Observations float32 (..., agents_per_world, size) of states kept by `sight` or `snapshot`, bit for bit.
+        """Observations float32 (..., agents_per_world, size) of states that `observation_state` or `snapshot` gave.
 
         Arrays may be stacked, with any axes before those of a world: (steps, worlds, agents_per_world, ...). The rows of
         the environment are the first num_envs of its worlds' agents. The last observations of episodes (`final_obs`) are

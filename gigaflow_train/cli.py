@@ -268,7 +268,7 @@ class Evaluate:
 
         from gigaflow_train import checkpoint, environment, report
         from gigaflow_train.evaluate import policies, video
-        from gigaflow_train.evaluate.run import drive, figures
+        from gigaflow_train.evaluate.run import as_json, drive, figures
 
         console = Console(stderr=True, markup=False, highlight=False)
         path = Path(self.what)
@@ -287,8 +287,7 @@ class Evaluate:
         settings |= {"what": self.what, "steps": steps, "seed": self.seed, "greedy": self.greedy}
         env.close()
         if self.json:
-            estimates = {name: estimate._asdict() for name, estimate in found.items()}
-            print(json.dumps(estimates | {"settings": settings}, indent=1, allow_nan=False))
+            print(json.dumps(as_json(found) | {"settings": settings}, indent=1, allow_nan=False))
         else:
             title = f"{self.what} on {towns.titled(settings['maps'])}"
             Console().print(report.table({self.what: found}, title=title))

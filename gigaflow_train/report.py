@@ -14,6 +14,7 @@ from rich.table import Table
 from gigaflow_train import checkpoint, curves, environment, towns
 from gigaflow_train.evaluate import policies, video
 from gigaflow_train.evaluate.metrics import Estimate
+from gigaflow_train.evaluate.run import as_json as figures_as_json
 from gigaflow_train.evaluate.run import drive, figures
 from gigaflow_train.files import write_text
 
@@ -27,7 +28,7 @@ SHOWN = {
     "timeout_rate": ("timed out", "{:.1%}"),
     "collisions_per_km": ("collisions per km", "{:.2f}"),
     "offroads_per_km": ("road departures per km", "{:.2f}"),
-    "red_light_rate": ("red lights run per km", "{:.2f}"),
+    "red_lights_per_km": ("red lights run per km", "{:.2f}"),
     "mean_speed_mps": ("mean speed [m/s]", "{:.2f}"),
     "km": ("driven [km]", "{:.1f}"),
 }
@@ -97,5 +98,5 @@ def cell(estimate: Estimate, form: str) -> str:
 
 
 def as_json(found: Mapping[str, Mapping[str, Estimate]], settings: Mapping[str, Any]) -> str:
-    plain = {name: {figure: e._asdict() for figure, e in estimates.items()} for name, estimates in found.items()}
+    plain = {name: figures_as_json(estimates) for name, estimates in found.items()}
     return json.dumps({"policies": plain, "settings": settings}, indent=1, allow_nan=False) + "\n"

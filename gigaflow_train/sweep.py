@@ -32,7 +32,7 @@ from gigaflow_train.config import PRESETS, TrainConfig
 from gigaflow_train.files import replacing, write_text
 
 KEYS = {"preset", "maps", "steps", "minutes", "seeds", "threads", "eval_maps", "eval_steps", "eval_rows", "settings"}
-FIGURES = ("goal_rate", "collision_rate", "offroad_rate", "timeout_rate", "red_light_rate", "mean_speed_mps")
+FIGURES = ("goal_rate", "collision_rate", "offroad_rate", "timeout_rate", "red_lights_per_km", "mean_speed_mps")
 T_975 = (math.nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 """97.5 % quantiles of Student's t for 1, 2, ... degrees of freedom; 1.96 beyond."""
 

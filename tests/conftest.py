@@ -297,7 +297,7 @@ def run(
     launch: Callable | None = None,
     **given: Any,
 ) -> None:
-    """Run one stage in world `w`, for all agents (or lights) or in the `order` given; `launch` takes the place of `looped`."""
+    """Run one stage in world `w`, for all agents (or lights) or in the `order` given; `launch` replaces `looped`."""
     state, roads = sim.state, sim.roads
     known = {
         **state._asdict(), **roads._asdict(), "p": sim._params, "actions": sim.actions, "wanted": sim.wanted,

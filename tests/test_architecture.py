@@ -28,7 +28,8 @@ MODULES = {
 TESTS = sorted(Path(__file__).parent.glob("test_*.py"))
 
 LAYERS = (
-    ("bounds", "declare", "extras", "files", "population", "progress", "version"),
+    ("bounds",),
+    ("declare", "extras", "files", "population", "progress", "version"),
     ("inlined", "kernel_cache"),
     ("jit",),
     ("compiling",),

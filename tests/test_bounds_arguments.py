@@ -123,7 +123,7 @@ def test_what_is_right_is_taken():
         ({"traffic": "idn"}, r"traffic='idn' is neither 'idm', nor"),
         ({"traffic": None}, r"traffic=None: expected 'idm', a callable"),
         ({"config": "laptop"}, r"config='laptop': expected a dict"),
-        ({"render_mode": "human"}, r"render_mode='human': choose one of None, 'rgb_array'"),
+        ({"render_mode": "ansi"}, r"render_mode='ansi': choose one of None, 'rgb_array', 'human'"),
         ({"conditioning": {"collision": (1, 2, 3)}}, r"conditioning 'collision' has shape \(3,\)"),
         ({"conditioning": {"offroad": (-3, -3)}}, r"conditioning 'offroad': -3 must be 0 to 100"),
     ],

@@ -89,7 +89,7 @@ def test_the_result_is_written_and_the_exit_status_tells(tmp_path, monkeypatch, 
     narrow = {key: dataclasses.replace(lane, line=lane.line - [0, 0, 0, 0, 0.2]) for key, lane in ring().lanes.items()}
     roads = compile_roads(dataclasses.replace(ring(), lanes=narrow), cache=False)
     monkeypatch.setattr(lookup, "find", lambda _: ring())
-    monkeypatch.setattr(lookup, "compile", lambda _: roads)
+    monkeypatch.setattr(lookup, "compile_roads", lambda _: roads)
     assert lookup.main(argv[:2]) == 1
 
 

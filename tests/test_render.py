@@ -620,7 +620,7 @@ def test_importing_is_light_and_silent() -> None:
         "import sys, gigaflow_env.render as r\n"
         "heavy = {'matplotlib', 'pygame', 'imageio', 'imageio_ffmpeg', 'torch'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
-        "r.topview._pygame()\n"
+        "r.topview.load_pygame()\n"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

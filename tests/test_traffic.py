@@ -379,7 +379,7 @@ def test_conflicts_of_a_crossing_on_paper():
         lights = found.stops[found.stops_at[k] : found.stops_at[k + 1]]
         assert len(lights) == ("-" in name), name
         for row in found.rows[found.at[k] : found.at[k + 1]]:
-            assert 0 <= row["spawn"] <= row["leave"] <= 1 and 0 <= row["other_enter"] <= row["other_leave"] <= 1
+            assert 0 <= row["enter"] <= row["leave"] <= 1 and 0 <= row["other_enter"] <= row["other_leave"] <= 1
 
 
 def test_lanes_on_other_levels_and_side_by_side_are_not_in_conflict():

@@ -104,8 +104,8 @@ def test_a_run_goes_on(run, tmp_path):
 
 
 FIGURES = {
-    "goal_rate", "collision_rate", "offroad_rate", "timeout_rate", "red_light_rate", "collisions_per_km", "offroads_per_km",
-    "mean_speed_mps", "km",
+    "goal_rate", "collision_rate", "offroad_rate", "timeout_rate", "red_lights_per_km", "red_light_rate",
+    "collisions_per_km", "offroads_per_km", "mean_speed_mps", "km",
 }  # fmt: skip
 
 

@@ -93,7 +93,9 @@ def test_frenet_coordinates(make, shape):
             assert one.offset[0, 0] == pytest.approx(other.offset[0, 0], abs=bend)
             assert math.cos(one.angle[0, 0] - other.angle[0, 0]) > math.cos(0.08 if bend > 0.01 else 2e-3)
             # Inside of a lane ways are taken for shares of its length: in a half circle of 70 m up to 2.5 m off.
-            assert one.way[0, 0] == pytest.approx(other.way[0, 0], rel=0.02, abs=2.5 if bend > 0.01 else 0.5)
+            assert one.route_distance[0, 0] == pytest.approx(
+                other.route_distance[0, 0], rel=0.02, abs=2.5 if bend > 0.01 else 0.5
+            )
             for sim in (warped, compiled):
                 run("observe", sim)
             k = Ego._fields.index("curvature")
