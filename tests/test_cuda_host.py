@@ -151,7 +151,14 @@ def test_the_benchmark_runs(library):
     (line,) = found["measured"]
     # Between any two events lies a millisecond on this driver.
     assert line["agent_steps_per_s"] == 3 * 64 * 1000
-    assert set(line["ns_by_kernel"]) == {"drive", "notice 1", "show 1", "respawn", "notice 2", "show 2"}
+    assert set(line["ns_by_kernel"]) == {
+        "drive",
+        "prepare_observation 1",
+        "write_observation 1",
+        "respawn",
+        "prepare_observation 2",
+        "write_observation 2",
+    }
 
 
 def test_too_little_memory_is_said_before_it_is_taken(library):
