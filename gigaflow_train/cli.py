@@ -93,11 +93,8 @@ class Run:
     """At the end, evaluate and write report.json, curve.png and video.mp4."""
 
     def run(self) -> int:
-        checked(self, "processes", 1, 1024, "processes")
         if not self.resume:
             config, directory = self.fresh()  # before torch is loaded
-        if self.processes > 1 and "WORLD_SIZE" not in os.environ:
-            return together(self.processes)
         from rich.console import Console
 
         from gigaflow_train import environment, ranks
@@ -139,6 +136,15 @@ class Run:
         for line in next_steps(directory, config, row.get("spent", 1.0)):
             console.print(line, soft_wrap=True)
         return Report(directory).run() if self.report else 0
+
+    def alone(self) -> bool:
+        """Whether this process trains; else it only starts those that do. Raises ValueError, before torch is loaded."""
+        checked(self, "processes", 1, 1024, "processes")
+        if self.processes == 1 or "WORLD_SIZE" in os.environ:
+            return True
+        if not self.resume:
+            self.fresh()
+        return False
 
     def fresh(self) -> tuple[TrainConfig, Path]:
         if self.preset not in PRESETS:
@@ -194,12 +200,8 @@ class Run:
         return {"minutes": self.minutes, "steps": self.steps}
 
 
-def together(processes: int) -> int:
-    """This command line in several processes. Exit status of torchrun: 0 where all of them ended well."""
-    words = [word for word in sys.argv[1:] if not word.startswith("--processes=")]
-    if "--processes" in words:
-        at = words.index("--processes")
-        del words[at : at + 2]
+def together(words: Sequence[str], processes: int) -> int:
+    """The command line `words` in several processes. Exit status of torchrun: 0 where all of them ended well."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     return subprocess.call([*launch, "-m", "gigaflow_train", *words])
 
@@ -448,6 +450,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         config=(OmitSubcommandPrefixes, OmitArgPrefixes, FlagCreatePairsOff),
     )
     try:
+        if isinstance(command, Run) and not command.alone():
+            return together(words, command.processes)
         return command.run()
     except USER_ERRORS as error:
         print(f"gigaflow-train: error: {' '.join(str(error).split())}", file=sys.stderr)

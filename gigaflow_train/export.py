@@ -1,6 +1,7 @@
 """A policy for other programs: one ONNX file that needs neither torch nor this package."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,10 @@ def to_onnx(run: Path, path: Path, env: Any) -> None:
     facts = checkpoint.read_facts(run)
     policy = checkpoint.load_policy(run, env)
     example = torch.zeros(2, env.layout.size)
-    with replacing(path) as temporary, torch.no_grad():
+    with replacing(path) as temporary, torch.no_grad(), warnings.catch_warnings():
+        # By tracing: it needs one package less than torch's new way, which it warns about, and shapes are plain here.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
         torch.onnx.export(
             _Network(policy).eval(),
             (example,),

@@ -59,7 +59,9 @@ def read(path: Path) -> Sweep:
     preset = given.get("preset", "laptop")
     if preset not in PRESETS:
         raise ValueError(f"{path}: preset={preset!r}: choose one of {', '.join(map(repr, PRESETS))}")
-    base = PRESETS[preset]().replace(steps=given.get("steps"), minutes=given.get("minutes"))
+    base = PRESETS[preset]()
+    if "steps" in given or "minutes" in given:
+        base = base.replace(steps=given.get("steps"), minutes=given.get("minutes"))
     changes = {name: given[name] for name in ("maps", "threads") if name in given}
     base = base.replace(**changes, eval_maps=(), keep=0)
     runs = {}

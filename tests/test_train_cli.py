@@ -90,6 +90,22 @@ def test_typing_errors_are_found_before_torch_is_loaded():
     assert done.stdout.strip() == "[]"
 
 
+def test_several_processes_are_torchrun(monkeypatch, tmp_path):
+    called = []
+    monkeypatch.setattr(cli.subprocess, "call", lambda words: called.append(words) or 3)
+    words = ["run", "--processes", "2", "--out", str(tmp_path / "new")]
+    assert main(words) == 3
+    assert called[0][1:] == [
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        "-m",
+        "gigaflow_train",
+        *words,
+    ]
+
+
 def test_the_names_of_the_baselines_are_those_that_there_are():
     assert set(cli.BASELINES) == set(policies.BASELINES)
 
@@ -156,6 +172,8 @@ def test_a_video_is_written(run, tmp_path):
         (["run", "--environment", "goal_distanc=[1,2]", "--out", "NEW"], "did you mean goal_distance"),
         (["run", "--minutes", "-1"], "minutes=-1.0: must be 0.001 to 5,256,000 min"),
         (["run", "--seed", "-1"], "seed=-1: must be 0 to"),
+        (["run", "--processes", "0"], "--processes 0: must be 1 to 1,024 processes"),
+        (["run", "--processes", "2"], "several processes need --out"),
         (["run", "--map", "random:9-1"], "a range is random:LOW-HIGH"),
         (["run", "--map-shares", "often"], "map_shares='often': choose one of 'equal', 'length'"),
         (["run", "--map", "loop", "--map", "lots", "--map-shares", "1,2,3", "--out", "NEW"], "has 3 numbers: expected one"),
