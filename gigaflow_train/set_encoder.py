@@ -52,7 +52,7 @@ class _Encode(torch.autograd.Function):
         def some(begin: int, end: int) -> None:
             at = 0
             for k, (start, elements, *sizes) in enumerate(shapes):
-                own = _own("forward", tuple(sizes), lambda sizes=sizes: set_kernels.scratch_forward(*sizes))
+                own = _own("forward", tuple(sizes), set_kernels.scratch_forward)
                 set_kernels.forward(sizes[0])(
                     seen, begin, end, start, elements, *arrays[4 * k : 4 * k + 4], values, at, places, *own
                 )
@@ -77,7 +77,7 @@ class _Encode(torch.autograd.Function):
                 own = _own(
                     "backward",
                     (elements, hidden, width),
-                    lambda sizes=(elements, hidden, width): set_kernels.scratch_backward(*sizes),
+                    set_kernels.scratch_backward,
                 )
                 sums = [np.zeros(size, np.float32) for size in ((features + 1) * hidden, width * hidden, width)]
                 flat = np.concatenate([w1.T.ravel(), b1])
@@ -98,11 +98,11 @@ _LOCAL = threading.local()
 _POOL: dict[tuple[int, int], ThreadPoolExecutor] = {}
 
 
-def _own(kind: str, sizes: tuple[int, ...], make: Callable[[], tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+def _own(kind: str, sizes: tuple[int, ...], make: Callable[..., tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
     """This thread's scratch arrays."""
     kept = _LOCAL.__dict__.setdefault(kind, {})
     if sizes not in kept:
-        kept[sizes] = make()
+        kept[sizes] = make(*sizes)
     return kept[sizes]
 
 

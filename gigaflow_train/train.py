@@ -74,12 +74,14 @@ def train(
 
     if resume:
         progress, restored = checkpoint.resume(directory, env, policy, optimizer, generator, say)
-        now = present(*(restored or env.reset(seed=worlds + progress.iteration)), others)
+        obs, info = restored or env.reset(seed=worlds + progress.iteration)
+        now = present(obs, info, others)
     else:
         progress = Progress()
         measure(env, policy, storage, config, worlds)
         ranks.broadcast_(policy.state_dict().values())
-        now = present(*env.reset(seed=worlds), others)
+        obs, info = env.reset(seed=worlds)
+        now = present(obs, info, others)
         checkpoint.save(*saved, progress)
 
     row: Row = {}
@@ -226,13 +228,13 @@ def update(
             norms += [torch.nn.utils.clip_grad_norm_(half, config.gradient_norm) for half in halves]
             optimizer.step()
             learned.append(torch.stack([part.detach() for part in found]))
-    means = Losses(*ranks.sum_(torch.stack(learned)).mean(0).tolist())  # waits for the device
+    means = Losses(*ranks.sum_(torch.stack(learned)).mean(0).cpu())  # waits for the device
     return sum(kept), {
-        "policy_loss": means.policy,
-        "value_loss": means.value,
-        "entropy": means.entropy,
-        "kl": means.kl,
-        "clipped": means.clipped,
+        "policy_loss": float(means.policy),
+        "value_loss": float(means.value),
+        "entropy": float(means.entropy),
+        "kl": float(means.kl),
+        "clipped": float(means.clipped),
         "gradient": float(torch.stack(norms).max()),
     }
 
