@@ -61,7 +61,8 @@ def test_several_maps_and_held_out_ones(tmp_path, capsys):
     maps = ["--map", "loop", "--map", "village", "--map-shares", "length", "--eval-map", "lots"]
     evaluated = ["eval_every=2", "eval_rows=32", "eval_steps=40"]
     assert main(["run", "--steps", "2000", "--out", str(out), *TINY, *evaluated, *maps]) == 0
-    assert "training in" in (said := capsys.readouterr().err) and "64 agents on loop, village" in said
+    said = " ".join(capsys.readouterr().err.split())
+    assert "training in" in said and "64 agents on loop, village" in said
     facts = checkpoint.read_facts(out)
     assert facts.config.maps == ("loop", "village") and facts.config.eval_maps == ("lots",)
     assert len(journal.read(out / "evaluations.jsonl")) >= 2

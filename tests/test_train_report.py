@@ -79,7 +79,7 @@ def test_ctrl_c_and_sigterm_end_a_run_with_a_checkpoint(tmp_path, number):
             signal.raise_signal(number)
 
     last = train(Stub(32), config, tmp_path, show=show)
-    assert last["iteration"] == 3
-    assert len(journal.read(tmp_path / "metrics.jsonl")) == 3
+    assert last["iteration"] in (3, 4), "the one that was under way is finished"
+    assert len(journal.read(tmp_path / "metrics.jsonl")) == last["iteration"]
     assert (tmp_path / "checkpoint.safetensors").exists() and (tmp_path / "resume.pt").exists()
     assert signal.getsignal(number) is before
