@@ -14,7 +14,7 @@ SHORT = {
     "quickstart.py": ["--seconds", "3"],
     "sb3_ppo.py": ["--steps", "4096"],
     "single_agent.py": ["--steps", "512"],
-    "train_minimal.py": ["3"],
+    "train_minimal.py": ["--updates", "3"],
 }
 """Arguments that make an example short."""
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
