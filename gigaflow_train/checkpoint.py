@@ -220,9 +220,9 @@ def differences(facts: Facts, env: Any, *, other_scales: bool = False) -> list[s
             found.append(f"features of {name} are {facts.features.get(name)} there and {list(block._fields)} here")
     if not other_scales:
         for name in SCALES:
-            trained, here = facts.environment.get(name), getattr(env.config, name)
-            if trained != here:
-                found.append(f"{name} is {trained} there and {here} here")
+            scale, this = facts.environment.get(name), getattr(env.config, name)
+            if scale != this:
+                found.append(f"{name} is {scale} there and {this} here")
     return found
 
 

@@ -74,13 +74,14 @@ def train(
 
     if resume:
         progress, restored = checkpoint.resume(directory, env, policy, optimizer, generator, say)
-        now = present(*(restored or env.reset(seed=worlds + progress.iteration)), others)
+        obs, info = restored or env.reset(seed=worlds + progress.iteration)
     else:
         progress = Progress()
         measure(env, policy, storage, config, worlds)
         ranks.broadcast_(policy.state_dict().values())
-        now = present(*env.reset(seed=worlds), others)
+        obs, info = env.reset(seed=worlds)
         checkpoint.save(*saved, progress)
+    now = present(obs, info, others)
 
     row: Row = {}
     stop = False
@@ -226,13 +227,13 @@ def update(
             norms += [torch.nn.utils.clip_grad_norm_(half, config.gradient_norm) for half in halves]
             optimizer.step()
             learned.append(torch.stack([part.detach() for part in found]))
-    means = Losses(*ranks.sum_(torch.stack(learned)).mean(0).tolist())  # waits for the device
+    means = dict(zip(Losses._fields, ranks.sum_(torch.stack(learned)).mean(0).tolist(), strict=True))  # waits for the device
     return sum(kept), {
-        "policy_loss": means.policy,
-        "value_loss": means.value,
-        "entropy": means.entropy,
-        "kl": means.kl,
-        "clipped": means.clipped,
+        "policy_loss": means["policy"],
+        "value_loss": means["value"],
+        "entropy": means["entropy"],
+        "kl": means["kl"],
+        "clipped": means["clipped"],
         "gradient": float(torch.stack(norms).max()),
     }
 

@@ -33,7 +33,7 @@ def evaluate(
     """
     act = policies.acting(policy, SEED)
     found = figures(drive(env, act, steps=config.eval_steps, seed=SEED))
-    line = {"iteration": progress.iteration, "step": progress.step, "minutes": progress.seconds / 60.0}
+    line: dict[str, Any] = {"iteration": progress.iteration, "step": progress.step, "minutes": progress.seconds / 60.0}
     line |= {name: estimate._asdict() for name, estimate in found.items()}
     journal.evaluated(progress.step, line)
     goal, crash = found["goal_rate"], found["collision_rate"]
