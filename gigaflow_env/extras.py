@@ -1,5 +1,7 @@
 """How to install what only some need."""
 
+__all__ = ["remedy"]
+
 
 def remedy(extra: str) -> str:
     """What to type for a missing extra of the package, after an installation and in a checkout."""

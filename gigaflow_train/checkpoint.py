@@ -220,9 +220,9 @@ def differences(facts: Facts, env: Any, *, other_scales: bool = False) -> list[s
             found.append(f"features of {name} are {facts.features.get(name)} there and {list(block._fields)} here")
     if not other_scales:
         for name in SCALES:
-            there, own = facts.environment.get(name), getattr(env.config, name)
-            if there != own:
-                found.append(f"{name} is {there} there and {own} here")
+            scale, this = facts.environment.get(name), getattr(env.config, name)
+            if scale != this:
+                found.append(f"{name} is {scale} there and {this} here")
     return found
 
 

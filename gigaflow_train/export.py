@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gigaflow_env import FEATURES
+from gigaflow_env.extras import remedy
 from gigaflow_train import checkpoint
 from gigaflow_train.files import replacing
 
@@ -37,7 +38,7 @@ def to_onnx(run: Path, path: Path, env: Any) -> None:
     try:
         import onnx
     except ModuleNotFoundError:
-        raise ValueError('an export needs onnx: pip install "gigaflow-env[onnx]"') from None
+        raise ValueError(f"an export needs onnx: {remedy('onnx')}") from None
     facts = checkpoint.read_facts(run)
     policy = checkpoint.load_policy(run, env)
     example = torch.zeros(2, env.layout.size)

@@ -7,6 +7,7 @@ from typing import Any, TextIO
 
 from torch.utils.tensorboard import SummaryWriter
 
+from gigaflow_env.extras import remedy
 from gigaflow_train.config import TrainConfig
 from gigaflow_train.files import write_text
 
@@ -73,7 +74,7 @@ def _wandb(config: TrainConfig, directory: Path) -> Any:
     try:
         import wandb
     except ModuleNotFoundError:
-        raise ValueError(f'wandb={config.wandb!r} needs wandb: pip install "gigaflow-env[wandb]"') from None
+        raise ValueError(f"wandb={config.wandb!r} needs wandb: {remedy('wandb')}") from None
     return wandb.init(
         project=config.wandb, name=directory.name, id=directory.name, resume="allow", dir=directory, config=config.to_json()
     )

@@ -1,5 +1,6 @@
 """All set encoders of a network as one operation of autograd, in the kernels of set_kernels.py."""
 
+import functools
 import os
 import threading
 from collections.abc import Callable
@@ -52,7 +53,7 @@ class _Encode(torch.autograd.Function):
         def some(begin: int, end: int) -> None:
             at = 0
             for k, (start, elements, *sizes) in enumerate(shapes):
-                own = _own("forward", tuple(sizes), set_kernels.scratch_forward)
+                own = _own("forward", tuple(sizes), functools.partial(set_kernels.scratch_forward, *sizes))
                 set_kernels.forward(sizes[0])(
                     seen, begin, end, start, elements, *arrays[4 * k : 4 * k + 4], values, at, places, *own
                 )
@@ -74,11 +75,8 @@ class _Encode(torch.autograd.Function):
             at, mine = 0, []
             for k, (start, elements, features, hidden, width) in enumerate(ctx.shapes):
                 w1, b1, w2, _ = arrays[4 * k : 4 * k + 4]
-                own = _own(
-                    "backward",
-                    (elements, hidden, width),
-                    set_kernels.scratch_backward,
-                )
+                scratch = functools.partial(set_kernels.scratch_backward, elements, hidden, width)
+                own = _own("backward", (elements, hidden, width), scratch)
                 sums = [np.zeros(size, np.float32) for size in ((features + 1) * hidden, width * hidden, width)]
                 flat = np.concatenate([w1.T.ravel(), b1])
                 set_kernels.backward(features, hidden)(
@@ -98,11 +96,11 @@ _LOCAL = threading.local()
 _POOL: dict[tuple[int, int], ThreadPoolExecutor] = {}
 
 
-def _own(kind: str, sizes: tuple[int, ...], make: Callable[..., tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+def _own(kind: str, sizes: tuple[int, ...], make: Callable[[], tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
     """This thread's scratch arrays."""
     kept = _LOCAL.__dict__.setdefault(kind, {})
     if sizes not in kept:
-        kept[sizes] = make(*sizes)
+        kept[sizes] = make()
     return kept[sizes]
 
 

@@ -75,14 +75,13 @@ def train(
     if resume:
         progress, restored = checkpoint.resume(directory, env, policy, optimizer, generator, say)
         obs, info = restored or env.reset(seed=worlds + progress.iteration)
-        now = present(obs, info, others)
     else:
         progress = Progress()
         measure(env, policy, storage, config, worlds)
         ranks.broadcast_(policy.state_dict().values())
         obs, info = env.reset(seed=worlds)
-        now = present(obs, info, others)
         checkpoint.save(*saved, progress)
+    now = present(obs, info, others)
 
     row: Row = {}
     stop = False
@@ -228,13 +227,13 @@ def update(
             norms += [torch.nn.utils.clip_grad_norm_(half, config.gradient_norm) for half in halves]
             optimizer.step()
             learned.append(torch.stack([part.detach() for part in found]))
-    means = Losses(*ranks.sum_(torch.stack(learned)).mean(0).cpu())  # waits for the device
+    means = dict(zip(Losses._fields, ranks.sum_(torch.stack(learned)).mean(0).tolist(), strict=True))  # waits for the device
     return sum(kept), {
-        "policy_loss": float(means.policy),
-        "value_loss": float(means.value),
-        "entropy": float(means.entropy),
-        "kl": float(means.kl),
-        "clipped": float(means.clipped),
+        "policy_loss": means["policy"],
+        "value_loss": means["value"],
+        "entropy": means["entropy"],
+        "kl": means["kl"],
+        "clipped": means["clipped"],
         "gradient": float(torch.stack(norms).max()),
     }
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import gigaflow_env
+import gigaflow_env.extras
 import gigaflow_env.render
 import gigaflow_env.roads
 import gigaflow_train
@@ -255,7 +256,8 @@ def test_driving_is_reproducible_and_counts_every_row():
 
 
 def test_only_public_names_of_the_environment_are_used():
-    public = {module.__name__: set(module.__all__) for module in (gigaflow_env, gigaflow_env.render, gigaflow_env.roads)}
+    modules = (gigaflow_env, gigaflow_env.extras, gigaflow_env.render, gigaflow_env.roads)
+    public = {module.__name__: set(module.__all__) for module in modules}
     seen = 0
     for file in Path(gigaflow_train.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
