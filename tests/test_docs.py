@@ -94,7 +94,18 @@ def test_links_lead_somewhere(page):
 
 
 FILE = re.compile(r"[\w./-]+\.(?:py|toml|jsonl?|md|cff|yml|svg|png|webp|gif)$")
-ABSENT = {"evaluations.jsonl", "setup.cfg", "report.json", "curve.png", "traffic.png", "map.png", "my.png"}
+ABSENT = {
+    "evaluations.jsonl",
+    "metrics.jsonl",
+    "sweep.json",
+    "sweep.png",
+    "setup.cfg",
+    "report.json",
+    "curve.png",
+    "traffic.png",
+    "map.png",
+    "my.png",
+}
 """Files that a page speaks of and that a user makes."""
 
 
