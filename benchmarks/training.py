@@ -9,6 +9,7 @@ undisturbed whole, which is printed, too. `--budget` prints the FLOPs and bytes 
 
 import argparse
 import json
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -214,7 +215,8 @@ def main() -> None:
         return
     found = profile(config, given.iterations, fused=not given.plain)
     if given.json:
-        print(json.dumps({**found, "preset": given.preset, "rows": config.num_envs, **machine()}))
+        command = " ".join(["python benchmarks/training.py", *sys.argv[1:]])
+        print(json.dumps({**found, "preset": given.preset, "rows": config.num_envs, **machine(), "command": command}))
         return
     for part, spent in found["us_per_sample"].items():
         print(f"{part:22} {spent:8.2f} us a sample")
