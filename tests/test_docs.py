@@ -95,16 +95,17 @@ def test_links_lead_somewhere(page):
 
 FILE = re.compile(r"[\w./-]+\.(?:py|toml|jsonl?|md|cff|yml|svg|png|webp|gif)$")
 ABSENT = {
-    "evaluations.jsonl",
-    "metrics.jsonl",
-    "sweep.json",
-    "sweep.png",
-    "setup.cfg",
-    "report.json",
     "curve.png",
-    "traffic.png",
+    "evaluations.jsonl",
     "map.png",
+    "metrics.jsonl",
     "my.png",
+    "report.json",
+    "setup.cfg",
+    "sweep.json",
+    "sweep.md",
+    "sweep.png",
+    "traffic.png",
 }
 """Files that a page speaks of and that a user makes."""
 
