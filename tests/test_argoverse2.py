@@ -42,10 +42,10 @@ def text(crossings: dict[str, Any] | None = None, **segments: Any) -> str:
 
 @pytest.fixture
 def imported(tmp_path):
-    def of(crossings: dict[str, Any] | None = None, **segments: Any) -> RoadMap:
+    def of(crossings: dict[str, Any] | None = None, strict: bool = False, **segments: Any) -> RoadMap:
         path = tmp_path / "log_map_archive_test.json"
         path.write_text(text(crossings, **segments))
-        return load(path)
+        return load(path, strict=strict)
 
     return of
 
@@ -157,7 +157,7 @@ def without(name: str) -> dict[str, Any]:
 )
 def test_a_bad_file_is_refused_with_its_lane(imported, changed, message):
     with pytest.raises(MapError, match=rf"log_map_archive_test\.json: {message}"):
-        imported(a=changed)
+        imported(a=changed, strict=True)
 
 
 def test_a_bad_crossing_is_refused(imported):

@@ -79,9 +79,9 @@ def wrapped(text: str, version: str = "2020a") -> str:
 
 @pytest.fixture
 def imported(tmp_path):
-    def of(text: str, version: str = "2020a") -> RoadMap:
+    def of(text: str, version: str = "2020a", *, strict: bool = False) -> RoadMap:
         (tmp_path / "test.xml").write_text(wrapped(text, version), encoding="utf-8")
-        return load(tmp_path / "test.xml")
+        return load(tmp_path / "test.xml", strict=strict)
 
     return of
 
@@ -90,7 +90,7 @@ def imported(tmp_path):
 def recorded(tmp_path):
     def of(text: str, version: str = "2020a") -> Scenario:
         (tmp_path / "test.xml").write_text(wrapped(text, version), encoding="utf-8")
-        return load_scenario(tmp_path / "test.xml")
+        return load_scenario(tmp_path / "test.xml", strict=True)
 
     return of
 
@@ -292,7 +292,7 @@ BROKEN = dynamic(11, state(0, 5.0), state(1, 6.0))
 )
 def test_a_bad_map_is_refused_with_line_and_element(imported, text, message):
     with pytest.raises(MapError, match=rf"test\.xml: .*{message}"):
-        imported(text)
+        imported(text, strict=True)
 
 
 @pytest.mark.parametrize(
@@ -327,7 +327,7 @@ def test_other_files_are_refused(tmp_path, text, message):
     path.write_text(text)
     for read in (load, load_scenario):
         with pytest.raises(MapError, match=rf"other\.xml: .*{message}"):
-            read(path)
+            read(path, strict=True)
 
 
 def full() -> bytes:

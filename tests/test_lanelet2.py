@@ -68,10 +68,10 @@ def two_lanes(*more: str, middle: str = "dashed") -> str:
 
 @pytest.fixture
 def imported(tmp_path):
-    def of(text: str) -> RoadMap:
+    def of(text: str, *, strict: bool = False) -> RoadMap:
         path = tmp_path / "test.osm"
         path.write_text(f'<?xml version="1.0"?>\n<osm version="0.6">\n{text}</osm>\n', encoding="utf-8")
-        return load(path)
+        return load(path, strict=strict)
 
     return of
 

@@ -69,10 +69,10 @@ def linked(tag: str, number: int, contact: str = "start", kind: str = "road") ->
 
 @pytest.fixture
 def imported(tmp_path):
-    def of(*parts: str) -> RoadMap:
+    def of(*parts: str, strict: bool = False) -> RoadMap:
         path = tmp_path / "test.xodr"
         path.write_text('<?xml version="1.0"?>\n<OpenDRIVE>\n' + "\n".join(parts) + "\n</OpenDRIVE>\n", encoding="utf-8")
-        return load(path)
+        return load(path, strict=strict)
 
     return of
 
@@ -596,7 +596,7 @@ def test_namespaces_comments_and_a_geo_reference_do_no_harm(tmp_path):
 )
 def test_a_bad_file_is_refused_with_line_and_element(imported, parts, message):
     with pytest.raises(MapError, match=rf"test\.xodr: .*{message}"):
-        imported(*parts)
+        imported(*parts, strict=True)
 
 
 @pytest.mark.parametrize(
