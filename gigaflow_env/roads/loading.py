@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from gigaflow_env.roads import import_report
+from gigaflow_env.roads.cut import cut
 from gigaflow_env.roads.formats import lanes_json
 from gigaflow_env.roads.formats.common.grades import note_grades
 from gigaflow_env.roads.formats.common.mend import mended
@@ -78,20 +79,34 @@ def find(given: MapLike) -> RoadMap:
     return load(given)
 
 
-def load(path: str | os.PathLike[str], *, record: int | str | None = None, strict: bool = False) -> RoadMap:
+def load(
+    path: str | os.PathLike[str],
+    *,
+    record: int | str | None = None,
+    strict: bool = False,
+    around: tuple[float, float] | None = None,
+    radius: float | None = None,
+) -> RoadMap:
     """Read and validate a map. The file's content says the format, see FORMATS; it may be packed by gzip or zip.
 
     What a car does not need, and references that lead nowhere, are repaired or left out: `RoadMap.report` lists all of it,
     and one MapWarning sums it up. strict: the first fault of the file is an error instead.
     record: number of a record, or id of its scenario, in a file that has several (Waymo Open Motion).
-    Raises MapError that names the file for a format that is not supported and for content that makes no map.
+    around, radius: only the part within `radius` [m] of x, y [m] is kept, with its cut ends as exits; see `cut`.
+    Raises MapError that names the file for a format that is not supported and for content that makes no map, ValueError
+    where only one of `around` and `radius` is given.
     """
+    if (around is None) != (radius is None):
+        raise ValueError(f"around={around}, radius={radius}: a part of a map needs both")
     path = Path(path)
     with _opened(path) as file, import_report.collecting(strict) as report:
         importer = _importer(file)
         road_map = importer.read(file, **_chosen(file, record))
         if importer is not lanes_json:  # the own format is written by this package: a fault in it is an error
             road_map = mended(road_map)
+        if around is not None and radius is not None:
+            road_map = cut(road_map, around, radius)
+        if importer is not lanes_json:
             note_grades(road_map)
         try:
             validate(road_map)
