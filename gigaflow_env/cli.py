@@ -129,7 +129,9 @@ class MapCommand:
     """Inspect, import or cut a map."""
 
     command: (
-        Annotated[Inspect, subcommand("inspect")] | Annotated[Import, subcommand("import")] | Annotated[Cut, subcommand("cut")]
+        Annotated[Inspect, subcommand("inspect")]
+        | Annotated[Import, subcommand("import")]
+        | Annotated[Cut, subcommand("cut")]
     )
 
     def run(self) -> None:

@@ -5,6 +5,7 @@ Each case stands for a whole kind. `strict=True` refuses all that have a fault.
 
 import gzip
 import json
+import re
 import warnings
 import zipfile
 from dataclasses import replace
@@ -90,7 +91,9 @@ def test_a_link_to_a_road_outside_of_the_excerpt_is_left_out(read):
 
 
 def junction(contact: str) -> str:
-    connection = f'<connection id="0" incomingRoad="1" connectingRoad="2" {contact}><laneLink from="-1" to="-1"/></connection>'
+    connection = (
+        f'<connection id="0" incomingRoad="1" connectingRoad="2" {contact}><laneLink from="-1" to="-1"/></connection>'
+    )
     return f'<junction id="9">{connection}</junction>'
 
 
@@ -211,13 +214,12 @@ CORNERS = "".join(f'<cornerLocal u="{u}" v="{v}" z="0"/>' for u, v in ((-5, -2),
 
 
 def crosswalk(attributes: str, outline: str) -> str:
-    return f'<objects><object id="2" s="10" t="0" zOffset="0" hdg="0" {attributes}><outline>{outline}</outline></object></objects>'
+    element = f'<object id="2" s="10" t="0" zOffset="0" hdg="0" {attributes}><outline>{outline}</outline></object>'
+    return f"<objects>{element}</objects>"
 
 
 def test_crosswalks_of_roadrunner_are_known_by_name(read):
-    road_map = read(
-        opendrive(road(1, more=crosswalk('type="-1" name="CContinentalCrosswalk"', CORNERS))), faulty=False
-    )
+    road_map = read(opendrive(road(1, more=crosswalk('type="-1" name="CContinentalCrosswalk"', CORNERS))), faulty=False)
     np.testing.assert_allclose(road_map.crosswalks["1.2"].outline[0], [5, -2, 0])
     other = opendrive(road(1, more=crosswalk('type="-1" name="Bench"', CORNERS)))
     assert not read(other, faulty=False).crosswalks
@@ -234,7 +236,9 @@ def test_knots_that_fall_together_are_one(read):
         '<paramPoly3 aU="0" bU="29.12444364" cU="-21.30295746" dU="0" aV="0" bV="0" cV="-12.90816740" dV="0"'
         ' pRange="normalized"/>'
     )
-    plan = f'<planView><geometry s="0" x="17.7" y="1180.4" hdg="2.34007449" length="20.36468095">{shape}</geometry></planView>'
+    plan = (
+        f'<planView><geometry s="0" x="17.7" y="1180.4" hdg="2.34007449" length="20.36468095">{shape}</geometry></planView>'
+    )
     lanes = section(lane(-1, widths=width(3.2)), lane(-2, widths=width(3.2)))
     road_map = read(opendrive(road(1, lanes, plan=plan, length=20.36468095)))
     assert driving(road_map) == ["1.0.-1", "1.0.-2"]
@@ -301,7 +305,8 @@ def test_limits_on_signs_count_more_than_those_of_road_types(read, attributes, f
 def sumo(index: int = 1, extra: str = "", to: int = 0, more: str = "") -> str:
     def lanes(edge: str, x: float, index: int = 1, shift: int = 0) -> str:
         return "".join(
-            f'<lane id="{edge}_{k + shift}" index="{k * index + shift}" speed="13.9" shape="{x},{3.2 * k} {x + 10},{3.2 * k}"/>'
+            f'<lane id="{edge}_{k + shift}" index="{k * index + shift}" speed="13.9" '
+            f'shape="{x},{3.2 * k} {x + 10},{3.2 * k}"/>'
             for k in (0, 1)
         )
 
@@ -344,7 +349,8 @@ def commonroad(limit: str = "13.9", ref: str = "7") -> str:
         points = "".join(f"<point><x>{x}</x><y>{y}</y></point>" for x in (0, 25, 50))
         return f"<{side}Bound>{points}</{side}Bound>"
 
-    sign = f"<trafficSignElement><trafficSignID>274</trafficSignID><additionalValue>{limit}</additionalValue></trafficSignElement>"
+    sign = f"<trafficSignID>274</trafficSignID><additionalValue>{limit}</additionalValue>"
+    sign = f"<trafficSignElement>{sign}</trafficSignElement>"
     return (
         '<commonRoad commonRoadVersion="2020a" benchmarkID="ZAM_Hand-1_1_T-1" timeStepSize="0.1"><lanelet id="1">'
         f'{bound("left", 3.5)}{bound("right", 0)}<laneletType>urban</laneletType><trafficSignRef ref="{ref}"/></lanelet>'
@@ -428,3 +434,50 @@ def test_problems_are_named_with_their_places(read):
     plan = '<planView><geometry s="0" x="0" y="0" hdg="0" length="10"><arc curvature="0.3"/></geometry></planView>'
     tight = problems.problems(read(opendrive(road(1, plan=plan, length=10)), faulty=False))
     assert [(problem.kind, problem.amount) for problem in tight][-1] == ("tight", pytest.approx(1 / 0.3 + 1.75, abs=0.1))
+
+
+# Generated damage
+
+
+FILES = {
+    "test.xodr": opendrive(
+        road(
+            1,
+            section(lane(-1, '<link><successor id="-1"/></link>'), left=lane(1)),
+            link='<successor elementType="road" elementId="2" contactPoint="start"/>',
+            more=crosswalk('type="crosswalk"', CORNERS),
+        ),
+        road(2, section(lane(-1)), x=50, link='<predecessor elementType="road" elementId="1" contactPoint="end"/>'),
+        road(3, x=100, junction=9),
+        '<junction id="9"><connection id="0" incomingRoad="2" connectingRoad="3" contactPoint="start">'
+        '<laneLink from="-1" to="-1"/></connection></junction>',
+    ),
+    "test.net.xml": sumo(),
+    "test.xml": commonroad(),
+}
+ATTRIBUTE = re.compile(r' (\w+)="([^"]*)"')
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("value", [None, "", "nowhere"])
+@pytest.mark.filterwarnings("ignore::gigaflow_env.roads.MapWarning")
+def test_every_attribute_may_be_missing_empty_or_dangling(tmp_path, name, value):
+    """A map or a MapError, nothing else; and where lanes, links or crosswalks are lost the report is not empty."""
+    path, text = tmp_path / name, FILES[name]
+    path.write_text(text)
+    intact, maps = load(path), 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MapWarning)
+        for match in ATTRIBUTE.finditer(text):
+            new = "" if value is None else f' {match[1]}="{value}"'
+            path.write_text(text[: match.start()] + new + text[match.end() :])
+            try:
+                found = load(path)
+            except MapError as error:
+                assert name in str(error)
+                continue
+            maps += 1
+            sizes = [(len(m.lanes), len(links(m)), len(m.crosswalks)) for m in (intact, found)]
+            lost = any(now < before for before, now in zip(*sizes, strict=True))
+            assert found.report or not lost, f"{match[0]} at {match.start()} became {new!r}: {sizes}"
+    assert maps > len(ATTRIBUTE.findall(text)) / 2

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from gigaflow_env.roads import import_report
 from gigaflow_env.roads.cut import cut
@@ -118,9 +118,7 @@ def load(
     return replace(road_map, report=tuple(report))
 
 
-def load_scenario(
-    path: str | os.PathLike[str], *, record: int | str | None = None, strict: bool = False
-) -> Scenario:
+def load_scenario(path: str | os.PathLike[str], *, record: int | str | None = None, strict: bool = False) -> Scenario:
     """Read and validate recorded traffic; `load` reads the map in the same file. The formats that have any are CommonRoad,
     Waymo Open Motion and GPUDrive.
 
@@ -157,7 +155,7 @@ def _unpacked(path: Path, folder: Path) -> Path:
     with open(path, "rb") as file:
         head = file.read(len(_ZIP))
     if head.startswith(_GZIP):
-        return _written(gzip.open(path), folder / path.name.removesuffix(".gz"))
+        return _written(cast(IO[bytes], gzip.open(path)), folder / path.name.removesuffix(".gz"))
     if head != _ZIP or not zipfile.is_zipfile(path):
         return path
     try:

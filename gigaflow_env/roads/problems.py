@@ -36,9 +36,11 @@ def problems(road_map: RoadMap) -> list[Problem]:
     ahead = {name: [o for o in (*lane.successors, lane.left, lane.right) if o is not None] for name, lane in lanes.items()}
     entered = {other for others in ahead.values() for other in others}
     found = [Problem("dead end", name, _place(lanes[name], -1), 1, "lane") for name, others in ahead.items() if not others]
-    found += [Problem("unreachable", name, _place(lane, 0), 1, "lane") for name, lane in lanes.items() if name not in entered]
+    found += [
+        Problem("unreachable", name, _place(lane, 0), 1, "lane") for name, lane in lanes.items() if name not in entered
+    ]
     groups = components(lanes)
-    largest = set(max(groups, key=len))
+    largest = set(max(groups, key=lambda group: len(group)))
     for group in groups:
         own = set(group)
         leaves = any(other not in own for name in group for other in ahead[name])

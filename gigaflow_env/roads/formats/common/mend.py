@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from gigaflow_env.roads.import_report import fault
-from gigaflow_env.roads.road_map import LANE_KINDS, SIGNAL_KINDS, WIDTH, Crosswalk, Lane, RoadMap
+from gigaflow_env.roads.road_map import LANE_KINDS, SIGNAL_KINDS, WIDTH, Crosswalk, Lane, RoadMap, Signal
 
 DEFAULT_SPEED = 13.9
 """[m/s] 50 km/h, where the file's limit is no speed."""
@@ -33,7 +33,9 @@ def _lane(lane: Lane) -> Lane | None:
     line = _without_close_knots(lane)
     least = line[:, WIDTH].min() if len(line) > 1 else 0.0
     if len(line) < 2 or least < 0 or (lane.kind == "driving" and least == 0) or line[:, WIDTH].max() == 0:
-        fault("lane", lane.id, f"{len(line)} knots, {least:.3f} m wide", "left out", place=place, amount=least, unit="m wide")
+        fault(
+            "lane", lane.id, f"{len(line)} knots, {least:.3f} m wide", "left out", place=place, amount=least, unit="m wide"
+        )
         return None
     speed = lane.speed
     if not (speed > 0 and math.isfinite(speed)):
@@ -72,7 +74,7 @@ def _has_area(crosswalk: Crosswalk) -> bool:
     return good
 
 
-def _linked(lane: Lane, lanes: dict[str, Lane], signals: dict[str, object]) -> Lane:
+def _linked(lane: Lane, lanes: dict[str, Lane], signals: dict[str, Signal]) -> Lane:
     """The lane without references to what is not there or no driving lane."""
 
     def reachable(other: str | None) -> bool:
@@ -92,7 +94,13 @@ def _linked(lane: Lane, lanes: dict[str, Lane], signals: dict[str, object]) -> L
         ("signal", (lane.signal,), (signal,)),
     ):
         for other in set(before) - set(after):
-            fault("reference", lane.id, f"{role} {other!r} is not there, or no driving lane", "left out", place=_place(lane.line))
+            fault(
+                "reference",
+                lane.id,
+                f"{role} {other!r} is not there, or no driving lane",
+                "left out",
+                place=_place(lane.line),
+            )
     return replace(lane, successors=successors, left=left, right=right, signal=signal, twin=twin)
 
 
@@ -102,7 +110,7 @@ def _agreed(lane: Lane, lanes: dict[str, Lane]) -> Lane:
         beside = getattr(lane, side)
         if beside is not None and getattr(lanes[beside], back) not in (None, lane.id):
             fault("reference", lane.id, f"{beside!r} on its {side} has another lane on its {back}", "no lane change")
-            lane = replace(lane, **{side: None})
+            lane = replace(lane, left=None) if side == "left" else replace(lane, right=None)
     return lane
 
 

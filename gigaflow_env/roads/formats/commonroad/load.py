@@ -145,8 +145,8 @@ def _lines(lanelets: dict[str, etree._Element], kinds: dict[str, str | None]) ->
         if kinds[name] is None:
             continue
         with left_out("lane", name, line=element.sourceline):
-            bounds = [points(element, tag) for tag in ("leftBound", "rightBound")]
-            if (line := side_by_side(name, *bounds, line=element.sourceline)) is not None:
+            left, right = (points(element, tag) for tag in ("leftBound", "rightBound"))
+            if (line := side_by_side(name, left, right, line=element.sourceline)) is not None:
                 lines[name] = line
         if name not in lines:
             continue

@@ -138,7 +138,9 @@ def _may_change(strip: Strip, target: int) -> bool:
     road, section, lane = strip.key
     owner = 0 if lane * target < 0 else min(lane, target, key=abs)  # marks are on the outer side of their lane
     element = next((e for e in strip.road.sections[section].iterfind("*/lane") if e.get("id") == str(owner)), None)
-    marks = [] if element is None else sorted(element.findall("roadMark"), key=lambda mark: xml.number_or(mark, "sOffset", 0.0))
+    marks = (
+        [] if element is None else sorted(element.findall("roadMark"), key=lambda mark: xml.number_or(mark, "sOffset", 0.0))
+    )
     if not marks:
         return True
     length = strip.road.bounds[section + 1] - strip.road.bounds[section]

@@ -47,7 +47,7 @@ def with_signals(
                         chosen[name] = signal
     controllers = root.iterfind("controller")
     controlled = {e.get("id", ""): [c.get("signalId", "") for c in e.iterfind("control")] for e in controllers}
-    groups = {}
+    groups: dict[str, str] = {}
     for junction in root.iterfind("junction"):
         for controller in junction.iterfind("controller"):
             with left_out("reference", f"controller of junction {junction.get('id')}"):

@@ -115,7 +115,7 @@ def with_speeds(lanes: dict[str, Lane], strips: dict[Key, Strip]) -> dict[str, L
         for other in lane.successors:
             behind[other].append(lane.id)
     signs = {road.id: _signs(road) for road in {strip.road.id: strip.road for strip in strips.values()}.values()}
-    known = {}
+    known: dict[str, float] = {}
     for strip in strips.values():
         for forward in directions(strip) if strip.lines else ():
             if (speed := _limit(strip, forward, signs[strip.road.id])) is not None:
