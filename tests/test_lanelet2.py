@@ -315,7 +315,9 @@ def test_deleted_elements_do_not_count(imported):
 
 
 def test_lanelets_whose_bounds_do_not_belong_together_are_left_out(imported):
-    with pytest.warns(UserWarning, match=r"test\.osm: imported with 1 lane .*: lane 99 .*its bounds, 40\.00 and 40\.00 m long"):
+    with pytest.warns(
+        UserWarning, match=r"test\.osm: imported with 1 lane .*: lane 99 .*its bounds, 40\.00 and 40\.00 m long"
+    ):
         lanes = imported(two_lanes(way(500, 43, 33), lanelet(99, 1, 500))).lanes
     assert len(lanes) == 6
 
@@ -376,7 +378,9 @@ def test_a_bound_of_a_million_vertices(tmp_path):
 
 @pytest.mark.skipif(not SHARED.is_file(), reason="the shared map mapping_example.osm is not here")
 def test_the_mapping_example():
-    with pytest.warns(UserWarning, match=r"1 lane repaired or left out: lane 9037740909199276460 .*its bounds, 24\.\d+ and 126"):
+    with pytest.warns(
+        UserWarning, match=r"1 lane repaired or left out: lane 9037740909199276460 .*its bounds, 24\.\d+ and 126"
+    ):
         road_map = load(SHARED)
     found = summary(road_map)
     assert found["lane_km"] == pytest.approx(5.09, abs=0.02)
