@@ -39,8 +39,8 @@ def problems(road_map: RoadMap) -> list[Problem]:
     found += [
         Problem("unreachable", name, _place(lane, 0), 1, "lane") for name, lane in lanes.items() if name not in entered
     ]
-    groups = components(lanes)
-    largest = set(max(groups, key=lambda group: len(group)))
+    groups = sorted(components(lanes), key=len)
+    largest = set(groups[-1])
     for group in groups:
         own = set(group)
         leaves = any(other not in own for name in group for other in ahead[name])
