@@ -251,7 +251,7 @@ def test_crossings_become_crosswalks(imported):
     ("parts", "message"),
     [
         (("", IN, IN), r"line 5: <edge>: id 'in' is used twice"),
-        ((edge("a", lane("b", 0, "0,0 9,0")),), r"line 3: <lane>: id 'b_0': it must be 'a_0'"),
+        ((edge("a", lane("b", 0, "0,0 9,0")),), r"line 3: <lane>: id 'b_0': it must be that of its edge, 'a'"),
         ((edge("a", lane("a", 0, "0,0 9,x")),), r"<lane>: point 1 of the shape is '9,x': it must be x,y or x,y,z"),
         ((edge("a", lane("a", 0, "0,0 nan,0")),), r"<lane>: point 1 of the shape is 'nan,0'"),
         ((edge("a", lane("a", 0, "0,0")),), r"<lane>: shape: a line of 1 points"),

@@ -30,7 +30,7 @@ def problems(road_map: RoadMap) -> list[Problem]:
     """All problems of the driving lanes, by kind.
 
     dead end: nothing goes on, and no lane can be changed to. unreachable: nothing leads in, and no lane changes to it (an
-    entry of an excerpt is one, too). trap: a set of lanes that one enters and never leaves. steep, tight: by STEEP and TIGHT.
+    entry of an excerpt, for example). trap: lanes that one enters and never leaves. steep, tight: by STEEP and TIGHT.
     """
     lanes = {lane.id: lane for lane in road_map.lanes.values() if lane.kind == "driving"}
     ahead = {name: [o for o in (*lane.successors, lane.left, lane.right) if o is not None] for name, lane in lanes.items()}

@@ -12,8 +12,8 @@ def summary(road_map: RoadMap) -> dict[str, Any]:
     """What people ask about a map: a flat dict of numbers and names, ready for JSON. Lanes are driving lanes throughout.
 
     largest_component is the share of lanes in the largest set where each is reachable from each over successors and
-    permitted lane changes; lane_km counts a surface that is used both ways once; bounds are (x low, y low, x high, y high) of
-    the lanes' edges [m].
+    permitted lane changes; lane_km counts a surface that is used both ways once; bounds are (x low, y low, x high, y high)
+    of the lanes' edges [m].
     """
     lanes = {lane.id: lane for lane in road_map.lanes.values() if lane.kind == "driving"}
     gaps = [
