@@ -1,18 +1,38 @@
-# Both front doors work from a fresh clone: they make a virtual environment, install into it, and run.
+# The front doors work from a fresh clone: they make a virtual environment, install into it, and run.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+# One marker a set of extras: what a door needs, and no more.
+READY := $(VENV)/.ready-dev
+TRAINS := $(VENV)/.ready-train
+WRITES := $(VENV)/.ready-docs
 TRAIN_MAP ?= loop
 TRAIN_OUT ?= runs/$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: train test bench lint soak memory lookup towns maps gallery world gpu-check clean
+.DEFAULT_GOAL := help
+.PHONY: help train test tests bench lint docs tables soak memory lookup towns maps gallery world gpu-check clean
 
-train: $(READY)  ## teach agents to drive by self-play, about ten minutes; then table, curve and video
+help:  ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+
+train: $(TRAINS)  ## teach agents to drive by self-play, about ten minutes; then table, curve and video
 	$(BIN)/gigaflow-train run --preset laptop --map $(TRAIN_MAP) --out $(TRAIN_OUT) --report
 
-test: $(READY)  ## all tests
+test: lint tests  ## style, types and all tests
+
+tests: $(READY)  ## all tests
 	$(BIN)/python -m pytest
+
+lint: $(READY)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy gigaflow_env gigaflow_train
+
+docs: $(WRITES)  ## the site, in site/: warnings are errors, no network
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+tables: $(READY)  ## the tables of README and documents anew, from declarations and results
+	$(BIN)/python -m docs_tools.tables
 
 bench: $(READY)  ## throughput of this machine, as one JSON object
 	$(BIN)/gigaflow-env bench --json
@@ -35,21 +55,27 @@ towns: $(READY)  ## 200 random towns: all of them plausible (minutes)
 gpu-check: $(READY)  ## on a machine with a card, 8 minutes: tests, throughput, training; benchmarks/results/cuda.json
 	$(BIN)/python benchmarks/gpu_check.py
 
-gallery: $(READY)  ## docs/towns.png: the shipped towns, as the README shows them
-	$(BIN)/python docs/gallery.py
+gallery: $(READY)  ## the shipped towns and the moving picture of the README, in docs/media/
+	$(BIN)/python -m docs_tools.gallery
+	$(BIN)/python -m docs_tools.traffic
 
-world: $(READY)  ## docs/world_*.png: who is on the roads, a bridge, a light, a warped town, as the README shows them
-	$(BIN)/python docs/world.py
+world: $(READY)  ## the pictures docs/media/world_*.png: who is on the roads, a bridge, a light, a warped town
+	$(BIN)/python -m docs_tools.world
 
-lint: $(READY)  ## style and types
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy gigaflow_env gigaflow_train
-
-$(READY): pyproject.toml constraints.txt
+$(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
-	touch $(READY)
 
-clean:
-	rm -rf $(VENV) build *.egg-info
+$(READY): pyproject.toml setup.py constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $(READY) $(TRAINS) $(WRITES)
+
+$(TRAINS): pyproject.toml setup.py constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,render]"
+	touch $(TRAINS)
+
+$(WRITES): pyproject.toml setup.py constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	touch $(WRITES)
+
+clean:  ## remove the virtual environment, builds and the site
+	rm -rf $(VENV) build dist site *.egg-info

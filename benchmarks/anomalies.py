@@ -82,8 +82,10 @@ def ground(road_map: RoadMap, origin: np.ndarray) -> Ground:
 
 
 def beside_road(area: Ground, x: np.ndarray, y: np.ndarray, z: np.ndarray, reach: float, any_kind: bool) -> np.ndarray:
-    """Which of some points are further than `reach` [m] from the paved area of their level; without any_kind, from its
-    driving lanes."""
+    """Which of some points are further than `reach` [m] from the paved area of their level.
+
+    Without any_kind, from its driving lanes.
+    """
     point, piece = area.tree.query(shapely.points(x, y), predicate="dwithin", distance=reach)
     on = (np.abs(area.z[piece] - z[point]) < LEVEL) & (area.driving[piece] | any_kind)
     beside = np.ones(len(x), bool)

@@ -266,8 +266,10 @@ def judge(
     seen, counts, before, doubts, farthest, same_step, map_x, map_y,
     clock, rows, pose, motion, body, place, goals, events, outcome, network,
 ):  # fmt: skip
-    """The step that has just been made; `farthest` [m] is the longest way of a step. Writes: seen, counts, before.waited,
-    doubts."""
+    """The step that has just been made; `farthest` [m] is the longest way of a step.
+
+    Writes: seen, counts, before.waited, doubts.
+    """
     worlds, agents = rows.status.shape
     for w in range(worlds):
         gone = False

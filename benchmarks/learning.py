@@ -13,6 +13,8 @@ from pathlib import Path
 
 from gigaflow_env.bench.machine import machine
 from gigaflow_env.files import write_text
+from gigaflow_train.checkpoint import read_facts
+from gigaflow_train.towns import titled
 
 RESULTS = Path(__file__).parent / "results" / "learning.jsonl"
 BASELINES = ("frozen", "random", "reverse")
@@ -26,15 +28,15 @@ def drive(what: str, map: str) -> dict:
     result = json.loads(done.stdout)
     print(f"  goal rate {result['goal_rate']['value']:.3f}", flush=True)
     command = " ".join(["gigaflow-train", *words]).replace(map, Path(map).name).replace(what, Path(what).name)
-    result["settings"] = {**result["settings"], "map": Path(map).name, "what": Path(what).name}
+    result["settings"] = {**result["settings"], "maps": [Path(map).name], "what": Path(what).name}
     return {**result, "map": Path(map).name, **machine(), "command": command}
 
 
 def main(run: str, maps: list[str]) -> None:
-    facts = json.loads((Path(run) / "checkpoint.json").read_text())
-    trained = Path(facts["config"]["map"]).name
+    facts = read_facts(Path(run))
+    trained = titled(facts.config.maps)
     *_, last = (Path(run) / "metrics.jsonl").read_text().splitlines()
-    minutes, samples = json.loads(last)["minutes"], facts["step"] / 1e6
+    minutes, samples = json.loads(last)["minutes"], facts.step / 1e6
     name = f"self-play, {minutes:.0f} min, {samples:.0f} M samples"
     lines = [{"policy": name, "trained_on": trained, **drive(run, map)} for map in maps]
     lines += [{"policy": what, "trained_on": "", **drive(what, maps[0])} for what in BASELINES]

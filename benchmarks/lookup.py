@@ -142,8 +142,10 @@ def look_up(roads: Roads, points: Points, rng: np.random.Generator) -> Found:
 
 
 def differences(lanes: Outlines, points: Points, found: Found) -> tuple[np.ndarray, np.ndarray]:
-    """How far from a border each point is of which kernels and Shapely differ [m], 0 where they agree; and whether it is
-    inside of a lane for Shapely: both (points,)."""
+    """How far from a border each point is of which kernels and Shapely differ [m], 0 where they agree.
+
+    And whether it is inside of a lane for Shapely: both (points,).
+    """
     spots = shapely.points(points.x, points.y)
     point, lane = shapely.STRtree(lanes.shapes).query(spots, predicate="intersects")
     apart = _apart(lanes, points, point, lane)

@@ -112,8 +112,10 @@ def drive(soak: Soak, maps: Sequence[RoadMap], on_crash: str) -> tuple[Watch, di
 
 
 def behaviours(worlds: int, agents: int, maps: int) -> np.ndarray:
-    """Of each row: 0 random, 1 straight, 2 keeps its lane, 3 rule-based. World i has map i modulo the number of maps:
-    behaviours change after a round of maps."""
+    """Of each row: 0 random, 1 straight, 2 keeps its lane, 3 rule-based.
+
+    World i has map i modulo the number of maps: behaviours change after a round of maps.
+    """
     return np.repeat(np.arange(worlds) // maps % 4, agents)
 
 

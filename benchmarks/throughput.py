@@ -1,5 +1,4 @@
-"""Measures the scenes of the README's throughput table and writes benchmarks/results/throughput.jsonl, one JSON line a
-scene.
+"""Measures the scenes of the throughput table: benchmarks/results/throughput.jsonl, one JSON line a scene.
 
     python benchmarks/throughput.py [MAP ...]
 

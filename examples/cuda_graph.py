@@ -1,4 +1,7 @@
-"""Drive on a CUDA device without leaving it: tensors in and out, and a step is one launch of a graph."""
+"""Drive on a CUDA device without leaving it: tensors in and out, and a step is one launch of a graph.
+
+Needs a card, and `pip install "gigaflow-env[train,cuda13]"`, or cuda12.
+"""
 
 import time
 

@@ -14,14 +14,18 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, subcommand
 
+from gigaflow_env.files import cache_directory
 from gigaflow_env.render.extra import MissingExtra
 from gigaflow_env.roads import MapWarning, cut, load, problems, save, shipped, summary
 from gigaflow_env.roads.import_report import records
 from gigaflow_env.roads.loading import find
 from gigaflow_env.simulator import MissingDevice
 
-USER_ERRORS = (ValueError, OSError, MissingExtra, MissingDevice)
+USER_ERRORS = (ValueError, OSError, MemoryError, MissingExtra, MissingDevice)
 """What a user can cause and mend; MapError is a ValueError. Anything else is a defect and keeps its traceback."""
+
+_CPU_ONLY = ("agents_per_world", "num_envs", "threads")
+"""Options of `bench` that `--backend cuda` has its own series for."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Maps:
     """Print a JSON list."""
 
     def run(self) -> None:
+        """Print the table."""
         towns = [summary(load(path)) for path in shipped().values()]
         if self.json:
             _print_json(towns)
@@ -60,6 +65,7 @@ class Inspect:
     """Refuse the file for its first fault instead of repairing it."""
 
     def run(self) -> None:
+        """Print the facts, and draw what was asked for."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MapWarning)  # the whole report is printed below
             road_map = load(self.file, strict=True) if self.strict and Path(self.file).is_file() else find(self.file)
@@ -94,6 +100,7 @@ class Import:
     """The file to write, *.lanes.json."""
 
     def run(self) -> None:
+        """Read, write, and say what came out."""
         road_map = find(self.file)
         save(road_map, self.output)
         facts = summary(road_map)
@@ -114,6 +121,7 @@ class Cut:
     """The file to write, *.lanes.json."""
 
     def run(self) -> None:
+        """Read the map, cut out the part and write it."""
         try:
             x, y = map(float, self.around.split(","))
         except ValueError as error:
@@ -135,6 +143,7 @@ class MapCommand:
     )
 
     def run(self) -> None:
+        """Run the command below."""
         self.command.run()
 
 
@@ -145,7 +154,7 @@ class Bench:
     map: str = "loop"
     """A shipped town or a map file."""
     preset: str = "paper"
-    """Configuration: `paper` or `laptop`."""
+    """Configuration: `paper`, `laptop` or `longform`."""
     agents_per_world: int | None = None
     """Agents in each world; the preset's number by default."""
     num_envs: int = 4096
@@ -160,10 +169,16 @@ class Bench:
     """Print a JSON object."""
 
     def run(self) -> None:
+        """Measure, and print."""
         # Here, not above: they compile kernels.
         if self.backend == "cuda":
             from gigaflow_env.bench import cuda
 
+            plain = Bench()
+            for name in _CPU_ONLY:
+                if getattr(self, name) != getattr(plain, name):
+                    option = f"--{name.replace('_', '-')} {getattr(self, name)}"
+                    raise ValueError(f"{option} has no meaning with --backend cuda: that measures a series of its own")
             _print_json(cuda.run(map=self.map, preset=self.preset, steps=self.steps))
             return
         if self.backend != "cpu":
@@ -184,24 +199,55 @@ class Bench:
             _print_table([(name, _readable(fact)) for name, fact in facts.items()])
 
 
+@dataclass(frozen=True)
+class Compile:
+    """Compile the kernels into the cache: for images of containers, for CI, and before many processes start at once."""
+
+    all: bool = False
+    """Also what rule-based drivers, event logs and half precision need."""
+
+    def run(self) -> None:
+        """Compile, with progress on stderr, and say where the cache is."""
+        from gigaflow_env.env import GigaflowVectorEnv
+        from gigaflow_env.roads.compiled.compile import compile_roads
+
+        compile_roads(find("loop"), cache=False)  # compiling a map has kernels, too
+        variants: list[dict[str, Any]] = [{}]
+        if self.all:
+            variants.append({"drivers": "idm", "events": True, "obs_dtype": "float16"})
+        for variant in variants:
+            env = GigaflowVectorEnv(2, map="loop", preset="laptop", **variant)
+            env.simulator.prepare()
+            env.close()
+        print(f"kernels are in {cache_directory() / 'kernels'}")
+
+
 Command = (
-    Annotated[Maps, subcommand("maps")] | Annotated[MapCommand, subcommand("map")] | Annotated[Bench, subcommand("bench")]
+    Annotated[Maps, subcommand("maps")]
+    | Annotated[MapCommand, subcommand("map")]
+    | Annotated[Bench, subcommand("bench")]
+    | Annotated[Compile, subcommand("compile")]
 )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in `argv`, by default the process's arguments. Returns the exit status: 0, or 2 after a user error."""
+    if list(sys.argv[1:] if argv is None else argv) == ["--version"]:
+        from gigaflow_env.version import __version__
+
+        print(f"gigaflow-env {__version__}")
+        return 0
     command: Any = tyro.cli(
         Command,
         args=argv,
         prog="gigaflow-env",
-        description="GIGAFLOW's driving simulator: maps and benchmarks.",
+        description="GIGAFLOW's driving simulator: maps and benchmarks. --version says which one this is.",
         config=(OmitSubcommandPrefixes, OmitArgPrefixes, FlagCreatePairsOff),
     )
     try:
         command.run()
     except USER_ERRORS as error:
-        print(f"gigaflow-env: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"gigaflow-env: error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         return 2
     return 0
 

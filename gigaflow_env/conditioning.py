@@ -1,16 +1,26 @@
 """Conditioning by hand: values or ranges instead of what the Config has agents draw, per row, for their next episodes."""
 
+import dataclasses
 import difflib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from gigaflow_env.config import CHOICES
+from gigaflow_env.bounds import Bounds, shown
+from gigaflow_env.config import CHOICES, CONDITIONING, Config
 from gigaflow_env.simulator import Simulator
 
-POSITIVE = ("goal_radius", "length", "width", "c_throttle", "c_steer", "c_acc", "c_vel")
-"""What has to be above 0."""
+_DECLARED = {field.name: field.metadata for field in dataclasses.fields(Config)}
+
+BODY = {
+    "length": (Bounds(0.5, 25), "m"), "width": (Bounds(0.3, 5), "m"), "c_throttle": (Bounds(0.05, 10), ""),
+    "c_steer": (Bounds(0.05, 10), ""), "c_acc": (Bounds(0.05, 10), ""), "c_vel": (Bounds(0.05, 10), ""),
+}  # fmt: skip
+"""Bounds and unit of what is chosen of a body: from a child to a long truck; and 20 times slower to 10 times as fast."""
+
+ALLOWED = {name: (_DECLARED[name]["bounds"], _DECLARED[name]["unit"]) for name in CONDITIONING} | BODY
+"""Bounds and unit of all that may be chosen: for reward coefficients the Config's."""
 
 Ranges = dict[str, tuple[np.ndarray, np.ndarray]]
 
@@ -23,31 +33,49 @@ def ranges_of(given: Mapping[str, Any], rows: int) -> Ranges:
     right, TypeError where there is no mapping.
     """
     if not isinstance(given, Mapping):
-        raise TypeError(f"conditioning={given!r}: expected a dict of names and values")
+        raise TypeError(f"conditioning={shown(given)}: expected a dict of names and values")
     found = {}
     for name, value in given.items():
         if name not in CHOICES:
             near = difflib.get_close_matches(str(name), CHOICES)
             hint = f"did you mean {', '.join(near)}?" if near else f"there is {', '.join(CHOICES)}"
-            raise ValueError(f"unknown conditioning {name!r}: {hint}")
+            raise ValueError(f"unknown conditioning {shown(name)}: {hint}")
         low, high = _ends(name, value, rows)
         same = np.isnan(low) == np.isnan(high)
-        wrong = np.flatnonzero(~same | (low > high) | np.isinf(low) | np.isinf(high))
+        wrong = np.flatnonzero(~same | (low > high))
         if len(wrong):
-            at = f" of row {wrong[0]}" if isinstance(value, np.ndarray) else ""
             ends = f"({low[wrong[0]]:g}, {high[wrong[0]]:g})"
-            raise ValueError(f"conditioning {name!r}{at}: {ends} is no range (low, high) with low <= high")
-        if name in POSITIVE and (low <= 0).any():
-            raise ValueError(f"conditioning {name!r}: {np.nanmin(low):g} must be above 0")
+            place = _place(value, wrong[0])
+            raise ValueError(f"conditioning {name!r}{place}: {ends} is no range (low, high) with low <= high")
+        allowed, unit = ALLOWED[name]
+        # In float32, as they are compared: a bound like 0.1 has to be inside of itself.
+        lowest, highest = np.float32(allowed.low), np.float32(allowed.high)
+        outside = np.flatnonzero((low < lowest) | (high > highest))
+        if len(outside):
+            row = outside[0]
+            end = low[row] if low[row] < lowest else high[row]
+            raise ValueError(f"conditioning {name!r}{_place(value, row)}: {end:g} must be {allowed.text(unit)}")
         found[name] = low, high
     return found
 
 
+def _place(value: Any, row: int) -> str:
+    """Which row of an array is wrong; all have the same where it's none."""
+    return f" of row {row}" if isinstance(value, np.ndarray) and value.ndim else ""
+
+
 def _ends(name: str, value: Any, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    array = np.asarray(np.nan if value is None else value)
-    if not (np.issubdtype(array.dtype, np.number) and np.isrealobj(array)):
-        raise ValueError(f"conditioning {name!r}: {value!r} is neither a number, nor a range (low, high), nor an array")
-    array = array.astype(np.float32)
+    try:
+        array = np.asarray(np.nan if value is None else value)
+    except (ValueError, TypeError):  # lists of several lengths
+        array = np.asarray(None)
+    mixed = isinstance(value, (tuple, list)) and any(isinstance(end, (bool, np.bool_)) for end in value)
+    if mixed or not (np.issubdtype(array.dtype, np.number) and np.isrealobj(array)):
+        raise ValueError(f"conditioning {name!r}: {shown(value)} is neither a number, nor a range (low, high), nor an array")
+    with np.errstate(over="ignore"):  # becomes inf, which is refused
+        array = array.astype(np.float32)
+    if np.ndim(value) == 0 and value is not None and np.isnan(array):
+        raise ValueError(f"conditioning {name!r}: nan is no number; None goes back to the Config")
     if array.ndim == 0:
         return np.full(rows, array), np.full(rows, array)
     # A list of two is a range, an array of two rows holds two values.

@@ -13,220 +13,193 @@ from typing import Any
 
 import numpy as np
 
+from gigaflow_env import bounds
+from gigaflow_env.bounds import Bounds
 from gigaflow_env.population import shares
 
 Range = tuple[float, float]
 
 
-def value(default: Any, unit: str, meaning: str) -> Any:
-    return dataclasses.field(default=default, metadata={"unit": unit, "meaning": meaning})
+def value(
+    default: Any, unit: str, meaning: str, low: float, high: float, *, open_low: bool = False, open_high: bool = False
+) -> Any:
+    """Declare a number, or a range (low, high) of numbers, and the lowest and highest that make sense.
+
+    Inside of these bounds everything simulates finitely.
+    """
+    declared = Bounds(low, high, open_low, open_high)
+    return dataclasses.field(default=default, metadata={"unit": unit, "meaning": meaning, "bounds": declared})
+
+
+def choice(choices: str, meaning: str) -> Any:
+    """Declare one of some words; the first is the default."""
+    words = tuple(choices.split(", "))
+    return dataclasses.field(default=words[0], metadata={"unit": "", "meaning": meaning, "choices": words})
+
+
+OLDEST_START = 100_000.0
+"""[s] Oldest age at which a world may begin: a float32 then still tells hundredths of a second apart, by which lights go."""
 
 
 @dataclass(frozen=True)
 class Config:
+    """Every number of the simulator. `replace` makes a changed copy; nonsense is a ValueError that names value and bound."""
+
     # Time and population
-    dt: float = value(0.3, "s", "time step (A)")
-    max_steps: int = value(1200, "steps", "an agent's episode is truncated after this many (A)")
+    dt: float = value(0.3, "s", "time step (A)", 0.001, 3)
+    max_steps: int = value(1200, "steps", "an agent's episode is truncated after this many (A)", 1, 10**9)
     world_steps: int = value(
-        1200, "steps", "a world ends after this many: its agents are truncated, its lights drawn anew (A)"
+        1200, "steps", "a world ends after this many: its agents are truncated, its lights drawn anew (A)", 1, 10**9
     )
-    world_stagger: float = value(1.0, "share", "first ends of the worlds are spread over this share of world_steps (D)")
+    world_stagger: float = value(
+        1.0, "share", "first ends of the worlds are spread over this share of world_steps (D)", 0, 1
+    )
     agents_per_world: int | tuple[int, int] = value(
-        64, "agents", "of one world; a range (low, high) is drawn anew when a world begins, rows beyond stay empty (A)"
+        64,
+        "agents",
+        "of one world; a range (low, high) is drawn anew when a world begins, rows beyond stay empty (A)",
+        1,
+        256,
     )
-    on_crash: str = value(
-        "respawn",
-        "",
+    on_crash: str = choice(
+        "respawn, freeze, continue",
         "collision or off-road: `respawn` ends the episode, `freeze` too, but the wreck stands in the way, "
         "`continue` only costs reward (C)",
     )
-    on_route_done: str = value("new_route", "", "final goal reached: `new_route` goes on, `respawn` ends the episode (D)")
-    freeze_time: float = value(0.0, "s", "how long a wreck stands before its row starts anew; 0: until its world ends (D)")
+    on_route_done: str = choice(
+        "new_route, respawn", "final goal reached: `new_route` goes on, `respawn` ends the episode (D)"
+    )
+    freeze_time: float = value(
+        0.0, "s", "how long a wreck stands before its row starts anew; 0: until its world ends (D)", 0, 86_400
+    )
 
     # Observation: how many elements of each set, and how far they are seen
-    lane_count: int = value(80, "", "nearest lane samples (A)")
-    lane_spacing: float = value(40.0, "m", "distance of lane samples (A)")
-    boundary_count: int = value(80, "", "nearest boundary points (A)")
+    lane_count: int = value(80, "", "nearest lane samples (A)", 1, 1024)
+    lane_spacing: float = value(40.0, "m", "distance of lane samples (A)", 1, 1000)
+    boundary_count: int = value(80, "", "nearest boundary points (A)", 1, 1024)
     stop_count: int = value(
-        5, "", "nearest stop lines; agents are judged by the same, so 0 means that nobody minds red lights (C)"
+        5, "", "nearest stop lines; agents are judged by the same, so 0 means that nobody minds red lights (C)", 0, 64
     )
-    agent_count: int = value(20, "", "nearest agents (A)")
-    view_range: float = value(200.0, "m", "positions are divided by it, agents beyond it are not seen (A)")
-    route_range: float = value(400.0, "m", "route distances are divided by it and clipped (D)")
+    agent_count: int = value(20, "", "nearest agents (A)", 0, 255)
+    view_range: float = value(200.0, "m", "positions are divided by it, agents beyond it are not seen (A)", 10, 10_000)
+    route_range: float = value(400.0, "m", "route distances are divided by it and clipped (D)", 10, 100_000)
 
     # Observation: what is left out and blurred
-    lane_dropout: float = value(0.0, "share", "lane samples that are left out, others in each step (A: 50 %)")
-    boundary_dropout: float = value(0.0, "share", "boundary points that are left out, others in each step (A: 40 %)")
-    noise_position: float = value(0.0, "m", "other agents are seen up to this off, along each axis (D)")
-    noise_heading: float = value(0.0, "rad", "other agents are seen turned by up to this (D)")
-    noise_speed: float = value(0.0, "m/s", "other agents are seen up to this slower or faster (D)")
+    lane_dropout: float = value(
+        0.0, "share", "lane samples that are left out, others in each step (A: 50 %)", 0, 1, open_high=True
+    )
+    boundary_dropout: float = value(
+        0.0, "share", "boundary points that are left out, others in each step (A: 40 %)", 0, 1, open_high=True
+    )
+    noise_position: float = value(0.0, "m", "other agents are seen up to this off, along each axis (D)", 0, 10)
+    noise_heading: float = value(0.0, "rad", "other agents are seen turned by up to this (D)", 0, 0.5)
+    noise_speed: float = value(0.0, "m/s", "other agents are seen up to this slower or faster (D)", 0, 10)
 
     # Map variants: each world is the image of its map under scales, shear, flip and turn of its own
-    variant_scale: Range = value((1.0, 1.0), "", "scales along the map's x and y, each drawn (D)")
-    variant_shear: Range = value((0.0, 0.0), "", "shear, x grows by it times y (D)")
-    variant_flip: float = value(0.0, "share", "mirrored worlds: traffic keeps to the other side (D)")
-    variant_turn: Range = value((0.0, 0.0), "rad", "turn (D)")
+    variant_scale: Range = value((1.0, 1.0), "", "scales along the map's x and y, each drawn (D)", 0.5, 2)
+    variant_shear: Range = value((0.0, 0.0), "", "shear, x grows by it times y (D)", -0.5, 0.5)
+    variant_flip: float = value(0.0, "share", "mirrored worlds: traffic keeps to the other side (D)", 0, 1)
+    variant_turn: Range = value((0.0, 0.0), "rad", "turn (D)", -2 * math.pi, 2 * math.pi)
 
     # Body
-    population: str | Mapping[str, float] = value(
-        "cars", "", "`paper`: any size from pedestrian to truck (A); `cars`; or shares of the kinds of population.py"
+    population: str | Mapping[str, float] = choice(
+        "cars, paper",
+        "`paper`: any size from pedestrian to truck (A); `cars`; or shares of the kinds of population.py, that add up to 1",
     )
-    wheelbase: float = value(0.6, "lengths", "wheelbase (A)")
-    throttle_spread: float = value(1.25, "", "C_throttle ~ X(a) = half U(1/a, 1), half U(1, a) (A)")
-    steer_spread: float = value(1.25, "", "C_steer ~ X(a) (A)")
-    acc_spread: float = value(1.5, "", "C_acc ~ X(a) (A)")
-    vel_spread: float = value(1.5, "", "C_vel ~ X(a) (A)")
+    wheelbase: float = value(0.6, "lengths", "wheelbase (A)", 0.1, 1)
+    throttle_spread: float = value(1.25, "", "C_throttle ~ X(a) = half U(1/a, 1), half U(1, a) (A)", 1, 4)
+    steer_spread: float = value(1.25, "", "C_steer ~ X(a) (A)", 1, 4)
+    acc_spread: float = value(1.5, "", "C_acc ~ X(a) (A)", 1, 4)
+    vel_spread: float = value(1.5, "", "C_vel ~ X(a) (A)", 1, 4)
 
     # Erratic drivers: flagged in the info, for trainers leave them out
-    inattentive: float = value(0.0, "share", "agents that at times see no others (A: 5 %)")
-    inattentive_time: float = value(3.0, "s", "how long such a moment is: a glance at a phone (D)")
-    inattentive_share: float = value(0.5, "share", "such moments in their time (D)")
-    phantom: float = value(0.0, "share", "agents that at times brake for nothing (A: 10 %)")
-    phantom_time: float = value(1.2, "s", "how long: from 10 m/s to about half (D)")
-    phantom_share: float = value(0.08, "share", "such moments in their time: once in 15 s (D)")
-    phantom_jerk: float = value(-15.0, "m/s^3", "jerk of such braking: the strongest that agents have (D)")
+    inattentive: float = value(0.0, "share", "agents that at times see no others (A: 5 %)", 0, 1)
+    inattentive_time: float = value(3.0, "s", "how long such a moment is: a glance at a phone (D)", 0, 1000, open_low=True)
+    inattentive_share: float = value(0.5, "share", "such moments in their time (D)", 0, 1)
+    phantom: float = value(0.0, "share", "agents that at times brake for nothing (A: 10 %)", 0, 1)
+    phantom_time: float = value(1.2, "s", "how long: from 10 m/s to about half (D)", 0, 1000, open_low=True)
+    phantom_share: float = value(0.08, "share", "such moments in their time: once in 15 s (D)", 0, 1)
+    phantom_jerk: float = value(
+        -15.0, "m/s^3", "jerk of such braking: the strongest that agents have (D)", -100, 0, open_high=True
+    )
 
     # Dynamics
-    speed_min: float = value(-2.0, "m/s", "fastest reversing (A)")
-    speed_max: float = value(20.0, "m/s", "top speed, times C_vel (A)")
-    brake_max: float = value(5.0, "m/s^2", "strongest braking (A)")
-    throttle_max: float = value(2.5, "m/s^2", "strongest acceleration, times C_acc (A)")
-    lateral_max: float = value(4.0, "m/s^2", "largest lateral acceleration (A)")
-    steer_max: float = value(0.55, "rad", "largest steering angle (A)")
-    steer_rate: float = value(0.6, "rad/s", "fastest change of the steering angle (A)")
+    speed_min: float = value(-2.0, "m/s", "fastest reversing (A)", -20, 0)
+    speed_max: float = value(20.0, "m/s", "top speed, times C_vel (A)", 1, 100)
+    brake_max: float = value(5.0, "m/s^2", "strongest braking (A)", 0.5, 50)
+    throttle_max: float = value(2.5, "m/s^2", "strongest acceleration, times C_acc (A)", 0.1, 50)
+    lateral_max: float = value(4.0, "m/s^2", "largest lateral acceleration (A)", 0.1, 50)
+    steer_max: float = value(0.55, "rad", "largest steering angle (A)", 0.01, 0.78)
+    steer_rate: float = value(0.6, "rad/s", "fastest change of the steering angle (A)", 0.01, 10)
 
     # Goals
-    waypoints_max: int = value(3, "", "intermediate goals ~ U{0..max}, at most 3 (A)")
-    goal_distance: Range = value((20.0, 200.0), "m", "way between consecutive goals (A)")
-    first_goal: str = value("map", "", "`map`: anywhere on the map (A); `near`: within goal_distance of the start")
-    goal_speed: float = value(3.0, "m/s", "the final goal counts below this speed (A)")
+    waypoints_max: int = value(3, "", "intermediate goals ~ U{0..max}, at most 3 (A)", 0, 3)
+    goal_distance: Range = value((20.0, 200.0), "m", "way between consecutive goals (A)", 1, 10_000)
+    first_goal: str = choice("map, near", "`map`: anywhere on the map (A); `near`: within goal_distance of the start")
+    goal_speed: float = value(3.0, "m/s", "the final goal counts below this speed (A)", 0.1, 100)
 
     # Spawning
-    spawn_attempts: int = value(8, "", "places tried per agent and step; an agent without place waits one step (D)")
-    spawn_gap: float = value(2.0, "m", "free distance to other agents, besides what both need to brake (D)")
-    spawn_speed: float = value(8.0, "m/s", "start speed ~ U(0, min(this, speed limit, what the curve allows)) (D)")
+    spawn_attempts: int = value(8, "", "places tried per agent and step; an agent without place waits one step (D)", 1, 1000)
+    spawn_gap: float = value(2.0, "m", "free distance to other agents, besides what both need to brake (D)", 0, 100)
+    spawn_speed: float = value(8.0, "m/s", "start speed ~ U(0, min(this, speed limit, what the curve allows)) (D)", 0, 100)
 
     # Traffic lights
-    light_red: Range = value((0.3, 10.0), "s", "red time of a light (A)")
-    light_yellow: Range = value((1.5, 2.25), "s", "yellow time of a light (A)")
-    light_green: Range = value((1.0, 10.0), "s", "green time of a light (A)")
-    lights_off: float = value(0.2, "share", "worlds without lights (A)")
-    light_groups_removed: float = value(0.2, "share", "groups that are removed (A)")
-    lights_removed: float = value(0.2, "share", "single lights that are removed (A)")
-    lights_green: float = value(0.05, "share", "remaining lights that are always green (A)")
-    lights: str = value("random", "", "`random`: as above; `default`: 2 s red, 3 s yellow, 10 s green, none removed (A)")
-    stop_signs: str = value(
-        "obey",
-        "",
+    light_red: Range = value((0.3, 10.0), "s", "red time of a light (A)", 0.1, 3600)
+    light_yellow: Range = value((1.5, 2.25), "s", "yellow time of a light (A)", 0, 60)
+    light_green: Range = value((1.0, 10.0), "s", "green time of a light (A)", 0.1, 3600)
+    lights_off: float = value(0.2, "share", "worlds without lights (A)", 0, 1)
+    light_groups_removed: float = value(0.2, "share", "groups that are removed (A)", 0, 1)
+    lights_removed: float = value(0.2, "share", "single lights that are removed (A)", 0, 1)
+    lights_green: float = value(0.05, "share", "remaining lights that are always green (A)", 0, 1)
+    lights: str = choice(
+        "random, default", "`random`: as above; `default`: 2 s red, 3 s yellow, 10 s green, none removed (A)"
+    )
+    stop_signs: str = choice(
+        "obey, ignore",
         "`obey`: a line that is red until the agent has stood at it; `ignore`: none. On, as who never met one would not "
         "stop near enough (D)",
     )
-    stop_sign_speed: float = value(0.1, "m/s", "below this an agent stands (D)")
-    stop_sign_distance: float = value(4.0, "m", "where it has to stand: from the line to its front, at most (D)")
+    stop_sign_speed: float = value(0.1, "m/s", "below this an agent stands (D)", 0.01, 30)
+    stop_sign_distance: float = value(4.0, "m", "where it has to stand: from the line to its front, at most (D)", 0.1, 100)
 
     # Reward coefficients, drawn per agent and episode: conditioning (Table A2)
-    goal_radius: Range = value((2.0, 12.0), "m", "distance at which a goal is reached (A)")
-    collision: Range = value((0.0, 3.0), "", "collision penalty (A)")
-    offroad: Range = value((0.0, 3.0), "", "off-road penalty (A)")
-    comfort: Range = value((0.0, 0.1), "", "penalty for harsh acceleration, cornering and jerk (A)")
-    lane_align: Range = value((2.5e-4, 2.5e-2), "1/s", "driving along the lane direction (A)")
-    velocity_align: Range = value((0.0, 1.0), "", "weight of speed against the lane direction (A)")
-    lane_center: Range = value((2.5e-4, 7.5e-3), "1/(m s)", "penalty for distance from the lane center (A)")
-    center_bias: Range = value((-0.5, 0.5), "m", "where the agent takes the lane center to be (A)")
-    velocity: Range = value((2.5e-3, 2.5e-3), "1/s", "moving along the lane (A)")
-    reverse: Range = value((2.5e-4, 7.5e-3), "1/s", "penalty for reversing (A)")
-    stop_line: Range = value((0.0, 1.0), "", "penalty for crossing a stop line at red (A)")
-    timestep: Range = value((2.5e-5, 2.5e-5), "1/s", "penalty for time while moving (A)")
-    progress: Range = value((0.0, 0.0), "1/m", "way gained towards the goal; ours, 0 in the paper")
+    goal_radius: Range = value((2.0, 12.0), "m", "distance at which a goal is reached (A)", 0.1, 100)
+    collision: Range = value((0.0, 3.0), "", "collision penalty (A)", 0, 100)
+    offroad: Range = value((0.0, 3.0), "", "off-road penalty (A)", 0, 100)
+    comfort: Range = value((0.0, 0.1), "", "penalty for harsh acceleration, cornering and jerk (A)", 0, 10)
+    lane_align: Range = value((2.5e-4, 2.5e-2), "1/s", "driving along the lane direction (A)", 0, 10)
+    velocity_align: Range = value((0.0, 1.0), "", "weight of speed against the lane direction (A)", 0, 10)
+    lane_center: Range = value((2.5e-4, 7.5e-3), "1/(m s)", "penalty for distance from the lane center (A)", 0, 10)
+    center_bias: Range = value((-0.5, 0.5), "m", "where the agent takes the lane center to be (A)", -5, 5)
+    velocity: Range = value((2.5e-3, 2.5e-3), "1/s", "moving along the lane (A)", 0, 10)
+    reverse: Range = value((2.5e-4, 7.5e-3), "1/s", "penalty for reversing (A)", 0, 10)
+    stop_line: Range = value((0.0, 1.0), "", "penalty for crossing a stop line at red (A)", 0, 100)
+    timestep: Range = value((2.5e-5, 2.5e-5), "1/s", "penalty for time while moving (A)", 0, 10)
+    progress: Range = value((0.0, 0.0), "1/m", "way gained towards the goal; ours, 0 in the paper", 0, 10)
 
     # Reward constants
-    goal_reward: float = value(1.0, "", "reward of each goal (A)")
-    collision_speed: float = value(0.1, "s/m", "extra collision penalty per speed (A)")
-    comfort_acceleration: float = value(3.0, "m/s^2", "harsh above this, both axes (A)")
-    comfort_jerk: float = value(5.0, "m/s^3", "harsh above this, per axis (C)")
-    center_gate: float = value(0.5, "", "lane center counts where cos(angle to the lane) is above this (A)")
+    goal_reward: float = value(1.0, "", "reward of each goal (A)", 0, 1000)
+    collision_speed: float = value(0.1, "s/m", "extra collision penalty per speed (A)", 0, 100)
+    comfort_acceleration: float = value(3.0, "m/s^2", "harsh above this, both axes (A)", 0, 1000)
+    comfort_jerk: float = value(5.0, "m/s^3", "harsh above this, per axis (C)", 0, 1000)
+    center_gate: float = value(0.5, "", "lane center counts where cos(angle to the lane) is above this (A)", -1, 1)
 
     # Rule-based traffic (sim/traffic/drive.py)
-    idm_acceleration: float = value(1.5, "m/s^2", "rule-based drivers: acceleration at low speed (D)")
-    idm_deceleration: float = value(2.0, "m/s^2", "rule-based drivers: comfortable braking (D)")
-    idm_headway: float = value(1.2, "s", "rule-based drivers: time gap to the leader (D)")
-    idm_gap: float = value(2.0, "m", "rule-based drivers: gap to a leader that stands (D)")
-    idm_lateral: float = value(1.5, "m/s^2", "rule-based drivers: lateral acceleration in curves (D)")
+    idm_acceleration: float = value(1.5, "m/s^2", "rule-based drivers: acceleration at low speed (D)", 0.1, 20)
+    idm_deceleration: float = value(2.0, "m/s^2", "rule-based drivers: comfortable braking (D)", 0.1, 20)
+    idm_headway: float = value(1.2, "s", "rule-based drivers: time gap to the leader (D)", 0, 60)
+    idm_gap: float = value(2.0, "m", "rule-based drivers: gap to a leader that stands (D)", 0.1, 100)
+    idm_lateral: float = value(1.5, "m/s^2", "rule-based drivers: lateral acceleration in curves (D)", 0.1, 20)
 
     def __post_init__(self) -> None:
-        choices = {
-            "on_crash": ("respawn", "freeze", "continue"),
-            "on_route_done": ("new_route", "respawn"),
-            "first_goal": ("map", "near"),
-            "lights": ("random", "default"),
-            "stop_signs": ("obey", "ignore"),
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(map(repr, allowed))}")
-        shares(self.population)  # raises ValueError
-        if not isinstance(self.population, str):
-            object.__setattr__(self, "population", {kind: float(share) for kind, share in self.population.items()})
-        if not isinstance(self.agents_per_world, (int, np.integer)):
-            object.__setattr__(self, "agents_per_world", _whole_range("agents_per_world", self.agents_per_world))
         for field in dataclasses.fields(self):
-            given = getattr(self, field.name)
-            if field.name == "agents_per_world" and isinstance(given, tuple):
-                continue
-            if isinstance(field.default, tuple):
-                low_high = tuple(given) if isinstance(given, (tuple, list)) else ()
-                if len(low_high) != 2 or not low_high[0] <= low_high[1]:
-                    raise ValueError(f"{field.name}={given!r}: a range is (low, high) with low <= high")
-                object.__setattr__(self, field.name, (float(low_high[0]), float(low_high[1])))
-            elif isinstance(field.default, int) and (isinstance(given, bool) or not isinstance(given, (int, np.integer))):
-                raise ValueError(f"{field.name}={given!r} is not a whole number")
-            elif isinstance(field.default, float) and not isinstance(given, (int, float, np.number)):
-                raise ValueError(f"{field.name}={given!r} is not a number")
-        if not 0 <= self.waypoints_max <= 3:
-            raise ValueError(f"waypoints_max={self.waypoints_max}: the observation has room for 0 to 3")
-        for name in (
-            "dt",
-            "lane_spacing",
-            "view_range",
-            "route_range",
-            "idm_acceleration",
-            "idm_deceleration",
-            "idm_lateral",
-        ):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}={getattr(self, name)}: must be above 0")
-        for name in (
-            "max_steps",
-            "world_steps",
-            "lane_count",
-            "boundary_count",
-            "spawn_attempts",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
-        if not 0 < self.steer_max <= 0.78:
-            raise ValueError(f"steer_max={self.steer_max}: must be above 0 and at most 0.78 rad (45 degrees)")
-        if self.agents[0] < 1:
-            raise ValueError(f"agents_per_world={self.agents_per_world}: must be at least 1")
-        if self.agents[1] > 256:
-            raise ValueError(f"agents_per_world={self.agents_per_world}: a world has room for 256")
-        for name in ("inattentive", "inattentive_share", "phantom", "phantom_share", "variant_flip"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}={getattr(self, name)}: a share is 0 to 1")
-        for name in ("lane_dropout", "boundary_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: a share of at least 0 and below 1")
-        if not (0.5 <= self.variant_scale[0] and self.variant_scale[1] <= 2.0):
-            raise ValueError(f"variant_scale={self.variant_scale}: scales are 0.5 to 2")
-        if not (-0.5 <= self.variant_shear[0] and self.variant_shear[1] <= 0.5):
-            raise ValueError(f"variant_shear={self.variant_shear}: shear is -0.5 to 0.5")
-        if not 0 <= self.noise_heading <= 0.5:
-            raise ValueError(f"noise_heading={self.noise_heading}: must be 0 to 0.5 rad")
-        for name in (
-            "stop_count", "agent_count", "freeze_time", "stop_sign_distance", "noise_position", "noise_speed",
-        ):  # fmt: skip
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}={getattr(self, name)}: must not be negative")
+            object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
+        oldest = self.world_stagger * self.world_steps * self.dt
+        if oldest > OLDEST_START:
+            raise ValueError(
+                f"world_stagger={self.world_stagger}: with world_steps={self.world_steps} the first worlds would be up to "
+                f"{oldest:g} s old, and must be at most {OLDEST_START:g} s, or lights keep no time: lower one of them"
+            )
 
     @property
     def agents(self) -> tuple[int, int]:
@@ -261,12 +234,22 @@ class Config:
         return dataclasses.replace(self, **changes)
 
 
-def _whole_range(name: str, given: Any) -> tuple[int, int]:
-    low_high = tuple(given) if isinstance(given, (tuple, list)) else ()
-    whole = all(isinstance(end, (int, np.integer)) and not isinstance(end, bool) for end in low_high)
-    if len(low_high) != 2 or not whole or low_high[0] > low_high[1]:
-        raise ValueError(f"{name}={given!r}: must be a whole number, or a range (low, high) of two with low <= high")
-    return int(low_high[0]), int(low_high[1])
+def _checked(field: dataclasses.Field, given: Any) -> Any:
+    """The value of a field as the Config keeps it. Raises ValueError that names field, value, bounds and unit."""
+    name, unit = field.name, field.metadata["unit"].removesuffix("share")
+    if name == "population":
+        found = shares(given)
+        return given if isinstance(given, str) else {kind: found[kind] for kind in given}
+    if "choices" in field.metadata:
+        return bounds.choice(name, given, field.metadata["choices"])
+    allowed = field.metadata["bounds"]
+    if name == "agents_per_world":
+        return bounds.whole_or_span(name, given, allowed, unit)
+    if isinstance(field.default, tuple):
+        return bounds.span(name, given, allowed, unit)
+    if isinstance(field.default, int):
+        return bounds.whole(name, given, allowed, unit)
+    return bounds.real(name, given, allowed, unit)
 
 
 def paper() -> Config:
@@ -388,6 +371,7 @@ Params = namedtuple("Params", [*_flat_names(), *_SWITCHES])  # type: ignore[misc
 
 
 def params(config: Config) -> Params:
+    """The numbers as the kernels read them: flat, as float32 and int32."""
     if config.lights == "default":
         config = config.replace(**DEFAULT_LIGHTS)
     flat: dict[str, Any] = {}

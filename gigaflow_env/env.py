@@ -11,7 +11,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from gigaflow_env import snapshot
+from gigaflow_env import bounds, snapshot
 from gigaflow_env.backend import world_step
 from gigaflow_env.conditioning import clear_overrides, override, ranges_of
 from gigaflow_env.config import PRESETS, Config
@@ -20,8 +20,8 @@ from gigaflow_env.layout import ACTIONS, Layout
 from gigaflow_env.output.arrays import Arrays
 from gigaflow_env.output.output import Output
 from gigaflow_env.roads.loading import MapLike
-from gigaflow_env.simulator import Drivers, Simulator
-from gigaflow_env.state import IDM, LIVE
+from gigaflow_env.simulator import BACKENDS, ROWS, Drivers, Simulator
+from gigaflow_env.state import IDM
 
 _MODES = {
     AutoresetMode.SAME_STEP: world_step.SAME_STEP,
@@ -30,27 +30,62 @@ _MODES = {
 }
 
 
-_VARIANTS_KEPT = 8  # pictures of warped roads
+PICTURE_SIZES = bounds.Bounds(16, 8192)
+PICTURE_WIDTHS = bounds.Bounds(1, 100_000)
 
 
 def make_config(preset: str, config: Config | Mapping[str, Any] | None) -> Config:
-    """The preset with changes, or a complete Config as it is."""
+    """The preset with changes, or a complete Config as it is.
+
+    Raises ValueError for an unknown preset, name or value, TypeError where `config` is something else.
+    """
+    bounds.choice("preset", preset, PRESETS)
     if isinstance(config, Config):
         return config
-    if preset not in PRESETS:
-        raise ValueError(f"preset={preset!r}: choose one of {', '.join(map(repr, PRESETS))}")
-    return PRESETS[preset]().replace(**(config or {}))
+    if config is None:
+        return PRESETS[preset]()
+    if not isinstance(config, Mapping):
+        hint = f"; did you mean preset={config!r}?" if isinstance(config, str) and config in PRESETS else ""
+        raise TypeError(f"config={bounds.shown(config)}: expected a dict of names and values, or a Config{hint}")
+    for name in config:
+        if not isinstance(name, str):
+            raise ValueError(f"unknown configuration {bounds.shown(name)}: names are words")
+    return PRESETS[preset]().replace(**config)
 
 
 def device_number(backend: str, device: str | int | None) -> int:
     """Number of the card that `device` names: "cuda" or None is the first one."""
-    if device is None or (backend == "cpu" and device == "cpu"):
+    if device is None or (backend == "cpu" and str(device) == "cpu"):
         return 0
-    text = str(device)
+    text = "none" if isinstance(device, bool) or device == "" else str(device)
     number = text.removeprefix("cuda").removeprefix(":") or "0"
-    if backend != "cuda" or not number.isdecimal():
-        raise ValueError(f"device={device!r} does not fit backend={backend!r}: it is 'cuda:0' and the like with 'cuda' only")
+    if backend != "cuda" or not (number.isascii() and number.isdecimal()):
+        raise ValueError(
+            f"device={bounds.shown(device)} does not fit backend={backend!r}: it is 'cuda:0' and the like with 'cuda' only"
+        )
     return int(number)
+
+
+def reset_options(options: Any, known: tuple[str, ...]) -> Mapping[str, Any]:
+    """The options of a reset, a dict with nothing but known names. Raises TypeError or ValueError for others."""
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise TypeError(f"options={bounds.shown(options)}: expected a dict with any of {', '.join(map(repr, known))}")
+    for name in options:
+        if name not in known:
+            raise ValueError(f"unknown reset option {bounds.shown(name)}: there is {' and '.join(map(repr, known))}")
+    return options
+
+
+def _generator_state(kept: Any) -> dict[str, Any]:
+    """State of a NumPy generator from a snapshot. Raises ValueError for a damaged one."""
+    try:
+        state = json.loads(str(kept))
+        np.random.PCG64().state = state
+    except (ValueError, TypeError, KeyError, OverflowError):
+        raise ValueError("the snapshot is damaged: np_random is no state of a generator") from None
+    return state
 
 
 def _output(name: str, simulator: Simulator, copy: bool, device: int) -> Output:
@@ -59,6 +94,12 @@ def _output(name: str, simulator: Simulator, copy: bool, device: int) -> Output:
     from gigaflow_env.output.tensors import Tensors  # torch is for those who want it
 
     return Tensors(simulator, copy, device)
+
+
+def _window(fps: int) -> Any:
+    from gigaflow_env.render import Window
+
+    return Window("gigaflow-env", fps)
 
 
 class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
@@ -93,12 +134,13 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | ego | 1 | 13 | place on the lane, motion, body |
     | conditioning | 1 | 13 | the agent's own reward coefficients |
     | goals | 4 | 3 | goals still to be reached, next first |
-    | lanes | lane_count | 7 | nearest lane samples, with the way from there to the goal; with dropout in any order |
-    | boundaries | boundary_count | 2 | nearest points of the road's edges; with dropout in any order |
+    | lanes | lane_count | 7 | nearest lane samples, with the way from there to the goal |
+    | boundaries | boundary_count | 2 | nearest points of the road's edges |
     | stops | stop_count | 7 | nearest stop lines with the colour of their light |
     | agents | agent_count | 10 | nearest agents |
 
-    The row of an agent that waits for a place is all 0.
+    With dropout a set has as many elements as are left, `config.lanes_kept` and `config.boundaries_kept`, in any order: in
+    "paper" 40 and 48 of 80. `env.layout.counts` has the numbers. The row of an agent that waits for a place is all 0.
 
     ## Rewards
     The ten terms of arXiv 2502.03349, Table A2: goals, collision, off-road, comfort, lane alignment, lane center, velocity,
@@ -136,8 +178,8 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | final_obs, _final_obs | float32 (num_envs, size); bool | "SameStep": last observation of the rows that ended; which |
     | episode, _episode | {r: float32, l: int32}; bool | `record_stats`: return and length of the rows that ended, else 0 |
 
-    `reset` returns the first eight, without events. Other rows of `final_obs` are 0 with `copy=True`, and stale with
-    `copy=False`.
+    `reset` returns all but the last two lines, with no event and distance 0. Other rows of `final_obs` are 0 with
+    `copy=True`, and stale with `copy=False`.
 
     ## Arguments
     `gymnasium.make_vec("gigaflow_env:GigaFlow-v0", num_envs=4096, map="downtown", preset="laptop")`
@@ -154,7 +196,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | threads | None | CPU threads, None for all; the results don't depend on it |
     | copy | True | False returns arrays that the next step overwrites: faster, and wrong for trainers that keep them |
     | record_stats | False | `episode` in the info; Gymnasium's RecordEpisodeStatistics wants it off |
-    | render_mode | None | "rgb_array": `render()` gives a picture a row, drawn when it is looked at |
+    | render_mode | None | "rgb_array": `render()` gives a picture a row; "human": a window follows the first row |
     | backend | "cpu" | where the kernels run: "cpu", or "cuda" |
     | device | None | the card: "cuda:0" and the like; None: the first |
     | output | "numpy" | "torch": tensors that share the simulator's memory, on its device; actions may be tensors, too |
@@ -179,7 +221,11 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     v0: first version.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 3, "autoreset_mode": AutoresetMode.SAME_STEP}
+    metadata: dict[str, Any] = {
+        "render_modes": ["rgb_array", "human"],
+        "render_fps": 3,
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
 
     def __init__(
         self,
@@ -205,15 +251,16 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         drivers: Drivers = "policy",
         events: bool = False,
     ) -> None:
-        if isinstance(num_envs, bool) or not isinstance(num_envs, (int, np.integer)) or num_envs < 1:
-            raise ValueError(f"num_envs={num_envs!r}: must be a whole number of at least 1")
-        if output not in ("numpy", "torch"):
-            raise ValueError(f"output={output!r}: choose one of 'numpy', 'torch'")
-        if action not in ("discrete", "continuous"):
-            raise ValueError(f"action={action!r}: choose one of 'discrete', 'continuous'")
+        num_envs = bounds.whole("num_envs", num_envs, ROWS)
+        bounds.choice("output", output, ("numpy", "torch"))
+        bounds.choice("action", action, ("discrete", "continuous"))
+        bounds.choice("backend", backend, BACKENDS)
+        bounds.choice("render_mode", render_mode, (None, *self.metadata["render_modes"]))
+        for name, given in (("copy", copy), ("record_stats", record_stats), ("events", events)):
+            bounds.flag(name, given)
         number = device_number(backend, device)
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(f"render_mode={render_mode!r}: choose one of None, 'rgb_array'")
+        if output == "numpy" and obs_dtype == "bfloat16":
+            raise ValueError("obs_dtype='bfloat16' needs output='torch': NumPy has no such type")
         try:
             self.autoreset_mode = AutoresetMode(autoreset_mode)
         except ValueError:
@@ -222,8 +269,9 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         made = make_config(preset, config)
         changes = {"agents_per_world": agents_per_world, "max_steps": max_episode_steps}
         self.config = made.replace(**{name: value for name, value in changes.items() if value is not None})
+        chosen = None if conditioning is None else ranges_of(conditioning, num_envs)
 
-        self.num_envs = int(num_envs)
+        self.num_envs = num_envs
         self.render_mode = render_mode
         self.copy = copy
         self.record_stats = record_stats
@@ -245,8 +293,8 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             continuous=action == "continuous",
             drivers=drivers,
         )
-        if conditioning is not None:
-            override(self.simulator, ranges_of(conditioning, self.num_envs))
+        if chosen is not None:
+            override(self.simulator, chosen)
         self._log = EventLog(self.simulator) if events else None
         if self._log is not None:
             self.simulator.contacts = self._log.contacts
@@ -260,22 +308,27 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if action == "continuous":
             self.single_action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
         self._begun = False
+        self._window = _window(self.metadata["render_fps"]) if render_mode == "human" else None
 
     # Gymnasium's batched spaces hold two bounds per number: 200 MB for 65,536 rows. Most trainers never look.
     @cached_property
     def observation_space(self) -> spaces.Space:  # type: ignore[override]
+        """Space of all rows together; made when it is first looked at."""
         return batch_space(self.single_observation_space, self.num_envs)
 
     @cached_property
     def action_space(self) -> spaces.Space:  # type: ignore[override]
+        """Space of all rows' actions; made when it is first looked at."""
         return batch_space(self.single_action_space, self.num_envs)
 
     @property
     def num_worlds(self) -> int:
+        """Worlds, of which the last may hold fewer agents."""
         return self.simulator.worlds
 
     @property
     def agents_per_world(self) -> int:
+        """Rows of each world."""
         return self.simulator.agents
 
     @property
@@ -295,26 +348,15 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         not given stay as they are, and `"conditioning": None` forgets all. A body is at most as wide as it is long.
         """
         self._check_open()
-        unknown = sorted(set(options or {}) - {"reset_mask", "conditioning"})
-        if unknown:
-            raise ValueError(f"unknown reset option {unknown[0]!r}: there are 'reset_mask' and 'conditioning'")
-        mask = None
-        if options is not None and "reset_mask" in options:
-            mask = options["reset_mask"]
-            if not self._on_cuda:
-                mask = np.asarray(mask)
-            if tuple(mask.shape) != (self.num_envs,) or str(mask.dtype).removeprefix("torch.") != "bool":
-                raise ValueError(f"reset_mask is {mask.dtype} {tuple(mask.shape)}: expected bool ({self.num_envs},)")
-            if not self._on_cuda and not mask.any():
-                raise ValueError("reset_mask names no row: at least one must be True")
-            if not self._begun:
-                raise RuntimeError("reset_mask before the first reset: call reset() for all rows first")
-        if options is not None and "conditioning" in options:
-            given = options["conditioning"]
-            if given is None:
-                clear_overrides(self.simulator)
-            else:
-                override(self.simulator, ranges_of(given, self.num_envs))
+        # All of it is read before any of it is applied: refused arguments change nothing.
+        seed, wanted = bounds.seed(seed), reset_options(options, ("reset_mask", "conditioning"))
+        mask = self._read_mask(wanted["reset_mask"]) if "reset_mask" in wanted else None
+        given = wanted.get("conditioning")
+        chosen = None if given is None else ranges_of(given, self.num_envs)
+        if chosen is not None:
+            override(self.simulator, chosen)
+        elif "conditioning" in wanted:
+            clear_overrides(self.simulator)
         super().reset(seed=seed)
         key = None
         if mask is None or seed is not None:
@@ -323,7 +365,20 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if mask is None and self._log is not None:
             self._log.clear()
         self._begun = True
+        self._show()
         return self._output.of(self.simulator.observations), self._info()
+
+    def _read_mask(self, mask: Any) -> Any:
+        """A reset mask, bool (num_envs,). Raises ValueError for others, RuntimeError before the first reset."""
+        if not (self._on_cuda and hasattr(mask, "is_cuda")):
+            mask = np.asarray(mask)
+        if tuple(mask.shape) != (self.num_envs,) or str(mask.dtype).removeprefix("torch.") != "bool":
+            raise ValueError(f"reset_mask is {mask.dtype} {tuple(mask.shape)}: expected bool ({self.num_envs},)")
+        if not self._on_cuda and not mask.any():
+            raise ValueError("reset_mask names no row: at least one must be True")
+        if not self._begun:
+            raise RuntimeError("reset_mask before the first reset: call reset() for all rows first")
+        return mask
 
     def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Drive every row one time step. Rows that are not active ignore their action."""
@@ -346,6 +401,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             only = self._output.only
             info["episode"] = {"r": only(outcome.episode_return, done), "l": only(outcome.episode_length, done)}
             info["_episode"] = done
+        self._show()
         return of(self.simulator.observations), of(outcome.reward), terminated, truncated, info
 
     def snapshot(self, worlds: Sequence[int] | np.ndarray | None = None) -> dict[str, np.ndarray]:
@@ -366,11 +422,14 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         arrays or version.
         """
         self._check_open()
+        if not isinstance(state, Mapping):
+            raise TypeError(f"state={bounds.shown(state)}: expected what snapshot() returns, a dict of arrays")
         if not self._begun and "np_random" not in state:
             raise RuntimeError("restore() of some worlds before the first reset(): call reset() first")
+        generator = _generator_state(state["np_random"]) if "np_random" in state else None
         snapshot.restore(self.simulator, state)
-        if "np_random" in state:
-            self.np_random.bit_generator.state = json.loads(str(state["np_random"]))
+        if generator is not None:
+            self.np_random.bit_generator.state = generator
         self._begun = True
         return self._output.of(self.simulator.observations), self._info()
 
@@ -387,7 +446,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def observation_state(self) -> dict[str, np.ndarray]:
         """The arrays from which the present observations follow, a small part of their size: what a trainer may keep."""
-        self._check_begun("sight()")
+        self._check_begun("observation_state()")
         return snapshot.observation_state(self.simulator)
 
     def sight(self) -> dict[str, np.ndarray]:
@@ -396,7 +455,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return self.observation_state()
 
     def observe(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Observations float32 (..., agents_per_world, size) of states kept by `sight` or `snapshot`, bit for bit.
+        """Observations float32 (..., agents_per_world, size) of states that `observation_state` or `snapshot` gave.
 
         Arrays may be stacked, with any axes before those of a world: (steps, worlds, agents_per_world, ...). The rows of
         the environment are the first num_envs of its worlds' agents. The last observations of episodes (`final_obs`) are
@@ -435,78 +494,50 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             raise RuntimeError(f"{call} before the first reset(): call reset() first")
 
     def close_extras(self, **kwargs: Any) -> None:
+        """Stop the threads; Gymnasium's `close` calls it once."""
         self.simulator.close()
+        if self._window is not None:
+            self._window.close()
 
     def scene(self, world: int = 0, agent: int = 0) -> Any:
-        """One world as it is now, following one of its agents: what `render.topview.draw` draws."""
-        from gigaflow_env.render import Scene
-
-        if not (0 <= world < self.num_worlds and 0 <= agent < self.agents_per_world):
+        """One world as it is now, following one of its agents: what `render.draw` draws."""
+        whole = all(isinstance(k, (int, np.integer)) and not isinstance(k, bool) for k in (world, agent))
+        if not whole or not (0 <= world < self.num_worlds and 0 <= agent < self.agents_per_world):
             raise ValueError(
                 f"world={world}, agent={agent}: there are {self.num_worlds} worlds of {self.agents_per_world} agents"
             )
-        roads, state = self.simulator.roads, self.simulator.world_state(world)
-        number = int(state.clock.map)
-        first, count = state.goals.next[agent], state.goals.count[agent]
-        seen = state.neighbours.agent[agent, : self.config.agent_count]
-        lights = int(roads.network.maps[number]["lights"])
-        live = state.rows.status == LIVE
-        moments = state.clock.step * self.config.dt
-        return Scene(
-            roads=self._road_picture(number, state.variant),
-            x=state.pose.x,
-            y=state.pose.y,
-            z=state.pose.z,
-            heading=np.arctan2(state.pose.sin, state.pose.cos),
-            length=state.body.length,
-            width=state.body.width,
-            speed=state.motion.speed,
-            active=live,
-            lights=state.lights.colour[:lights],
-            followed=agent if live[agent] else -1,
-            neighbours=seen[seen >= 0].astype(np.int64),
-            goals=np.stack([state.goals.x[agent, first:count], state.goals.y[agent, first:count]], axis=1),
-            goal_radius=float(state.reward_weights.coefficients[agent, 0]),
-            text=(
-                f"{roads.names[number]}  world {world}  {moments:.1f} s",
-                f"agent {agent}  {3.6 * state.motion.speed[agent]:.0f} km/h  {count - first} goals left",
-            ),
-        )
+        return self._scenes.of(world, agent)
 
     @cached_property
-    def _pictures(self) -> dict[tuple, Any]:
-        return {}
+    def _scenes(self) -> Any:
+        from gigaflow_env.render.scene import Scenes  # the libraries of pictures are for those who look
 
-    def _road_picture(self, number: int, variant: Any) -> Any:
-        """The roads of a world as they are in its map variant. Kept: one of each map, and the variants drawn last."""
-        from gigaflow_env.render import road_picture, warped
-
-        if (number,) not in self._pictures:
-            self._pictures[number,] = road_picture(self.simulator.roads, number)
-        if variant.plain:
-            return self._pictures[number,]
-        matrix = tuple(map(float, variant[:4]))
-        if (number, matrix) not in self._pictures:
-            variants = [key for key in self._pictures if len(key) == 2]
-            if len(variants) >= _VARIANTS_KEPT:
-                del self._pictures[variants[0]]
-            self._pictures[number, matrix] = warped(self._pictures[number,], np.reshape(matrix, (2, 2)))
-        return self._pictures[number, matrix]
+        return Scenes(self.simulator)
 
     def render_world(self, world: int = 0, agent: int = 0, size: int = 720, width: float = 120.0) -> np.ndarray:
         """Top view of one world around one of its agents: uint8 (size, size, 3), `width` metres wide."""
         from gigaflow_env.render import View, draw
 
+        size = bounds.whole("size", size, PICTURE_SIZES, "pixels")
+        width = bounds.real("width", width, PICTURE_WIDTHS, "m")
         scene = self.scene(world, agent)
         center = (float(scene.x[agent]), float(scene.y[agent]))
         return draw(scene, View(*center, width), size)
 
     def render(self) -> Sequence[np.ndarray] | None:  # type: ignore[override]
-        """With render_mode="rgb_array": one frame a row, each drawn when it's looked at."""
+        """With render_mode="rgb_array": one frame a row, each drawn when it's looked at.
+
+        With "human": None, as `reset` and `step` draw.
+        """
         self._check_open()
         if self.render_mode is None:
-            raise RuntimeError('render() needs render_mode="rgb_array" at make_vec')
-        return _Frames(self)
+            raise RuntimeError('render() needs render_mode="rgb_array" or "human" at make_vec')
+        return _Frames(self) if self.render_mode == "rgb_array" else None
+
+    def _show(self) -> None:
+        """The window's next frame, with render_mode="human"."""
+        if self._window is not None and not self._window.closed:
+            self._window.show(self.render_world())
 
 
 class _Frames(Sequence[np.ndarray]):

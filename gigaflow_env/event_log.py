@@ -62,6 +62,7 @@ class EventLog:
         self.clear()
 
     def clear(self) -> None:
+        """Forget all events."""
         self._blocks: list[np.ndarray] = []
         self._entries: list[tuple] = []
         self._last: dict[tuple[int, int, int, int], int] = {}

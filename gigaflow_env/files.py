@@ -1,10 +1,20 @@
-"""Files appear complete or not at all."""
+"""Files appear complete or not at all; and where the cache is."""
 
 import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+def cache_directory() -> Path:
+    """Where compiled maps and kernels are kept.
+
+    GIGAFLOW_CACHE_DIR, else gigaflow-env in XDG_CACHE_HOME, else ~/.cache/gigaflow-env.
+    """
+    if own := os.environ.get("GIGAFLOW_CACHE_DIR"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gigaflow-env"
 
 
 @contextmanager
@@ -30,5 +40,6 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")

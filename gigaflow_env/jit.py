@@ -17,6 +17,9 @@ import numba
 import numpy as np
 from numba.extending import overload
 
+from gigaflow_env.inlined import InlinedCompiler
+from gigaflow_env.kernel_cache import KernelCache
+
 f32 = np.float32
 i32 = np.int32
 u32 = np.uint32
@@ -27,11 +30,13 @@ _PACKAGE = Path(__file__).parent
 _KERNEL_SOURCES = (
     "config.py",
     "declare.py",
+    "inlined.py",
     "jit.py",
     "layout.py",
     "state.py",
     "population.py",
     "roads/levels.py",
+    "roads/road_map.py",
     "roads/compiled/tables.py",
     "sim/**/*.py",
     "backend/*.py",
@@ -60,7 +65,13 @@ _OPTIONS: Any = {"error_model": "numpy", "_nrt": False}  # Any: Numba's stubs do
 
 
 # Nobody calls rules and stages from Python: wrappers for that took two thirds of the compile time.
-_INLINED: Any = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, **_OPTIONS}
+_INLINED: Any = {
+    "pipeline_class": InlinedCompiler,
+    "forceinline": True,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    **_OPTIONS,
+}
 _KERNEL: Any = {"nogil": True, **_OPTIONS}
 
 
@@ -85,10 +96,9 @@ def kernel(function: Callable, *, cache: bool = True) -> Callable:
     if not cache:
         return numba.njit(function, **_KERNEL)
     function.__qualname__ = f"{function.__qualname__}_{SOURCE_HASH}"
-    try:
-        return numba.njit(function, cache=True, **_KERNEL)
-    except RuntimeError:  # Numba found no directory it may write its cache to: compile in every process instead.
-        return numba.njit(function, **_KERNEL)
+    compiled: Any = numba.njit(function, **_KERNEL)
+    compiled._cache = KernelCache(function, SOURCE_HASH)  # what `cache=True` does, with a cache of our own
+    return compiled
 
 
 def barrier() -> None:

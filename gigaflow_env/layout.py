@@ -1,5 +1,7 @@
-"""Actions, the blocks of an observation, and where each lies: the one declaration for spaces, kernels, policies and
-tables."""
+"""Actions, the blocks of an observation, and where each lies.
+
+The one declaration for spaces, kernels, policies and tables.
+"""
 
 from typing import Any, NamedTuple
 
@@ -38,6 +40,8 @@ HEIGHT_SCALE = 10.0  # m
 
 
 class Ego(NamedTuple):
+    """The agent's lane position, motion and body."""
+
     offset: float = number("/ 5 m", "distance from the lane center, left positive")
     angle: float = number("/ pi", "heading relative to the lane")
     curvature: float = number("/ 0.2 1/m", "of the lane, left positive")
@@ -84,12 +88,12 @@ class LaneSample(NamedTuple):
     cos: float = number("", "lane direction in the agent's frame")
     sin: float = number("", "lane direction in the agent's frame")
     width: float = number("/ 10 m", "lane width")
-    distance: float = number("/ route_range", "way from here to the next goal, 1 where it's far or there is none")
-    relative: float = number("/ route_range", "the same less the smallest of all samples")
+    distance: float = number("/ route_range", "route distance to the next goal; 1 if far, or if no route leads there")
+    relative: float = number("/ route_range", "the same minus the smallest of all samples")
 
 
 class Boundary(NamedTuple):
-    """A point on a lane's edge, 1 m apart. The last is repeated where there are fewer."""
+    """A point on the edge of the road, 1 m apart. The last is repeated where there are fewer."""
 
     x: float = number("/ view_range", "ahead of the agent")
     y: float = number("/ view_range", "left of the agent")
@@ -128,8 +132,8 @@ class Blocks(NamedTuple):
     ego: Any  # (rows, 13)
     conditioning: Any  # (rows, 13)
     goals: Any  # (rows, 4, 3)
-    lanes: Any  # (rows, lane_count, 7)
-    boundaries: Any  # (rows, boundary_count, 2)
+    lanes: Any  # (rows, config.lanes_kept, 7)
+    boundaries: Any  # (rows, config.boundaries_kept, 2)
     stops: Any  # (rows, stop_count, 7)
     agents: Any  # (rows, agent_count, 10)
 
@@ -165,8 +169,10 @@ class Layout:
         self.size = int(ends[-1])
 
     def split(self, obs: Any) -> Blocks:
-        """Views of an observation, numpy or torch, shape (..., size): ego and conditioning (..., features), sets (...,
-        count, features)."""
+        """Views of an observation, numpy or torch, shape (..., size).
+
+        Ego and conditioning (..., features), sets (..., count, features).
+        """
         if obs.shape[-1] != self.size:
             raise ValueError(f"the observation has {obs.shape[-1]} columns, this layout {self.size}")
         views = []

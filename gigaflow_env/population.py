@@ -7,10 +7,15 @@ speed and acceleration compare with a car's.
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from gigaflow_env import bounds
+from gigaflow_env.bounds import shown
+
 Range = tuple[float, float]
 
 
 class Kind(NamedTuple):
+    """A kind of road user: ranges of its size, and how fast it is beside a car."""
+
     length: Range  # m
     width: Range  # m, and at most the length
     speed: float = 1.0  # top speed, times that of a car
@@ -32,18 +37,17 @@ POPULATIONS = {"paper": {"any": 1.0}, "cars": {"car": 1.0}}
 
 
 def shares(population: str | Mapping[str, float]) -> dict[str, float]:
-    """Share of each kind in KINDS, in its order; they add up to 1. Raises ValueError for an unknown name or bad shares."""
-    if isinstance(population, str):
-        if population not in POPULATIONS:
-            names = ", ".join(map(repr, POPULATIONS))
-            raise ValueError(f"population={population!r}: choose one of {names}, or shares of {', '.join(ROAD_USERS)}")
+    """Share of each kind in ROAD_USERS, in its order; they add up to 1.
+
+    Raises ValueError for an unknown name or bad shares.
+    """
+    if isinstance(population, str) and population in POPULATIONS:
         population = POPULATIONS[population]
-    for kind, share in population.items():
+    if not isinstance(population, Mapping):
+        names = ", ".join(map(repr, POPULATIONS))
+        raise ValueError(f"population={shown(population)}: choose one of {names}, or shares of {', '.join(ROAD_USERS)}")
+    for kind in population:
         if kind not in ROAD_USERS:
-            raise ValueError(f"population has {kind!r}: the kinds are {', '.join(map(repr, ROAD_USERS))}")
-        if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share < float("inf"):
-            raise ValueError(f"population has the share {share!r} for {kind!r}: must be a number of at least 0")
-    total = sum(population.values())
-    if not total > 0:
-        raise ValueError(f"population={dict(population)!r}: some share must be above 0")
-    return {kind: population.get(kind, 0.0) / total for kind in ROAD_USERS}
+            raise ValueError(f"population has {shown(kind)}: the kinds are {', '.join(map(repr, ROAD_USERS))}")
+    found = bounds.shares("population", dict(population))
+    return {kind: found.get(kind, 0.0) for kind in ROAD_USERS}

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gigaflow_env import bounds, finite
 from gigaflow_env.backend import cpu, world_step
 from gigaflow_env.backend.backend import Backend
 from gigaflow_env.backend.world_step import Parts
@@ -20,6 +21,13 @@ from gigaflow_env.state import ENDED, IDM, POLICY, State, make
 
 BACKENDS = ("cpu", "cuda")
 
+MODES = (world_step.SAME_STEP, world_step.NEXT_STEP, world_step.DISABLED)
+
+ROWS = bounds.Bounds(1, 2**24)
+"""Rows of a simulator. More than any device holds, and few enough that a mistyped number is no attempt at terabytes."""
+
+DEVICES = bounds.Bounds(0, 63)
+
 
 Drivers = str | Mapping[str, float] | Sequence[str]
 """Who drives the rows: "policy", "idm", shares of both, or a name for each row."""
@@ -28,21 +36,24 @@ DRIVERS = {"policy": POLICY, "idm": IDM}
 
 
 def drivers_of(given: Drivers, rows: int) -> np.ndarray:
-    """Driver of each row, int8 (rows,). Shares are spread evenly over the rows, the same for every seed."""
+    """Driver of each row, int8 (rows,). Shares are spread evenly over the rows, the same for every seed.
+
+    Raises ValueError for an unknown name, shares that don't add up to 1, or another number of names than rows.
+    """
+    names = list(given) if isinstance(given, (Mapping, Sequence)) and not isinstance(given, str) else [given]
+    if not names or not all(isinstance(name, str) and name in DRIVERS for name in names):
+        raise ValueError(
+            f"drivers={bounds.shown(given)}: choose of {', '.join(map(repr, DRIVERS))}: one of them, shares of both, or one "
+            "for each row"
+        )
     if isinstance(given, str):
-        given = {given: 1.0}
-    names = list(given)
-    wrong = [name for name in names if name not in DRIVERS]
-    if wrong or not names:
-        raise ValueError(f"drivers={given!r}: choose of {', '.join(map(repr, DRIVERS))}")
+        return np.full(rows, DRIVERS[given], np.int8)
     if not isinstance(given, Mapping):
         if len(names) != rows:
             raise ValueError(f"drivers has {len(names)} names: expected one per row, {rows}")
-        return np.array([DRIVERS[name] for name in names], np.int8)
-    shares = [given.get(name, 0.0) for name in DRIVERS]
-    if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
-        raise ValueError(f"drivers={given!r}: shares must add up to 1")
-    turns = np.floor(np.arange(rows + 1) * shares[IDM] + 1e-6)
+        return np.array([DRIVERS[str(name)] for name in names], np.int8)
+    ruled = bounds.shares("drivers", dict(given)).get("idm", 0.0)
+    turns = np.floor(np.arange(rows + 1) * ruled + 1e-6)
     return np.where(np.diff(turns) > 0, IDM, POLICY).astype(np.int8)
 
 
@@ -79,10 +90,20 @@ class Simulator:
         continuous: bool = False,
         drivers: Drivers = "policy",
     ) -> None:
-        if backend not in BACKENDS:
-            raise ValueError(f"backend={backend!r}: choose one of {', '.join(map(repr, BACKENDS))}")
-        if obs_dtype not in OBS_DTYPES:
-            raise ValueError(f"obs_dtype={obs_dtype!r}: choose one of {', '.join(map(repr, OBS_DTYPES))}")
+        # All that can be refused is refused before anything is made: first what needs no map.
+        bounds.choice("backend", backend, BACKENDS)
+        bounds.choice("obs_dtype", obs_dtype, OBS_DTYPES)
+        bounds.flag("continuous", continuous)
+        rows = bounds.whole("rows", rows, ROWS)
+        device = bounds.whole("device", device, DEVICES)
+        if mode not in MODES:
+            raise ValueError(
+                f"mode={bounds.shown(mode)}: choose one of SAME_STEP, NEXT_STEP, DISABLED of backend/world_step.py"
+            )
+        if not isinstance(config, Config):
+            raise TypeError(f"config={bounds.shown(config)}: expected a Config")
+        self.drivers = drivers_of(drivers, rows)
+        self._checked = backend == "cpu" and finite.wanted()
         self.config = config
         self.layout = Layout(config)
         self.rows = rows
@@ -96,6 +117,7 @@ class Simulator:
         self.maps = [find(one) for one in maps] if several else [find(maps)]  # type: ignore[union-attr,arg-type]
         if not self.maps:
             raise ValueError("map=[]: name at least one map")
+        until = None if map_shares is None else _until(map_shares, len(self.maps))
         # Before the maps: what is missing should be said at once.
         self._machine: Backend = cpu.Threads(threads) if backend == "cpu" else _cuda().Device(device)
         roads = compile_roads(
@@ -106,8 +128,8 @@ class Simulator:
             stop_count=config.stop_count,
             shuffled=config.drops,
         )
-        if map_shares is not None:
-            roads.network.maps["until"] = _until(map_shares, len(self.maps))
+        if until is not None:
+            roads.network.maps["until"] = until
         for number, name in enumerate(roads.names):
             room = max(int(capacity(roads, number) * min(1.0, config.variant_scale[0])), 1)
             if self.agents > room:
@@ -115,7 +137,6 @@ class Simulator:
                 raise ValueError(f"agents_per_world={given} do not fit map {name!r}: it has room for {room}")
 
         self.roads = roads
-        self.drivers = drivers_of(drivers, rows)
         state = self.new_state(self.worlds)
         self.per_row(state.rows.driver)[:] = self.drivers
         state.clock.number[:] = np.arange(self.worlds)
@@ -142,6 +163,7 @@ class Simulator:
 
     @property
     def threads(self) -> int:
+        """CPU threads that drive."""
         return self._machine.threads
 
     @property
@@ -179,6 +201,10 @@ class Simulator:
         self._machine.observe(self._parts._replace(state=there, obs=seen, obs_dtype=FLOAT32))
         observations[...] = self.host(seen)[: len(observations)]
 
+    def prepare(self) -> None:
+        """Compile the kernels of the CPU, or load them from disk, without a reset; else the first reset does it."""
+        self._machine.prepare(self._parts)
+
     def reset(self, key: np.ndarray | None, mask: Any = None) -> None:
         """Start the rows of `mask` anew, or all rows and all worlds where it's None.
 
@@ -190,12 +216,16 @@ class Simulator:
             self._machine.write(self.per_row(self.chosen), np.ones(self.rows, np.bool_) if every else mask)
         self._machine.clear(self._parts, every, np.zeros(0, np.uint32) if key is None else key, self.chosen)
         self._machine.reset(self._parts)
+        if self._checked:
+            finite.check(self, "reset")
 
     def step(self, actions: Any) -> None:
-        """One step. actions: int (rows,) in 0..11, continuous (rows, 2) in -1..1, or `actions` or `wanted`, filled by the
-        caller, which saves the copy and the check.
+        """One step.
 
-        Raises ValueError for others.
+        actions: int (rows,) in 0..11, continuous (rows, 2) in -1..1, or `actions` or `wanted`, filled by the caller, which
+        saves the copy and the check.
+
+        Raises ValueError for others; with GIGAFLOW_CHECK=1 FloatingPointError for a number that isn't finite, see finite.py.
         """
         if actions is not self.actions and actions is not self.wanted:
             self.write_actions(np.asarray(actions))
@@ -203,6 +233,8 @@ class Simulator:
             self.replay()
         else:
             self._machine.step(self._parts)
+        if self._checked:
+            finite.check(self, "step")
 
     def write_actions(self, actions: np.ndarray) -> None:
         """Check actions of the host, and put them into `actions` or `wanted`."""
@@ -270,6 +302,7 @@ class Simulator:
         }
 
     def close(self) -> None:
+        """Stop the threads."""
         self._machine.close()
 
 
@@ -285,11 +318,20 @@ def _cuda() -> Any:
     return cuda
 
 
+_WEIGHT = bounds.Bounds(0, 1e9)
+
+
 def _until(shares: Sequence[float], maps: int) -> np.ndarray:
     """Cumulated shares of the maps, float64 (maps,)."""
-    given = np.asarray(shares, np.float64)
-    if given.shape != (maps,) or not np.isfinite(given).all() or (given < 0).any() or given.sum() == 0:
-        raise ValueError(f"map_shares={shares!r}: must be {maps} numbers of at least 0, one for each map, not all 0")
+    numbers = isinstance(shares, (Sequence, np.ndarray)) and not isinstance(shares, str)
+    try:
+        given = np.array([bounds.real("map_shares", share, _WEIGHT) for share in shares] if numbers else [])
+    except ValueError:
+        given = np.zeros(0)
+    if given.shape != (maps,) or given.sum() == 0:
+        raise ValueError(
+            f"map_shares={bounds.shown(shares)}: must be {maps} numbers of at least 0, one for each map, not all 0"
+        )
     return np.cumsum(given / given.sum())
 
 

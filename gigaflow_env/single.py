@@ -7,13 +7,17 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from gigaflow_env import bounds
+from gigaflow_env.conditioning import Ranges, clear_overrides, override, ranges_of
 from gigaflow_env.config import Config
-from gigaflow_env.env import GigaflowVectorEnv
+from gigaflow_env.env import GigaflowVectorEnv, make_config, reset_options
 from gigaflow_env.layout import Layout
 from gigaflow_env.roads.loading import MapLike
 
 Traffic = Callable[[np.ndarray, Mapping[str, Any]], np.ndarray]
 """Drivers of the others: (observations float32 (rows, size), info of these rows) -> actions (rows, ...)."""
+
+_WORLD = bounds.Bounds(1, 256)
 
 EGO = 0
 """Row of the car."""
@@ -41,7 +45,7 @@ class GigaflowEnv(gymnasium.Env[np.ndarray, Any]):
     active, distance.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 3}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 3}
 
     def __init__(
         self,
@@ -56,16 +60,19 @@ class GigaflowEnv(gymnasium.Env[np.ndarray, Any]):
         conditioning: Mapping[str, Any] | None = None,
         render_mode: str | None = None,
     ) -> None:
-        from gigaflow_env.env import make_config
-
-        rows = agents_per_world or make_config(preset, config).agents[1]
+        # All that can be refused is refused before anything is made.
+        made = make_config(preset, config)
+        if agents_per_world is not None:
+            made = made.replace(agents_per_world=bounds.whole("agents_per_world", agents_per_world, _WORLD, "agents"))
+        rows = made.agents[1]
+        bounds.choice("render_mode", render_mode, (None, *self.metadata["render_modes"]))
+        _check_traffic(traffic)
+        chosen = None if conditioning is None else ranges_of(conditioning, 1)
         ruled = isinstance(traffic, str) and traffic == "idm"
         self.vector = GigaflowVectorEnv(
             rows,
             map=map,
-            preset=preset,
-            config=config,
-            agents_per_world=rows,
+            config=made.replace(agents_per_world=rows),
             max_episode_steps=max_episode_steps,
             threads=1,
             render_mode=render_mode,
@@ -79,18 +86,19 @@ class GigaflowEnv(gymnasium.Env[np.ndarray, Any]):
         self.layout: Layout = self.vector.layout
         self.config: Config = self.vector.config
         self._drive = _drivers(traffic, self.vector) if not ruled and rows > 1 else None
-        self._choose(conditioning)
+        self._choose(chosen)
         self._actions = self._rest()
         self._over = True
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """A new world. `options["conditioning"]`: values chosen by hand for this car, see `GigaflowVectorEnv.reset`."""
+        # All of it is read before any of it is applied: refused arguments change nothing.
+        seed, wanted = bounds.seed(seed), reset_options(options, ("conditioning",))
+        given = wanted.get("conditioning")
+        chosen = None if given is None else ranges_of(given, 1)
         super().reset(seed=seed)
-        unknown = sorted(set(options or {}) - {"conditioning"})
-        if unknown:
-            raise ValueError(f"unknown reset option {unknown[0]!r}: there is only 'conditioning'")
-        if options is not None and "conditioning" in options:
-            self._choose(options["conditioning"])
+        if "conditioning" in wanted:
+            self._choose(chosen)
         obs, info = self.vector.reset(seed=int(self.np_random.integers(2**31)))
         if not info["active"][EGO]:
             raise RuntimeError(f"{self.vector.num_envs} agents leave no free place on the map: lower agents_per_world")
@@ -98,6 +106,7 @@ class GigaflowEnv(gymnasium.Env[np.ndarray, Any]):
         return obs[EGO], _of(info, EGO)
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Drive one step. Raises RuntimeError before `reset` and after the end of an episode."""
         if self._over:
             raise RuntimeError("step() needs a reset() before, at the start and after the end of an episode")
         if not self.action_space.contains(action):
@@ -116,10 +125,14 @@ class GigaflowEnv(gymnasium.Env[np.ndarray, Any]):
         return last, float(reward[EGO]), bool(terminated[EGO]), bool(truncated[EGO]), _of(info, EGO)
 
     def render(self) -> Any:
-        """With render_mode="rgb_array": top view around the car, uint8 (height, width, 3)."""
-        return None if self.render_mode is None else self.vector.render_world(0, EGO)
+        """With render_mode="rgb_array": top view around the car, uint8 (height, width, 3).
+
+        None with "human", where `reset` and `step` draw it into a window.
+        """
+        return self.vector.render_world(0, EGO) if self.render_mode == "rgb_array" else None
 
     def close(self) -> None:
+        """Close the world."""
         self.vector.close()
 
     def _rest(self) -> np.ndarray:
@@ -131,14 +144,11 @@ class GigaflowEnv(gymnasium.Env[np.ndarray, Any]):
         no_jerk = LONGITUDINAL_JERKS.index(0.0) * len(LATERAL_JERKS) + LATERAL_JERKS.index(0.0)
         return np.full(self.vector.num_envs, no_jerk)
 
-    def _choose(self, conditioning: Mapping[str, Any] | None) -> None:
-        """For this car alone: the other rows stay as the Config says."""
-        from gigaflow_env.conditioning import clear_overrides, override, ranges_of
-
-        if conditioning is None:
+    def _choose(self, ranges: Ranges | None) -> None:
+        """Ranges of one row, for this car alone: the other rows stay as the Config says. None forgets all."""
+        if ranges is None:
             clear_overrides(self.vector.simulator)
             return
-        ranges = ranges_of(conditioning, 1)
         only = {}
         for name, ends in ranges.items():
             rows = [np.full(self.vector.num_envs, np.nan, np.float32) for _ in ends]
@@ -154,16 +164,22 @@ def _of(info: Mapping[str, Any], row: int) -> dict[str, Any]:
     return {name: info[name][row].item() for name in names}
 
 
+def _check_traffic(traffic: Any) -> None:
+    """Raises TypeError or ValueError for what can't drive the others."""
+    if isinstance(traffic, (str, Path)):
+        if traffic != "idm" and not Path(traffic).exists():
+            raise ValueError(f"traffic={str(traffic)!r} is neither 'idm', nor a callable, nor a checkpoint: no such path")
+    elif not callable(traffic):
+        raise TypeError(
+            f"traffic={bounds.shown(traffic)}: expected 'idm', a callable (observations, info) -> actions, or a "
+            "checkpoint's path"
+        )
+
+
 def _drivers(traffic: Any, env: GigaflowVectorEnv) -> Traffic:
-    """What drives the others. Raises TypeError or ValueError for what can't."""
+    """What drives the others: the callable, or a policy from a checkpoint."""
     if callable(traffic):
         return traffic
-    if isinstance(traffic, (str, Path)):
-        if not Path(traffic).exists():
-            raise ValueError(f"traffic={str(traffic)!r} is neither 'idm', nor a callable, nor a checkpoint: no such path")
-        from gigaflow_env.adapters.checkpoint import drivers
+    from gigaflow_env.adapters.checkpoint import drivers
 
-        return drivers(Path(traffic), env)
-    raise TypeError(
-        f"traffic={traffic!r}: expected 'idm', a callable (observations, info) -> actions, or a checkpoint's path"
-    )
+    return drivers(Path(traffic), env)

@@ -118,7 +118,11 @@ def check(simulator: Simulator, snapshot: Mapping[str, np.ndarray]) -> None:
     missing = [name for name in ("declaration", "worlds", *arrays(simulator.state)) if name not in snapshot]
     if "declaration" in missing:
         raise ValueError("this is no snapshot: it has no 'declaration'")
-    theirs, ours = json.loads(str(snapshot["declaration"])), declaration(simulator)
+    ours = declaration(simulator)
+    try:
+        theirs = dict(json.loads(str(snapshot["declaration"])))
+    except (ValueError, TypeError):
+        raise ValueError("the snapshot is damaged: its declaration can't be read") from None
     different = [name for name in {**ours, **theirs} if theirs.get(name) != ours.get(name)]
     if different:
         lines = [f"{name} is {theirs.get(name)!r} there and {ours.get(name)!r} here" for name in different[:3]]
@@ -126,14 +130,17 @@ def check(simulator: Simulator, snapshot: Mapping[str, np.ndarray]) -> None:
         raise ValueError(f"the snapshot belongs to another environment: {'; '.join(lines)}{more}")
     if missing:
         raise ValueError(f"the snapshot lacks {missing[0]!r}")
-    worlds = snapshot["worlds"]
-    if worlds.ndim != 1 or not len(worlds) or worlds.min() < 0 or worlds.max() >= simulator.worlds:
+    worlds = np.asarray(snapshot["worlds"])
+    whole = worlds.ndim == 1 and len(worlds) > 0 and np.issubdtype(worlds.dtype, np.integer)
+    if not whole or worlds.min() < 0 or worlds.max() >= simulator.worlds or len(set(worlds.tolist())) < len(worlds):
         raise ValueError(f"the snapshot is damaged: its worlds are {worlds!r}")
     for name, array in arrays(simulator.state).items():
         shape = (len(worlds), *array.shape[1:]) if each_world(name) else array.shape
-        if snapshot[name].shape != shape or snapshot[name].dtype != array.dtype:
-            found = f"{snapshot[name].dtype} {snapshot[name].shape}"
-            raise ValueError(f"the snapshot is damaged: {name} is {found}, expected {array.dtype} {shape}")
+        kept = np.asarray(snapshot[name])
+        if kept.shape != shape or kept.dtype != array.dtype:
+            raise ValueError(f"the snapshot is damaged: {name} is {kept.dtype} {kept.shape}, expected {array.dtype} {shape}")
+        if kept.dtype == np.float32 and not name.startswith("overrides.") and not np.isfinite(kept).all():
+            raise ValueError(f"the snapshot is damaged: {name} has numbers that are not finite")
 
 
 def save(path: str | os.PathLike[str], snapshot: Mapping[str, np.ndarray]) -> None:

@@ -1,5 +1,7 @@
-"""Every array that changes, declared once, grouped by concept. `allocate(State...)` makes them; kernels get the groups
-they touch."""
+"""Every array that changes, declared once, grouped by concept.
+
+`allocate(State...)` makes them; kernels get the groups they touch.
+"""
 
 from typing import Any, NamedTuple
 
@@ -13,9 +15,9 @@ i8, i32, u32, flag = np.int8, np.int32, np.uint32, np.bool_
 
 # Status of a row.
 ABSENT, WAITING, ENDED, LIVE, FROZEN = range(5)
-"""ABSENT: the row has no agent. WAITING: it needs a new place; nobody sees it. ENDED: its episode ended in this step; others
-see it for the last time. FROZEN: a wreck that stands in the way. So whoever is at least ENDED is seen, and whoever is at
-least LIVE is in the way."""
+"""ABSENT: the row has no agent. WAITING: the agent waits to spawn and is not on the road. ENDED: its episode ended in this
+step; others observe it for the last time. LIVE: it drives. FROZEN: a wreck. So agents with at least ENDED are observed, and
+agents with at least LIVE can be collided with."""
 
 # Driver of a row.
 POLICY, IDM = range(2)
@@ -29,7 +31,7 @@ class Clock(NamedTuple):
     """Time and chance, per world."""
 
     seed: np.ndarray = array("two", "", "key of the random numbers", u32)
-    number: np.ndarray = array("world", "", "its number: by it, chance decides what its agents see and overlook", i32)
+    number: np.ndarray = array("world", "", "its number, for the random numbers of dropout and of erratic drivers", i32)
     map: np.ndarray = array("world", "", "number of its map", i32)
     tick: np.ndarray = array("world", "", "steps since the environment's reset: never repeats", i32)
     step: np.ndarray = array("world", "steps", "age of the world", i32)
@@ -40,14 +42,14 @@ class Clock(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """What each row is doing."""
+    """Status, age and driver of each row."""
 
-    status: np.ndarray = array("world agent", "", "ABSENT, LIVE, ENDED or WAITING", i8)
+    status: np.ndarray = array("world agent", "", "ABSENT, WAITING, ENDED, LIVE or FROZEN", i8)
     episode: np.ndarray = array("world agent", "", "episodes begun", i32)
     steps: np.ndarray = array("world agent", "steps", "age of the episode, or of the wreck", i32)
     score: np.ndarray = array("world agent", "", "sum of the rewards of the episode")
-    erratic: np.ndarray = array("world agent", "", "bits: 1 does not see others at times, 2 brakes for nothing at times", i8)
-    driver: np.ndarray = array("world agent", "", "POLICY or IDM: who drives it", i8)
+    erratic: np.ndarray = array("world agent", "", "bits: 1 inattentive (at times sees no others), 2 phantom braking", i8)
+    driver: np.ndarray = array("world agent", "", "POLICY or IDM", i8)
 
 
 class Pose(NamedTuple):
@@ -65,16 +67,20 @@ class Pose(NamedTuple):
 
 
 class Motion(NamedTuple):
+    """Speed, accelerations, steering and jerks."""
+
     speed: np.ndarray = array("world agent", "m/s", "signed")
     acceleration: np.ndarray = array("world agent", "m/s^2", "longitudinal")
     lateral: np.ndarray = array("world agent", "m/s^2", "lateral acceleration, left positive")
     steer: np.ndarray = array("world agent", "rad", "steering angle, left positive")
     jerk: np.ndarray = array("world agent", "m/s^3", "longitudinal jerk of the last action")
     side_jerk: np.ndarray = array("world agent", "m/s^3", "lateral jerk of the last action")
-    distance: np.ndarray = array("world agent", "m", "way moved in the last step")
+    distance: np.ndarray = array("world agent", "m", "distance travelled in the last step")
 
 
 class Body(NamedTuple):
+    """The agent's body and its dynamics coefficients, drawn anew for every episode."""
+
     length: np.ndarray = array("world agent", "m", "")
     width: np.ndarray = array("world agent", "m", "")
     c_throttle: np.ndarray = array("world agent", "", "coefficient of longitudinal jerk")
@@ -85,9 +91,9 @@ class Body(NamedTuple):
 
 
 class Kinds(NamedTuple):
-    """The population: what is drawn for a body, by kind. Filled once, from population.ROAD_USERS and the config."""
+    """The population: ranges from which a body is drawn, by kind. Filled once, from population.ROAD_USERS and the config."""
 
-    until: np.ndarray = array("kind", "", "a unit draw below this, and not below the one before, means this kind")
+    until: np.ndarray = array("kind", "", "upper end of its range of unit draws; the lower end is that of the kind before")
     length_low: np.ndarray = array("kind", "m", "")
     length_high: np.ndarray = array("kind", "m", "")
     width_low: np.ndarray = array("kind", "m", "")
@@ -100,12 +106,12 @@ class LanePosition(NamedTuple):
     """Where the agent is on its lane (Frenet)."""
 
     section: np.ndarray = array("world agent", "", "its quad: between this section and the next", i32)
-    fraction: np.ndarray = array("world agent", "", "place inside the quad, 0..1 along the lane")
+    fraction: np.ndarray = array("world agent", "", "position inside the quad, 0..1 along the lane")
     offset: np.ndarray = array("world agent", "m", "from the lane center, left positive")
     cos: np.ndarray = array("world agent", "", "of the angle to the lane")
     angle: np.ndarray = array("world agent", "rad", "heading relative to the lane, left positive")
-    route_distance: np.ndarray = array("world agent", "m", "route to the next goal")
-    stood: np.ndarray = array("world agent", "", "stop line with a stop sign at which it has stood, -1: none", i32)
+    route_distance: np.ndarray = array("world agent", "m", "route distance to the next goal")
+    stood: np.ndarray = array("world agent", "", "stop line of the stop sign at which it has stopped, -1: none", i32)
 
 
 class Goals(NamedTuple):
@@ -117,12 +123,12 @@ class Goals(NamedTuple):
     count: np.ndarray = array("world agent", "", "goals of this route", i32)  # type: ignore[assignment]
     next: np.ndarray = array("world agent", "", "the one to be reached next", i32)
     routes: np.ndarray = array("world agent", "", "routes begun in this episode", i32)
-    best: np.ndarray = array("world agent", "m", "shortest way to the next goal so far: progress counts once")
-    gained: np.ndarray = array("world agent", "m", "way gained in the last step")
+    best: np.ndarray = array("world agent", "m", "shortest route distance to the next goal so far: progress counts once")
+    gained: np.ndarray = array("world agent", "m", "progress along the route in the last step")
 
 
 class RewardWeights(NamedTuple):
-    """What the agent wants: its reward coefficients, in the order of `config.CONDITIONING`."""
+    """The agent's reward coefficients, in the order of `config.CONDITIONING`."""
 
     coefficients: np.ndarray = array("world agent coefficient", "", "drawn anew for every episode")
 
@@ -130,8 +136,8 @@ class RewardWeights(NamedTuple):
 class Events(NamedTuple):
     """What happened to the agent in this step."""
 
-    collision: np.ndarray = array("world agent", "", "its box met another agent's", flag)
-    offroad: np.ndarray = array("world agent", "", "its box met the edge of the road", flag)
+    collision: np.ndarray = array("world agent", "", "its box touched another agent's", flag)
+    offroad: np.ndarray = array("world agent", "", "its box touched the edge of the road", flag)
     red_light: np.ndarray = array("world agent", "", "crossed a stop line at red", flag)
     goal: np.ndarray = array("world agent", "", "reached a goal", flag)
     route_done: np.ndarray = array("world agent", "", "reached the final goal", flag)
@@ -145,7 +151,7 @@ class Outcome(NamedTuple):
     terminated: np.ndarray = array("world agent", "", "ended by crash or by its final goal", flag)
     truncated: np.ndarray = array("world agent", "", "ended by its own time or the world's", flag)
     active: np.ndarray = array("world agent", "", "the row's observation is a live agent's", flag)
-    erratic: np.ndarray = array("world agent", "", "and that of an erratic driver, whom a trainer leaves out", flag)
+    erratic: np.ndarray = array("world agent", "", "the same, and the driver is erratic: left out of training", flag)
     episode_return: np.ndarray = array("world agent", "", "of the episode that ended last")
     episode_length: np.ndarray = array("world agent", "steps", "of the episode that ended last", i32)
 
@@ -157,11 +163,11 @@ class Lights(NamedTuple):
     red: np.ndarray = array("world light", "s", "red time, 0: no light")
     yellow: np.ndarray = array("world light", "s", "yellow time")
     green: np.ndarray = array("world light", "s", "green time")
-    offset: np.ndarray = array("world light", "s", "where in its cycle it was when the world began")
+    offset: np.ndarray = array("world light", "s", "time in its cycle when the world began")
 
 
 class Proposal(NamedTuple):
-    """A place that a waiting agent would like to start from."""
+    """The pose and body with which a waiting agent would spawn."""
 
     section: np.ndarray = array("world agent", "", "its quad", i32)
     x: np.ndarray = array("world agent", "m", "")
@@ -172,7 +178,7 @@ class Proposal(NamedTuple):
     speed: np.ndarray = array("world agent", "m/s", "")
     length: np.ndarray = array("world agent", "m", "")
     width: np.ndarray = array("world agent", "m", "")
-    free: np.ndarray = array("world agent", "", "no other agent needs that place", flag)
+    free: np.ndarray = array("world agent", "", "no other agent and no edge of the road is too near", flag)
     kind: np.ndarray = array("world agent", "", "number in population.ROAD_USERS", i32)
 
 
@@ -181,22 +187,22 @@ class Neighbours(NamedTuple):
 
     agent: np.ndarray = array("world agent neighbour", "", "agent, nearest first, -1: none", i32)
     key: np.ndarray = array(
-        "world worker neighbour", "", "paper: their keys, squared distance in 24 bits, agent in 8 bits", u32
+        "world worker neighbour", "", "workspace: their keys, squared distance in 24 bits, agent in 8 bits", u32
     )
     scratch: np.ndarray = array(
-        "world worker other", "", "paper of the stages: an entry for each agent; on the CPU one worker does all agents", u32
+        "world worker other", "", "workspace: an entry for each agent; on the CPU one worker does all agents", u32
     )
 
 
 class LaneRoutes(NamedTuple):
-    """Which elements of its Nearby row an agent sees, and the ways from those lane samples to its next goal."""
+    """Which elements of its Nearby row an agent observes, and the route distances from its lane samples to its next goal."""
 
-    lane: np.ndarray = array("world agent", "", "the first lane sample that it sees", i32)
-    boundary: np.ndarray = array("world agent", "", "the first boundary point that it sees", i32)
-    route_distance: np.ndarray = array("world agent sample", "m", "way from each lane sample that it sees")
+    lane: np.ndarray = array("world agent", "", "the first lane sample that it observes", i32)
+    boundary: np.ndarray = array("world agent", "", "the first boundary point that it observes", i32)
+    route_distance: np.ndarray = array("world agent sample", "m", "from each lane sample that it observes")
     smallest: np.ndarray = array("world agent", "m", "the smallest of them")
     row: np.ndarray = array("world agent", "", "the Nearby row they belong to", i32)
-    goal: np.ndarray = array("world agent", "", "the goal's quad they lead to, -1: not yet measured", i32)
+    goal: np.ndarray = array("world agent", "", "quad of the goal they lead to, -1: not yet measured", i32)
 
 
 class Variant(NamedTuple):
@@ -218,7 +224,7 @@ class Variant(NamedTuple):
 
 
 class Perceived(NamedTuple):
-    """What others see of the agent: its state with noise, the same for all who look."""
+    """The agent's state as others observe it: with noise, the same for all observers."""
 
     x: np.ndarray = array("world agent", "m", "")
     y: np.ndarray = array("world agent", "m", "")
@@ -228,32 +234,32 @@ class Perceived(NamedTuple):
 
 
 class Overrides(NamedTuple):
-    """What is chosen by hand for a row's next episodes, in the order of `config.CHOICES`; nan: as the Config says."""
+    """Ranges set by hand for a row's next episodes, in the order of `config.CHOICES`; nan: as in the Config."""
 
     low: np.ndarray = array("world agent choice", "", "lower end of the range")
     high: np.ndarray = array("world agent choice", "", "upper end")
 
 
 class Traffic(NamedTuple):
-    """What a driver is about to do, as far as rule-based drivers have to know it: said anew in every step."""
+    """The intention of each driver, for rule-based drivers: announced anew in every step."""
 
     next: np.ndarray = array("world agent", "", "lane with conflicts that it enters next, -1: none near", i32)
     gap: np.ndarray = array("world agent", "m", "from its front to that lane")
-    priority: np.ndarray = array(
-        "world agent", "m", "the same as an order: who is in a junction already comes before all others"
-    )
+    priority: np.ndarray = array("world agent", "m", "the same as an order: agents in a junction come before all others")
     inside: np.ndarray = array("world agent", "", "lane in which its front is, where that has conflicts or is its own", i32)
     front: np.ndarray = array("world agent", "m", "its front from the start of `inside`")
-    may_enter: np.ndarray = array("world agent", "", "it could enter that lane: no red light, room behind it", flag)
-    committed: np.ndarray = array("world agent", "", "it can't stop before that lane any more", flag)
+    may_enter: np.ndarray = array("world agent", "", "it could enter that lane: no red light, and room behind", flag)
+    committed: np.ndarray = array("world agent", "", "it can no longer stop before that lane", flag)
     yielded: np.ndarray = array("world agent", "", "it gave way in the last step", flag)
-    stop: np.ndarray = array("world agent", "m", "from its front to a line before which it has to stop")
-    cap: np.ndarray = array("world agent", "m/s", "speed that the road, lights, the goal and a leader permit")
-    brake: np.ndarray = array("world agent", "m/s^2", "what a leader takes off its acceleration")
-    curvature: np.ndarray = array("world agent", "1/m", "that it wants to drive")
+    stop: np.ndarray = array("world agent", "m", "from its front to a line at which it has to stop")
+    cap: np.ndarray = array("world agent", "m/s", "speed permitted by the road, lights, the goal and a leader")
+    brake: np.ndarray = array("world agent", "m/s^2", "deceleration for a leader")
+    curvature: np.ndarray = array("world agent", "1/m", "that it steers to")
 
 
 class State(NamedTuple):
+    """All groups: everything that changes."""
+
     clock: Clock
     rows: Rows
     pose: Pose
@@ -286,7 +292,7 @@ GROUPS = State(*_GROUPS)
 def make(
     worlds: int, agents: int, coefficients: int, lights: int, neighbours: int, samples: int, choices: int, workers: int = 1
 ) -> State:
-    """A State in which nothing has happened yet. workers: how many agents of a world are looked after at the same time."""
+    """A State before the first reset. workers: how many agents of a world are processed at the same time."""
     sizes = {
         "two": 2, "world": worlds, "agent": agents, "coefficient": coefficients, "goal": GOALS,
         "light": max(lights, 1), "neighbour": max(neighbours, 1), "worker": workers, "other": agents, "sample": samples,

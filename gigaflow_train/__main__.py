@@ -7,12 +7,15 @@ def start() -> int:
     """Run the command line; where the extra `train` is not installed, say how to install it."""
     try:
         from gigaflow_train.cli import main
+
+        return main()
     except ModuleNotFoundError as missing:
         if missing.name is not None and missing.name.startswith("gigaflow"):
             raise
-        sys.stderr.write(f'gigaflow-train: error: it needs {missing.name}: pip install "gigaflow-env[train]"\n')
+        from gigaflow_env import remedy
+
+        sys.stderr.write(f"gigaflow-train: error: it needs {missing.name}: {remedy('train')}\n")
         return 2
-    return main()
 
 
 if __name__ == "__main__":

@@ -1,17 +1,19 @@
 """What a run leaves behind, and how it goes on from there.
 
-    checkpoint.safetensors   the policy's weights and its normaliser
-    checkpoint.json          the training config, the environment's, the layout they fit, and how far training was
+    checkpoint.safetensors   a policy: its weights and normaliser; in the metadata, as JSON, all facts about it
+    best.safetensors         the same of the evaluation that went best, where there are evaluations
+    checkpoint-STEP.safetensors   the same of earlier steps, as many as are to be kept
     resume.pt                all that going on needs, in one file, so that it can't be torn: weights, Adam's moments, random
                              numbers, counters, and the environment's state where it can be had
+    resume-ITERATION-RANK.pt  with several processes: the worlds of each
 
-The first two make a policy; their steps tell that they belong together.
+Each file stands alone, and appears whole or not at all.
 """
 
 import dataclasses
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,13 +22,23 @@ import safetensors
 import safetensors.torch
 import torch
 
+from gigaflow_env import FEATURES
+from gigaflow_train import ranks
 from gigaflow_train.config import TrainConfig, from_json
-from gigaflow_train.files import replacing, write_text
-from gigaflow_train.policy import SETS, VECTORS, Policy
-from gigaflow_train.rollout import Storage
+from gigaflow_train.files import replacing, write_bytes
+from gigaflow_train.networks import build
+from gigaflow_train.policy import SETS, VECTORS
 
-FORMAT = 1
-WEIGHTS, FACTS, RESUME = "checkpoint.safetensors", "checkpoint.json", "resume.pt"
+FORMAT = 2
+"""1: weights and facts were two files, a run had one map."""
+WEIGHTS, BEST, RESUME = "checkpoint.safetensors", "best.safetensors", "resume.pt"
+NUMBERED = "checkpoint-{step:015d}.safetensors"
+OWN = "resume-{iteration}-{rank}.pt"
+"""What one of several processes has of its own: worlds and random numbers."""
+
+SCALES = ("dt", "view_range", "route_range", "lane_spacing", "steer_max")
+"""Values of the environment's Config by which observations are divided, spaced or timed: the same numbers mean something
+else where these differ."""
 
 
 class CheckpointError(ValueError):
@@ -40,61 +52,106 @@ class Progress(NamedTuple):
     step: int = 0  # transitions of live rows
     seconds: float = 0.0  # spent driving and learning
     largest: float | None = None  # running largest |advantage| of the filter
+    best: float = -1.0  # highest goal rate of an evaluation; -1: there was none
 
 
 class Facts(NamedTuple):
-    """checkpoint.json"""
+    """What a checkpoint says about itself."""
 
     config: TrainConfig
     environment: dict[str, Any]  # every value of the environment's Config
     counts: dict[str, int]  # elements of each block of the observation
+    features: dict[str, list[str]]  # names of each block's features
     step: int
+    evaluation: dict[str, Any]  # figures of the evaluation it was kept for, if any
+
+
+def facts_of(env: Any, config: TrainConfig, step: int, evaluation: Mapping[str, Any] | None = None) -> Facts:
+    return Facts(
+        config,
+        dataclasses.asdict(env.config),
+        dict(env.layout.counts._asdict()),
+        {name: list(block._fields) for name, block in FEATURES._asdict().items()},
+        step,
+        dict(evaluation or {}),
+    )
+
+
+def save_policy(path: Path, policy: torch.nn.Module, facts: Facts) -> None:
+    """Write a policy with its facts as one safetensors file."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in policy.state_dict().items()}
+    about = json.dumps({**facts._asdict(), "config": facts.config.to_json()})
+    write_bytes(path, safetensors.torch.save(weights, {"format": str(FORMAT), "step": str(facts.step), "facts": about}))
 
 
 def save(
     directory: Path,
     env: Any,
     config: TrainConfig,
-    policy: Policy,
+    policy: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     generator: torch.Generator,
-    storage: Storage,
     progress: Progress,
 ) -> None:
-    resume = {
-        "format": FORMAT,
-        "progress": dict(progress._asdict()),
-        "policy": policy.state_dict(),
-        "optimizer": optimizer.state_dict(),
+    """Write resume.pt and checkpoint.safetensors, and a numbered one where the config wants some.
+
+    With several processes each writes what is its own beside it first. The old files go once resume.pt, which names the
+    iteration they are of, has taken its place: whatever moment a run is killed at, one set is whole.
+    """
+    own = {
         "generator": generator.get_state(),
-        "obs": storage.obs[-1].clone(),
-        "active": storage.active[-1].clone(),
         "environment": _packed(env.snapshot()) if hasattr(env, "snapshot") else None,
     }
-    with replacing(directory / RESUME) as temporary:
-        torch.save(resume, temporary)
-    facts = {
-        "format": FORMAT,
-        "step": progress.step,
-        "config": config.to_json(),
-        "environment": dataclasses.asdict(env.config),
-        "counts": dict(env.layout.counts._asdict()),
-    }
-    weights = {name: tensor.contiguous() for name, tensor in policy.state_dict().items()}
-    with replacing(directory / WEIGHTS) as temporary:
-        safetensors.torch.save_file(weights, temporary, metadata={"step": str(progress.step)})
-    write_text(directory / FACTS, json.dumps(facts, indent=1) + "\n")
+    several = ranks.count() > 1
+    if several:
+        _write_torch(directory / OWN.format(iteration=progress.iteration, rank=ranks.rank()), own)
+        ranks.wait()
+    if ranks.rank() == 0:
+        resume = {
+            "format": FORMAT,
+            "config": json.dumps(config.to_json()),
+            "progress": dict(progress._asdict()),
+            "policy": policy.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "processes": ranks.count(),
+            **({} if several else own),
+        }
+        _write_torch(directory / RESUME, resume)
+        facts = facts_of(env, config, progress.step)
+        save_policy(directory / WEIGHTS, policy, facts)
+        if config.keep and progress.step:
+            save_policy(directory / NUMBERED.format(step=progress.step), policy, facts)
+            for old in sorted(directory.glob("checkpoint-*.safetensors"))[: -config.keep]:
+                old.unlink()
+        for old in directory.glob("resume-*.pt"):
+            if not several or not old.name.startswith(OWN.format(iteration=progress.iteration, rank="").removesuffix(".pt")):
+                old.unlink()
+    ranks.wait()
+
+
+def resume_config(directory: Path) -> TrainConfig:
+    """The config of a run that is to go on. Raises CheckpointError."""
+    path = directory / RESUME
+    saved = _load_resume(path)
+    try:
+        return from_json(json.loads(saved["config"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} has no config that this version reads: {_first_line(error)}") from None
 
 
 def resume(
     directory: Path,
     env: Any,
-    policy: Policy,
+    policy: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     generator: torch.Generator,
-    storage: Storage,
-) -> tuple[Progress, bool]:
-    """Put everything back as `save` found it. False: the environment could not be restored, it has yet to be reset."""
+    say: Callable[[str], None],
+) -> tuple[Progress, tuple[Any, Any] | None]:
+    """Put everything back as `save` found it. Returns what `env.restore` does, or None where the worlds begin anew.
+
+    With another number of processes than there were the policy, the optimizer and the counters go on, the worlds and the
+    order of the samples are new; say is told.
+    """
     path = directory / RESUME
     saved = _load_resume(path)
     try:
@@ -102,85 +159,108 @@ def resume(
         optimizer.load_state_dict(saved["optimizer"])
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(f"{path} does not fit this network or environment: {_first_line(error)}") from None
-    generator.set_state(saved["generator"])
     progress = Progress(**saved["progress"])
+    before = saved.get("processes", 1)
+    if before != ranks.count():
+        say(f"{before} processes before, {ranks.count()} now: the worlds and the order of the samples begin anew")
+        return progress, None
+    if before > 1:
+        saved = _load_resume(directory / OWN.format(iteration=progress.iteration, rank=ranks.rank()), own=True)
+    generator.set_state(saved["generator"])
     if saved["environment"] is None or not hasattr(env, "restore"):
-        return progress, False
-    if saved["obs"].shape != storage.obs[-1].shape:
-        raise CheckpointError(
-            f"{path}: it has {len(saved['obs'])} rows, the environment {len(storage.obs[-1])}; resume with the same num_envs"
-        )
-    env.restore(_unpacked(saved["environment"]))
-    storage.obs[-1].copy_(saved["obs"])
-    storage.active[-1].copy_(saved["active"])
-    return progress, True
+        say("this environment's state can't be restored: its worlds begin anew")
+        return progress, None
+    return progress, env.restore(_unpacked(saved["environment"]))
 
 
-def find(path: Path) -> tuple[Path, Path]:
-    """The weights and the facts of a run directory, or of a .safetensors file with its .json beside it."""
+def find(path: Path) -> Path:
+    """The weights of a run directory, or a .safetensors file itself."""
     weights = path / WEIGHTS if path.is_dir() else path
     if weights.suffix != ".safetensors":
         raise CheckpointError(f"{path} is neither a run directory nor a .safetensors file")
-    for file in (weights, weights.with_suffix(".json")):
-        if not file.is_file():
-            raise CheckpointError(f"{path} holds no checkpoint: {file} does not exist")
-    return weights, weights.with_suffix(".json")
+    if not weights.is_file():
+        raise CheckpointError(f"{path} holds no checkpoint: {weights} does not exist")
+    return weights
 
 
 def read_facts(path: Path) -> Facts:
     """The facts of a run directory or checkpoint file. Raises CheckpointError."""
-    _, file = find(path)
+    file = find(path)
     try:
-        facts = json.loads(file.read_text(encoding="utf-8"))
-        if facts["format"] != FORMAT:
-            raise CheckpointError(f"{file} has format {facts['format']}, this version reads {FORMAT}")
-        return Facts(from_json(facts["config"]), facts["environment"], facts["counts"], facts["step"])
-    except CheckpointError:
-        raise
+        with safetensors.safe_open(file, "pt") as opened:
+            metadata = opened.metadata() or {}
+    except (safetensors.SafetensorError, OSError) as error:
+        raise CheckpointError(f"{file} is not a checkpoint: {_first_line(error)}") from None
+    if "facts" not in metadata:
+        old = "format 1" if file.with_suffix(".json").exists() else "no facts in its metadata"
+        raise CheckpointError(f"{file} has {old}, this version reads format {FORMAT}: train it anew")
+    if metadata.get("format") != str(FORMAT):
+        raise CheckpointError(f"{file} has format {metadata.get('format')}, this version reads {FORMAT}")
+    try:
+        facts = Facts(**json.loads(metadata["facts"]))
+        return facts._replace(config=from_json(facts.config))  # type: ignore[arg-type]
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{file} is not a checkpoint's description: {_first_line(error)}") from None
+        raise CheckpointError(f"{file} has facts that this version can't read: {_first_line(error)}") from None
 
 
-def fits(trained: Mapping[str, int], shown: Mapping[str, int]) -> bool:
-    """Whether a policy that was trained with one number of elements a block can see another one.
+def differences(facts: Facts, env: Any, *, other_scales: bool = False) -> list[str]:
+    """What an environment shows differently from what a policy was trained with, a phrase each; none: it fits.
 
-    Sets may have any number but none: the paper trains with 20 agents in view and elements dropped, and evaluates with 40.
+    Sets may have any number of elements but none: the paper trains with 20 agents in view and elements dropped, and
+    evaluates with 40. other_scales: don't mind SCALES.
     """
-    same = all(trained[name] == shown[name] for name in VECTORS)
-    return same and all((trained[name] > 0) == (shown[name] > 0) for name in SETS)
+    found = []
+    shown = env.layout.counts._asdict()
+    for name in (*VECTORS, *SETS):
+        trained, here = facts.counts.get(name, 0), shown[name]
+        if trained != here if name in VECTORS else (trained > 0) != (here > 0):
+            found.append(f"{trained} {name} there and {here} here")
+    for name, block in FEATURES._asdict().items():
+        if facts.features.get(name) != list(block._fields):
+            found.append(f"features of {name} are {facts.features.get(name)} there and {list(block._fields)} here")
+    if not other_scales:
+        for name in SCALES:
+            there, own = facts.environment.get(name), getattr(env.config, name)
+            if there != own:
+                found.append(f"{name} is {there} there and {own} here")
+    return found
 
 
-def load_policy(path: Path, layout: Any) -> Policy:
-    """The policy of a run directory or checkpoint file, for an environment with this layout. Raises CheckpointError."""
-    weights, _ = find(path)
+def load_policy(path: Path, env: Any, *, other_scales: bool = False) -> Any:
+    """The policy of a run directory or checkpoint file, for this environment.
+
+    Raises CheckpointError, which names what differs, where the environment shows something else than the training's did;
+    other_scales: also where only scales differ, see SCALES.
+    """
+    weights = find(path)
     facts = read_facts(path)
-    if not fits(facts.counts, layout.counts._asdict()):
-        raise CheckpointError(f"{weights} sees {facts.counts}, the environment shows {dict(layout.counts._asdict())}")
-    try:
-        with safetensors.safe_open(weights, "pt") as file:
-            step = int(file.metadata()["step"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{weights} is not a checkpoint: {_first_line(error)}") from None
-    if step != facts.step:
-        raise CheckpointError(f"{weights} is of step {step}, its .json of step {facts.step}: they do not belong together")
-    policy = Policy(layout, facts.config)
+    different = differences(facts, env, other_scales=other_scales)
+    if different:
+        raise CheckpointError(f"{weights} was trained in another environment: {'; '.join(different)}")
+    with safetensors.safe_open(weights, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    policy = build(env.layout, facts.config)
     try:
         policy.load_state_dict(tensors)
     except RuntimeError as error:
-        raise CheckpointError(f"{weights} does not fit its .json: {_first_line(error)}") from None
+        raise CheckpointError(f"{weights} does not fit its own facts: {_first_line(error)}") from None
     return policy.eval()
 
 
-def _load_resume(path: Path) -> dict[str, Any]:
+def _write_torch(path: Path, saved: dict[str, Any]) -> None:
+    with replacing(path) as temporary:
+        torch.save(saved, temporary)
+
+
+def _load_resume(path: Path, *, own: bool = False) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"nothing to resume: {path} does not exist")
     try:
         saved = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # torch raises whatever the damaged bytes lead to
         raise CheckpointError(f"{path} can't be read: {_first_line(error)}") from None
-    if not isinstance(saved, dict) or saved.get("format") != FORMAT:
-        raise CheckpointError(f"{path} has another format than {FORMAT}")
+    if not isinstance(saved, dict) or (not own and saved.get("format") != FORMAT):
+        raise CheckpointError(f"{path} has another format than {FORMAT}: it can't go on with this version")
     return saved
 
 

@@ -1,10 +1,13 @@
 """The command `gigaflow-train`: train a policy, evaluate one, report on a run.
 
-Each command is a frozen dataclass: its fields are the arguments, its docstring the help, its `run` what it does.
+Each command is a frozen dataclass: its fields are the arguments, its docstring the help, its `run` what it does. What needs
+torch is imported in there: a typing error is answered at once.
 """
 
 import dataclasses
 import json
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -13,30 +16,42 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich.console import Console
-from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, subcommand
+from tyro.conf import (
+    FlagCreatePairsOff,
+    OmitArgPrefixes,
+    OmitSubcommandPrefixes,
+    Positional,
+    UseAppendAction,
+    arg,
+    subcommand,
+)
 
-from gigaflow_env import MissingDevice
+from gigaflow_env import MissingDevice, __version__
 from gigaflow_env.render import MissingExtra
-from gigaflow_train import checkpoint, environment, report
+from gigaflow_train import towns
 from gigaflow_train.config import PRESETS, TrainConfig
-from gigaflow_train.dashboard import Dashboard
-from gigaflow_train.evaluate import policies, video
-from gigaflow_train.evaluate.run import drive, figures
-from gigaflow_train.train import train
 
 USER_ERRORS = (ValueError, OSError, MissingExtra, MissingDevice)
 """What a user can cause and mend; CheckpointError is a ValueError. Anything else is a defect and keeps its traceback."""
+BASELINES = ("frozen", "random", "reverse", "constant", "idm")
+"""Policies that learn nothing, of evaluate/policies.py."""
+
+Maps = Annotated[tuple[str, ...], UseAppendAction]
 
 
 @dataclass(frozen=True)
 class Run:
-    """Train a policy by self-play. Ctrl-C ends the run with a checkpoint."""
+    """Train a policy by self-play. Ctrl-C or SIGTERM ends the run with a checkpoint."""
 
     preset: str = "laptop"
-    """Training and environment: `laptop` or `paper`."""
-    map: str | None = None
-    """A shipped town or a map file; the preset's by default."""
+    """Training and environment: `laptop`, `generalist` (many towns, hours) or `paper`."""
+    map: Maps = ()
+    """A shipped town, a map file, a folder of them, `random:SEED` or `random:1-64`; several times for several; the preset's
+    by default."""
+    map_shares: str | None = None
+    """Of the worlds that begin on each map: `equal`, `length` (by lane-km), or numbers with commas."""
+    eval_map: Maps = ()
+    """Maps that are held out: evaluated every so often while it trains; named as --map."""
     minutes: float | None = None
     """Time budget; the preset's by default."""
     steps: int | None = None
@@ -45,6 +60,8 @@ class Run:
     """Directory of the run; a new one in runs/ by default."""
     resume: bool = False
     """Go on with the run in --out, with its own settings; --minutes, --steps and --threads may change."""
+    keep: int | None = None
+    """Numbered checkpoints kept besides the last and the best one."""
     num_envs: int | None = None
     """Agents that drive at once."""
     agents_per_world: int | None = None
@@ -53,8 +70,21 @@ class Run:
     """CPU threads."""
     seed: int | None = None
     """Of weights, actions and worlds."""
+    processes: int = 1
+    """Processes on this machine that train together, each with --num-envs agents and --threads threads of its own: the same
+    as `torchrun --nproc-per-node N -m gigaflow_train run ...`."""
     backend: str | None = None
     """What steps the environment, and where the learner works: `cpu` or `cuda`."""
+    precision: str | None = None
+    """`float32`, or `bf16`: networks in bfloat16, for processors and cards that have it."""
+    policy: str | None = None
+    """An own network, as module:Class, see examples/attention_policy.py."""
+    opponents: str | None = None
+    """Folder of older checkpoints that drive --opponent-share of the rows."""
+    opponent_share: float | None = None
+    """Share of the rows that opponents drive."""
+    wandb: str | None = None
+    """Project of Weights & Biases that the figures are sent to, too."""
     set: tuple[str, ...] = ()
     """Other training values, as name=value, for example learning_rate=1e-3."""
     environment: tuple[str, ...] = ()
@@ -62,46 +92,105 @@ class Run:
     report: bool = False
     """At the end, evaluate and write report.json, curve.png and video.mp4."""
 
-    def run(self) -> None:
-        config, directory = self.resumed() if self.resume else self.fresh()
-        console = Console(stderr=True)
-        env = environment.make(
-            map=config.map,
-            preset=config.preset,
-            config=config.environment,
-            num_envs=config.num_envs,
-            agents_per_world=config.agents_per_world,
-            threads=config.threads,
-            backend=config.backend,
-            traffic=config.traffic,
-            output="torch",
-        )
-        console.print(f"training in {directory}: {config.num_envs} agents on {config.map}", highlight=False)
+    def run(self) -> int:
+        if not self.resume:
+            config, directory = self.fresh()  # before torch is loaded
+        from rich.console import Console
+
+        from gigaflow_train import environment, ranks
+        from gigaflow_train.dashboard import Dashboard
+        from gigaflow_train.train import NotFinite, train
+
+        console = Console(stderr=True, markup=False, highlight=False)
+        if self.resume:
+            config, directory = self.resumed()
+        ranks.start(config.backend)
+        if ranks.rank() > 0:
+            console.quiet = True
+        env = environment.of_training(config, say=console.print)
+        held_out = None
+        if config.eval_maps and ranks.rank() == 0:
+            held_out = environment.of_training(
+                config, say=console.print, maps=config.eval_maps, map_shares="equal", num_envs=config.eval_rows,
+                output="numpy", backend="cpu", traffic=0.0,
+            )  # fmt: skip
+        agents = config.num_envs * ranks.count()
+        console.print(f"training in {directory}: {agents:,} agents on {towns.titled(config.maps)}")
+        status = 0
         with Dashboard(console) as dashboard:
-            train(env, config, directory, resume=self.resume, show=dashboard.show, say=console.print)
+            try:
+                row = train(
+                    env, config, directory, resume=self.resume, held_out=held_out, show=dashboard.show, say=dashboard.say
+                )
+            except NotFinite as error:
+                status, row = 1, {}
+                stopped = error
         env.close()
-        if self.report:
-            Report(directory).run()
+        second = ranks.rank() > 0
+        ranks.stop()
+        if second:
+            return status
+        if status:
+            print(f"gigaflow-train: error: {stopped}: {directory}", file=sys.stderr)
+            return status
+        for line in next_steps(directory, config, row.get("spent", 1.0)):
+            console.print(line, soft_wrap=True)
+        return Report(directory).run() if self.report else 0
+
+    def alone(self) -> bool:
+        """Whether this process trains; else it only starts those that do. Raises ValueError, before torch is loaded."""
+        checked(self, "processes", 1, 1024, "processes")
+        if self.processes == 1 or "WORLD_SIZE" in os.environ:
+            return True
+        if not self.resume:
+            self.fresh()
+        return False
 
     def fresh(self) -> tuple[TrainConfig, Path]:
         if self.preset not in PRESETS:
             raise ValueError(f"preset={self.preset!r}: choose one of {', '.join(map(repr, PRESETS))}")
+        if self.out is None and int(os.environ.get("WORLD_SIZE", str(self.processes))) > 1:
+            raise ValueError("several processes need --out: the one directory they write")
         directory = self.out or Path("runs") / time.strftime("%Y%m%d-%H%M%S")
-        if (directory / checkpoint.FACTS).exists():
+        if (directory / "checkpoint.safetensors").exists():
             raise ValueError(f"{directory} holds a run already: give --resume to go on with it, or another --out")
-        changes = given(self, "map", "num_envs", "agents_per_world", "threads", "seed", "backend") | pairs("--set", self.set)
+        changes = given(
+            self, "num_envs", "agents_per_world", "threads", "seed", "backend", "keep", "precision", "policy", "opponents",
+            "opponent_share", "wandb",
+        )  # fmt: skip
+        changes |= pairs("--set", self.set)
+        if self.map:
+            changes |= {"maps": self.map, "map_shares": "equal"}
+        if self.map_shares is not None:
+            changes["map_shares"] = shares(self.map_shares)
+        if self.eval_map:
+            changes["eval_maps"] = self.eval_map
+        preset = PRESETS[self.preset]()
         if self.environment:
-            changes["environment"] = pairs("--environment", self.environment)
-        return PRESETS[self.preset]().replace(**changes | self.budget()), directory
+            changes["environment"] = {**preset.environment, **pairs("--environment", self.environment)}
+        return preset.replace(**changes | self.budget()), directory
 
     def resumed(self) -> tuple[TrainConfig, Path]:
+        from gigaflow_train import checkpoint
+
         if self.out is None:
             raise ValueError("--resume needs --out: the directory of the run to go on with")
-        fixed = given(self, "map", "num_envs", "agents_per_world", "seed", "backend", "set", "environment")
-        for name, value in fixed.items():
+        names = (
+            "map",
+            "map_shares",
+            "eval_map",
+            "num_envs",
+            "agents_per_world",
+            "seed",
+            "backend",
+            "keep",
+            "set",
+            "environment",
+        )
+        for name, value in given(self, *names).items():
             if value != ():
                 raise ValueError(f"--{name.replace('_', '-')} can't change in a run that is resumed")
-        config = checkpoint.read_facts(self.out).config
+        config = checkpoint.resume_config(self.out)
         return config.replace(**given(self, "threads") | self.budget()), self.out
 
     def budget(self) -> dict[str, Any]:
@@ -111,14 +200,33 @@ class Run:
         return {"minutes": self.minutes, "steps": self.steps}
 
 
+def together(words: Sequence[str], processes: int) -> int:
+    """The command line `words` in several processes. Exit status of torchrun: 0 where all of them ended well."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    return subprocess.call([*launch, "-m", "gigaflow_train", *words])
+
+
+def next_steps(directory: Path, config: TrainConfig, spent: float) -> list[str]:
+    """What to do with a run that has ended or was interrupted, a line each."""
+    more = ""
+    if spent >= 1.0:
+        more = f" --minutes {2 * config.minutes:g}" if config.minutes is not None else f" --steps {2 * (config.steps or 0)}"
+    return [
+        f"the policy is in {directory / 'checkpoint.safetensors'}",
+        f"  go on:     gigaflow-train run --resume --out {directory}{more}",
+        f"  evaluate:  gigaflow-train evaluate {directory}",
+        f"  look:      gigaflow-train report {directory}",
+    ]
+
+
 @dataclass(frozen=True)
 class Evaluate:
     """Say how well a policy drives, with 95 % intervals."""
 
     what: Annotated[Positional[str], arg(metavar="WHAT")]
     """A run directory, a .safetensors file, or one of: frozen, random, reverse, constant, idm."""
-    map: str | None = None
-    """A shipped town or a map file; by default that of the training, or `loop`."""
+    map: Maps = ()
+    """A shipped town, a map file, a folder, `random:SEED` or `random:1-64`; by default those of the training, or `loop`."""
     preset: str | None = None
     """The environment's preset; by default exactly the environment of the training, or `laptop`."""
     steps: int | None = None
@@ -133,56 +241,73 @@ class Evaluate:
     """Of worlds and actions; training has used 0."""
     threads: int | None = None
     """CPU threads of the simulator; all cores by default."""
+    backend: str = "cpu"
+    """What steps the environment: `cpu` or `cuda`, wherever the policy was trained."""
     traffic: float = 0.0
     """Share of the agents with rule-based drivers, which don't count."""
     greedy: bool = False
     """Take the likeliest action instead of drawing one."""
+    other_scales: bool = False
+    """Drive also where dt, view_range or another scale of the observations differs from the training's."""
     json: bool = False
     """Print a JSON object."""
     video: Path | None = None
     """Write a video of one agent, .mp4 or .gif."""
 
-    def run(self) -> None:
+    def run(self) -> int:
         if self.steps is not None and self.seconds is not None:
             raise ValueError("--steps and --seconds say the same: give one of them")
-        baseline = policies.BASELINES.get(self.what)
-        if baseline and self.greedy:
+        learned = self.what not in BASELINES
+        if not learned and self.greedy:
             raise ValueError(f"--greedy is for checkpoints: {self.what} has no likeliest action")
-        settings = self.settings(None if baseline else checkpoint.read_facts(self.path()))
-        env = environment.make(**settings)
-        act = baseline(env, self.seed) if baseline else policies.trained(self.path(), env, self.seed, greedy=self.greedy)
+        if learned and not Path(self.what).exists():
+            names = ", ".join(BASELINES)
+            raise FileNotFoundError(f"{self.what!r} is no run directory, no checkpoint file and none of {names}")
+        checked(self, "num_envs", 1, 2**24, "rows")
+        checked(self, "seed", 0, 2**31 - 1, "")
+        checked(self, "traffic", 0.0, 1.0, "share")
+        from rich.console import Console
+
+        from gigaflow_train import checkpoint, environment, report
+        from gigaflow_train.evaluate import policies, video
+        from gigaflow_train.evaluate.run import as_json, drive, figures
+
+        console = Console(stderr=True, markup=False, highlight=False)
+        path = Path(self.what)
+        settings = self.settings(checkpoint.read_facts(path) if learned else None)
+        env = environment.make(**settings, say=console.print)
+        if learned:
+            act = policies.trained(path, env, self.seed, greedy=self.greedy, other_scales=self.other_scales)
+        else:
+            act = policies.BASELINES[self.what](env, self.seed)
         steps = self.length(env.config)
-        found = figures(drive(env, act, steps=steps, seed=self.seed))
+        with report.progress(console, self.what, steps) as step:
+            found = figures(drive(env, act, steps=steps, seed=self.seed, show=step))
         if self.video is not None:
             video.record(env, act, self.video, steps=min(steps, round(report.VIDEO_SECONDS / env.config.dt)), seed=self.seed)
         settings |= {"agents_per_world": env.agents_per_world, "config": dataclasses.asdict(env.config)}
         settings |= {"what": self.what, "steps": steps, "seed": self.seed, "greedy": self.greedy}
         env.close()
         if self.json:
-            estimates = {name: estimate._asdict() for name, estimate in found.items()}
-            print(json.dumps(estimates | {"settings": settings}, indent=1, allow_nan=False))
+            print(json.dumps(as_json(found) | {"settings": settings}, indent=1, allow_nan=False))
         else:
-            Console().print(report.table({self.what: found}, title=f"{self.what} on {settings['map']}"))
+            title = f"{self.what} on {towns.titled(settings['maps'])}"
+            Console().print(report.table({self.what: found}, title=title))
+        return 0
 
-    def path(self) -> Path:
-        path = Path(self.what)
-        if not path.exists():
-            names = ", ".join(policies.BASELINES)
-            raise FileNotFoundError(f"{self.what!r} is no run directory, no checkpoint file and none of {names}")
-        return path
-
-    def settings(self, facts: checkpoint.Facts | None) -> dict[str, Any]:
+    def settings(self, facts: Any) -> dict[str, Any]:
         """Arguments of `environment.make`: the training's, but for what was given."""
         trained = facts.config if facts else PRESETS["laptop"]()
         return {
-            "map": self.map or trained.map,
+            "maps": list(self.map or trained.maps),
+            "map_shares": "equal" if self.map else trained.map_shares,
             "preset": self.preset or trained.preset,
             "config": facts.environment if facts and self.preset is None else {},
             "num_envs": self.num_envs,
             "agents_per_world": self.agents_per_world or trained.agents_per_world,
             "threads": self.threads,
-            "backend": trained.backend,
-            "traffic": 1.0 if self.what == policies.IDM else self.traffic,
+            "backend": self.backend,
+            "traffic": 1.0 if self.what == "idm" else self.traffic,
         }
 
     def length(self, config: Any) -> int:
@@ -206,19 +331,94 @@ class Report:
     """Steps each policy drives."""
     seed: int = 1
     """Of worlds and actions; training has used 0."""
+    backend: str = "cpu"
+    """What steps the environment: `cpu` or `cuda`, wherever the policy was trained."""
 
-    def run(self) -> None:
-        report.write(self.directory, num_envs=self.num_envs, steps=self.steps, seed=self.seed, console=Console())
+    def run(self) -> int:
+        checked(self, "num_envs", 1, 2**24, "rows")
+        checked(self, "steps", 1, 10**9, "steps")
+        checked(self, "seed", 0, 2**31 - 1, "")
+        from rich.console import Console
+
+        from gigaflow_train import report
+
+        report.write(
+            self.directory, num_envs=self.num_envs, steps=self.steps, seed=self.seed, backend=self.backend, console=Console()
+        )
+        return 0
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Several settings, several seeds, as a TOML file says: one table with intervals, and one picture of the curves."""
+
+    file: Annotated[Positional[Path], arg(metavar="FILE.toml")]
+    """Settings and seeds, see gigaflow_train/sweep.py."""
+    out: Path | None = None
+    """Directory of its runs; runs/FILE by default. What is complete in it is not run again."""
+
+    def run(self) -> int:
+        from rich.console import Console
+
+        from gigaflow_train import sweep
+
+        console = Console(stderr=True, markup=False, highlight=False)
+        out = self.out or Path("runs") / self.file.stem
+        out.mkdir(parents=True, exist_ok=True)
+        print(sweep.markdown(sweep.run(self.file, out, console.print)), end="")
+        return 0
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a policy as an ONNX file, for programs without torch."""
+
+    what: Annotated[Positional[Path], arg(metavar="RUN")]
+    """A run directory or a .safetensors file."""
+    onnx: Path | None = None
+    """The file; policy.onnx beside the checkpoint by default."""
+
+    def run(self) -> int:
+        from gigaflow_train import checkpoint, environment, export
+
+        facts = checkpoint.read_facts(self.what)
+        env = environment.make(
+            maps=["loop"], preset=facts.config.preset, config=facts.environment, num_envs=1, agents_per_world=1, threads=1
+        )
+        path = self.onnx or (self.what if self.what.is_dir() else self.what.parent) / "policy.onnx"
+        export.to_onnx(self.what, path, env)
+        env.close()
+        print(f"wrote {path}")
+        return 0
 
 
 Command = (
-    Annotated[Run, subcommand("run")] | Annotated[Evaluate, subcommand("evaluate")] | Annotated[Report, subcommand("report")]
+    Annotated[Run, subcommand("run")]
+    | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Report, subcommand("report")]
+    | Annotated[Sweep, subcommand("sweep")]
+    | Annotated[Export, subcommand("export")]
 )
 
 
 def given(command: Any, *names: str) -> dict[str, Any]:
     """The arguments among `names` that were given."""
     return {name: getattr(command, name) for name in names if getattr(command, name) is not None}
+
+
+def checked(command: Any, name: str, low: float, high: float, unit: str) -> None:
+    """Raises ValueError unless an argument lies within its bounds."""
+    value = getattr(command, name)
+    if not low <= value <= high:  # not a number, too
+        raise ValueError(f"--{name.replace('_', '-')} {value}: must be {low:,} to {high:,}{unit and ' ' + unit}")
+
+
+def shares(text: str) -> str | tuple[float, ...]:
+    """`map_shares` from the command line: a word, or numbers with commas."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        return text
 
 
 def pairs(flag: str, texts: Iterable[str]) -> dict[str, Any]:
@@ -236,17 +436,23 @@ def pairs(flag: str, texts: Iterable[str]) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command in `argv` (default: the process's arguments). Exit status: 0, or 2 after a user's error."""
+    """Run the command in `argv` (default: the process's arguments). Exit status: 0; 1 where training came to a number that
+    is not finite; 2 after a user's error."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words == ["--version"]:
+        print(f"gigaflow-train {__version__}")
+        return 0
     command: Any = tyro.cli(
         Command,
-        args=argv,
+        args=words,
         prog="gigaflow-train",
         description="Train and evaluate driving policies by self-play.",
         config=(OmitSubcommandPrefixes, OmitArgPrefixes, FlagCreatePairsOff),
     )
     try:
-        command.run()
+        if isinstance(command, Run) and not command.alone():
+            return together(words, command.processes)
+        return command.run()
     except USER_ERRORS as error:
         print(f"gigaflow-train: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    return 0

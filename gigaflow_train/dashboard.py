@@ -53,6 +53,10 @@ class Dashboard:
             self.spoke = time.monotonic()
             self.console.print(self.line(), highlight=False, soft_wrap=True)
 
+    def say(self, line: str) -> None:
+        """A line above the table."""
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
     def table(self) -> Table:
         table = Table(show_header=False, box=None)
         table.add_row("minutes", f"{self.smooth['minutes']:.1f}")

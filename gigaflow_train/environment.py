@@ -1,38 +1,48 @@
 """Opening the environment that a config names."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
 
+from gigaflow_train import ranks, towns
+
 
 def make(
     *,
-    map: str,
+    maps: Sequence[str],
+    map_shares: str | Sequence[float] = "equal",
     preset: str,
     config: dict[str, Any],
     num_envs: int,
     agents_per_world: int | None,
-    threads: int,
+    threads: int | None,
     backend: str = "cpu",
     output: str = "numpy",
     render: bool = False,
     traffic: float = 0.0,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Any:
     """A GigaFlow vector environment whose returned arrays are reused by the next step: copy what is to be kept.
 
-    config: values that differ from the preset. output: "torch" gives tensors on the backend's device. traffic: share of the
-    rows with rule-based drivers. Raises ValueError or OSError where the map or a value isn't right, RuntimeError where a
-    device is missing.
+    maps, map_shares: as in TrainConfig; with several maps each world draws its own whenever it begins. config: values that
+    differ from the preset. output: "torch" gives tensors on the backend's device. traffic: share of the rows with rule-based
+    drivers. say gets a line where opening takes long. Raises ValueError or OSError where a map or a value isn't right,
+    RuntimeError where a device is missing.
     """
+    opened = towns.open_all(maps, map_shares, say)
+    device = f"cuda:{ranks.local()}" if backend == "cuda" and ranks.count() > 1 else None
     return gymnasium.make_vec(
         "gigaflow_env:GigaFlow-v0",
         num_envs=num_envs,
-        map=map,
+        map=opened.maps,
+        map_shares=opened.shares,
         preset=preset,
         config=config,
         agents_per_world=agents_per_world,
         autoreset_mode="SameStep",
         backend=backend,
+        device=device,
         output=output,
         threads=threads,
         copy=False,
@@ -40,3 +50,20 @@ def make(
         render_mode="rgb_array" if render else None,
         drivers={"policy": 1.0 - traffic, "idm": traffic},
     )
+
+
+def of_training(config: Any, say: Callable[[str], None] = lambda line: None, **changes: Any) -> Any:
+    """The environment that a TrainConfig describes, with tensors; changes: other arguments of `make`."""
+    arguments = {
+        "maps": config.maps,
+        "map_shares": config.map_shares,
+        "preset": config.preset,
+        "config": config.environment,
+        "num_envs": config.num_envs,
+        "agents_per_world": config.agents_per_world,
+        "threads": config.threads,
+        "backend": config.backend,
+        "traffic": config.traffic,
+        "output": "torch",
+    }
+    return make(say=say, **(arguments | changes))

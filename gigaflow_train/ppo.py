@@ -5,6 +5,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gigaflow_train import ranks
+
+LARGEST_CHANGE = 20.0
+"""Of a log-probability: the ratio is bounded long before, and exp would overflow at 89."""
+
 
 class Batch(NamedTuple):
     """Samples to learn from, one a row."""
@@ -26,27 +31,41 @@ class Losses(NamedTuple):
 
 
 def normalise(advantage: Tensor) -> Tensor:
-    """Zero mean, unit variance over the samples that were kept."""
-    return (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)
+    """Zero mean, unit variance over the samples that were kept, those of all processes."""
+    exact = advantage.double()
+    count, total, square = ranks.sum_(torch.stack([torch.ones_like(exact).sum(), exact.sum(), exact.square().sum()]))
+    mean = total / count
+    deviation = (square / count - mean.square()).clamp_min(0.0).sqrt()
+    return (advantage - mean.float()) / (deviation.float() + 1e-8)
 
 
 def losses(
-    logits: Tensor, value: Tensor, batch: Batch, *, clip: float, entropy_weight: float, value_weight: float
+    logits: Tensor,
+    value: Tensor,
+    batch: Batch,
+    *,
+    clip: float,
+    entropy_weight: float,
+    value_weight: float,
+    count: int | None = None,
 ) -> Losses:
     """total = policy - entropy_weight * entropy + value_weight * value.
 
-    logits (B, actions), value (B,). Source: arXiv 1707.06347, eq. 7 and 9; the critic isn't clipped.
+    logits (B, actions), value (B,). All are sums over the batch divided by `count`, the samples of all processes in this
+    minibatch, so that the sum over the processes is their mean; B by default.
+    Source: arXiv 1707.06347, eq. 7 and 9; the critic isn't clipped.
     """
+    count = len(value) if count is None else count
     log_probs = torch.log_softmax(logits, dim=1)  # (B, actions)
     log_prob = log_probs.gather(1, batch.action[:, None]).squeeze(1)  # (B,)
-    change = log_prob - batch.log_prob
+    change = (log_prob - batch.log_prob).clamp(max=LARGEST_CHANGE)
     ratio = change.exp()
     bounded = ratio.clamp(1.0 - clip, 1.0 + clip)
-    policy = -torch.minimum(ratio * batch.advantage, bounded * batch.advantage).mean()
-    critic = 0.5 * (value - batch.target).square().mean()
-    entropy = -(log_probs.exp() * log_probs).sum(dim=1).mean()
+    policy = -torch.minimum(ratio * batch.advantage, bounded * batch.advantage).sum() / count
+    critic = 0.5 * (value - batch.target).square().sum() / count
+    entropy = -(log_probs.exp() * log_probs).sum() / count
     total = policy - entropy_weight * entropy + value_weight * critic
     with torch.no_grad():
-        kl = (ratio - 1.0 - change).mean()
-        clipped = ((ratio - 1.0).abs() > clip).float().mean()
+        kl = (ratio - 1.0 - change).sum() / count
+        clipped = ((ratio - 1.0).abs() > clip).float().sum() / count
     return Losses(total, policy.detach(), critic.detach(), entropy.detach(), kl, clipped)

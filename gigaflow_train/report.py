@@ -1,16 +1,20 @@
 """What a run has come to: the checkpoint beside policies that learned nothing, on the same worlds."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
 from rich.table import Table
 
-from gigaflow_train import checkpoint, curves, environment
+from gigaflow_train import checkpoint, curves, environment, towns
 from gigaflow_train.evaluate import policies, video
 from gigaflow_train.evaluate.metrics import Estimate
+from gigaflow_train.evaluate.run import as_json as figures_as_json
 from gigaflow_train.evaluate.run import drive, figures
 from gigaflow_train.files import write_text
 
@@ -24,49 +28,63 @@ SHOWN = {
     "timeout_rate": ("timed out", "{:.1%}"),
     "collisions_per_km": ("collisions per km", "{:.2f}"),
     "offroads_per_km": ("road departures per km", "{:.2f}"),
-    "red_light_rate": ("red lights run per km", "{:.2f}"),
+    "red_lights_per_km": ("red lights run per km", "{:.2f}"),
     "mean_speed_mps": ("mean speed [m/s]", "{:.2f}"),
     "km": ("driven [km]", "{:.1f}"),
 }
 
 
-def write(directory: Path, *, num_envs: int, steps: int, seed: int, console: Console) -> dict[str, dict[str, Estimate]]:
+def write(
+    directory: Path, *, num_envs: int, steps: int, seed: int, console: Console, backend: str = "cpu"
+) -> dict[str, dict[str, Estimate]]:
     """Evaluate the run in `directory`, print a table, and write report.json, curve.png and video.mp4 beside it.
 
-    Drives `num_envs` rows for `steps` steps on the run's own map, with the training's environment. Raises CheckpointError.
+    Drives `num_envs` rows for `steps` steps on the run's own maps, with the training's environment. Raises CheckpointError.
     """
     facts = checkpoint.read_facts(directory)
     settings: dict[str, Any] = {
-        "map": facts.config.map,
+        "maps": facts.config.maps,
+        "map_shares": facts.config.map_shares,
         "preset": facts.config.preset,
         "config": facts.environment,
         "num_envs": num_envs,
         "agents_per_world": facts.config.agents_per_world,
         "threads": facts.config.threads,
-        "backend": facts.config.backend,
+        "backend": backend,
         "traffic": facts.config.traffic,
     }
     env = environment.make(**settings)
     acts = {"trained": policies.trained(directory, env, seed)}
     acts |= {name: policies.BASELINES[name](env, seed) for name in COMPARED}
-    found = {name: figures(drive(env, act, steps=steps, seed=seed)) for name, act in acts.items()}
-    console.print(table(found, title=f"{directory}: {facts.step:,} samples on {facts.config.map}"))
+    found = {}
+    for name, act in acts.items():
+        with progress(console, name, steps) as step:
+            found[name] = figures(drive(env, act, steps=steps, seed=seed, show=step))
+    console.print(table(found, title=f"{directory}: {facts.step:,} samples on {towns.titled(facts.config.maps)}"))
     write_text(directory / "report.json", as_json(found, {**settings, "steps": steps, "seed": seed, "samples": facts.step}))
     curves.draw(directory, directory / "curve.png")
     video.record(env, acts["trained"], directory / "video.mp4", steps=round(VIDEO_SECONDS / env.config.dt), seed=seed)
     env.close()
-    console.print(f"wrote report.json, curve.png and video.mp4 to {directory}")
+    console.print(f"wrote report.json, curve.png and video.mp4 to {directory}", markup=False)
     return found
+
+
+@contextmanager
+def progress(console: Console, what: str, steps: int) -> Iterator[Callable[[], None]]:
+    """A bar on a terminal while `steps` steps are driven; call what it yields after each."""
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(escape(f"driving: {what}"), total=steps)
+        yield lambda: bar.advance(task)
 
 
 def table(found: Mapping[str, Mapping[str, Estimate]], title: str) -> Table:
     """One column a policy; every cell has the value and below it the 95 % interval."""
-    columns = Table(title=title, caption="below each value: its 95 % interval")
+    columns = Table(title=escape(title), caption="below each value: its 95 % interval")
     columns.add_column("")
     for name in found:
-        columns.add_column(name, justify="right", no_wrap=True)
+        columns.add_column(escape(name), justify="right", no_wrap=True)
     for figure, (label, form) in SHOWN.items():
-        columns.add_row(label, *(cell(estimates[figure], form) for estimates in found.values()))
+        columns.add_row(escape(label), *(cell(estimates[figure], form) for estimates in found.values()))
     return columns
 
 
@@ -80,5 +98,5 @@ def cell(estimate: Estimate, form: str) -> str:
 
 
 def as_json(found: Mapping[str, Mapping[str, Estimate]], settings: Mapping[str, Any]) -> str:
-    plain = {name: {figure: e._asdict() for figure, e in estimates.items()} for name, estimates in found.items()}
+    plain = {name: figures_as_json(estimates) for name, estimates in found.items()}
     return json.dumps({"policies": plain, "settings": settings}, indent=1, allow_nan=False) + "\n"

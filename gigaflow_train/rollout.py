@@ -1,13 +1,19 @@
-"""Driving: the policy acts for some steps, everything lands in tensors which are allocated once."""
+"""Driving: the policy acts for some steps, everything lands in tensors which are allocated once.
 
-from collections.abc import Mapping
+What happens is a grid (steps, rows). What is large, the observations, is kept only of the rows that the policy drives, one
+after another: with the paper's population half of the rows are empty at any time.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from gigaflow_train.evaluate.metrics import Tally, count, total
-from gigaflow_train.policy import Policy, sample
+from gigaflow_train.noise import exponential
+from gigaflow_train.opponents import Opponent
+from gigaflow_train.policy import sample
 
 USED = (
     "active", "erratic", "traffic", "collision", "offroad", "red_light", "goal", "route_done", "timeout", "distance",
@@ -17,94 +23,145 @@ USED = (
 
 
 class Storage(NamedTuple):
-    """T steps of N rows; obs, value and active have one more: what the last action led to."""
+    """T steps of N rows. The grid, and the samples: what the policy saw and did, in the order in which it happened."""
 
-    obs: Tensor  # (T + 1, N, D)
-    active: Tensor  # bool (T + 1, N): the row was there to act, and to learn from
-    value: Tensor  # (T + 1, N)
-    action: Tensor  # int64 (T, N)
-    log_prob: Tensor  # (T, N)
-    reward: Tensor  # (T, N)
-    bootstrap: Tensor  # (T, N) value of the last observation of an episode that was truncated, else 0
-    terminated: Tensor  # bool (T, N)
-    truncated: Tensor  # bool (T, N)
-
-
-def allocate(steps: int, rows: int, columns: int, device: torch.device | str = "cpu") -> Storage:
-    def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        return torch.zeros(*shape, dtype=dtype, device=device)
-
-    return Storage(
-        obs=zeros(steps + 1, rows, columns),
-        active=zeros(steps + 1, rows, dtype=torch.bool),
-        value=zeros(steps + 1, rows),
-        action=zeros(steps, rows, dtype=torch.int64),
-        log_prob=zeros(steps, rows),
-        reward=zeros(steps, rows),
-        bootstrap=zeros(steps, rows),
-        terminated=zeros(steps, rows, dtype=torch.bool),
-        truncated=zeros(steps, rows, dtype=torch.bool),
-    )
+    value: Tensor  # (T + 1, N) 0 where the policy doesn't drive
+    reward: Tensor  # (T, N), with discount * value of the last observation where an episode was truncated
+    ended: Tensor  # bool (T, N)
+    obs: Tensor  # (T * N, D): on the CPU, memory that no sample reaches is never touched
+    cell: Tensor  # int64 (T * N,): where in the grid, step * N + row
+    learns: Tensor  # bool (T * N,): not an erratic driver's
+    action: Tensor  # int64 (T * N,)
+    log_prob: Tensor  # (T * N,)
 
 
-def begin(storage: Storage, obs: Any, info: Mapping[str, Any]) -> None:
-    """Put what `env.reset` returned where `collect` goes on from."""
-    storage.obs[-1].copy_(torch.as_tensor(obs))
-    storage.active[-1].copy_(learners(info))
+class Present(NamedTuple):
+    """What the environment shows now."""
+
+    obs: Tensor  # (N, D): the environment's own array, which the next step overwrites
+    active: Tensor  # bool (N,): with an agent that is no rule-based driver
+    rows: Tensor  # int64 (n,): that the policy drives
+    learners: Tensor  # bool (N,): to learn from and to count
 
 
-def learners(info: Mapping[str, Any]) -> Tensor:
-    """Rows to learn from and to count, bool (N,): they have an agent, the policy drives it, and it is not erratic.
+class Chance(NamedTuple):
+    """From which the actions of a rollout are drawn."""
 
-    Source: arXiv 2502.03349, App. B.4: erratic drivers are but traffic (A).
-    """
-    active, erratic, traffic = (torch.as_tensor(info[name]) for name in ("active", "erratic", "traffic"))
-    return active & ~erratic & ~traffic
+    seed: int
+    step: int  # number of the first step among all
+    first: int = 0  # number of row 0 among the rows of all processes
+
+    def action(self, logits: Tensor, t: int, rows: Tensor) -> Tensor:
+        """Actions int64 (n,) of some rows in step t of the rollout."""
+        return sample(logits, exponential(self.seed, self.step + t, rows + self.first, logits.shape[1]))
 
 
 class Driven(NamedTuple):
     """What happened in a rollout, beyond the tensors."""
 
+    samples: int  # in the storage
     tally: Tally
-    episodes: int  # that ended
+    episodes: int  # of learners, that ended
     episode_return: float  # sum over them, not discounted
 
 
-def collect(env: Any, policy: Policy, storage: Storage, generator: torch.Generator) -> Driven:
-    """Drive on from the last observation and fill the storage.
+def allocate(
+    steps: int, rows: int, columns: int, device: torch.device | str = "cpu", seen: torch.dtype = torch.float32
+) -> Storage:
+    """Storage for a rollout; seen: type of the observations in it."""
+
+    def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.zeros(*shape, dtype=dtype, device=device)
+
+    return Storage(
+        value=zeros(steps + 1, rows),
+        reward=zeros(steps, rows),
+        ended=zeros(steps, rows, dtype=torch.bool),
+        obs=torch.empty(steps * rows, columns, dtype=seen, device=device),
+        cell=zeros(steps * rows, dtype=torch.int64),
+        learns=zeros(steps * rows, dtype=torch.bool),
+        action=zeros(steps * rows, dtype=torch.int64),
+        log_prob=zeros(steps * rows),
+    )
+
+
+def present(obs: Any, info: Mapping[str, Any], opponents: Sequence[Opponent] = ()) -> Present:
+    """What `env.reset`, `env.restore` or `env.step` returned. Rows of opponents are not the policy's.
+
+    Erratic drivers are but traffic: the policy drives them, nobody learns from them. Source: arXiv 2502.03349, App. B.4 (A).
+    """
+    active, erratic, traffic = (torch.as_tensor(info[name]) for name in ("active", "erratic", "traffic"))
+    active = active & ~traffic
+    driven = active
+    for opponent in opponents:
+        driven = driven.index_fill(0, opponent.rows, False)
+    return Present(torch.as_tensor(obs), active, driven.nonzero().squeeze(1), driven & ~erratic)
+
+
+def collect(
+    env: Any,
+    policy: Any,
+    storage: Storage,
+    now: Present,
+    chance: Chance,
+    discount: float,
+    opponents: Sequence[Opponent] = (),
+) -> tuple[Present, Driven]:
+    """Drive on from `now` and fill the storage.
 
     env: returns arrays, or tensors on the storage's device; nothing but counts and indices leaves it.
     """
-    steps, rows = storage.action.shape
-    storage.obs[0].copy_(storage.obs[-1])
-    storage.active[0].copy_(storage.active[-1])
-    storage.bootstrap.zero_()
+    steps, rows = storage.reward.shape
     places, last_obs = [], []  # of truncated episodes
     tallies, episodes, episode_returns = [], [], []
     on_host = storage.obs.device.type == "cpu"
+    every = torch.zeros(rows, dtype=torch.int64, device=storage.obs.device)  # an action for each row
+    storage.value.zero_()
+    used = 0
     with torch.inference_mode():
         for t in range(steps):
-            logits, storage.value[t] = policy(storage.obs[t])
-            action = sample(logits, generator)  # (N,)
-            storage.action[t] = action
-            storage.log_prob[t] = torch.log_softmax(logits, dim=1).gather(1, action[:, None]).squeeze(1)
+            new = slice(used, used := used + len(now.rows))
+            seen = storage.obs[new]  # (n, D)
+            if seen.dtype == now.obs.dtype:
+                torch.index_select(now.obs, 0, now.rows, out=seen)
+            else:
+                seen.copy_(now.obs[now.rows])
+            logits, value = policy(seen.float())
+            action = chance.action(logits.float(), t, now.rows)  # (n,)
+            storage.value[t].index_copy_(0, now.rows, value.float())
+            storage.action[new] = action
+            storage.log_prob[new] = torch.log_softmax(logits.float(), dim=1).gather(1, action[:, None]).squeeze(1)
+            storage.cell[new] = now.rows + t * rows
+            storage.learns[new] = now.learners[now.rows]
+            every.index_copy_(0, now.rows, action)
+            for opponent in opponents:
+                theirs = opponent.rows[now.active[opponent.rows]]
+                logits, _ = opponent.policy(now.obs[theirs])
+                every.index_copy_(0, theirs, chance.action(logits.float(), t, theirs))
 
-            obs, *outcome, info = env.step(action.numpy() if on_host else action)
+            obs, reward, terminated, truncated, info = env.step(every.numpy() if on_host else every)
+            reward, terminated, truncated = map(torch.as_tensor, (reward, terminated, truncated))
             info = {name: torch.as_tensor(info[name]) for name in USED} | {"r": torch.as_tensor(info["episode"]["r"])}
-            storage.obs[t + 1].copy_(torch.as_tensor(obs))
-            storage.active[t + 1].copy_(learners(info))
-            for kept, new in zip((storage.reward, storage.terminated, storage.truncated), outcome, strict=True):
-                kept[t].copy_(torch.as_tensor(new))
+            storage.reward[t].copy_(reward)
+            torch.logical_or(terminated, truncated, out=storage.ended[t])
 
             # The returned obs is already the next episode's: the value of a time-out is that of `final_obs`.
-            cut = (storage.truncated[t] & ~storage.terminated[t]).nonzero().squeeze(1)  # waits for the device
+            cut = (truncated & ~terminated & now.learners).nonzero().squeeze(1)  # waits for the device
             if len(cut):
                 places.append(t * rows + cut)
                 last_obs.append(info["final_obs"][cut])
-            tallies.append(count(storage.active[t], storage.terminated[t], info))
-            episodes.append(info["_episode"].sum())
-            episode_returns.append((info["r"] * info["_episode"]).sum())
-        storage.value[steps] = policy(storage.obs[steps])[1]
+            tallies.append(count(now.learners, terminated, info))
+            over = info["_episode"] & now.learners
+            episodes.append(over.sum())
+            episode_returns.append((info["r"] * over).sum())
+            now = present(obs, info, opponents)
+        if len(now.rows):
+            storage.value[steps].index_copy_(0, now.rows, value_of(policy, now.obs[now.rows]))
         if places:
-            storage.bootstrap.view(-1)[torch.cat(places)] = policy(torch.cat(last_obs))[1]
-    return Driven(total(tallies), int(sum(episodes)), float(sum(episode_returns)))
+            storage.reward.view(-1).index_add_(0, torch.cat(places), discount * value_of(policy, torch.cat(last_obs)))
+    return now, Driven(used, total(tallies), int(sum(episodes)), float(sum(episode_returns)))
+
+
+def value_of(policy: Any, obs: Tensor) -> Tensor:
+    """Values (n,) alone; a network that has no `value` runs as a whole."""
+    return (policy.value(obs) if hasattr(policy, "value") else policy(obs)[1]).float()

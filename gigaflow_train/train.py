@@ -12,17 +12,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gigaflow_train import checkpoint
-from gigaflow_train.advantage import Filtered, gae, keep_informative
+from gigaflow_train import checkpoint, opponents, ranks
+from gigaflow_train.advantage import gae, keep_informative
 from gigaflow_train.checkpoint import Progress
 from gigaflow_train.config import TrainConfig
+from gigaflow_train.evaluate.held_out import evaluate
+from gigaflow_train.evaluate.metrics import Tally
 from gigaflow_train.journal import Journal, Row
-from gigaflow_train.policy import Policy
+from gigaflow_train.networks import build
+from gigaflow_train.policy import NormalisedLinear
 from gigaflow_train.ppo import Batch, Losses, losses, normalise
-from gigaflow_train.rollout import Driven, Storage, allocate, begin, collect
+from gigaflow_train.rollout import Chance, Driven, Storage, allocate, collect, present
 
-MEASURED = 65_536
-"""Samples the normaliser is fitted to, at most: enough for two digits of a standard deviation."""
+MEASURED = 4
+"""Rollouts of the untrained policy that the normaliser is fitted to, each in worlds of its own: one shows too few."""
+
+
+APART = 1_000_003
+"""Between the seeds of two processes' worlds."""
+
+
+class NotFinite(RuntimeError):
+    """Training has come to a number that is infinite or not a number; the message names the iteration and what it was."""
 
 
 def train(
@@ -31,94 +42,133 @@ def train(
     directory: Path,
     *,
     resume: bool = False,
+    held_out: Any = None,
     show: Callable[[Row], None] = lambda row: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Row:
-    """Train a policy until a budget is spent or Ctrl-C is pressed, and return the last row of the journal.
+    """Train a policy until a budget is spent or Ctrl-C or SIGTERM comes, and return the last row of the journal.
 
     env: GigaFlow vector environment, SameStep; the learner works where its observations are. directory: for checkpoint,
-    journal and TensorBoard files; made if needed.
+    journal and TensorBoard files; made if needed. held_out: environment of the evaluations, see `config.eval_every`.
     show gets a row after every iteration, say a line where something is worth telling.
+    Raises ValueError where nobody is there to learn from, NotFinite where a loss, advantage or gradient is not finite; the
+    last checkpoint stays.
     """
     directory.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    obs, info = env.reset(seed=config.seed)
+    worlds = config.seed + APART * ranks.rank()  # each process has worlds and an order of samples of its own
+    obs, info = env.reset(seed=worlds)
     device = torch.as_tensor(obs).device
-    policy = Policy(env.layout, config).to(device)
+    policy = build(env.layout, config).to(device)
+    others = opponents.load(env, config, device)
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.learning_rate, eps=config.adam_epsilon, fused=True)
-    generator = torch.Generator(device).manual_seed(config.seed)
-    storage = allocate(config.rollout, env.num_envs, env.layout.size, device)
+    generator = torch.Generator(device).manual_seed(worlds)
+    half = config.precision == "bf16"
+    seen = torch.float16 if half else torch.float32
+    storage = allocate(config.rollout, env.num_envs, env.layout.size, device, seen)
     if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32
         env.capture()
-    saved = (directory, env, config, policy, optimizer, generator, storage)
+    saved = (directory, env, config, policy, optimizer, generator)
 
     if resume:
-        progress, restored = checkpoint.resume(directory, env, policy, optimizer, generator, storage)
-        if not restored:
-            say("this environment's state can't be restored: its worlds begin anew")
-            obs, info = env.reset(seed=config.seed + progress.iteration)
-            begin(storage, obs, info)
+        progress, restored = checkpoint.resume(directory, env, policy, optimizer, generator, say)
+        obs, info = restored or env.reset(seed=worlds + progress.iteration)
+        now = present(obs, info, others)
     else:
         progress = Progress()
-        begin(storage, obs, info)
-        # One rollout of the untrained policy shows what is usual for each feature.
-        collect(env, policy, storage, generator)
-        seen = storage.obs[storage.active]
-        policy.measure(seen[:: -(-len(seen) // MEASURED)])
+        measure(env, policy, storage, config, worlds)
+        ranks.broadcast_(policy.state_dict().values())
+        obs, info = env.reset(seed=worlds)
+        now = present(obs, info, others)
+        checkpoint.save(*saved, progress)
 
     row: Row = {}
-    began = time.perf_counter() - progress.seconds
-    with interruptible() as interrupted, Journal(directory, progress.iteration) as journal:
-        while (share := spent(config, progress)) < 1.0 and not interrupted.is_set():
+    stop = False
+    first = ranks.rank() == 0
+    with interruptible() as interrupted, Journal(directory, progress.iteration, config, writes=first) as journal:
+        while (share := spent(config, progress)) < 1.0 and not stop:
             rate = 0.5 * config.learning_rate * (1.0 + math.cos(math.pi * share))
             entropy_weight = config.entropy + (config.entropy_end - config.entropy) * share
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
             start = time.perf_counter()
-            driven = collect(env, policy, storage, generator)
+            chance = Chance(config.seed, (1 + progress.iteration) * config.rollout, ranks.rank() * env.num_envs)
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                now, driven = collect(env, policy, storage, now, chance, config.discount, others)
             drove = time.perf_counter()
-            advantage = gae(
-                storage.reward,
-                storage.value,
-                storage.bootstrap,
-                storage.terminated,
-                storage.truncated,
-                discount=config.discount,
-                trace=config.trace,
-            )
+            grid = gae(storage.reward, storage.value, storage.ended, discount=config.discount, trace=config.trace)
+            cell, learns = storage.cell[: driven.samples], storage.learns[: driven.samples]
+            advantage, value = grid.view(-1)[cell], storage.value.view(-1)[cell]  # (samples,)
+            target = advantage + value
+            driven, explained, live = everywhere(driven, advantage[learns], target[learns])
+            if live == 0:
+                raise ValueError(nobody(info, progress.iteration + 1))
             filtered = keep_informative(
                 advantage,
-                storage.active[:-1],
+                learns,
                 progress.largest,
                 share=config.filter_share,
                 rate=config.filter_rate,
                 least=config.kept_least,
             )
-            learned = update(policy, optimizer, storage, advantage, filtered.keep, generator, config, entropy_weight)
-            now = time.perf_counter()
+            finite({"advantage": filtered.spike}, progress.iteration + 1)
+            kept, learned = update(
+                policy, optimizer, storage, advantage, target, filtered.keep, generator, config, entropy_weight
+            )
+            finite(learned, progress.iteration + 1)
+            # The losses are read: the device has finished. The slowest process says how long it took.
+            took = time.perf_counter() - start
+            took, stop = ranks.max_(torch.tensor([took, interrupted.is_set()], dtype=torch.float64, device=device)).tolist()
 
-            live = int(storage.active[:-1].sum())
-            progress = Progress(progress.iteration + 1, progress.step + live, now - began, filtered.largest)
+            progress = progress._replace(
+                iteration=progress.iteration + 1,
+                step=progress.step + live,
+                seconds=progress.seconds + took,
+                largest=filtered.largest,
+            )
             row = {
                 "iteration": progress.iteration,
                 "step": progress.step,
                 "minutes": progress.seconds / 60.0,
                 "spent": spent(config, progress),
                 **driving(driven, env.config.dt),
-                **learning(storage, advantage, filtered, learned, live),
+                "kept": kept / live,
+                "largest_advantage": filtered.spike,
+                "threshold": filtered.threshold,
+                "explained": explained,
+                **learned,
                 "learning_rate": rate,
-                "samples_per_s": live / (now - start),
+                "samples_per_s": live / took,
                 "rollout_s": drove - start,
-                "update_s": now - drove,
+                "update_s": took - (drove - start),
             }
             journal.write(row)
             show(row)
+            if held_out is not None and (progress.iteration % config.eval_every == 0 or row["spent"] >= 1.0):
+                progress = evaluate(held_out, policy, env, config, directory, progress, journal, say)
             if progress.iteration % config.checkpoint_every == 0:
                 checkpoint.save(*saved, progress)
     checkpoint.save(*saved, progress)
     return row
+
+
+def measure(env: Any, policy: Any, storage: Storage, config: TrainConfig, worlds: int) -> None:
+    """Show the policy's normaliser what is usual for each feature, where it has one: `policy.measure`."""
+    if not hasattr(policy, "measure"):
+        return
+    for k in range(MEASURED):
+        now = present(*env.reset(seed=worlds + k))
+        chance = Chance(config.seed + 1 + k, 0, ranks.rank() * env.num_envs)
+        _, driven = collect(env, policy, storage, now, chance, config.discount)
+        seen = storage.obs[: driven.samples]
+        policy.measure(seen[storage.learns[: driven.samples]].float())
+    for module in policy.modules():
+        if ranks.count() > 1 and isinstance(module, NormalisedLinear):
+            ranks.sum_(module.sums)
+            module.fit()
 
 
 def spent(config: TrainConfig, progress: Progress) -> float:
@@ -129,42 +179,76 @@ def spent(config: TrainConfig, progress: Progress) -> float:
 
 
 def update(
-    policy: Policy,
+    policy: Any,
     optimizer: torch.optim.Optimizer,
     storage: Storage,
     advantage: Tensor,
+    target: Tensor,
     keep: Tensor,
     generator: torch.Generator,
     config: TrainConfig,
     entropy_weight: float,
-) -> Losses:
-    """Learn from the samples `keep` of a rollout; returns the losses' means over all minibatches."""
-    obs = storage.obs[:-1].flatten(0, 1)  # (T * N, D), a view
-    action, log_prob = storage.action.flatten(), storage.log_prob.flatten()
-    target = (advantage + storage.value[:-1]).flatten()
-    normalised = torch.zeros_like(target)
-    normalised[keep] = normalise(advantage.flatten()[keep])
-    minibatches = max(1, round(len(keep) / config.minibatch))
-    learned = []
+) -> tuple[int, Row]:
+    """Learn from the samples `keep` of a rollout; the losses' means over all minibatches, and the longest gradient.
+
+    advantage, target (samples,). With several processes each learns from a part of every minibatch: their gradients add up.
+    Returns the number of samples that were kept in all of them, and the figures.
+    """
+    normalised = torch.zeros_like(advantage)
+    normalised[keep] = normalise(advantage[keep])
+    kept = ranks.gathered(len(keep), keep.device)  # of each process
+    minibatches = max(1, round(sum(kept) / config.minibatch))
+    parameters = list(policy.parameters())
+    halves = policy.halves() if hasattr(policy, "halves") else [parameters]
+    learned, norms = [], []
     for _ in range(config.epochs):
         order = keep[torch.randperm(len(keep), generator=generator, device=keep.device)]
-        for chosen in order.tensor_split(minibatches):
-            batch = Batch(obs[chosen], action[chosen], log_prob[chosen], normalised[chosen], target[chosen])
-            logits, value = policy(batch.obs)
+        for k, chosen in enumerate(order.tensor_split(minibatches)):
+            batch = Batch(
+                storage.obs[chosen].float(),
+                storage.action[chosen],
+                storage.log_prob[chosen],
+                normalised[chosen],
+                target[chosen],
+            )
+            with torch.autocast(keep.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+                logits, value = policy(batch.obs)
             found = losses(
-                logits,
-                value,
+                logits.float(),
+                value.float(),
                 batch,
                 clip=config.clip,
                 entropy_weight=entropy_weight,
                 value_weight=config.value_weight,
+                count=sum(n // minibatches + (k < n % minibatches) for n in kept),
             )
             optimizer.zero_grad()
             found.total.backward()
-            torch.nn.utils.clip_grad_norm_(policy.parameters(), config.gradient_norm)
+            ranks.sum_gradients(parameters)
+            norms += [torch.nn.utils.clip_grad_norm_(half, config.gradient_norm) for half in halves]
             optimizer.step()
             learned.append(torch.stack([part.detach() for part in found]))
-    return Losses(*torch.stack(learned).mean(0))
+    means = Losses(*ranks.sum_(torch.stack(learned)).mean(0).cpu())  # waits for the device
+    return sum(kept), {
+        "policy_loss": float(means.policy),
+        "value_loss": float(means.value),
+        "entropy": float(means.entropy),
+        "kl": float(means.kl),
+        "clipped": float(means.clipped),
+        "gradient": float(torch.stack(norms).max()),
+    }
+
+
+def everywhere(driven: Driven, advantage: Tensor, target: Tensor) -> tuple[Driven, float, int]:
+    """What happened in all processes; the share of the returns' variance that the critic foresaw; samples to learn from."""
+    a, r = advantage.double(), target.double()
+    own = [len(a), a.sum(), a.square().sum(), r.sum(), r.square().sum(), *driven[:1], *driven.tally, *driven[2:]]
+    sums = ranks.sum_(torch.stack([torch.as_tensor(x, dtype=torch.float64, device=a.device) for x in own])).tolist()
+    live, mean, square, mean_r, square_r, samples, *rest = sums
+    tally = Tally(*(kind(x) for kind, x in zip(map(type, Tally()), rest[: len(Tally())], strict=True)))
+    episodes, earned = rest[len(Tally()) :]
+    unexplained = (square - mean * mean / max(live, 1)) / max(square_r - mean_r * mean_r / max(live, 1), 1e-12)
+    return Driven(int(samples), tally, int(episodes), earned), 1.0 - unexplained, int(live)
 
 
 def driving(driven: Driven, dt: float) -> Row:
@@ -182,39 +266,41 @@ def driving(driven: Driven, dt: float) -> Row:
     return row
 
 
-def learning(storage: Storage, advantage: Tensor, filtered: Filtered, learned: Losses, live: int) -> Row:
-    """How the update went. `explained`: share of the returns' variance that the critic foresaw."""
-    active = storage.active[:-1]
-    target = (advantage + storage.value[:-1])[active]
-    unexplained = advantage[active].var() / target.var().clamp_min(1e-12)
-    return {
-        "kept": len(filtered.keep) / live,
-        "largest_advantage": filtered.spike,
-        "threshold": filtered.threshold,
-        "explained": float(1.0 - unexplained),
-        "policy_loss": float(learned.policy),
-        "value_loss": float(learned.value),
-        "entropy": float(learned.entropy),
-        "kl": float(learned.kl),
-        "clipped": float(learned.clipped),
-    }
+def finite(figures: Row, iteration: int) -> None:
+    """Raises NotFinite for the first figure that is infinite or not a number."""
+    for name, number in figures.items():
+        if not math.isfinite(number):
+            raise NotFinite(f"iteration {iteration}: {name.replace('_', ' ')} is not finite; the last checkpoint stays")
+
+
+def nobody(info: Any, iteration: int) -> str:
+    """Why there is nothing to learn from."""
+    active, erratic, traffic = (torch.as_tensor(info[name]) for name in ("active", "erratic", "traffic"))
+    here = int(active.sum())
+    return (
+        f"iteration {iteration}: nobody to learn from: of {len(active)} rows {here} have an agent, "
+        f"{int((active & traffic).sum())} of them are rule-based traffic and {int((active & erratic).sum())} erratic drivers"
+    )
 
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets, so that a run ends between two iterations, with a checkpoint; the second one kills it."""
+    """An event that Ctrl-C or SIGTERM sets, so that a run ends between two iterations, with a checkpoint; the second Ctrl-C
+    kills it."""
     interrupted = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield interrupted  # only the main thread may handle signals
         return
-    before = signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def interrupt(*_: Any) -> None:
+    def interrupt(number: int, _: Any) -> None:
         interrupted.set()
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before[signal.Signals(number)])
 
-    signal.signal(signal.SIGINT, interrupt)
+    for number in before:
+        signal.signal(number, interrupt)
     try:
         yield interrupted
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

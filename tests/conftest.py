@@ -3,6 +3,7 @@
 import functools
 import inspect
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from gigaflow_env.backend.cpu import FIRST, STRIDE
 from gigaflow_env.config import Config, laptop
+from gigaflow_env.files import cache_directory
 from gigaflow_env.jit import kernel
 from gigaflow_env.roads import Lane, RoadMap, Signal
 from gigaflow_env.sim.collision import collide, leave_road, run_light
@@ -30,6 +32,9 @@ from gigaflow_env.sim.rewards import score
 from gigaflow_env.sim.traffic.drive import follow, intend
 from gigaflow_env.simulator import Simulator
 from gigaflow_env.state import ABSENT, LIVE
+
+# A number that isn't finite stops every test (finite.py). Here, not in a fixture: modules make simulators at their import.
+os.environ.setdefault("GIGAFLOW_CHECK", "1")
 
 # Properties: the same examples in every run. No deadline: the first call of a rule compiles it.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
@@ -136,6 +141,9 @@ def bridge() -> RoadMap:
 
 # Simulators
 
+SMALL = {"lane_count": 1, "boundary_count": 1, "stop_count": 1, "agent_count": 0}
+"""Settings of a small observation, for tests with thousands of rows."""
+
 
 def key(number: int) -> np.ndarray:
     return np.array([number, 0], np.uint32)
@@ -223,9 +231,13 @@ def agrees(found: np.ndarray, one: np.ndarray, other: np.ndarray, margin: float 
 
 @pytest.fixture(scope="session", autouse=True)
 def map_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Compiled maps of the tests don't go to the user's cache."""
+    """Compiled maps of the tests don't go to the user's cache. Kernels do: to compile them takes minutes."""
+    own, kernels = tmp_path_factory.mktemp("maps"), cache_directory() / "kernels"
+    kernels.mkdir(parents=True, exist_ok=True)
+    (own / "kernels").symlink_to(kernels.resolve())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GIGAFLOW_CACHE_DIR", str(tmp_path_factory.mktemp("maps")))
+        patch.setenv("GIGAFLOW_CACHE_DIR", str(own))
+        patch.setenv("GIGAFLOW_QUIET", "1")
         yield
 
 
@@ -276,8 +288,16 @@ def plain(function: Callable) -> Callable:
     return getattr(function, "py_func", function)
 
 
-def run(name: str, sim: Simulator, order: Iterable[int] | None = None, *, w: int = 0, **given: Any) -> None:
-    """Run one stage in world `w`, for all agents (or lights) or in the `order` given."""
+def run(
+    name: str,
+    sim: Simulator,
+    order: Iterable[int] | None = None,
+    *,
+    w: int = 0,
+    launch: Callable | None = None,
+    **given: Any,
+) -> None:
+    """Run one stage in world `w`, for all agents (or lights) or in the `order` given; `launch` replaces `looped`."""
     state, roads = sim.state, sim.roads
     known = {
         **state._asdict(), **roads._asdict(), "p": sim._params, "actions": sim.actions, "wanted": sim.wanted,
@@ -288,4 +308,4 @@ def run(name: str, sim: Simulator, order: Iterable[int] | None = None, *, w: int
         lights = int(roads.network.maps["lights"][state.clock.map[w]])
         order = range(lights if name in PER_LIGHT else sim.agents)
     wanted = [one for one in inspect.signature(plain(STAGES[name])).parameters if one not in BOUND]
-    looped(name)(np.array(list(order), np.int64), w, *(known[one] for one in wanted))
+    (launch or looped(name))(np.array(list(order), np.int64), w, *(known[one] for one in wanted))

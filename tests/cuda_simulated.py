@@ -31,7 +31,7 @@ SCENES = {
     "continue": {"config": SMALL.replace(on_crash="continue", on_route_done="new_route", waypoints_max=3)},
     "the paper's world": {
         "config": SMALL.replace(
-            population={"any": 2, "truck": 1, "pedestrian": 1},
+            population={"any": 0.5, "truck": 0.25, "pedestrian": 0.25},
             agents_per_world=(2, 5),
             on_crash="freeze",
             freeze_time=0.9,

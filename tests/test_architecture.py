@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import crossing, plain
+from rule_calls import Rule, rules_with_properties
 
 import gigaflow_env
 from gigaflow_env import jit
@@ -24,13 +25,19 @@ MODULES = {
     if "__pycache__" not in path.parts
 }
 
+TESTS = sorted(Path(__file__).parent.glob("test_*.py"))
+
 LAYERS = (
-    ("declare", "files", "jit", "population", "version"),
+    ("bounds",),
+    ("declare", "extras", "files", "population", "progress", "version"),
+    ("inlined", "kernel_cache"),
+    ("jit",),
+    ("compiling",),
     ("config",),
     ("layout",),
     ("state", "roads"),
     ("sim",),
-    ("backend",),
+    ("backend", "finite"),
     ("simulator",),
     ("snapshot", "conditioning", "event_log", "output", "render"),
     ("env",),
@@ -106,6 +113,12 @@ def test_no_cycles():
     assert len(done) == len(MODULES) > 20
 
 
+@pytest.mark.parametrize("path", sorted(Path(__file__).parent.glob("*.py")), ids=lambda path: path.stem)
+def test_tests_import_no_tests(path):
+    """What two of them share has a module that is named for what it holds."""
+    assert not {name for name in imports(path, lazy=True) if name.startswith("test_")}
+
+
 SIM_MAY = re.compile(
     r"(math|enum|numpy|gigaflow_env\.(jit|config|layout|state|roads\.levels|roads\.compiled\.tables|sim))\b.*"
 )
@@ -144,56 +157,54 @@ def test_import_is_cheap():
 # Properties
 
 
-def top_level(tree):
-    """Functions of a file by name, and its module-level names with what they are made of."""
-    nodes = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    for node in tree.body:
-        if isinstance(node, ast.Assign):
-            nodes |= {target.id: node for target in node.targets if isinstance(target, ast.Name)}
-    return nodes
-
-
-def used(nodes, start):
-    """Names that a function uses, and those which the file's own functions use that it calls."""
-    seen, left = set(), [start]
-    while left:
-        names = {node.id for node in ast.walk(nodes[left.pop()]) if isinstance(node, ast.Name)} - seen
-        seen |= names
-        left += names & nodes.keys()
-    return seen
-
-
-def is_property(node):
-    decorators = getattr(node, "decorator_list", ())
-    return any(isinstance(one, ast.Call) and getattr(one.func, "id", "") == "given" for one in decorators)
-
-
-def rules_with_properties(path):
-    """(module, rule) of all names of sim/ that a Hypothesis test of this file uses, itself or by a helper."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    names = {
-        alias.asname or alias.name: (node.module.removeprefix("gigaflow_env."), alias.name)
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom) and node.module.startswith("gigaflow_env.sim.")
-        for alias in node.names
-    }
-    nodes = top_level(tree)
-    tests = [name for name, node in nodes.items() if is_property(node)]
-    return {names[name] for test in tests for name in used(nodes, test) if name in names}
-
-
 def test_every_rule_has_a_property():
     """Whoever writes a rule says what must hold of it, whatever it is given."""
     rules = {
-        (name, node.name)
+        Rule(name, node.name)
         for name, path in MODULES.items()
         if name.startswith("sim.")
         for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.FunctionDef) and any(getattr(one, "id", "") == "rule" for one in node.decorator_list)
     }
-    found = set().union(*(rules_with_properties(path) for path in sorted(Path(__file__).parent.glob("test_*.py"))))
-    assert len(rules) > 80 and len(found) > 80
-    assert not rules - found, "no property: " + ", ".join(f"{module}.{rule}" for module, rule in sorted(rules - found))
+    found = frozenset().union(*(rules_with_properties(path) for path in TESTS))
+    assert len(rules) > 80
+    assert not rules - found, "no property: " + ", ".join(".".join(rule) for rule in sorted(rules - found))
+
+
+@pytest.mark.parametrize(
+    ("body", "counts"),
+    [
+        ("assert call(gap)(x) > 0", True),
+        ("assert gap", False),
+        ("call(gap)(x)\n    assert 1 > 0", False),
+        ("found = call(gap)(x)\n    assert x > 0", False),
+        ("found = call(gap)\n    assert found", False),
+        ("found = call(gap)(x)\n    assert [found] == [0]", True),
+        ("for one in [call(gap)(k) for k in range(3)]:\n        assert one", True),
+        ("if call(gap)(x) > 0:\n        assert x > 0", True),
+        ("out = [0]\n    call(gap)(x, out)\n    assert out[0]", True),
+        ("out, other = [0], [0]\n    call(gap)(x, out)\n    assert other[0]", False),
+        ("out = [0]\n    _kernel(x, out)\n    assert out[0]", True),
+        ("_kernel(x, [0])", False),
+        ("check(call(gap)(x))", True),
+        ("check(x)", False),
+        ("found = call(gap)(x)\n    check(x)", False),
+        ("assert given_rule(gap, x)", True),
+        ("def inner():\n        return call(gap)(x)\n\n    assert inner()", True),
+        ("def inner():\n        assert call(gap)(x)", False),
+        ("for one in (gap, max):\n        assert call(one)(x)", True),
+    ],
+)
+def test_only_a_call_whose_result_is_asserted_on_is_a_property(tmp_path, body, counts):
+    helpers = (
+        "def _kernel(x, out):\n    out[0] = gap(x)\n\ndef check(found):\n    assert found\n\n"
+        "def given_rule(rule, x):\n    return call(rule)(x)\n\n"
+    )
+    path = tmp_path / "test_it.py"
+    path.write_text(
+        f"from gigaflow_env.sim.geometry import gap\n\n{helpers}@given(reals(0, 1))\ndef test_it(x):\n    {body}\n"
+    )
+    assert rules_with_properties(path) == ({Rule("sim.geometry", "gap")} if counts else set())
 
 
 # float32
@@ -218,6 +229,7 @@ def test_kernels_compute_in_float32(monkeypatch):
     }
     for name, function in fresh.items():
         monkeypatch.setattr(cpu, name, function)
+    monkeypatch.setattr(cpu, "ready", lambda calls, processes: None)  # they are in no cache
     sim = Simulator(crossing(lights=True), 2, laptop().replace(agents_per_world=2), threads=1, drivers="idm")
     sim.contacts = EventLog(sim).contacts
     sim.reset(np.array([1, 2], np.uint32))

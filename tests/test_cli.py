@@ -5,13 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 import gigaflow_env.bench
 from gigaflow_env import cli
+from gigaflow_env.files import cache_directory
 from gigaflow_env.roads import Lane, RoadMap, Signal, load, loading, save, summary
+from gigaflow_env.simulator import Simulator
 
 
 @pytest.fixture
@@ -145,12 +148,26 @@ def test_wrong_arguments_exit_with_2(arguments: list[str], capsys: pytest.Captur
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments, words in (([], ("maps", "map", "bench")), (["map"], ("inspect", "import")), (["bench"], ("--num-envs",))):
+    for arguments, words in (
+        ([], ("maps", "map", "bench", "compile")),
+        (["map"], ("inspect", "import")),
+        (["bench"], ("--num-envs",)),
+    ):
         with pytest.raises(SystemExit) as exit_:
             cli.main([*arguments, "--help"])
         assert exit_.value.code == 0
         shown = capsys.readouterr().out
         assert all(word in shown for word in words)
+
+
+def test_compile_says_where_the_kernels_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    prepared = []
+    monkeypatch.setattr(Simulator, "prepare", lambda simulator: prepared.append(simulator))
+    assert cli.main(["compile", "--all"]) == 0
+    plain, everything = prepared
+    assert (plain.conflicts, plain.contacts, plain.obs_dtype) == (None, None, "float32")
+    assert everything.conflicts is not None and everything.contacts is not None and everything.obs_dtype == "float16"
+    assert capsys.readouterr().out == f"kernels are in {cache_directory() / 'kernels'}\n"
 
 
 def test_python_dash_m(village: Path, tmp_path: Path) -> None:

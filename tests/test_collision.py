@@ -23,7 +23,7 @@ from conftest import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_variant import matrices, warped
+from warps import matrices, warped
 
 from gigaflow_env.config import Config, laptop
 from gigaflow_env.declare import allocate

@@ -13,6 +13,7 @@ import pytest
 import shapely
 from shapely import STRtree
 
+from gigaflow_env import files
 from gigaflow_env.declare import fields, record
 from gigaflow_env.roads.centerline import sample
 from gigaflow_env.roads.compiled.compile import capacity, compile_roads
@@ -47,7 +48,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "maps" / "carla"
 @pytest.fixture(autouse=True)
 def cache_directory(tmp_path, monkeypatch):
     monkeypatch.setenv("GIGAFLOW_CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+    return tmp_path / "cache" / "maps"
 
 
 def straight(name, x1, y1, x2, y2, *, z=(0.0, 0.0), width=3.5, **links):
@@ -820,15 +821,14 @@ def test_an_edit_of_the_compiler_gives_a_file_another_name(tmp_path, monkeypatch
 
 
 def test_cache_directory(monkeypatch):
-    cache = importlib.import_module("gigaflow_env.roads.compiled.cache")
     monkeypatch.setenv("GIGAFLOW_CACHE_DIR", "/somewhere")
     monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
-    assert cache.directory() == Path("/somewhere")
+    assert files.cache_directory() == Path("/somewhere")
     monkeypatch.delenv("GIGAFLOW_CACHE_DIR")
-    assert cache.directory() == Path("/xdg/gigaflow-env")
+    assert files.cache_directory() == Path("/xdg/gigaflow-env")
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/me")
-    assert cache.directory() == Path("/home/me/.cache/gigaflow-env")
+    assert files.cache_directory() == Path("/home/me/.cache/gigaflow-env")
 
 
 # Errors

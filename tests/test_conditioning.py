@@ -140,10 +140,10 @@ def test_snapshots_keep_it():
         ({"collision": np.zeros(5)}, r"conditioning 'collision' has shape \(5,\)"),
         ({"collision": "high"}, r"conditioning 'collision': 'high' is neither a number, nor a range"),
         ({"collision": True}, r"conditioning 'collision': True is neither a number"),
-        ({"collision": float("inf")}, r"conditioning 'collision': \(inf, inf\) is no range"),
+        ({"collision": float("inf")}, r"conditioning 'collision': inf must be 0 to 100"),
         ({"collision": (float("nan"), 1)}, r"conditioning 'collision': \(nan, 1\) is no range"),
-        ({"length": 0.0}, r"conditioning 'length': 0 must be above 0"),
-        ({"c_vel": (-1, 1)}, r"conditioning 'c_vel': -1 must be above 0"),
+        ({"length": 0.0}, r"conditioning 'length': 0 must be 0\.5 to 25 m"),
+        ({"c_vel": (-1, 1)}, r"conditioning 'c_vel': -1 must be 0\.05 to 10"),
         ({"collision": np.stack([np.arange(24), np.arange(24)[::-1]], 1)}, r"'collision' of row 12: \(12, 11\) is no range"),
     ],
 )  # fmt: skip

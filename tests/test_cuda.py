@@ -151,7 +151,7 @@ MAKE = "import gigaflow_env; gigaflow_env.GigaflowVectorEnv(4, backend='cuda', o
 @pytest.mark.parametrize(
     ("before", "message"),
     [
-        ("cuda.implementation = 'Built-in'", "numba-cuda, which is missing: pip install 'gigaflow-env[cuda13]'"),
+        ("cuda.implementation = 'Built-in'", 'numba-cuda, which is missing: for CUDA 13 pip install "gigaflow-env[cuda13]"'),
         ("cuda.is_available = lambda: False", "no usable CUDA device"),
         ("cuda.is_available = lambda: True; driver.get_version = lambda: (12, 4); runtime.get_version = lambda: (13, 0)",
          "the driver is for CUDA 12.4, the libraries here are of CUDA 13.0: update the driver"),

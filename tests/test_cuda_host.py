@@ -101,10 +101,10 @@ env.step(np.full(40, 7))
 (event,) = env.event_log
 assert (event["kind"], event["world"], event["row"], event["other"]) == (1, 1, 19, -1)
 
-states = {{name: np.stack([array] * 50) for name, array in env.sight().items()}}
+states = {{name: np.stack([array] * 50) for name, array in env.observation_state().items()}}
 assert snapshot.CHUNK < 150 and env.observe(states).shape == (50, 3, 16, env.layout.size)
 prepared = len(sim._machine._launches)
-assert env.observe(env.sight()).shape == (3, 16, env.layout.size)
+assert env.observe(env.observation_state()).shape == (3, 16, env.layout.size)
 assert len(sim._machine._launches) == prepared, "a launch for every call"
 with open({log!r}, "a") as file:
     file.write("step\\n")
@@ -134,7 +134,7 @@ def test_a_step_with_a_log_is_seven_launches_and_observing_keeps_its_own(library
 
 def test_the_benchmark_runs(library):
     program = (
-        "import json; from gigaflow_env import bench_cuda\n"
+        "import json; from gigaflow_env.bench import cuda as bench_cuda\n"
         "found = bench_cuda.run(map='loop', preset='laptop', agents=(16,), rows=(64,), steps=3)\n"
         "print(json.dumps(found, allow_nan=False))\n"
     )
@@ -151,7 +151,14 @@ def test_the_benchmark_runs(library):
     (line,) = found["measured"]
     # Between any two events lies a millisecond on this driver.
     assert line["agent_steps_per_s"] == 3 * 64 * 1000
-    assert set(line["ns_by_kernel"]) == {"drive", "notice 1", "show 1", "respawn", "notice 2", "show 2"}
+    assert set(line["ns_by_kernel"]) == {
+        "drive",
+        "prepare_observation 1",
+        "write_observation 1",
+        "respawn",
+        "prepare_observation 2",
+        "write_observation 2",
+    }
 
 
 def test_too_little_memory_is_said_before_it_is_taken(library):

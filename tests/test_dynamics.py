@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import call, reals, run_decide, run_move
+from conftest import call, looped, reals
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,8 +39,8 @@ def drive(made, actions):
     """One step; `actions` for each car or for all."""
     actions = np.ascontiguousarray(np.broadcast_to(actions, made.rows.status.shape), np.int32)
     agents = np.arange(actions.shape[1])
-    run_decide(agents, 0, actions, DISCRETE, made.rows, made.motion)
-    run_move(agents, 0, made.clock, made.rows, made.pose, made.motion, made.body, P)
+    looped("decide")(agents, 0, actions, DISCRETE, made.rows, made.motion)
+    looped("move")(agents, 0, made.clock, made.rows, made.pose, made.motion, made.body, P)
     return made
 
 

@@ -26,8 +26,8 @@ def env():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"num_envs": 0}, r"num_envs=0: must be a whole number of at least 1"),
-        ({"num_envs": 2.5}, r"num_envs=2\.5: must be a whole number of at least 1"),
+        ({"num_envs": 0}, r"num_envs=0: must be a whole number, 1 to 16,777,216"),
+        ({"num_envs": 2.5}, r"num_envs=2\.5: must be a whole number, 1 to"),
         ({"num_envs": True}, r"num_envs=True: must be a whole number"),
         ({"map": "lopp"}, r"map='lopp' is neither a shipped town \(.*downtown.*loop.*\), nor random:SEED, nor a file"),
         ({"map": "nowhere/town.xodr"}, r"map='nowhere/town\.xodr' is neither a shipped town .* nor a file"),
@@ -39,14 +39,14 @@ def env():
         ({"config": {"xyzzy": 1.0}}, r"unknown configuration 'xyzzy'$"),
         ({"config": {"collision": (3, 1)}}, r"collision=\(3, 1\): a range is \(low, high\) with low <= high"),
         ({"config": {"on_crash": "explode"}}, r"on_crash='explode': choose one of 'respawn', 'freeze', 'continue'"),
-        ({"config": {"max_steps": 10.5}}, r"max_steps=10\.5 is not a whole number"),
-        ({"agents_per_world": 0}, r"agents_per_world=0: must be at least 1"),
-        ({"agents_per_world": 257}, r"agents_per_world=257: a world has room for 256"),
-        ({"max_episode_steps": 0}, r"max_steps=0: must be at least 1"),
+        ({"config": {"max_steps": 10.5}}, r"max_steps=10\.5: must be a whole number, 1 to"),
+        ({"agents_per_world": 0}, r"agents_per_world=0: must be 1 to 256 agents"),
+        ({"agents_per_world": 257}, r"agents_per_world=257: must be 1 to 256 agents"),
+        ({"max_episode_steps": 0}, r"max_steps=0: must be a whole number, 1 to"),
         ({"autoreset_mode": "same_step"}, r"autoreset_mode='same_step': choose one of 'NextStep', 'SameStep', 'Disabled'"),
         ({"autoreset_mode": None}, r"autoreset_mode=None: choose one of"),
-        ({"threads": 0}, r"threads=0: must be at least 1, or None for all processors"),
-        ({"render_mode": "human"}, r"render_mode='human': choose one of None, 'rgb_array'"),
+        ({"threads": 0}, r"threads=0: must be a whole number, 1 to 1,024, or None for all processors"),
+        ({"render_mode": "ansi"}, r"render_mode='ansi': choose one of None, 'rgb_array', 'human'"),
         ({"backend": "tpu"}, r"backend='tpu': choose one of 'cpu', 'cuda'"),
     ],
 )
@@ -129,7 +129,7 @@ def test_actions(env, actions, message):
         ({"reset_mask": np.zeros(ROWS, bool)}, r"reset_mask names no row: at least one must be True"),
         (
             {"reset_musk": np.ones(ROWS, bool)},
-            r"unknown reset option 'reset_musk': there are 'reset_mask' and 'conditioning'",
+            r"unknown reset option 'reset_musk': there is 'reset_mask' and 'conditioning'",
         ),
     ],
 )
@@ -150,7 +150,7 @@ def test_a_refused_reset_does_not_use_up_its_seed():
 
 
 def test_a_seed_that_is_no_number(env):
-    with pytest.raises(gymnasium.error.Error, match="Seed must be a python integer"):
+    with pytest.raises(ValueError, match=r"seed=\[1, 2, 3, 4\]: must be a whole number, at least 0, or None"):
         env.reset(seed=[1, 2, 3, 4])
 
 
@@ -184,7 +184,7 @@ def test_a_step_without_the_reset_that_mode_disabled_asks_for():
 
 
 def test_rendering_without_render_mode(env):
-    with pytest.raises(RuntimeError, match=r'render\(\) needs render_mode="rgb_array" at make_vec'):
+    with pytest.raises(RuntimeError, match=r'render\(\) needs render_mode="rgb_array" or "human" at make_vec'):
         env.render()
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gigaflow_env.config import Config, laptop
 from gigaflow_env.env import GigaflowVectorEnv
 from gigaflow_env.layout import Layout
-from gigaflow_env.sim.erratic import INATTENTIVE, PHANTOM, in_moment
+from gigaflow_env.sim.erratic import INATTENTIVE, PHANTOM, errs_in_window
 
 SMALL = {"lane_count": 1, "boundary_count": 1, "stop_count": 1}
 KEEP = 7
@@ -112,7 +112,7 @@ def test_info_names_them():
 
 
 def test_bad_shares():
-    with pytest.raises(ValueError, match=r"phantom=1.5: a share is 0 to 1"):
+    with pytest.raises(ValueError, match=r"phantom=1.5: must be 0 to 1"):
         laptop().replace(phantom=1.5)
 
 
@@ -122,7 +122,7 @@ def test_a_moment_lasts_a_window_and_more_share_has_all_of_less(world, a, tick, 
     seed = np.array([3, 4], np.uint32)
 
     def within(tick, share):
-        return call(in_moment)(seed, world, a, tick, steps, share, PHANTOM)
+        return call(errs_in_window)(seed, world, a, tick, steps, share, PHANTOM)
 
     assert not within(tick, 0.0) and within(tick, 1.0)
     low, high = sorted((one, other))

@@ -10,7 +10,7 @@ import shapely
 from conftest import box, call, clear, place, reals, ring, run, section_at, simulator
 from hypothesis import given
 from hypothesis import strategies as st
-from test_variant import give
+from warps import give
 
 from gigaflow_env import event_log
 from gigaflow_env.config import laptop

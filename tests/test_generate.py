@@ -30,6 +30,7 @@ from plausibility import (
 )
 from shapely.geometry import Polygon
 from shapely.ops import unary_union
+from town_specs import square
 
 from gigaflow_env.roads import Lane, MapError, RoadMap, load, save, summary
 from gigaflow_env.roads.centerline import sample
@@ -47,21 +48,6 @@ TOWNS = tuple(sorted(path.stem for path in MAPS.glob("*.toml")))
 @pytest.fixture(scope="module")
 def towns() -> dict[str, RoadMap]:
     return {name: load(MAPS / f"{name}.lanes.json") for name in TOWNS}
-
-
-def square(**changes: Any) -> dict[str, Any]:
-    """Five nodes: a centre with lights and crosswalks and four corners around it, each joined to its neighbours."""
-    spec: dict[str, Any] = {
-        "name": "square",
-        "nodes": {"centre": {"at": [0, 0], "control": "light", "crosswalks": True}}
-        | {name: {"at": at} for name, at in (("e", [100, 0]), ("n", [0, 100]), ("w", [-100, 0]), ("s", [0, -100]))},
-        "roads": [{"between": ["centre", name]} for name in "enws"]
-        + [{"between": list(pair), "bends": [bend]} for pair, bend in zip(("en", "nw", "ws", "se"), CORNERS, strict=True)],
-    }
-    return spec | changes
-
-
-CORNERS = ([100, 100, 50], [-100, 100, 50], [-100, -100, 50], [100, -100, 50])
 
 
 # The shipped towns

@@ -8,7 +8,7 @@ import shapely
 from conftest import aim_at, call, clear, crossing, motorway, place, reals, ring, run, section_at, simulator
 from hypothesis import given
 from hypothesis import strategies as st
-from test_variant import warped
+from warps import warped
 
 from gigaflow_env.config import Config, laptop
 from gigaflow_env.jit import kernel

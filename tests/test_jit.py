@@ -20,7 +20,7 @@ def copied(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "file",
-    ["config.py", "declare.py", "jit.py", "layout.py", "population.py", "state.py", "roads/levels.py",
+    ["config.py", "declare.py", "inlined.py", "jit.py", "layout.py", "population.py", "state.py", "roads/levels.py",
      "roads/compiled/tables.py", "sim/geometry.py", "sim/traffic/right_of_way.py", "backend/world_step.py", "backend/cpu.py",
      "backend/cuda.py"],
 )  # fmt: skip

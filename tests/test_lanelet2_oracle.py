@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lanelet2_files import lanelet, member, node, row_ways, rule, two_lanes, way
 from lxml import etree
-from test_lanelet2 import SHARED, lanelet, member, node, row_ways, rule, two_lanes, way
 
 from gigaflow_env.roads import RoadMap, centerline, load
 from gigaflow_env.roads.formats.lanelet2.load import BACK
 
 lanelet2 = pytest.importorskip("lanelet2", reason="there is no wheel of lanelet2 for this Python or machine")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "maps" / "lanelet2" / "mapping_example.osm"
 
 SHORT = 0.3  # m: where both bounds end in one point, we end where the lane is 10 cm wide
 

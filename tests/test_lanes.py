@@ -25,7 +25,7 @@ from conftest import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
-from test_variant import bound, matrices, warped
+from warps import bound, matrices, warped
 
 from gigaflow_env.config import laptop
 from gigaflow_env.jit import kernel

@@ -7,7 +7,7 @@ import pytest
 from conftest import aim_at, bridge, call, clear, crossing, motorway, place, reals, ring, run, section_at, simulator
 from hypothesis import given
 from hypothesis import strategies as st
-from test_variant import matrices, warped
+from warps import matrices, warped
 
 from gigaflow_env.config import CONDITIONING, laptop, paper
 from gigaflow_env.declare import fields

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import shapely
-from conftest import call, crossing, key, reals, ring, simulator
+from agent_boxes import boxes, overlaps
+from conftest import SMALL, call, crossing, key, reals, ring, simulator
+from distributions import uniform
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_reset import SMALL, boxes, overlaps, uniform
 
 from gigaflow_env.config import CONDITIONING, Config, laptop, longform, paper
 from gigaflow_env.env import GigaflowVectorEnv
@@ -46,11 +47,11 @@ def test_cars_are_the_kind_car():
 
 
 def test_shares_of_kinds():
-    mixed = {"car": 5, "truck": 2, "cyclist": 2, "pedestrian": 1}
+    mixed = {"car": 0.5, "truck": 0.2, "cyclist": 0.2, "pedestrian": 0.1}
     body = alone(mixed).state.body
     for number, (name, kind) in enumerate(ROAD_USERS.items()):
         found = body.kind == number
-        share = mixed.get(name, 0) / 10
+        share = mixed.get(name, 0)
         assert abs(found.mean() - share) < 4 * np.sqrt(share * (1 - share) / 3000) + 1e-9, name
         if share:
             assert uniform(body.length[found], *kind.length), name
@@ -63,9 +64,12 @@ def test_shares_of_kinds():
 @given(
     st.dictionaries(st.sampled_from(list(ROAD_USERS)), st.floats(0, 1e6), min_size=1).filter(lambda d: sum(d.values()) > 0)
 )
-def test_shares_add_up(population):
-    found = shares(population)
-    assert list(found) == list(ROAD_USERS) and sum(found.values()) == pytest.approx(1)
+def test_shares_are_kept(population):
+    total = sum(population.values())
+    scaled = {kind: share / total for kind, share in population.items()}
+    found = shares(scaled)
+    assert list(found) == list(ROAD_USERS) and {kind: found[kind] for kind in scaled} == scaled
+    assert not any(found[kind] for kind in ROAD_USERS if kind not in scaled)
 
 
 @pytest.mark.parametrize(
@@ -73,8 +77,9 @@ def test_shares_add_up(population):
     [
         ("trucks", "population='trucks': choose one of 'paper', 'cars', or shares of any, car, truck"),
         ({"lorry": 1}, "population has 'lorry': the kinds are 'any', 'car', 'truck', 'cyclist', 'pedestrian'"),
-        ({"car": -1}, "population has the share -1 for 'car': must be a number of at least 0"),
-        ({"car": 0}, "some share must be above 0"),
+        ({"car": -1}, r"population\['car'\]=-1: must be 0 to 1"),
+        ({"car": 0}, "shares must add up to 1, these to 0"),
+        ({"car": 5, "truck": 2}, r"population\['car'\]=5: must be 0 to 1"),
     ],
 )
 def test_bad_populations(population, message):
@@ -89,8 +94,8 @@ def test_bad_agents(given_):
 
 
 def test_agents_out_of_bounds():
-    for given_, message in ((0, "at least 1"), ((0, 5), "at least 1"), (257, "room for 256"), ((1, 257), "room for 256")):
-        with pytest.raises(ValueError, match=message):
+    for given_ in (0, (0, 5), 257, (1, 257)):
+        with pytest.raises(ValueError, match="agents_per_world=.*: must be 1 to 256 agents"):
             laptop().replace(agents_per_world=given_)
 
 

@@ -426,7 +426,7 @@ def test_the_legend_names_what_occurs() -> None:
 
 
 def test_the_pictures_of_the_world_are_made_of_films() -> None:
-    world = runpy.run_path(str(Path(__file__).resolve().parents[1] / "docs" / "world.py"))
+    world = runpy.run_path(str(Path(__file__).resolve().parents[1] / "docs_tools" / "world.py"))
     env = world["traffic"]("loop", 1, 6, rules=0.5, population=world["MIX"], phantom=1.0, variant_flip=1.0)
     (film,) = world["record"](env, 0.2, 4.2)
     moment = film[0]
@@ -454,7 +454,7 @@ def test_the_pictures_of_the_world_are_made_of_films() -> None:
 
 
 def test_the_gallery_has_every_shipped_town() -> None:
-    gallery = runpy.run_path(str(Path(__file__).resolve().parents[1] / "docs" / "gallery.py"))
+    gallery = runpy.run_path(str(Path(__file__).resolve().parents[1] / "docs_tools" / "gallery.py"))
     towns = shipped()
     assert sorted(gallery["ORDER"]) == sorted(towns)
     image = gallery["gallery"]({name: towns[name] for name in ("loop", "lefthand")})
@@ -620,7 +620,7 @@ def test_importing_is_light_and_silent() -> None:
         "import sys, gigaflow_env.render as r\n"
         "heavy = {'matplotlib', 'pygame', 'imageio', 'imageio_ffmpeg', 'torch'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
-        "r.topview._pygame()\n"
+        "r.topview.load_pygame()\n"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

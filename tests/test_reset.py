@@ -6,7 +6,9 @@ import math
 import numpy as np
 import pytest
 import shapely
-from conftest import box, bridge, call, clear, key, place, reals, ring, run, simulator
+from agent_boxes import boxes, overlaps
+from conftest import SMALL, box, bridge, call, clear, key, place, reals, ring, run, simulator
+from distributions import uniform
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,19 +22,11 @@ from gigaflow_env.sim.reset import by_hand, in_the_way, start_speed
 from gigaflow_env.simulator import Simulator
 from gigaflow_env.state import ABSENT, LIVE, WAITING, Overrides
 
-SMALL = {"lane_count": 1, "boundary_count": 1, "stop_count": 1, "agent_count": 0}
-
 
 @pytest.fixture(scope="module")
 def many():
     """3000 agents which start alone in their world, in the published setting."""
     return simulator(ring(), 3000, Config(**SMALL, agents_per_world=1))
-
-
-def uniform(values, low, high):
-    """Kolmogorov-Smirnov at 0.1 %."""
-    steps = np.arange(values.size) / values.size
-    return abs(np.sort((values.ravel() - low) / (high - low)) - steps).max() * math.sqrt(values.size) < 2.0
 
 
 def test_bodies(many):
@@ -114,23 +108,6 @@ def test_start_speed_on_paper(many):
 
 
 # Room
-
-
-def boxes(state, w):
-    pose, body = state.pose, state.body
-    live = state.rows.status[w] == LIVE
-    shapes = (pose.x, pose.y, np.arctan2(pose.sin, pose.cos), body.length / 2, body.width / 2)
-    return box(*(array[w, live].astype(float) for array in shapes)), pose.z[w, live]
-
-
-def overlaps(state):
-    """Pairs of live agents of one world and level whose boxes overlap."""
-    found = 0
-    for w in range(len(state.rows.status)):
-        shapes, z = boxes(state, w)
-        one, other = shapely.STRtree(shapes).query(shapes, predicate="intersects")
-        found += ((one < other) & (abs(z[one] - z[other]) < 2.5)).sum()
-    return found
 
 
 @pytest.mark.parametrize("name", ["loop", "downtown"])

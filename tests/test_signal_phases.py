@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from conftest import crossing
 from plausibility import check_phases
-from test_generate import square
+from town_specs import square
 
 from gigaflow_env.jit import f32, kernel
 from gigaflow_env.roads import RoadMap, Signal, load, shipped

@@ -24,7 +24,7 @@ from conftest import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_variant import SHAPES, bound, give, image, matrices, warped
+from warps import SHAPES, bound, give, image, matrices, warped
 
 from gigaflow_env.config import Config, laptop, params
 from gigaflow_env.jit import kernel
@@ -379,7 +379,7 @@ def test_conflicts_of_a_crossing_on_paper():
         lights = found.stops[found.stops_at[k] : found.stops_at[k + 1]]
         assert len(lights) == ("-" in name), name
         for row in found.rows[found.at[k] : found.at[k + 1]]:
-            assert 0 <= row["spawn"] <= row["leave"] <= 1 and 0 <= row["other_enter"] <= row["other_leave"] <= 1
+            assert 0 <= row["enter"] <= row["leave"] <= 1 and 0 <= row["other_enter"] <= row["other_leave"] <= 1
 
 
 def test_lanes_on_other_levels_and_side_by_side_are_not_in_conflict():
@@ -732,9 +732,9 @@ def test_shares_are_spread_evenly():
 @pytest.mark.parametrize(
     "drivers, message",
     [
-        ("ids", r"drivers=\{'ids': 1\.0\}: choose of 'policy', 'idm'"),
+        ("ids", r"drivers='ids': choose of 'policy', 'idm'"),
         ({"policy": 0.5}, r"shares must add up to 1"),
-        ({"policy": 1.5, "idm": -0.5}, r"shares must add up to 1"),
+        ({"policy": 1.5, "idm": -0.5}, r"drivers\['policy'\]=1\.5: must be 0 to 1"),
         (["idm"], r"drivers has 1 names: expected one per row, 4"),
         ([], r"choose of"),
     ],

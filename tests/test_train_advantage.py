@@ -1,5 +1,7 @@
 """Advantages and the filter, against numbers worked out by hand."""
 
+import math
+
 import pytest
 import torch
 
@@ -10,16 +12,10 @@ def column(*numbers, dtype=torch.float32):
     return torch.tensor(numbers, dtype=dtype)[:, None]
 
 
-def estimate(*, terminated=(0, 0, 0), truncated=(0, 0, 0), bootstrap=(0.0, 0.0, 0.0), value=(4.0, 2.0, 2.0, 8.0)):
+def estimate(*, reward=(1.0, 2.0, 3.0), ended=(0, 0, 0), value=(4.0, 2.0, 2.0, 8.0)):
     return gae(
-        column(1.0, 2.0, 3.0),
-        column(*value),
-        column(*bootstrap),
-        column(*terminated, dtype=torch.bool),
-        column(*truncated, dtype=torch.bool),
-        discount=0.5,
-        trace=0.5,
-    ).flatten()
+        column(*reward), column(*value), column(*ended, dtype=torch.bool), discount=0.5, trace=0.5
+    ).flatten()  # fmt: skip
 
 
 def test_an_episode_that_goes_on():
@@ -27,42 +23,35 @@ def test_an_episode_that_goes_on():
     assert estimate().tolist() == [-1.4375, 2.25, 5.0]
 
 
+def test_an_episode_that_has_ended_is_worth_its_last_reward():
+    assert estimate(ended=(0, 1, 0)).tolist() == [-2.0, 0.0, 5.0]
+
+
 def test_a_truncated_episode_is_worth_its_last_observation():
-    assert estimate(truncated=(0, 1, 0), bootstrap=(0.0, 6.0, 0.0)).tolist() == [-1.25, 3.0, 5.0]
+    # V(last observation) = 6, and discount * 6 = 3 is part of the reward
+    assert estimate(ended=(0, 1, 0), reward=(1.0, 5.0, 3.0)).tolist() == [-1.25, 3.0, 5.0]
 
 
-def test_a_terminated_episode_is_worth_nothing_more():
-    assert estimate(terminated=(0, 1, 0)).tolist() == [-2.0, 0.0, 5.0]
-
-
-def test_terminated_wins_over_truncated():
-    both = estimate(terminated=(0, 1, 0), truncated=(0, 1, 0), bootstrap=(0.0, 6.0, 0.0))
-    assert both.tolist() == [-2.0, 0.0, 5.0]
-
-
-@pytest.mark.parametrize("ended", [{"terminated": (1, 0, 0)}, {"truncated": (1, 0, 0), "bootstrap": (0.5, 0.0, 0.0)}])
-def test_what_a_waiting_row_holds_does_not_reach_the_episode_before(ended):
-    calm, wild = estimate(**ended), estimate(**ended, value=(4.0, -1e6, 1e6, 8.0))
+def test_what_a_waiting_row_holds_does_not_reach_the_episode_before():
+    calm, wild = estimate(ended=(1, 0, 0)), estimate(ended=(1, 0, 0), value=(4.0, -1e6, 1e6, 8.0))
     assert calm[0] == wild[0]
 
 
 def test_rows_do_not_mix():
     torch.manual_seed(0)
-    reward, value = torch.randn(6, 3), torch.randn(7, 3)
-    terminated, truncated = torch.rand(6, 3) < 0.2, torch.rand(6, 3) < 0.2
-    bootstrap = torch.randn(6, 3)
-    together = gae(reward, value, bootstrap, terminated, truncated, discount=0.9, trace=0.8)
+    reward, value, ended = torch.randn(6, 3), torch.randn(7, 3), torch.rand(6, 3) < 0.3
+    together = gae(reward, value, ended, discount=0.9, trace=0.8)
     for row in range(3):
-        one = [part[:, row : row + 1] for part in (reward, value, bootstrap, terminated, truncated)]
+        one = [part[:, row : row + 1] for part in (reward, value, ended)]
         assert torch.equal(gae(*one, discount=0.9, trace=0.8), together[:, row : row + 1])
 
 
-ADVANTAGE = torch.tensor([[4.0, 0.039, -0.041], [-0.5, 100.0, 0.0]])
-ACTIVE = torch.tensor([[True, True, True], [True, False, True]])
+ADVANTAGE = torch.tensor([4.0, 0.039, -0.041, -0.5, 100.0, 0.0])
+LEARNS = torch.tensor([True, True, True, True, False, True])
 
 
-def keep(advantage=ADVANTAGE, active=ACTIVE, largest=None, share=0.01, rate=0.25, least=0.0):
-    return keep_informative(advantage, active, largest, share=share, rate=rate, least=least)
+def keep(advantage=ADVANTAGE, learns=LEARNS, largest=None, share=0.01, rate=0.25, least=0.0):
+    return keep_informative(advantage, learns, largest, share=share, rate=rate, least=least)
 
 
 def test_the_filter_drops_small_advantages_of_both_signs_and_inactive_rows():
@@ -88,5 +77,13 @@ def test_a_share_of_zero_keeps_every_active_sample():
 
 
 def test_nothing_to_learn_from_is_an_error():
-    with pytest.raises(ValueError, match="no row was active"):
-        keep(active=torch.zeros_like(ACTIVE))
+    with pytest.raises(ValueError, match="no row was there to learn from"):
+        keep(learns=torch.zeros_like(LEARNS))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_not_finite_is_told_and_does_not_stay(bad):
+    advantage = ADVANTAGE.clone()
+    advantage[0] = bad
+    filtered = keep(advantage=advantage, largest=3.0)
+    assert not math.isfinite(filtered.spike) and filtered.largest == 3.0 and len(filtered.keep) == 0

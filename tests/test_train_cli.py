@@ -12,19 +12,21 @@ import pytest
 
 import gigaflow_env
 import gigaflow_env.render
+import gigaflow_env.roads
 import gigaflow_train
-from gigaflow_train import checkpoint, environment, journal
-from gigaflow_train.__main__ import start
+from gigaflow_train import checkpoint, cli, environment, journal
 from gigaflow_train.cli import main
 from gigaflow_train.evaluate import policies
 from gigaflow_train.evaluate.run import drive, figures
-from gigaflow_train.rollout import learners
+from gigaflow_train.rollout import present
 
 TINY = ["--num-envs", "64", "--threads", "1", "--set", "rollout=8", "minibatch=256", "set_widths=[8]", "trunk_widths=[16]"]
 
 
 def make(num_envs=64, **config):
-    return environment.make(map="loop", preset="laptop", config=config, num_envs=num_envs, agents_per_world=None, threads=1)
+    return environment.make(
+        maps=["loop"], preset="laptop", config=config, num_envs=num_envs, agents_per_world=None, threads=1
+    )
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,72 @@ def test_a_run_leaves_a_checkpoint_a_journal_and_tensorboard_files(run):
     assert list((run / "tensorboard").iterdir())
 
 
+def test_it_ends_with_what_to_do_next(tmp_path, capsys):
+    out = str(tmp_path / "run")
+    assert main(["run", "--steps", "500", "--out", out, *TINY]) == 0
+    said = capsys.readouterr().err
+    for line in (
+        f"the policy is in {out}/checkpoint.safetensors",
+        f"run --resume --out {out} --steps 1000",
+        f"evaluate {out}",
+    ):
+        assert line in said
+
+
+def test_several_maps_and_held_out_ones(tmp_path, capsys):
+    out = tmp_path / "run"
+    maps = ["--map", "loop", "--map", "village", "--map-shares", "length", "--eval-map", "lots"]
+    evaluated = ["eval_every=2", "eval_rows=32", "eval_steps=40"]
+    assert main(["run", "--steps", "2000", "--out", str(out), *TINY, *evaluated, *maps]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "training in" in said and "64 agents on loop, village" in said
+    facts = checkpoint.read_facts(out)
+    assert facts.config.maps == ("loop", "village") and facts.config.eval_maps == ("lots",)
+    assert len(journal.read(out / "evaluations.jsonl")) >= 2
+
+
+def test_nobody_to_learn_from_is_one_line(tmp_path, capsys):
+    assert main(["run", "--out", str(tmp_path / "new"), *TINY, "traffic=1.0"]) == 2
+    said = capsys.readouterr().err
+    assert "nobody to learn from: of 64 rows" in said and "64 of them are rule-based traffic" in said
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["run", "--out", str(tmp_path / "file"), *TINY]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("gigaflow-train: error: ")
+
+
+def test_typing_errors_are_found_before_torch_is_loaded():
+    code = (
+        "import sys; from gigaflow_train.cli import main; "
+        "assert main(['run', '--set', 'learning_rte=1']) == 2; assert main(['evaluate', 'nonsense']) == 2; "
+        "print([name for name in ('torch', 'rich') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_several_processes_are_torchrun(monkeypatch, tmp_path):
+    called = []
+    monkeypatch.setattr(cli.subprocess, "call", lambda words: called.append(words) or 3)
+    words = ["run", "--processes", "2", "--out", str(tmp_path / "new")]
+    assert main(words) == 3
+    assert called[0][1:] == [
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        "-m",
+        "gigaflow_train",
+        *words,
+    ]
+
+
+def test_the_names_of_the_baselines_are_those_that_there_are():
+    assert set(cli.BASELINES) == set(policies.BASELINES)
+
+
 def test_a_run_goes_on(run, tmp_path):
     again = tmp_path / "again"
     assert main(["run", "--steps", "2000", "--out", str(again), *TINY]) == 0
@@ -52,8 +120,8 @@ def test_a_run_goes_on(run, tmp_path):
 
 
 FIGURES = {
-    "goal_rate", "collision_rate", "offroad_rate", "timeout_rate", "red_light_rate", "collisions_per_km", "offroads_per_km",
-    "mean_speed_mps", "km",
+    "goal_rate", "collision_rate", "offroad_rate", "timeout_rate", "red_lights_per_km", "red_light_rate",
+    "collisions_per_km", "offroads_per_km", "mean_speed_mps", "km",
 }  # fmt: skip
 
 
@@ -66,7 +134,7 @@ def test_evaluate_prints_one_json_object(run, capsys):
     found = evaluated(capsys, run)
     assert set(found) == FIGURES | {"settings"}
     assert all(set(found[name]) == {"value", "low", "high", "n"} for name in FIGURES)
-    assert found["settings"]["steps"] == 60 and found["settings"]["map"] == "loop"
+    assert found["settings"]["steps"] == 60 and found["settings"]["maps"] == ["loop"]
     assert found["settings"]["config"]["lane_count"] == 16
     assert found["km"]["n"] <= 48 * 60
     assert evaluated(capsys, run / "checkpoint.safetensors")["goal_rate"] == found["goal_rate"]
@@ -97,15 +165,25 @@ def test_a_video_is_written(run, tmp_path):
         (["evaluate", "random", "--steps", "0"], "too short"),
         (["evaluate", "random", "--steps", "9", "--seconds", "9"], "give one of them"),
         (["evaluate", "random", "--greedy"], "--greedy is for checkpoints"),
-        (["run", "--preset", "desktop"], "preset='desktop': choose one of 'laptop', 'paper'"),
+        (["run", "--preset", "desktop"], "preset='desktop': choose one of 'laptop', 'generalist', 'paper'"),
         (["run", "--map", "no.xodr", "--out", "NEW"], "no.xodr"),
         (["run", "--set", "learning_rte=1"], "did you mean learning_rate"),
         (["run", "--set", "learning_rate"], "write name=value"),
         (["run", "--environment", "goal_distanc=[1,2]", "--out", "NEW"], "did you mean goal_distance"),
-        (["run", "--minutes", "-1"], "minutes=-1.0: a budget must be above 0"),
+        (["run", "--minutes", "-1"], "minutes=-1.0: must be 0.001 to 5,256,000 min"),
+        (["run", "--seed", "-1"], "seed=-1: must be 0 to"),
+        (["run", "--processes", "0"], "--processes 0: must be 1 to 1,024 processes"),
+        (["run", "--processes", "2"], "several processes need --out"),
+        (["run", "--map", "random:9-1"], "a range is random:LOW-HIGH"),
+        (["run", "--map-shares", "often"], "map_shares='often': choose one of 'equal', 'length'"),
+        (["run", "--map", "loop", "--map", "lots", "--map-shares", "1,2,3", "--out", "NEW"], "has 3 numbers: expected one"),
+        (["evaluate", "random", "--seed", "-1"], "--seed -1: must be 0 to"),
+        (["evaluate", "random", "--num-envs", "0"], "--num-envs 0: must be 1 to"),
+        (["evaluate", "random", "--traffic", "nan"], "--traffic nan: must be 0.0 to 1.0 share"),
+        (["evaluate", "RUN", "--preset", "paper", "--map", "downtown"], "view_range is 60.0 there and 200.0 here"),
         (["run", "--out", "RUN"], "holds a run already"),
         (["run", "--resume"], "--resume needs --out"),
-        (["run", "--resume", "--out", "NEW"], "is neither a run directory"),
+        (["run", "--resume", "--out", "NEW"], "nothing to resume"),
         (["run", "--resume", "--out", "RUN", "--num-envs", "32"], "--num-envs can't change"),
         (["report", "NEW"], "is neither a run directory"),
     ],
@@ -177,7 +255,7 @@ def test_driving_is_reproducible_and_counts_every_row():
 
 
 def test_only_public_names_of_the_environment_are_used():
-    public = {module.__name__: set(module.__all__) for module in (gigaflow_env, gigaflow_env.render)}
+    public = {module.__name__: set(module.__all__) for module in (gigaflow_env, gigaflow_env.render, gigaflow_env.roads)}
     seen = 0
     for file in Path(gigaflow_train.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -190,17 +268,21 @@ def test_only_public_names_of_the_environment_are_used():
     assert seen >= 3
 
 
-def test_the_minimal_example_runs():
+def test_the_minimal_example_runs(tmp_path):
     file = Path(__file__).resolve().parents[1] / "examples" / "train_minimal.py"
-    earned = runpy.run_path(str(file))["main"](updates=3, rows=32, steps=8)
-    assert len(earned) == 3 and np.isfinite(earned).all() and np.any(earned)
+    main_ = runpy.run_path(str(file))["main"]
+    returns = main_(updates=3, rows=64, steps=24)
+    assert len(returns) == 3 and np.isfinite(returns[-1])
+    assert main_(updates=1, rows=64, steps=24) == returns[:1] != main_(updates=1, rows=64, steps=24, seed=1)
 
 
-def test_without_the_extra_it_says_how_to_install_it(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "rich.console", None)
-    monkeypatch.delitem(sys.modules, "gigaflow_train.cli", raising=False)
-    assert start() == 2
-    assert 'pip install "gigaflow-env[train]"' in capsys.readouterr().err
+def test_without_the_extra_it_says_how_to_install_it():
+    program = (
+        "import sys; sys.modules['torch'] = None; sys.argv = ['gigaflow-train', 'evaluate', 'random']\n"
+        "from gigaflow_train.__main__ import start; sys.exit(start())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2 and 'it needs torch: pip install "gigaflow-env[train]"' in done.stderr
 
 
 def test_the_rule_based_drivers_are_a_baseline(capsys):
@@ -217,7 +299,8 @@ def test_traffic_does_not_count(capsys):
 
 def test_nothing_is_learned_from_traffic():
     env = environment.make(
-        map="loop", preset="laptop", config={}, num_envs=20, agents_per_world=10, threads=1, traffic=0.5
+        maps=["loop"], preset="laptop", config={}, num_envs=20, agents_per_world=10, threads=1, traffic=0.5
     )  # fmt: skip
-    _, info = env.reset(seed=0)
-    assert learners(info).tolist() == (~info["traffic"] & info["active"]).tolist() and learners(info).sum() == 10
+    obs, info = env.reset(seed=0)
+    learners = present(obs, info).learners
+    assert learners.tolist() == (~info["traffic"] & info["active"]).tolist() and learners.sum() == 10

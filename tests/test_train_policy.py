@@ -1,12 +1,24 @@
+"""The network and its config."""
+
+import dataclasses
+import json
+import math
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from train_stub import Stub
 
 from gigaflow_env import ACTIONS, FEATURES, PRESETS, Layout
-from gigaflow_train.config import TrainConfig, laptop, paper
+from gigaflow_train import cli
+from gigaflow_train.config import PRESETS as TRAINING
+from gigaflow_train.config import TrainConfig, from_json, laptop, paper
+from gigaflow_train.noise import exponential
 from gigaflow_train.policy import SETS, SPREAD_LEAST, NormalisedLinear, Policy, sample
 
 LAYOUT = Layout(PRESETS["laptop"]())
+SEPARATE = paper().replace(set_widths=(32, 32), vector_width=32, trunk_widths=(64, 64))
 
 
 def observations(rows=32, layout=LAYOUT):
@@ -20,7 +32,7 @@ def policy(config=None, layout=LAYOUT):
     return made
 
 
-@pytest.mark.parametrize("config", [laptop(), paper().replace(trunk_widths=(64, 64))], ids=["shared", "separate"])
+@pytest.mark.parametrize("config", [laptop(), SEPARATE], ids=["shared", "separate"])
 def test_the_order_of_a_set_does_not_matter(config):
     made, obs = policy(config), observations()
     logits, value = made(obs)
@@ -47,7 +59,24 @@ def test_inference_and_training_agree():
     with torch.no_grad():
         quick = made(obs)
     for fast, slow in zip(quick, made(obs), strict=True):
-        assert torch.equal(fast, slow)
+        torch.testing.assert_close(fast, slow, atol=1e-6, rtol=1e-5)
+
+
+def test_the_value_alone_is_the_same():
+    for config in (laptop(), SEPARATE):
+        made, obs = policy(config), observations()
+        torch.testing.assert_close(made.value(obs), made(obs)[1])
+
+
+def test_actor_and_critic_have_gradient_norms_of_their_own_where_they_are_separate():
+    shared, separate = policy(), policy(SEPARATE)
+    assert len(shared.halves()) == 1 and len(separate.halves()) == 2
+    for made in (shared, separate):
+        together = [id(one) for half in made.halves() for one in half]
+        assert sorted(together) == sorted(id(one) for one in made.parameters())
+    acting, judging = separate.halves()
+    separate(observations())[1].sum().backward()
+    assert all(one.grad is None for one in acting) and all(one.grad is not None for one in judging)
 
 
 def test_a_set_of_no_elements_is_left_out():
@@ -64,6 +93,18 @@ def test_the_normaliser_is_folded_exactly():
     spread[2] = SPREAD_LEAST  # a feature that hardly moves is not blown up
     expected = ((x - x.reshape(-1, 3).mean(0)) / spread) @ layer.weight.T + layer.bias
     torch.testing.assert_close(layer(x), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_measuring_adds_up():
+    torch.manual_seed(0)
+    x = torch.randn(70, 3) * 2.0 + 1.0
+    once, twice = NormalisedLinear(3, 4), NormalisedLinear(3, 4)
+    once.measure(x)
+    twice.measure(x[:20])
+    twice.measure(x[20:])
+    twice.measure(x[:0])
+    torch.testing.assert_close(twice.mean, once.mean)
+    torch.testing.assert_close(twice.spread, once.spread)
 
 
 def test_measuring_looks_at_every_encoder():
@@ -89,7 +130,7 @@ def test_the_brake_bias_is_taken_off_the_strongest_braking_only():
 
 def test_samples_follow_the_softmax():
     logits = torch.tensor([0.0, 1.0, 2.0, -40.0]).expand(40_000, 4)
-    drawn = sample(logits, torch.Generator().manual_seed(0)).bincount(minlength=4) / 40_000
+    drawn = sample(logits, exponential(3, 5, torch.arange(40_000), 4)).bincount(minlength=4) / 40_000
     torch.testing.assert_close(drawn, logits[0].softmax(0), atol=0.01, rtol=0)
 
 
@@ -97,12 +138,9 @@ def test_features_are_declared_for_every_set():
     assert {*SETS, "ego", "conditioning", "goals"} == set(FEATURES._fields)
 
 
-@pytest.mark.parametrize("config", [laptop(), paper(), TrainConfig()])
-def test_configs_survive_json(config):
-    import json
-
-    from gigaflow_train.config import from_json
-
+@pytest.mark.parametrize("preset", TRAINING)
+def test_configs_survive_json(preset):
+    config = TRAINING[preset]()
     assert from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
@@ -110,15 +148,56 @@ def test_configs_survive_json(config):
     "changes, message",
     [
         ({"learning_rte": 1.0}, "did you mean learning_rate"),
-        ({"rollout": 0}, "rollout=0: must be at least 1"),
+        ({"rollout": 0}, "rollout=0: must be 1 to 100,000 steps"),
         ({"rollout": 1.5}, "rollout=1.5 is not a whole number"),
-        ({"discount": 1.2}, "discount=1.2: must lie between 0 and 1"),
+        ({"discount": 1.2}, "discount=1.2: must be 0 to 1"),
         ({"clip": "wide"}, "clip='wide' is not a number"),
         ({"minutes": None, "steps": None}, "give at least one budget"),
-        ({"minutes": 0}, "a budget must be above 0"),
-        ({"set_widths": ()}, "set_widths=.*layer widths"),
+        ({"minutes": 0}, "minutes=0: must be 0.001 to 5,256,000 min"),
+        ({"set_widths": ()}, "set_widths=.*one or more numbers"),
+        ({"set_widths": (0,)}, "set_widths=0: must be 1 to 65,536 units"),
+        ({"maps": ()}, "maps=.*list of names"),
+        ({"separate": 1}, "separate=1: must be True or False"),
     ],
 )
 def test_bad_values_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
         laptop().replace(**changes)
+
+
+NUMBERS = [field for field in dataclasses.fields(TrainConfig) if field.metadata["low"] is not None]
+
+
+def test_every_number_has_bounds():
+    for field in dataclasses.fields(TrainConfig):
+        numeric = "int" in str(field.type) or "float" in str(field.type)
+        assert numeric == (field.metadata["low"] is not None and field.metadata["high"] is not None), field.name
+
+
+def outside(field):
+    low, high = field.metadata["low"], field.metadata["high"]
+    if "int" in str(field.type):
+        return st.integers(max_value=low - 1) | st.integers(min_value=high + 1)
+    below = st.floats(max_value=low, exclude_max=True, allow_infinity=True)
+    above = st.floats(min_value=high, exclude_min=True, allow_infinity=True)
+    return below | above | st.just(math.nan)
+
+
+@pytest.mark.parametrize("field", NUMBERS, ids=lambda field: field.name)
+@given(data=st.data())
+def test_numbers_out_of_bounds_are_refused_with_value_and_bounds(field, data):
+    wrong = data.draw(outside(field))
+    asked = (wrong,) if "tuple" in str(field.type) else wrong
+    with pytest.raises(ValueError) as refused:
+        TrainConfig().replace(**{field.name: asked})
+    text = str(refused.value)
+    assert text.startswith(f"{field.name}={wrong!r}: must be ") and f"{field.metadata['high']:,}" in text
+    assert text.endswith(field.metadata["unit"] or f"{field.metadata['high']:,}")
+    with pytest.raises(ValueError, match=field.name):  # the same on the command line
+        cli.Run(set=(f"{field.name}={json.dumps(asked)}",)).fresh()
+
+
+def test_files_of_older_versions_say_what_a_value_meant_that_they_lack():
+    lacks = {name: value for name, value in laptop().to_json().items() if name != "keep"}
+    with pytest.raises(ValueError, match="the training config lacks keep"):
+        from_json(lacks)

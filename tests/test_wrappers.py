@@ -131,7 +131,7 @@ def test_tensors_of_torch(mode):
 @pytest.mark.parametrize("mode", MODES)
 def test_videos_of_the_first_row(mode, tmp_path):
     if importlib.util.find_spec("moviepy") is None:
-        pytest.skip("Gymnasium's RecordVideo needs moviepy: pip install moviepy")
+        pytest.skip("Gymnasium's RecordVideo needs the extra render")
     pytest.importorskip("matplotlib", reason="pictures need the extra render")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Gymnasium about SameStep, and of what moviepy calls
@@ -141,6 +141,23 @@ def test_videos_of_the_first_row(mode, tmp_path):
         )  # fmt: skip
         drive(env, mode, 10)
         assert len(env.render()) == 10
+        env.close()
+    (video,) = (tmp_path / "videos").iterdir()
+    assert video.suffix == ".mp4" and video.stat().st_size > 1000
+
+
+def test_video_of_one_car(tmp_path):
+    if importlib.util.find_spec("moviepy") is None:
+        pytest.skip("Gymnasium's RecordVideo needs the extra render")
+    env = gymnasium.make(
+        "gigaflow_env:GigaFlow-v0", map="loop", agents_per_world=4, preset="laptop", render_mode="rgb_array"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what moviepy calls
+        env = gymnasium.wrappers.RecordVideo(env, str(tmp_path / "videos"), video_length=5)
+        env.reset(seed=0)
+        for _ in range(6):
+            env.step(7)
         env.close()
     (video,) = (tmp_path / "videos").iterdir()
     assert video.suffix == ".mp4" and video.stat().st_size > 1000

@@ -78,9 +78,12 @@ class Stub:
         names = ("seed", "tick", "target", "age", "score", "active", "obs")
         return {name: getattr(self, name).copy() for name in names}
 
-    def restore(self, state: dict[str, np.ndarray]) -> None:
+    def restore(self, state: dict[str, np.ndarray]) -> tuple[np.ndarray, dict[str, Any]]:
+        if state["obs"].shape != self.obs.shape:
+            raise ValueError(f"the snapshot has {len(state['obs'])} rows, this environment {self.num_envs}")
         for name, array in state.items():
             setattr(self, name, array)
+        return self.obs, {"active": self.active, "erratic": self.erratic, "traffic": np.zeros(self.num_envs, bool)}
 
 
 def earned(env: Stub, act: Any, steps: int = 50) -> float:

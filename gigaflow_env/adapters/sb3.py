@@ -8,13 +8,14 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from gigaflow_env.env import GigaflowVectorEnv
+from gigaflow_env.extras import remedy
 
 try:
     from stable_baselines3.common.vec_env import VecEnv
 except ModuleNotFoundError as error:
     if error.name != "stable_baselines3":
         raise  # it is there, but broken: that is another story
-    raise ImportError('the adaptor needs stable-baselines3: pip install "gigaflow-env[sb3]"') from None
+    raise ImportError(f"the adaptor needs stable-baselines3: {remedy('sb3')}") from None
 
 
 class SB3VecEnv(VecEnv):
@@ -22,10 +23,13 @@ class SB3VecEnv(VecEnv):
 
     The infos are empty but for rows whose episode ended: `terminal_observation`, `TimeLimit.truncated`, `episode` (r, l and
     t [s]) and `is_success` (the final goal was reached). Switches the environment's `record_stats` on. Comfortable up to
-    some 4,096 rows. Raises ValueError for another autoreset mode than SameStep, and for copy=False.
+    some 4,096 rows. Raises ValueError for another autoreset mode than SameStep, and for copy=False; TypeError for another
+    environment.
     """
 
     def __init__(self, env: GigaflowVectorEnv) -> None:
+        if not isinstance(env, GigaflowVectorEnv):
+            raise TypeError(f"env={env!r}: expected a GigaflowVectorEnv, as make_vec returns it")
         if env.autoreset_mode != AutoresetMode.SAME_STEP:
             raise ValueError(f'autoreset_mode is "{env.autoreset_mode.value}": Stable-Baselines3 needs "SameStep"')
         if not env.copy:
@@ -37,15 +41,18 @@ class SB3VecEnv(VecEnv):
         self._began = time.time()
 
     def reset(self) -> np.ndarray:
+        """Start all rows anew, with the seed and options that were set before."""
         obs, _ = self.env.reset(seed=self._seeds[0], options=self._options[0] or None)
         self._reset_seeds()
         self._reset_options()
         return obs
 
     def step_async(self, actions: np.ndarray) -> None:
+        """Keep the actions for `step_wait`."""
         self._actions = actions
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+        """Drive one step: observations, rewards, ends, and an info a row."""
         obs, reward, terminated, truncated, info = self.env.step(self._actions)
         done = terminated | truncated
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
@@ -60,20 +67,26 @@ class SB3VecEnv(VecEnv):
         return obs, reward, done, infos
 
     def close(self) -> None:
+        """Close the environment."""
         self.env.close()
 
     def get_images(self) -> Sequence[np.ndarray]:
+        """One picture a row, drawn now."""
         return list(self.env.render() or ())
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """The environment's attribute, once for each of the rows."""
         return [getattr(self.env, attr_name) for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Set the environment's attribute: there is one environment behind all rows."""
         setattr(self.env, attr_name, value)
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+        """Call the environment's method once; the result stands for each of the rows."""
         result = getattr(self.env, method_name)(*args, **kwargs)  # once: there is one environment behind all rows
         return [result for _ in self._get_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
+        """No row has a wrapper of its own."""
         return [False for _ in self._get_indices(indices)]

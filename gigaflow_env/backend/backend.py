@@ -8,7 +8,7 @@ from gigaflow_env.backend.world_step import Parts
 
 
 class Backend(Protocol):
-    """Arrays of its own, and kernels over them. The order of the stages is the same in each: see world_step.py."""
+    """Arrays in the memory of a device, and kernels over them. The order of the stages is in world_step.py."""
 
     threads: int
     stream: int
@@ -29,11 +29,14 @@ class Backend(Protocol):
     def fetch(self, array: Any) -> np.ndarray:
         """An array of the backend as the host's."""
 
+    def prepare(self, parts: Parts) -> None:
+        """Compile what a reset and a step need, so that it can be said how long that takes."""
+
     def clear(self, parts: Parts, every: bool, key: np.ndarray, chosen_rows: Any) -> None:
-        """Rows wait for a place; `every`: worlds begin anew, too. key: two uint32 from which all chance follows, or none."""
+        """Rows wait to spawn; `every`: worlds begin anew, too. key: two uint32, the seed of all random numbers, or none."""
 
     def reset(self, parts: Parts) -> None:
-        """Find places for the waiting rows, and observe all."""
+        """Spawn the waiting rows, and observe all."""
 
     def step(self, parts: Parts) -> None:
         """One step of all worlds."""
@@ -42,4 +45,4 @@ class Backend(Protocol):
         """Observe all rows as they are."""
 
     def close(self) -> None:
-        """Give back what is held."""
+        """Release all resources."""

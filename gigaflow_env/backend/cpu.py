@@ -14,9 +14,14 @@ import numpy as np
 
 from gigaflow_env.backend import world_step
 from gigaflow_env.backend.world_step import DISABLED, RESET_ATTEMPTS, SAME_STEP, Parts, known, parameters
+from gigaflow_env.bounds import Bounds, whole
+from gigaflow_env.compiling import ready
 from gigaflow_env.jit import kernel
 from gigaflow_env.layout import FLOAT32
 from gigaflow_env.sim.precision import half_bits
+
+THREADS = Bounds(1, 1024)
+"""More than processors have; ten thousand would exhaust what the system gives a process."""
 
 FIRST, STRIDE = 0, 1
 """One worker drives all agents of a world."""
@@ -24,6 +29,7 @@ FIRST, STRIDE = 0, 1
 
 @kernel
 def clear(begin, end, every, key, chosen_rows, clock, rows, pose, motion, events, outcome, p):
+    """Worlds `begin` to `end`, see world_step.clear."""
     for w in range(begin, end):
         world_step.clear(w, FIRST, STRIDE, every, key, chosen_rows, clock, rows, pose, motion, events, outcome, p)
 
@@ -33,6 +39,7 @@ def plan_traffic(
     begin, end,
     clock, rows, pose, motion, body, lane_position, goals, lights, neighbours, traffic, variant, network, conflicts, p,
 ):  # fmt: skip
+    """Worlds `begin` to `end`, see world_step.plan_traffic."""
     for w in range(begin, end):
         world_step.plan_traffic(
             w, FIRST, STRIDE,
@@ -43,6 +50,7 @@ def plan_traffic(
 
 @kernel
 def record_contacts(begin, end, clock, rows, pose, motion, body, lane_position, events, variant, network, contacts):
+    """Worlds `begin` to `end`, see world_step.record_contacts."""
     for w in range(begin, end):
         world_step.record_contacts(
             w, FIRST, STRIDE, clock, rows, pose, motion, body, lane_position, events, variant, network, contacts
@@ -56,6 +64,7 @@ def drive(
     perceived,
     network, grid, nearby, p,
 ):  # fmt: skip
+    """Worlds `begin` to `end`, see world_step.drive."""
     for w in range(begin, end):
         world_step.drive(
             w, FIRST, STRIDE, mode, actions, wanted,
@@ -72,6 +81,7 @@ def respawn(
     lane_routes, kinds, variant, perceived,
     network, grid, p,
 ):  # fmt: skip
+    """Worlds `begin` to `end`, see world_step.respawn."""
     for w in range(begin, end):
         world_step.respawn(
             w, FIRST, STRIDE, mode, anew, attempts,
@@ -160,13 +170,13 @@ class Threads:
     """
 
     def __init__(self, threads: int | None) -> None:
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads={threads}: must be at least 1, or None for all processors")
-        self.threads = threads or default_threads()
+        instead = ", or None for all processors"
+        self.threads = default_threads() if threads is None else whole("threads", threads, THREADS, instead=instead)
         self.stream = 0
         self._process = 0
         self._workers: Any = None  # ThreadPoolExecutor, made at first use
         self._row = np.zeros((0, 0), np.float32)
+        self._prepared: Any = None  # what the kernels were compiled for
 
     def expect(self, worlds: int, nbytes: int) -> None:
         """Before arrays of so many bytes a world are made. The operating system minds the memory."""
@@ -176,16 +186,26 @@ class Threads:
         return group
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """A new array of the device, filled with 0."""
         return np.zeros(shape, dtype)
 
     def write(self, array: np.ndarray, values: np.ndarray) -> None:
+        """Copy values from the host into an array of the device."""
         array[...] = values
 
     def fetch(self, array: np.ndarray) -> np.ndarray:
         """The array itself."""
         return array
 
+    def prepare(self, parts: Parts) -> None:
+        """Compile the kernels of a reset and a step, or load them from disk; what is there is left alone."""
+        kinds = (parts.obs_dtype, parts.conflicts is None, parts.contacts is None)
+        if self._prepared != kinds:
+            ready(_calls(parts), default_threads())
+            self._prepared = kinds
+
     def clear(self, parts: Parts, every: bool, key: np.ndarray, chosen_rows: np.ndarray) -> None:
+        """Rows that are chosen wait for a place, see world_step.clear."""
         self._run(self._call, parts, clear, known(parts) | {"every": every, "key": key, "chosen_rows": chosen_rows})
 
     def reset(self, parts: Parts) -> None:
@@ -193,6 +213,7 @@ class Threads:
         self._run(self._reset, parts, known(parts))
 
     def step(self, parts: Parts) -> None:
+        """All worlds live one step."""
         self._run(self._step, parts, known(parts))
 
     def observe(self, parts: Parts) -> None:
@@ -230,6 +251,7 @@ class Threads:
 
     def _run(self, function: Callable, parts: Parts, *args: Any) -> None:
         """Call `function(begin, end, *args)` for ranges that cover all worlds; the caller's thread takes the first."""
+        self.prepare(parts)
         worlds, _, columns = parts.obs.shape
         if parts.obs_dtype != FLOAT32 and self._row.shape != (worlds, columns):
             self._row = np.zeros((worlds, columns), np.float32)
@@ -243,12 +265,27 @@ class Threads:
             other.result()
 
     def close(self) -> None:
+        """Give back what is held."""
         if self._workers is not None and self._process == os.getpid():
             self._workers.shutdown()
         self._workers, self._process = None, 0
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_workers": None, "_process": 0}  # threads can't be copied
+
+
+def _calls(parts: Parts) -> list[tuple[Callable, list[Any]]]:
+    """The kernels of a reset and a step, with arguments of the types that they get: the slowest to compile come first."""
+    row = np.zeros((0, 0), np.float32)
+    have = known(parts) | {
+        "begin": 0, "end": 0, "every": True, "key": np.zeros(0, np.uint32), "chosen_rows": parts.state.rows.status > 0,
+        "anew": True, "attempts": RESET_ATTEMPTS, "only_ended": False, "row": row, "bits": row.view(np.uint32),
+    }  # fmt: skip
+    writer = write_observation if parts.obs_dtype == FLOAT32 else write_observation_half
+    traffic = [plan_traffic] if parts.conflicts is not None else []
+    log = [record_contacts] if parts.contacts is not None else []
+    kernels = [respawn, drive, *traffic, writer, *log, clear]
+    return [(function, [have[name] for name in parameters(function)]) for function in kernels]
 
 
 def default_threads() -> int:

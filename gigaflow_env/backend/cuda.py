@@ -1,14 +1,15 @@
-"""The CUDA backend: a world is a block, and its threads share the agents. The only file that imports numba.cuda; nobody
-imports it before CUDA is asked for.
+"""The CUDA backend: a world is a block, and its threads share the agents.
 
-The stages are those of the CPU, in the order of backend/world_step.py. A step is six launches: `drive`, which judges it;
-`prepare_observation` and `write_observation` of the rows that ended; `respawn`; the same two of all rows; before them
-`plan_traffic`, where rows have rule-based drivers, and after `drive` `record_contacts`, where there is an event log. In
-`write_observation` a warp shares a row: it writes the blocks to shared memory and from there to the observation, so that
-neighbouring threads store neighbouring columns.
-Counters are in device memory and nothing waits for the host: a step can be recorded in a CUDA graph.
+The only file that imports numba.cuda; nobody imports it before CUDA is asked for.
 
-Agents aren't copied to shared memory: a world's poses are some 2 KB, which stay in the processor's own cache.
+The stages are those of the CPU, in the order of backend/world_step.py. A step is six launches: `drive`;
+`prepare_observation` and `write_observation` of the rows that ended; `respawn`; `prepare_observation` and
+`write_observation` of all rows. `plan_traffic` comes before them if rows have rule-based drivers, and `record_contacts`
+after `drive` if there is an event log. In `write_observation` a warp shares a row: it writes the blocks to shared memory and
+from there to the observation, so that neighbouring threads store neighbouring columns.
+Counters are in device memory and no kernel waits for the host: a step can be recorded as a CUDA graph.
+
+Agents are not copied to shared memory: the poses of a world are some 2 KB, which stay in the L1 cache.
 Kernels are compiled at first use and cached on disk, by the hash of all kernel sources (jit.SOURCE_HASH). To ship them
 compiled would save half a minute once per machine, and tie the wheel to cards and drivers.
 """
@@ -29,6 +30,7 @@ from numba import cuda
 
 from gigaflow_env.backend import world_step
 from gigaflow_env.backend.world_step import DISABLED, RESET_ATTEMPTS, SAME_STEP, Parts, known, parameters
+from gigaflow_env.extras import remedy
 from gigaflow_env.jit import SIMULATED, SOURCE_HASH, anyone, barrier
 from gigaflow_env.layout import FLOAT32
 from gigaflow_env.sim.precision import half_bits
@@ -41,7 +43,7 @@ ROWS = 4
 MOST_SHARED = 48 * 1024
 """[bytes] of shared memory that a block may have without asking."""
 MOST_THREADS = 256
-INSTALL = "pip install 'gigaflow-env[cuda13]' for CUDA 13, or 'gigaflow-env[cuda12]'"
+INSTALL = f"for CUDA 13 {remedy('cuda13')}, for CUDA 12 the same with cuda12"
 
 if not SIMULATED and getattr(cuda, "implementation", "") != "NVIDIA":
     # Numba's own target of that name is no longer maintained, and fails at kernels like these.
@@ -67,6 +69,7 @@ if not SIMULATED:
 def clear(  # type: ignore[no-untyped-def]
     every, key, chosen_rows, clock, rows, pose, motion, events, outcome, p
 ):
+    """A world a block, see world_step.clear."""
     world_step.clear(
         cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x,
         every, key, chosen_rows, clock, rows, pose, motion, events, outcome, p,
@@ -76,6 +79,7 @@ def clear(  # type: ignore[no-untyped-def]
 def plan_traffic(  # type: ignore[no-untyped-def]
     clock, rows, pose, motion, body, lane_position, goals, lights, neighbours, traffic, variant, network, conflicts, p
 ):
+    """A world a block, see world_step.plan_traffic."""
     world_step.plan_traffic(
         cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x,
         clock, rows, pose, motion, body, lane_position, goals, lights, neighbours, traffic, variant, network, conflicts, p,
@@ -85,6 +89,7 @@ def plan_traffic(  # type: ignore[no-untyped-def]
 def record_contacts(  # type: ignore[no-untyped-def]
     clock, rows, pose, motion, body, lane_position, events, variant, network, contacts
 ):
+    """A world a block, see world_step.record_contacts."""
     world_step.record_contacts(
         cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x,
         clock, rows, pose, motion, body, lane_position, events, variant, network, contacts,
@@ -97,6 +102,7 @@ def drive(  # type: ignore[no-untyped-def]
     perceived,
     network, grid, nearby, p,
 ):  # fmt: skip
+    """A world a block, see world_step.drive."""
     world_step.drive(
         cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, mode, actions, wanted,
         clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, outcome, lights, neighbours,
@@ -111,6 +117,7 @@ def respawn(  # type: ignore[no-untyped-def]
     lane_routes, kinds, variant, perceived,
     network, grid, p,
 ):  # fmt: skip
+    """A world a block, see world_step.respawn."""
     world_step.respawn(
         cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, mode, anew, attempts,
         clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, lights, overrides, proposal,
@@ -232,6 +239,7 @@ class Launch:
         self._function = bindings.CUfunction(int(compiled._codelibrary.get_cufunc().handle))
 
     def __call__(self, blocks: int, threads: int, shared: int, stream: int) -> None:
+        """Launch the kernel."""
         self.threads, self.shared = threads, shared
         places = ctypes.addressof(self._places)
         (status,) = bindings.cuLaunchKernel(self._function, blocks, 1, 1, threads, 1, 1, shared, stream, places, 0)
@@ -277,6 +285,7 @@ class Device:
             return type(group)(*(cuda.to_device(array) for array in group))
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """A new array of the device, filled with 0."""
         if SIMULATED:
             return np.zeros(shape, dtype)
         with self._here():
@@ -286,6 +295,7 @@ class Device:
             return array
 
     def write(self, array: Any, values: np.ndarray) -> None:
+        """Copy values from the host into an array of the device."""
         if SIMULATED:
             array[...] = values
             return
@@ -293,40 +303,46 @@ class Device:
             array.copy_to_device(np.ascontiguousarray(values, array.dtype), stream=self._stream())
 
     def fetch(self, array: Any) -> np.ndarray:
-        """A copy on the host, when the device has done all it was told: a graph may run on another stream than kernels."""
+        """A copy on the host, after all work of the device is done: a graph may run on another stream than kernels."""
         if SIMULATED:
             return array.copy()
         with self._here():
             cuda.synchronize()
             return array.copy_to_host()
 
+    def prepare(self, parts: Parts) -> None:
+        """Nothing: kernels are compiled at their first launch."""
+
     def clear(self, parts: Parts, every: bool, key: np.ndarray, chosen_rows: Any) -> None:
+        """Chosen rows wait to spawn, see world_step.clear."""
         if len(key):
             self.write(self._key, key)
         given = {"every": every, "key": self._key if len(key) else self._same_key, "chosen_rows": chosen_rows}
         self._worlds("clear", known(parts) | given)
 
     def reset(self, parts: Parts) -> None:
+        """Waiting rows spawn, and all rows are observed."""
         have = known(parts)
         self._worlds("respawn", {**have, "mode": DISABLED, "anew": True, "attempts": RESET_ATTEMPTS})
         self._show(have, False, parts.obs)
 
     def observe(self, parts: Parts) -> None:
-        """Show all rows as they are."""
+        """Observe all rows as they are."""
         self._show(known(parts), False, parts.obs)
 
     def step(self, parts: Parts) -> None:
+        """One step of all worlds."""
         have, same_step = known(parts), parts.mode == SAME_STEP
         if parts.conflicts is not None:
             self._worlds("plan_traffic", have)
         self._worlds("drive", have)
         if parts.contacts is not None:
-            # Before respawn: it moves those who crashed to other places.
+            # Before respawn: it moves crashed agents away.
             self._worlds("record_contacts", have)
         if same_step:
             # Before respawn: the last observation of an episode shows the world in which it ended.
             self._show(have, True, parts.final_obs)
-        # Before the last observations: an agent that starts anew must not be seen at its old place.
+        # Before the last observations: an agent that spawns must not be observed at its old position.
         self._worlds("respawn", {**have, "anew": same_step, "attempts": parts.p.spawn_attempts})
         self._show(have, False, parts.obs)
 
@@ -421,6 +437,7 @@ class Device:
         return {"card": card, "driver_cuda": f"{driver[0]}.{driver[1]}", "kernels": kernels}
 
     def close(self) -> None:
+        """Release all resources."""
         self._launches.clear()
 
     def __getstate__(self) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """One step of one world: the stages in their order, the same for every backend.
 
-A world is driven by one or several workers. `first` and `stride` say which agents are this worker's: all of them (0, 1) on
-the CPU, every 64th or so on CUDA, where the workers are the threads of a block. Stages that read what another agent wrote
-have a `barrier` before them, at which the workers of a world wait for each other; on the CPU it's nothing.
+A world is processed by one or several workers. `first` and `stride` select a worker's agents: all of them (0, 1) on the CPU,
+every 64th or so on CUDA, where the workers are the threads of a block. Before a stage that reads what other agents wrote
+there is a `barrier`, at which the workers of a world wait for each other. On the CPU it does nothing.
 """
 
 import functools
@@ -31,7 +31,7 @@ SAME_STEP, NEXT_STEP, DISABLED = range(3)
 """When a row whose episode ended starts anew: in the same step, in the next one, or when `reset` is called for it."""
 
 RESET_ATTEMPTS = i32(64)
-"""Rounds in which a reset looks for places: with every agent waiting at once there are more conflicts than in a step."""
+"""Rounds of spawning in a reset: with all agents waiting at once there are more conflicts than in a step."""
 
 
 class Parts(NamedTuple):
@@ -46,19 +46,19 @@ class Parts(NamedTuple):
     obs: Any  # float32, or uint16: the bits of half precision (worlds, agents, columns)
     final_obs: Any  # the same; empty if mode is not SAME_STEP
     starts: Any  # columns of the blocks
-    conflicts: Any  # roads.conflicts.Conflicts; None where no row has a rule-based driver
-    contacts: Any  # eventlog.Notes; None without a log
+    conflicts: Any  # conflict_zones.Conflicts; None if no row has a rule-based driver
+    contacts: Any  # event_log.Contacts; None without a log
     p: Any  # config.Params
 
 
 def known(parts: Parts) -> dict[str, Any]:
-    """Everything that a kernel may want, by the name of its parameter."""
+    """All arguments of kernels, by the name of the parameter."""
     return {**parts._asdict(), **parts.state._asdict(), **parts.roads._asdict()}
 
 
 @functools.cache
 def parameters(kernel: Callable) -> tuple[str, ...]:
-    """Names of a kernel's parameters: what it wants of `known`. So no list of arrays has to be kept in order by hand."""
+    """Names of a kernel's parameters: its arguments in `known`. So no list of arrays has to be kept in order by hand."""
     return tuple(inspect.signature(getattr(kernel, "py_func", kernel)).parameters)
 
 
@@ -81,21 +81,21 @@ def plan_traffic(
     w, first, stride,
     clock, rows, pose, motion, body, lane_position, goals, lights, neighbours, traffic, variant, network, conflicts, p,
 ):  # fmt: skip
-    """Rule-based drivers look at what everybody saw last, and decide."""
+    """Rule-based drivers decide, from the state of the last observation."""
     agents = rows.status.shape[1]
     for a in range(first, agents, stride):
         intend(
             w, a, clock, rows, pose, motion, body, lane_position, goals, lights, neighbours, variant, network,
             conflicts, traffic, p,
         )  # fmt: skip
-    barrier()  # follow reads what others are about to do
+    barrier()  # follow reads the intentions of others
     for a in range(first, agents, stride):
         follow(w, a, rows, motion, body, lane_position, variant, network, conflicts, traffic, p)
 
 
 @stage
 def record_contacts(w, first, stride, clock, rows, pose, motion, body, lane_position, events, variant, network, contacts):
-    """Who met whom, for the event log. Writes: contacts."""
+    """Which agents collided, for the event log. Writes: contacts."""
     if first == 0:
         contacts.map[w] = clock.map[w]
     for a in range(first, rows.status.shape[1], stride):
@@ -109,9 +109,9 @@ def drive(
     perceived,
     network, grid, nearby, p,
 ):  # fmt: skip
-    """World w lives one step, from the action to the reward."""
+    """One step of world w, from the actions to the rewards."""
     agents = rows.status.shape[1]
-    # In these modes a world outlives its end by the look at it which its agents are still to have.
+    # In these modes a world that is over is kept for one more step: its agents are still to observe it.
     over = mode != SAME_STEP and clock.step[w] >= p.world_steps
     barrier()
     if first == 0:
@@ -157,11 +157,13 @@ def respawn(
     lane_routes, kinds, variant, perceived,
     network, grid, p,
 ):  # fmt: skip
-    """Agents that wait start anew; if `anew`, so does a world that is over. Who finds no place in `attempts` rounds waits
-    on."""
+    """Waiting agents spawn; if `anew`, a world that is over begins anew.
+
+    An agent that finds no free pose in `attempts` rounds goes on waiting.
+    """
     agents = rows.status.shape[1]
     over = clock.step[w] >= p.world_steps
-    # A world whose end is still looked at begins when the last of its rows has been reset.
+    # A world whose last observation is still needed begins anew when the last of its rows has been reset.
     shown = False
     for a in range(first, agents, stride):
         shown = shown or (mode != SAME_STEP and rows.status[w, a] == ENDED)
@@ -198,7 +200,7 @@ def respawn(
 def prepare_observation(
     w, a, only_ended, clock, rows, pose, lane_position, goals, outcome, neighbours, lane_routes, variant, network, nearby, p
 ):
-    """What agent a sees of others and of its route; whether there is anything to see.
+    """Select what agent a observes of others and of its route. Returns whether the row is to be observed.
 
     Writes: outcome.active, erratic, neighbours, lane_routes.
     """
@@ -219,8 +221,10 @@ def write_observation(
     clock, rows, pose, motion, body, lane_position, goals, reward_weights, lights, neighbours, lane_routes, variant,
     perceived, network, nearby, p,
 ):  # fmt: skip
-    """The observation of a row in `out`, or zeros where there is no agent; of every block the elements first, first +
-    stride, ..."""
+    """Write the observation of a row to `out`, or zeros if it has no agent.
+
+    Of each block this worker writes the elements first, first + stride, ...
+    """
     status = rows.status[w, a]
     if status == LIVE or status == ENDED:
         observe(
@@ -234,8 +238,9 @@ def write_observation(
 
 @stage
 def clear(w, first, stride, every, key, chosen_rows, clock, rows, pose, motion, events, outcome, p):
-    """Before a reset: the rows of `chosen_rows` wait for a place; with `every` the clocks start anew, too. key: two uint32,
-    or none, to keep the old ones.
+    """Before a reset: the rows of `chosen_rows` wait to spawn; with `every` the clocks start at 0, too.
+
+    key: two uint32, or none to keep the old ones.
 
     Writes: clock, rows, pose, motion, events, outcome.
     """
@@ -262,6 +267,5 @@ def clear(w, first, stride, every, key, chosen_rows, clock, rows, pose, motion, 
         if every:
             clock.tick[w], clock.step[w], clock.agents[w] = 0, 0, 0
         elif touched:
-            # The draws must differ from those of the step before. Other worlds don't notice: a light that began with this
-            # tick would be drawn anew.
+            # The draws must differ from those of the step before. Only in worlds with chosen rows: others do not change.
             clock.tick[w] += i32(1)

@@ -11,6 +11,8 @@ import numpy as np
 
 from gigaflow_env.backend.world_step import SAME_STEP
 from gigaflow_env.bench.machine import machine
+from gigaflow_env.bench.throughput import STEPS
+from gigaflow_env.bounds import choice, whole
 from gigaflow_env.config import PRESETS
 from gigaflow_env.layout import ACTIONS
 from gigaflow_env.simulator import Simulator
@@ -31,7 +33,11 @@ def run(
     device: int = 0,
     obs_dtype: str = "float32",
 ) -> dict[str, Any]:
-    """Measure each number of agents a world with each number of rows; those that do not fit the device are said so."""
+    """Measure each number of agents a world with each number of rows; those that do not fit the device are said so.
+
+    Raises ValueError for arguments out of range.
+    """
+    steps, _ = whole("steps", steps, STEPS), choice("preset", preset, PRESETS)
     measured, facts, rate = [], {}, None
     for many, few in itertools.product(rows, agents):
         config = PRESETS[preset]().replace(agents_per_world=few)

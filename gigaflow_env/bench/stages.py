@@ -18,9 +18,11 @@ STAGE_PASSES = 10
 
 
 def stage_times(simulator: Simulator) -> dict[str, float]:
-    """Time of each stage alone [ns per agent], on one thread: the median of some passes, each after a step with random
-    actions: a stage then finds what it finds in a step, places whose tables have to be fetched. `renew` is the restart of
-    those whose episode ended, as a share of all agents."""
+    """Time of each stage alone [ns per agent], on one thread.
+
+    The median of some passes, each after a step with random actions: a stage then finds what it finds in a step, places
+    whose tables have to be fetched. `renew` is the restart of those whose episode ended, as a share of all agents.
+    """
     (
         clock,
         rows,

@@ -18,8 +18,10 @@ import numpy as np
 
 from gigaflow_env.bench.machine import machine
 from gigaflow_env.bench.stages import stage_times
+from gigaflow_env.bounds import Bounds, whole
 from gigaflow_env.env import GigaflowVectorEnv
 from gigaflow_env.layout import ACTIONS
+from gigaflow_env.progress import slow
 
 SCENES: dict[str, dict[str, Any]] = {
     "loop": {"map": "loop", "preset": "laptop", "agents_per_world": 16},
@@ -27,6 +29,8 @@ SCENES: dict[str, dict[str, Any]] = {
     "crowd": {"map": "downtown", "preset": "paper", "agents_per_world": 150},
 }
 """What is measured and, in the tests, held to its golden hash."""
+
+STEPS = Bounds(1, 1_000_000)
 
 BLOCKS = 5
 """The steps are timed in this many blocks; the median block counts, as a shared machine has bad moments."""
@@ -54,25 +58,36 @@ def run(
     threads: int | None = None,
     steps: int = 200,
 ) -> dict[str, Any]:
-    """Measure, about a minute. Rates are per second, `stages_ns` nanoseconds per agent-step on one thread."""
+    """Measure, about a minute. Rates are per second, `stages_ns` nanoseconds per agent-step on one thread.
+
+    Raises ValueError for arguments out of range.
+    """
+    steps = whole("steps", steps, STEPS)
     env = GigaflowVectorEnv(num_envs, map=map, preset=preset, agents_per_world=agents_per_world, threads=threads, copy=False)
-    all_threads = steps_per_s(env, steps)
+    env.simulator.prepare()
+    with slow("steps on all threads"):
+        all_threads = steps_per_s(env, steps)
     if env.simulator.threads == 1:
         one_thread = all_threads
     else:
         single = GigaflowVectorEnv(
             num_envs, map=map, preset=preset, agents_per_world=agents_per_world, threads=1, copy=False
         )
-        one_thread = steps_per_s(single, steps)
+        with slow("steps on one thread"):
+            one_thread = steps_per_s(single, steps)
         single.close()
-    cartpole = cartpole_steps_per_s()
-    cold, cached = first_steps(map, preset)
+    with slow("CartPole, for comparison"):
+        cartpole = cartpole_steps_per_s()
+    with slow("the first step of a new process, without and with compiled kernels"):
+        cold, cached = first_steps(map, preset)
+    with slow("each stage alone"):
+        stages = stage_times(env.simulator)
     result = {
         "agent_steps_per_s": round(all_threads),
         "agent_steps_per_s_one_thread": round(one_thread),
         "calibration_cartpole_steps_per_s": round(cartpole),
         "share_of_cartpole_one_thread": round(one_thread / cartpole, 5),
-        "stages_ns": {name: round(ns, 1) for name, ns in stage_times(env.simulator).items()},
+        "stages_ns": {name: round(ns, 1) for name, ns in stages.items()},
         "observation_bytes": env.layout.size * 4,
         "memory_bytes": env.simulator.nbytes(),
         "peak_process_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,

@@ -37,10 +37,13 @@ class Arrays:
         return view.view(np.float16) if view.dtype == np.uint16 else view
 
     def actions(self, given: Any) -> np.ndarray:
+        """Actions as the backend takes them."""
         return np.asarray(given)
 
     def mask(self, given: Any) -> np.ndarray | None:
+        """A reset mask as the backend takes it, or None."""
         return None if given is None else np.asarray(given)
 
     def capture(self) -> None:
+        """Raises RuntimeError: only a CUDA step can be recorded."""
         raise RuntimeError("capture() records the step of a CUDA device: it needs backend='cuda' and output='torch'")

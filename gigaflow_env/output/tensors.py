@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from gigaflow_env.extras import remedy
 from gigaflow_env.simulator import Simulator
 
 try:
@@ -11,7 +12,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise  # it is there, but broken: that is another story
-    raise ImportError("output='torch' needs torch: pip install 'gigaflow-env[train]'") from None
+    raise ImportError(f"output='torch' needs torch: {remedy('train')}") from None
 
 _HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -29,6 +30,7 @@ class Tensors:
         self._steps_until_recorded = -1  # below 0: not wanted, or done
 
     def of(self, array: Any) -> torch.Tensor:
+        """A tensor for an array of the simulator, which shares its memory or is a copy."""
         view = self._view(array)
         return view.clone() if self.copies else view
 
@@ -39,6 +41,7 @@ class Tensors:
         return self._fixed
 
     def only(self, array: Any, where: torch.Tensor) -> torch.Tensor:
+        """The rows where `where` is True, 0 elsewhere."""
         view = self._view(array)
         return view.masked_fill(~where.view(-1, *[1] * (view.dim() - 1)), 0)
 
@@ -55,6 +58,7 @@ class Tensors:
         return view.view(_HALVES[self.simulator.obs_dtype]) if view.dtype == torch.uint16 else view
 
     def mask(self, given: Any) -> Any:
+        """A reset mask as the backend takes it, or None."""
         if not self.on_cuda:
             return None if given is None else np.asarray(given)
         self._follow_stream()

@@ -6,12 +6,14 @@ from gigaflow_env.render.page import write_page
 from gigaflow_env.render.picture import RoadPicture, road_picture, warped
 from gigaflow_env.render.topview import Scene, View, draw
 from gigaflow_env.render.video import write_video
+from gigaflow_env.render.window import Window
 
 __all__ = [
     "MissingExtra",
     "RoadPicture",
     "Scene",
     "View",
+    "Window",
     "draw",
     "draw_map",
     "road_picture",

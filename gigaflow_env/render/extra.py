@@ -3,6 +3,8 @@
 import importlib
 from typing import Any
 
+from gigaflow_env.extras import remedy
+
 
 class MissingExtra(ImportError):
     """A library of the extra `render` is not installed; the message says how to install it."""
@@ -16,4 +18,4 @@ def library(name: str) -> Any:
         package = name.partition(".")[0]
         if error.name != package:
             raise  # the library is there, but broken: that is another story
-        raise MissingExtra(f'drawing needs {package}: pip install "gigaflow-env[render]"') from None
+        raise MissingExtra(f"drawing needs {package}: {remedy('render')}") from None

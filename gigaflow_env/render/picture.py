@@ -76,8 +76,10 @@ def road_picture(roads: Roads, map_index: int = 0) -> RoadPicture:
 
 
 def warped(picture: RoadPicture, matrix: np.ndarray) -> RoadPicture:
-    """The picture of a map variant: its image under a (2, 2) matrix. Stop lines stay square to their lanes, as the kernels
-    have them (sim/variant.py)."""
+    """The picture of a map variant: its image under a (2, 2) matrix.
+
+    Stop lines stay square to their lanes, as the kernels have them (sim/variant.py).
+    """
     shapes = tuple(points @ matrix.T for points in picture.shapes)
     first, last = picture.stops[:, :2], picture.stops[:, 2:]
     across = (last - first) / 2

@@ -77,7 +77,7 @@ class Scene(NamedTuple):
 def draw(scene: Scene, view: View, size: int = 720) -> np.ndarray:
     """Picture of `view`: (size, size, 3) uint8. Raises ValueError for arrays that do not fit one another."""
     _check(scene, view, size)
-    pygame = _pygame()
+    pygame = load_pygame()
     enlarged = SUPERSAMPLING * size
     scale = enlarged / float(view.span)  # pixels per metre of the enlarged frame
     # The corner is a whole pixel, so that tiles are copied and not resampled.
@@ -125,7 +125,8 @@ def _check(scene: Scene, view: View, size: int) -> None:
         raise ValueError(f"size={size}: a picture has at least 16 pixels")
 
 
-def _pygame() -> Any:
+def load_pygame() -> Any:
+    """The library pygame, ready to draw. Raises MissingExtra where it isn't installed."""
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # it greets on stdout, where a command's JSON goes
     pygame = library("pygame")
     library("pygame.surfarray")
@@ -152,7 +153,7 @@ def _tile(roads: RoadPicture, level: int, scale: float, column: int, row: int) -
 
     Painted at twice the frame's size again: thin lines need it.
     """
-    pygame = _pygame()
+    pygame = load_pygame()
     scale *= 2
     corner = np.array([column, row]) * 2 * TILE
     low_x, high_y = corner / [scale, -scale]
@@ -175,7 +176,7 @@ def _tile(roads: RoadPicture, level: int, scale: float, column: int, row: int) -
 
 
 def _draw_stops(frame: Any, scene: Scene, level: int, scale: float, corner: np.ndarray) -> None:
-    pygame = _pygame()
+    pygame = load_pygame()
     ends = _pixels(scene.roads.stops.reshape(-1, 2, 2), scale, corner)
     numbers = scene.roads.stop_lights
     states = np.append(np.asarray(scene.lights, np.int64), len(LIGHTS))[numbers]  # -1, a sign, is the one appended
@@ -187,7 +188,7 @@ def _draw_stops(frame: Any, scene: Scene, level: int, scale: float, corner: np.n
 
 def _draw_goals(frame: Any, scene: Scene, scale: float, corner: np.ndarray) -> None:
     """Rings: bold for the next goal, thin for later ones, with a dot in the final one."""
-    pygame = _pygame()
+    pygame = load_pygame()
     for k, center in enumerate(_pixels(np.reshape(scene.goals, (-1, 2)), scale, corner).tolist()):
         line = 0.5 if k == 0 else 0.25
         pygame.draw.circle(frame, FOLLOWED, center, scene.goal_radius * scale, max(2, round(line * scale)))
@@ -211,7 +212,7 @@ def _placed(scene: Scene, shape: np.ndarray, grown: float, scale: float, corner:
 
 
 def _draw_cars(frame: Any, scene: Scene, drawn: np.ndarray, scale: float, corner: np.ndarray) -> None:
-    pygame = _pygame()
+    pygame = load_pygame()
     bodies, screens, outlines = (
         _placed(scene, shape, grown, scale, corner) for shape, grown in ((BODY, 0.0), (WINDSCREEN, 0.0), (BODY, OUTLINE))
     )
@@ -227,14 +228,14 @@ def _draw_cars(frame: Any, scene: Scene, drawn: np.ndarray, scale: float, corner
 
 @functools.lru_cache(maxsize=8)
 def _font(pixels: int) -> Any:
-    return _pygame().font.Font(None, pixels)
+    return load_pygame().font.Font(None, pixels)
 
 
 def _draw_text(frame: Any, lines: tuple[str, ...], size: int) -> None:
     """Status lines on a dark panel, upper left."""
     if not lines:
         return
-    pygame = _pygame()
+    pygame = load_pygame()
     font, pad = _font(max(12, size // 32)), max(4, size // 90)
     pictures = [font.render(line, True, TEXT) for line in lines]
     height = font.get_linesize()

@@ -2,7 +2,7 @@
 
 from gigaflow_env.roads.cut import cut
 from gigaflow_env.roads.formats.lanes_json import save
-from gigaflow_env.roads.loading import load, load_scenario, shipped
+from gigaflow_env.roads.loading import find, load, load_scenario, shipped
 from gigaflow_env.roads.road_map import Crosswalk, Entry, Lane, MapError, MapWarning, RoadMap, Signal, validate
 from gigaflow_env.roads.scenario import Scenario
 from gigaflow_env.roads.summary import summary
@@ -17,6 +17,7 @@ __all__ = [
     "Scenario",
     "Signal",
     "cut",
+    "find",
     "load",
     "load_scenario",
     "save",

@@ -82,8 +82,11 @@ def _misses(dense: np.ndarray, along: np.ndarray, knots: np.ndarray) -> np.ndarr
 
 
 def _cubics(line: np.ndarray) -> np.ndarray:
-    """Coefficients of x and y of each piece, (pieces, 2, 4): the cubic in u of 0..1 with p(0) and p(1) at the knots, and
-    p'(0) and p'(1) in the directions of the knots, as long as the chord."""
+    """Coefficients of x and y of each piece, (pieces, 2, 4).
+
+    The cubic in u of 0..1 with p(0) and p(1) at the knots, and p'(0) and p'(1) in the directions of the knots, as long as
+    the chord.
+    """
     p, d = line[:-1, :2], np.diff(line[:, :2], axis=0)
     heading = line[:, HEADING]
     direction = np.column_stack([np.cos(heading), np.sin(heading)])
@@ -130,8 +133,10 @@ def _measure_lengths(cubics, lengths):
 
 @kernel
 def _place(cubics, starts, s, points):
-    """Fills `points`, (6, n) x, y, their derivatives by u, piece and u, for places s (n,), in rising order, along the
-    pieces that begin at `starts`."""
+    """Fills `points`, (6, n): x, y, their derivatives by u, piece and u.
+
+    For places s (n,), in rising order, along the pieces that begin at `starts`.
+    """
     k = 0
     for i in range(len(s)):
         while k < len(cubics) - 1 and starts[k + 1] <= s[i]:

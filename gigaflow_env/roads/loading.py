@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, cast
 
+from gigaflow_env.progress import slow
 from gigaflow_env.roads import import_report
 from gigaflow_env.roads.cut import cut
 from gigaflow_env.roads.formats import lanes_json
@@ -56,8 +57,10 @@ RANDOM = "random:"
 
 
 def find(given: MapLike) -> RoadMap:
-    """The RoadMap that a user names. Raises ValueError with the shipped names, MapError with place and reason, TypeError for
-    anything else."""
+    """The RoadMap that a user names.
+
+    Raises ValueError with the shipped names, MapError with place and reason, TypeError for anything else.
+    """
     if isinstance(given, RoadMap):
         return given
     if not isinstance(given, (str, os.PathLike)):
@@ -99,7 +102,7 @@ def load(
     if (around is None) != (radius is None):
         raise ValueError(f"around={around}, radius={radius}: a part of a map needs both")
     path = Path(path)
-    with _opened(path) as file, import_report.collecting(strict) as report:
+    with slow(f"reading {path}"), _opened(path) as file, import_report.collecting(strict) as report:
         importer = _importer(file)
         road_map = importer.read(file, **_chosen(file, record))
         if importer is not lanes_json:  # the own format is written by this package: a fault in it is an error
@@ -119,14 +122,15 @@ def load(
 
 
 def load_scenario(path: str | os.PathLike[str], *, record: int | str | None = None, strict: bool = False) -> Scenario:
-    """Read and validate recorded traffic; `load` reads the map in the same file. The formats that have any are CommonRoad,
-    Waymo Open Motion and GPUDrive.
+    """Read and validate recorded traffic; `load` reads the map in the same file.
+
+    The formats that have any are CommonRoad, Waymo Open Motion and GPUDrive.
 
     record, strict: as for `load`. Raises MapError for a format without recorded traffic and for content that is not
     consistent.
     """
     path = Path(path)
-    with _opened(path) as file, import_report.collecting(strict) as report:
+    with slow(f"reading {path}"), _opened(path) as file, import_report.collecting(strict) as report:
         importer = _importer(file)
         if not hasattr(importer, "read_scenario"):
             raise MapError(

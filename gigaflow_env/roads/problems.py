@@ -19,6 +19,8 @@ MIN_TURN = 0.5
 
 
 class Problem(NamedTuple):
+    """A place of a map that is worth a look."""
+
     kind: str  # dead end, unreachable, trap, steep, tight
     lane: str
     place: tuple[float, float]  # x, y [m]

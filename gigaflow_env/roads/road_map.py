@@ -63,6 +63,8 @@ class Signal:
 
 @dataclass(frozen=True)
 class Crosswalk:
+    """Where people on foot cross: an outline."""
+
     id: str
     outline: np.ndarray  # (corners, 3): x, y, z [m]
 
@@ -86,6 +88,8 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class RoadMap:
+    """A map: lanes, signals and crosswalks by id, and where it comes from. See `validate` for what must hold."""
+
     name: str
     lanes: dict[str, Lane]
     signals: dict[str, Signal] = field(default_factory=dict)

@@ -46,10 +46,12 @@ class Scenario:
 
     @property
     def agents(self) -> int:
+        """Number of road users."""
         return self.valid.shape[0]
 
     @property
     def steps(self) -> int:
+        """Number of moments."""
         return self.valid.shape[1]
 
 

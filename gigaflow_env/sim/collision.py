@@ -21,8 +21,10 @@ _EDGE_CELL = f32(EDGE_CELL)
 
 @rule
 def corners_hit(x, y, cos, sin, old_x, old_y, old_cos, old_sin, length, width, half_length, half_width):
-    """Whether a corner of a moving box crosses the box around the origin. Pose and old pose are in that box's moving
-    frame."""
+    """Whether a corner of a moving box crosses the box around the origin.
+
+    Pose and old pose are in that box's moving frame.
+    """
     hit = False
     for corner in range(4):
         ahead = length if corner < 2 else -length
@@ -44,12 +46,11 @@ def relative(x, y, cos, sin, other_x, other_y, other_cos, other_sin):
 
 @stage
 def boxes_met(w, a, b, pose, body):
-    """Whether the boxes of agents a and b met on their way through the step.
+    """Whether the boxes of agents a and b touched during the step.
 
-    Source: arXiv 2502.03349, App. A.5: in the moving frame of one box the corners of the other draw straight segments, which
-    are tested against the resting box; then the other way round. Differs: boxes that overlap at the end of the step are
-    hit too,
-    so that a cross without a corner inside isn't missed.
+    Source: arXiv 2502.03349, App. A.5: in the moving frame of one box the corners of the other draw straight segments. These
+    are tested against the box at rest; then the same with the boxes swapped. Differs: boxes that overlap at the end of the
+    step also collide, so that two boxes which form a cross, without a corner inside, are not missed.
     """
     ax, ay, ac, as_ = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a]
     bx, by, bc, bs = pose.x[w, b], pose.y[w, b], pose.cos[w, b], pose.sin[w, b]
@@ -75,8 +76,8 @@ def collide(w, a, rows, pose, motion, body, neighbours, events):
     xs, ys, zs, status, moved = pose.x[w], pose.y[w], pose.z[w], rows.status[w], motion.distance[w]
     lengths, widths, close = body.length[w], body.width[w], neighbours.scratch[w, min(a, neighbours.scratch.shape[1] - 1)]
     x, y, z = xs[a], ys[a], zs[a]
-    # Circles around the boxes, as wide as the step was long: nothing outside of them can meet. Two loops, as the first
-    # vectorises; who is there at all, and on which level, is asked of the few that are left.
+    # Circles around the boxes, enlarged by the distance travelled: boxes outside of them can't touch. Two loops, as the
+    # first vectorises. Status and level are checked only for the few that are left.
     reach = HALF * (lengths[a] + widths[a]) + moved[a]
     any_close = u32(0)
     for b in range(len(xs)):
@@ -97,9 +98,9 @@ def collide(w, a, rows, pose, motion, body, neighbours, events):
 
 @rule
 def edges_met(w, variant, grid, map_row, x, y, z, cos, sin, old_x, old_y, half_length, half_width):
-    """Whether the box at (x, y) touches an edge of the road, or the way from (old_x, old_y) to its center crosses one.
+    """Whether the box at (x, y) touches an edge of the road, or the segment from (old_x, old_y) to its center crosses one.
 
-    The edges are the map's, the box is the world's: the box's frame seen from the map is a frame with slanted axes.
+    Edges are in map coordinates, the box is in world coordinates. In map coordinates the axes of the box are slanted.
     """
     x, y = to_map(w, variant, x, y)
     old_x, old_y = to_map(w, variant, old_x, old_y)
@@ -134,9 +135,8 @@ def edges_met(w, variant, grid, map_row, x, y, z, cos, sin, old_x, old_y, half_l
 def leave_road(w, a, clock, rows, pose, body, variant, network, grid, events):
     """Whether the box touches an edge of the road, or its center crossed one. Writes: events.offroad.
 
-    The paper takes points of the road's outside. Differs: the box is tested against the edges of the drivable area, not
-    corners against quads; and the center's
-    path is tested too, so that a fast car cannot jump over an edge.
+    Differs: the paper tests points outside of the road. Here the box is tested against the edges of the drivable area, not
+    corners against quads. The path of the center is tested too, so that a fast car cannot jump over an edge.
     """
     events.offroad[w, a] = False
     if rows.status[w, a] != LIVE:
@@ -157,11 +157,13 @@ def nearby_row(network, section):
 
 @stage
 def run_light(w, a, rows, pose, motion, body, lane_position, lights, variant, network, nearby, events, p):
-    """Whether the middle of the front crossed a stop line at red; and whether it stands at a stop sign, which is red until
-    then and again once it was crossed. Writes: events.red_light, lane_position.stood.
+    """Whether the middle of the front crossed a stop line at red, and at which stop sign the agent has stopped.
 
-    Source: arXiv 2502.03349, App. B.4; what counts as a violation isn't published. Ours: the colour is the one which
-    the agent saw when it chose its action.
+    A stop sign counts as red until the agent has stopped at it, and again once it has crossed the line.
+    Writes: events.red_light, lane_position.stood.
+
+    Source: arXiv 2502.03349, App. B.4; what counts as a violation isn't published. Ours: the colour is that of the
+    observation from which the action was chosen.
     """
     events.red_light[w, a] = False
     if rows.status[w, a] != LIVE:

@@ -19,7 +19,7 @@ def jerks(action):
     """Longitudinal and lateral jerk [m/s^3] of an action 0..11."""
     forward = action // i32(3)
     sideways = action - forward * i32(3)
-    # Selects: an index into a tuple becomes a jump, which nobody can predict for the actions of a policy.
+    # Selects: an index into a tuple becomes a jump, which a processor mispredicts for the actions of a policy.
     gentle = _LONGITUDINAL[1] if forward == 1 else _LONGITUDINAL[2]
     jerk = _LONGITUDINAL[0] if forward == 0 else gentle
     jerk = _LONGITUDINAL[3] if forward == 3 else jerk
@@ -36,7 +36,7 @@ def scaled_jerks(longitudinal, lateral):
 
 @rule
 def hold_zero(new, old):
-    """0 where the sign changes: makes standing still and cruising representable."""
+    """`new`, but 0 where the sign changed: so that a speed or an acceleration of exactly 0 can be reached."""
     return ZERO if new * old < ZERO else new
 
 
@@ -53,7 +53,7 @@ def accelerate(speed, acceleration, jerk, c_throttle, c_acc, c_vel, p):
 def turn(speed, lateral, steer, jerk, c_steer, wheelbase, p):
     """Steering over one step at the new speed: (steering angle [rad], curvature [1/m], lateral acceleration [m/s^2]).
 
-    The lateral acceleration is recomputed from the angle that the steering could reach (B).
+    The lateral acceleration is recomputed from the steering angle that was reached (B).
     """
     wanted = clip(hold_zero(lateral + c_steer * jerk * p.dt, lateral), -p.lateral_max, p.lateral_max)
     curvature = wanted / max(speed * speed, _CURVATURE_SPEED)
@@ -71,20 +71,20 @@ def turn(speed, lateral, steer, jerk, c_steer, wheelbase, p):
 def advance(x, y, cos, sin, distance, curvature):
     """Pose after `distance` [m] on an arc: (x, y, cos, sin). Exact: the chord lies at half the angle that is turned."""
     half_sin, half_cos = sincos(HALF * distance * curvature)
-    # Not (1 - cos(angle)) / curvature for the way to the side: in float32 that misses by up to a millimetre a step.
+    # Not (1 - cos(angle)) / curvature for the lateral displacement: in float32 its error is up to a millimetre per step.
     straight = abs(half_sin) < _STRAIGHT
     chord = distance if straight else TWO * half_sin / (ONE if straight else curvature)
     ahead, left = chord * half_cos, chord * half_sin
     turn_cos, turn_sin = ONE - TWO * half_sin * half_sin, TWO * half_sin * half_cos
     new_cos, new_sin = cos * turn_cos - sin * turn_sin, sin * turn_cos + cos * turn_sin
-    # Back to length 1, from which rounding leads away by 1e-7 a step: one step of Newton's method for 1 / sqrt.
+    # Back to length 1, as rounding changes it by 1e-7 per step: one iteration of Newton's method for 1 / sqrt.
     scale = _NEWTON - HALF * (new_cos * new_cos + new_sin * new_sin)
     return x + ahead * cos - left * sin, y + ahead * sin + left * cos, new_cos * scale, new_sin * scale
 
 
 @stage
 def decide(w, a, actions, wanted, rows, motion):
-    """Take the row's action as jerks. Writes: motion.jerk, motion.side_jerk.
+    """Convert the row's action to jerks. Writes: motion.jerk, motion.side_jerk.
 
     actions: 0..11 (worlds, agents); wanted: in [-1, 1] (worlds, agents, 2), or empty where actions are discrete.
     """
@@ -99,7 +99,10 @@ def decide(w, a, actions, wanted, rows, motion):
 
 @stage
 def move(w, a, clock, rows, pose, motion, body, p):
-    """One step of the bicycle; a phantom brakes whatever was decided. Writes: pose, motion, except side_jerk."""
+    """One step of the bicycle model. Writes: pose, motion, except side_jerk.
+
+    An erratic driver during phantom braking brakes, whatever its action.
+    """
     if rows.status[w, a] != LIVE:
         motion.distance[w, a] = ZERO
         return

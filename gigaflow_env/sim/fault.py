@@ -1,8 +1,8 @@
-"""Blame: whom an agent met, from which side, and whose fault it was. For the event log; nothing in a step depends on it.
+"""Fault: which agent another one collided with, on which side, and whose fault it was. Read by the event log only.
 
-Source: the at-fault rule of nuPlan's closed-loop metrics: at fault is who meets somebody that stands, or meets somebody
-with its front, or with its side while it isn't fully in one lane; who stands, or is met from behind, is not. Differs: the
-side is where the other was before the step in which they met, as boxes may have passed through each other by its end.
+Source: the at-fault rule of nuPlan's closed-loop metrics. At fault is an agent that hits a standing one, hits another with
+its front, or with its side while its box isn't fully inside one lane. An agent that stands, or is hit from behind, is not at
+fault. Differs: the side is taken from the poses before the step, as the boxes may have passed through each other by its end.
 """
 
 from gigaflow_env.jit import f32, i32, rule, stage
@@ -12,16 +12,18 @@ from gigaflow_env.sim.variant import placed
 from gigaflow_env.state import ENDED, FROZEN
 
 NONE, FRONT, REAR, SIDE = range(4)
-"""Side of its own on which an agent met another."""
+"""Side of its own box on which an agent collided."""
 
 STANDING = f32(0.05)
-"""[m/s] Slower is standing, as in nuPlan."""
+"""[m/s] An agent that is slower stands, as in nuPlan."""
 
 
 @rule
 def side_of(ahead, left, cos, sin, half_length, half_width, other_length, other_width):
-    """Side on which another box lies: at (ahead, left), turned by (cos, sin), half extents. FRONT and REAR are what lies
-    wholly before and behind, else SIDE."""
+    """Side on which another box lies: FRONT or REAR if it is wholly ahead or behind, else SIDE.
+
+    The other box is at (ahead, left) [m] in the own frame, turned by (cos, sin). Lengths and widths are half extents [m].
+    """
     reach = other_length * abs(cos) + other_width * abs(sin)
     if ahead - reach >= half_length:
         return FRONT
@@ -30,7 +32,7 @@ def side_of(ahead, left, cos, sin, half_length, half_width, other_length, other_
 
 @rule
 def at_fault(side, speed, other_speed, in_lane):
-    """Whether an agent is at fault for meeting another one on a side of its own."""
+    """Whether an agent is at fault for a collision on this side of its own box."""
     if abs(speed) < STANDING:
         return False
     if abs(other_speed) < STANDING:
@@ -41,7 +43,7 @@ def at_fault(side, speed, other_speed, in_lane):
 
 @stage
 def record_contact(w, a, rows, pose, motion, body, lane_position, events, variant, network, contacts):
-    """Whom the agent met in this step, and how. Writes: contacts."""
+    """With which agent this one collided in this step, and how. Writes: contacts."""
     contacts.other[w, a], contacts.side[w, a], contacts.fault[w, a] = i32(-1), NONE, False
     contacts.x[w, a], contacts.y[w, a], contacts.speed[w, a] = pose.x[w, a], pose.y[w, a], motion.speed[w, a]
     contacts.age[w, a] = rows.steps[w, a]
@@ -53,7 +55,7 @@ def record_contact(w, a, rows, pose, motion, body, lane_position, events, varian
         if b == a or rows.status[w, b] < ENDED:
             continue
         dx, dy = pose.x[w, b] - x, pose.y[w, b] - y
-        # Who meets another within a bit of rounding may not be met by it. A wreck meets nobody.
+        # Both orders: rounding may find the contact in one of them only. A wreck has no collision event of its own.
         if (
             (events.collision[w, b] or rows.status[w, b] == FROZEN)
             and dx * dx + dy * dy < best

@@ -29,15 +29,17 @@ _SHARE = f32(1 / 64)
 
 @rule
 def clip(x, low, high):
-    """`x`, but not outside [low, high]."""
-    y = x if x > low else low
-    return y if y < high else high
+    """`x` limited to [low, high]. NaN stays NaN: it must not become a number."""
+    y = low if x <= low else x
+    return high if y >= high else y
 
 
 @rule
 def floor(x):
-    """Largest whole number not above x, for |x| < 2^31. Unlike math.floor it's no call of libm, so loops around it
-    vectorise."""
+    """Largest whole number not above x, for |x| < 2^31.
+
+    Unlike math.floor it does not call libm, so loops around it vectorise.
+    """
     whole = f32(i32(x))
     return whole - ONE if whole > x else whole
 
@@ -98,9 +100,9 @@ def atan2(y, x):
 
 @rule
 def exp(x):
-    """e to the x for -16 < x < 16, relative error below 1e-5; beyond, the value at the end.
+    """The exponential of x, relative error below 1e-5. `x` is limited to [-16, 16].
 
-    The 64th power of exp(x / 64): no call of libm for the exponent, which the usual reduction needs.
+    The 64th power of exp(x / 64). The usual reduction would call libm for the exponent.
     """
     r = clip(x, f32(-16.0), f32(16.0)) * _SHARE
     y = f32(8.3334519073e-3) + r * (f32(1.3981999507e-3) + r * f32(1.9875691500e-4))
@@ -113,18 +115,17 @@ def exp(x):
 
 @rule
 def into_frame(dx, dy, cos, sin):
-    """Offset (dx, dy) seen from a frame turned by (cos, sin): ahead and to the left."""
+    """Offset (dx, dy) in a frame turned by (cos, sin): (ahead, left)."""
     return dx * cos + dy * sin, dy * cos - dx * sin
 
 
 @rule
 def segment_hits_box(x1, y1, x2, y2, half_length, half_width):
-    """Whether a segment touches the box around the origin: separating axes of the box and of the segment. Touching
-    counts."""
+    """Whether a segment touches the box around the origin. Source: separating axes of the box and of the segment."""
     x, y = HALF * (x1 + x2), HALF * (y1 + y2)
     along_x, along_y = HALF * (x2 - x1), HALF * (y2 - y1)
     reach_x, reach_y = abs(along_x), abs(along_y)
-    # All three without a branch: which of them separates is hard to foresee, also for a processor.
+    # All three without a branch: a processor can't predict which of them separates.
     return (
         (abs(x) <= half_length + reach_x)
         & (abs(y) <= half_width + reach_y)
@@ -134,8 +135,10 @@ def segment_hits_box(x1, y1, x2, y2, half_length, half_width):
 
 @rule
 def segments_cross(ax, ay, bx, by, cx, cy, dx, dy):
-    """Whether the way a-b crosses the segment c-d. The segment's ends belong to it: between two edges that meet there is no
-    gap for somebody who drives exactly over their corner."""
+    """Whether the path a-b crosses the segment c-d.
+
+    The ends of c-d belong to it: a path exactly over the corner of two edges crosses them.
+    """
     side_c = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
     side_d = (bx - ax) * (dy - ay) - (by - ay) * (dx - ax)
     side_a = (dx - cx) * (ay - cy) - (dy - cy) * (ax - cx)
@@ -145,8 +148,10 @@ def segments_cross(ax, ay, bx, by, cx, cy, dx, dy):
 
 @rule
 def boxes_overlap(dx, dy, cos, sin, half_length, half_width, other_length, other_width):
-    """Whether two boxes overlap: one around the origin, one at (dx, dy), turned by (cos, sin). Half extents; separating
-    axes."""
+    """Whether two boxes overlap: one around the origin, one at (dx, dy), turned by (cos, sin).
+
+    Lengths and widths are half extents [m]. Source: separating axes.
+    """
     c, s = abs(cos), abs(sin)
     ahead, left = into_frame(dx, dy, cos, sin)
     return (

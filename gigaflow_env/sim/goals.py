@@ -9,19 +9,18 @@ from gigaflow_env.sim.rewards import GOAL_RADIUS
 from gigaflow_env.sim.variant import lane_stretch, to_world, turned
 from gigaflow_env.state import LIVE
 
-_REACHABLE = f32(UNREACHABLE / 10)  # in a map variant ways are scaled
-_SIDE_STEP = f32(0.3)  # chance per lane of a walk to change into a neighbour lane, so that goals ask for lane changes; ours
-_SAME_WAY = f32(0.5)  # cos of 60 degrees: consecutive goals point into similar directions (A)
+_REACHABLE = f32(UNREACHABLE / 10)  # less than UNREACHABLE, as a map variant scales route distances
+_SIDE_STEP = f32(0.3)  # chance per lane of a walk to change into a neighbour lane, so that goals need lane changes; ours
+_SAME_DIRECTION = f32(0.5)  # cos of 60 degrees: consecutive goals have similar headings (A)
 _TRIES = 8
 _HOPS = 64
-_NOISE_GAIN = f32(
-    1.5
-)  # way gained in a step is at most this times the way moved: a jump of the lane's number is no progress
+# Progress in a step is at most this times the distance travelled: a change of the assigned lane is no progress.
+_NOISE_GAIN = f32(1.5)
 
 
 @rule
 def passed(x, y, old_x, old_y, goal_x, goal_y):
-    """Smallest squared distance [m^2] to a goal on the straight way from the old place to the new one."""
+    """Smallest squared distance [m^2] between a goal and the segment from the old position to the new one."""
     dx, dy = x - old_x, y - old_y
     length = dx * dx + dy * dy
     share = clip(((goal_x - old_x) * dx + (goal_y - old_y) * dy) / length if length > EPSILON else ONE, ZERO, ONE)
@@ -30,14 +29,14 @@ def passed(x, y, old_x, old_y, goal_x, goal_y):
 
 
 @rule
-def walk(seed, w, a, moment, number, variant, network, section, distance):
-    """A quad `distance` metres down the road from a quad, by a random way; out of junctions, as nobody should stop there."""
+def walk(seed, w, a, tick, number, variant, network, section, distance):
+    """A quad `distance` metres down the road, along a random route; not in a junction, as agents should not stop there."""
     lane = network.sections[section].lane
     scale = lane_stretch(w, variant, network.lanes[lane])
     s = place_s(network, section, HALF) * scale + distance  # m of the world, here and below
     for hop in range(_HOPS):
         row = network.lanes[lane]
-        change, side, branch, _ = draws(seed, w, a, moment, GOALS, number * i32(_HOPS) + i32(hop))
+        change, side, branch, _ = draws(seed, w, a, tick, GOALS, number * i32(_HOPS) + i32(hop))
         neighbour = row.left if side < HALF else row.right
         if change < _SIDE_STEP and neighbour >= 0:
             share = s / (row.length * scale)
@@ -59,7 +58,7 @@ def walk(seed, w, a, moment, number, variant, network, section, distance):
 
 @rule
 def aim(w, a, clock, goals, lane_position, variant, network):
-    """Start to measure the way to the next goal."""
+    """Measure the route distance to the next goal, from which progress is counted."""
     map_row = network.maps[clock.map[w]]
     section, goal = lane_position.section[w, a], goals.section[w, a, goals.next[w, a]]
     lane_position.route_distance[w, a] = route_distance(
@@ -72,15 +71,14 @@ def aim(w, a, clock, goals, lane_position, variant, network):
 
 @stage
 def plan(w, a, clock, goals, lane_position, variant, network, p):
-    """Draw a new route from the agent's present place. Writes: goals, lane_position.route_distance.
+    """Draw a new route from the agent's lane position. Writes: goals, lane_position.route_distance.
 
     Source: arXiv 2502.03349: 0-3 way-points and a final goal, consecutive goals 20-200 m apart, headings within 60
-    degrees, relaxed if
-    there is none. Ours: the way between them is measured and drawn along the road, so that each can be reached.
+    degrees, relaxed if there is none. Ours: distances are route distances, so that each goal can be reached.
     """
-    seed, moment, map_row = clock.seed, clock.tick[w], network.maps[clock.map[w]]
+    seed, tick, map_row = clock.seed, clock.tick[w], network.maps[clock.map[w]]
     start = lane_position.section[w, a]
-    many, _, _, _ = draws(seed, w, a, moment, GOALS, 60_000)
+    many, _, _, _ = draws(seed, w, a, tick, GOALS, 60_000)
     count = i32(pick(many, i32(p.waypoints_max + i32(1))) + i32(1))
     section = start
     for k in range(count):
@@ -88,7 +86,7 @@ def plan(w, a, clock, goals, lane_position, variant, network, p):
         direction = network.sections[before]
         for attempt in range(_TRIES):
             number = i32(k * _TRIES + attempt)
-            far, where, _, _ = draws(seed, w, a, moment, GOALS, i32(50_000) + number)
+            far, where, _, _ = draws(seed, w, a, tick, GOALS, i32(50_000) + number)
             if k == 0 and p.near_first == 0 and attempt < _TRIES - 1:
                 section = network.starts[map_row.starts_at + pick(where, map_row.starts)]
                 route = route_distance(
@@ -99,11 +97,11 @@ def plan(w, a, clock, goals, lane_position, variant, network, p):
                     break
             else:
                 distance = between(far, p.goal_distance_low, p.goal_distance_high)
-                section = walk(seed, w, a, moment, number, variant, network, before, distance)
+                section = walk(seed, w, a, tick, number, variant, network, before, distance)
                 here = network.sections[section]
                 ax, ay, _ = turned(w, variant, direction.cos, direction.sin)
                 bx, by, _ = turned(w, variant, here.cos, here.sin)
-                if k == 0 or ax * bx + ay * by > _SAME_WAY:
+                if k == 0 or ax * bx + ay * by > _SAME_DIRECTION:
                     break
         first, second = network.sections[section], network.sections[section + i32(1)]
         goals.section[w, a, k] = section
@@ -116,10 +114,10 @@ def plan(w, a, clock, goals, lane_position, variant, network, p):
 
 @stage
 def arrive(w, a, clock, rows, pose, motion, reward_weights, variant, network, events, goals, lane_position, p):
-    """Count progress, collect goals. Writes: goals, lane_position.route_distance, events.goal, events.route_done.
+    """Count progress and goals reached. Writes: goals, lane_position.route_distance, events.goal, events.route_done.
 
-    Way-points count at any speed, also if they were passed between two steps (ours); the final goal below goal_speed.
-    Progress is the way by which the shortest distance so far was improved: driving in circles gains nothing.
+    Way-points count at any speed, also if they were passed between two steps (ours). The final goal counts below goal_speed.
+    Progress is the reduction of the shortest route distance so far: driving in circles gains nothing.
     """
     events.goal[w, a] = False
     events.route_done[w, a] = False
@@ -135,7 +133,8 @@ def arrive(w, a, clock, rows, pose, motion, reward_weights, variant, network, ev
     radius = reward_weights.coefficients[w, a, GOAL_RADIUS]
     gap = passed(pose.x[w, a], pose.y[w, a], pose.old_x[w, a], pose.old_y[w, a], goals.x[w, a, k], goals.y[w, a, k])
     final = k == goals.count[w, a] - i32(1)
-    if gap >= radius * radius or (final and abs(motion.speed[w, a]) >= p.goal_speed):
+    # Written so that NaN reaches no goal.
+    if not gap < radius * radius or (final and not abs(motion.speed[w, a]) < p.goal_speed):
         return
     events.goal[w, a] = True
     if not final:

@@ -1,4 +1,4 @@
-"""Lanes: where an agent is on the road (Frenet coordinates), and how long the way to its goal is."""
+"""Lanes: the lane position of an agent (Frenet coordinates), and the route distance to its goal."""
 
 import math
 
@@ -12,13 +12,13 @@ _CELL = f32(CELL)
 _CHANGE = f32(LANE_CHANGE_COST)
 FAR = f32(UNREACHABLE)
 
-# How lanes that cover the same place are weighed against each other; ours. The direction tells most lanes apart; where
-# connectors leave a junction's mouth in the same direction, the route does. 100 m of detour weigh as much as 26 degrees.
-_WAY_WEIGHT = f32(1e-3)
+# Cost of a lane where several cover the same position; ours. The direction tells most lanes apart. Connectors that leave an
+# approach in the same direction are told apart by the route: 100 m of detour cost as much as 26 degrees.
+_ROUTE_WEIGHT = f32(1e-3)
 _OFFSET_WEIGHT = f32(0.1)
 _OUTSIDE = f32(10.0)
-_WAY_LIMIT = f32(1000.0)
-_NEAR_LANE = f32(2.0)  # m, the grid's margin: which quads further away are listed is chance
+_ROUTE_LIMIT = f32(1000.0)
+_NEAR_LANE = f32(2.0)  # m, the grid's margin: a cell lists only some of the quads further away
 _OFF_ROAD = f32(10.0)  # m, wider than any shoulder
 _TRACK_LIMIT = i32(64)
 _BEND = f32(1 / 127)
@@ -26,7 +26,7 @@ _BEND = f32(1 / 127)
 
 @rule
 def along_quad(x, y, a, b):
-    """Place of a point between two sections: (metres past the first, metres before the second)."""
+    """Position of a point between two sections: (metres past the first, metres before the second)."""
     past = (x - a.x) * a.cos + (y - a.y) * a.sin
     before = (b.x - x) * b.cos + (b.y - y) * b.sin
     return past, before
@@ -34,12 +34,11 @@ def along_quad(x, y, a, b):
 
 @rule
 def in_quad(x, y, past, before, a, b):
-    """Frenet coordinates: (fraction 0..1, offset [m] left positive, half width [m], direction cos, sin). Inside between
-    the two section lines.
+    """Frenet coordinates: (fraction 0..1, offset [m] left positive, half width [m], direction cos, sin).
 
-    The borders of a quad are straight, they are no arcs around the center line: half way between sections that differ by an
-    angle of 2 d the half width is shorter by the factor cos d, 6 mm in a bend of 6 m radius. The mean
-    of both directions is as much shorter than 1.
+    For points between the two section lines. The borders of a quad are straight, not arcs around the center line. In the
+    middle between sections that differ by an angle of 2 d the half width is smaller by the factor cos d: 6 mm in a bend of
+    6 m radius. The mean of both directions is shorter than 1 by the same factor.
     """
     total = past + before
     fraction = clip(past / total if total > EPSILON else ZERO, ZERO, ONE)
@@ -55,7 +54,7 @@ def in_quad(x, y, past, before, a, b):
 
 @rule
 def route_length(plain, shape, route, bends, entry):
-    """Way [m] of an entry in Network.route, as long as it is in a world of this shape (see `stretch`)."""
+    """Route distance [m] of an entry of Network.route in a world of this shape (see `stretch`)."""
     if plain:
         return route[entry]
     bend = bends[entry]
@@ -64,8 +63,10 @@ def route_length(plain, shape, route, bends, entry):
 
 @rule
 def route_distance(w, variant, network, route_at, count, lane, s, goal_lane, goal_s):
-    """Way [m] along the road from `s` on `lane` to `goal_s` on `goal_lane`; about UNREACHABLE where there is none. Places
-    are metres of the map, the way is metres of the world."""
+    """Route distance [m] from `s` on `lane` to `goal_s` on `goal_lane`; about UNREACHABLE if there is no route.
+
+    `s` and `goal_s` are in metres of the map, the result is in metres of the world.
+    """
     here, there = network.lanes[lane], network.lanes[goal_lane]
     if here.bundle == there.bundle:
         scaled = s * there.length / here.length  # lanes side by side differ in length where the road curves
@@ -78,10 +79,9 @@ def route_distance(w, variant, network, route_at, count, lane, s, goal_lane, goa
 
 @rule
 def sample_route_distance(shape, plain, route, bends, route_row, sample, bundle, order, length, goal_s, goal_stretch):
-    """`route_distance` from a lane sample; `route_row` is the first entry of the goal lane's row in Network.route.
+    """`route_distance` from a lane sample. `route_row`: first entry of the goal lane's row in Network.route.
 
-    What is the same for all samples, the goal lane's and the world's, comes as numbers: behind an array it would be read for
-    each of them.
+    Values that are the same for all samples are arguments. Read from arrays, they would be loaded again for each sample.
     """
     scaled = sample.share * length
     if sample.bundle == bundle and goal_s >= scaled:
@@ -92,15 +92,14 @@ def sample_route_distance(shape, plain, route, bends, route_row, sample, bundle,
 
 @rule
 def place_s(network, section, fraction):
-    """Distance [m] of a place from the start of its lane."""
+    """Distance [m] of a lane position from the start of its lane."""
     lane = network.lanes[network.sections[section].lane]
     return (f32(section - lane.first) + fraction) * lane.step
 
 
 @rule
 def track(network, section, x, y):
-    """The quad of the same lane in whose range of the lane the point lies, starting from a quad near by; the lane's
-    ends hold it."""
+    """The quad of the same lane abreast of a point, searched from a quad near by; the last one beyond the lane's ends."""
     lane = network.lanes[network.sections[section].lane]
     last = lane.first + lane.quads - i32(1)
     for _ in range(_TRACK_LIMIT):
@@ -116,8 +115,10 @@ def track(network, section, x, y):
 
 @rule
 def search(w, variant, network, grid, map_row, section, x, y, z, cos, sin, goal_section):
-    """The quad which suits a pose best, of all in its grid cell on its level; `section` where there is none. The place is in
-    the map, the direction in the world."""
+    """The quad that fits a pose best, of all in its grid cell on its level; `section` if there is none.
+
+    (x, y) is in map coordinates, (cos, sin) in world coordinates.
+    """
     column = clip(i32((x - map_row.x) / _CELL), i32(0), i32(map_row.columns - i32(1)))
     row = clip(i32((y - map_row.y) / _CELL), i32(0), i32(map_row.rows - i32(1)))
     cell = map_row.cells_at + row * map_row.columns + column
@@ -128,7 +129,7 @@ def search(w, variant, network, grid, map_row, section, x, y, z, cos, sin, goal_
         quad = grid.quads[entry]
         a, b = network.sections[quad], network.sections[quad + i32(1)]
         past, before = along_quad(x, y, a, b)
-        # Most quads of the cell lie before or behind: they leave here, before the costly part.
+        # Most quads of the cell are ahead or behind: they are skipped before the costly part.
         if (past < -_NEAR_LANE) | (before < -_NEAR_LANE) | (abs(a.z - z) > LEVEL_GAP):
             continue
         fraction, offset, half_width, lane_cos, lane_sin = in_quad(x, y, past, before, a, b)
@@ -140,7 +141,7 @@ def search(w, variant, network, grid, map_row, section, x, y, z, cos, sin, goal_
         if cost < best_cost:
             s = place_s(network, quad, fraction)
             route = route_distance(w, variant, network, map_row.route_at, map_row.lanes, a.lane, s, goal_lane, goal_s)
-            cost += _WAY_WEIGHT * min(route, _WAY_LIMIT)
+            cost += _ROUTE_WEIGHT * min(route, _ROUTE_LIMIT)
             if cost < best_cost:
                 best, best_cost = quad, cost
     return best
@@ -148,8 +149,10 @@ def search(w, variant, network, grid, map_row, section, x, y, z, cos, sin, goal_
 
 @stage
 def locate(w, a, clock, rows, pose, goals, variant, network, grid, lane_position):
-    """Lane, Frenet coordinates, height and way to the goal. An agent keeps its lane while it's inside of it and heads along.
-    Writes: lane_position, except stood, pose.z."""
+    """Lane position (Frenet), height and route distance to the goal. Writes: lane_position, except stood, pose.z.
+
+    An agent keeps its lane as long as it is inside of it and heads along it.
+    """
     if rows.status[w, a] != LIVE:
         return
     map_row = network.maps[clock.map[w]]
@@ -177,6 +180,6 @@ def locate(w, a, clock, rows, pose, goals, variant, network, grid, lane_position
         w, variant, network, map_row.route_at, map_row.lanes, first.lane, place_s(network, section, fraction),
         network.sections[goal_section].lane, place_s(network, goal_section, HALF),
     )  # fmt: skip
-    # Far from any lane an agent keeps its height: that of the lane which it left may belong to another level by now.
+    # Far from any lane an agent keeps its height: the nearest point of the lane it left may be on another level.
     outside = max(abs(offset) - half_width, max(-past, -before))
     pose.z[w, a] = first.z + fraction * (second.z - first.z) if outside < _OFF_ROAD else z

@@ -6,13 +6,13 @@ from gigaflow_env.sim.random_numbers import LIGHTS, between, draws
 from gigaflow_env.state import GREEN, OFF, RED, YELLOW
 
 _ALWAYS = f32(1e9)
-_GROUP = 100_000  # numbers of the draws that belong to a group or to the whole world, not to a light
+_GROUP = 100_000  # numbers of the draws of a group or of the whole world, not of a light
 _WORLD = 200_000
 
 
 @rule
 def colour_at(time, red, yellow, green):
-    """Colour of a light `time` seconds into its cycles of green, yellow, red. Red time 0 says that there is no light."""
+    """Colour of a light after `time` seconds of cycles of green, yellow and red. Red time 0 means no light."""
     if red <= ZERO:
         return OFF
     cycle = green + yellow + red
@@ -24,9 +24,9 @@ def colour_at(time, red, yellow, green):
 
 @stage
 def shown(w, a, number, light, lane_position, lights, p):
-    """What stop line `number` shows agent a: the colour of its light; a stop sign (light -1) is red until a has stood at it.
+    """Colour of stop line `number` for agent a. A stop sign (light -1) is red until the agent has stopped at it.
 
-    Source: none; the paper's agents hardly ever run CARLA's stop signs, so that they must have seen them in some way. Ours.
+    Ours: the paper does not say how stop signs are observed, but its agents hardly ever run CARLA's.
     """
     if light >= 0:
         return i32(lights.colour[w, light])
@@ -57,6 +57,6 @@ def schedule(w, k, clock, network, lights, p):
 
 @stage
 def switch(w, k, clock, lights, p):
-    """Colour of light `k` at the world's present age. Writes: lights.colour."""
+    """Colour of light `k` at the world's current age. Writes: lights.colour."""
     time = lights.offset[w, k] + f32(clock.step[w]) * p.dt
     lights.colour[w, k] = colour_at(time, lights.red[w, k], lights.yellow[w, k], lights.green[w, k])

@@ -1,4 +1,4 @@
-"""Worlds: what is drawn when one begins, and which of its rows have an agent."""
+"""New worlds: what is drawn when a world begins, and which of its rows have an agent."""
 
 from gigaflow_env.jit import f32, i32, rule, stage
 from gigaflow_env.sim.geometry import ZERO
@@ -8,7 +8,7 @@ from gigaflow_env.state import ABSENT, WAITING
 
 @rule
 def kind_of(u, kinds):
-    """Number of the kind that a unit draw means."""
+    """Number of the kind of road user for a unit draw."""
     kind = i32(0)
     while kind < len(kinds.until) - 1 and u >= kinds.until[kind]:
         kind = i32(kind + i32(1))
@@ -17,13 +17,13 @@ def kind_of(u, kinds):
 
 @stage
 def begin(w, clock, network, p):
-    """A world begins, with a map, an age and a number of agents. Writes: clock.step, clock.map, clock.agents.
+    """Draw map, age and number of agents of a new world. Writes: clock.step, clock.map, clock.agents.
 
     Source: arXiv 2502.03349, section 2: up to 150 agents (A), a random number in each world (B), uniform (C).
     """
     clock.step[w] = 0
     if clock.tick[w] == 0:
-        # The first worlds begin at different ages, so that they do not all end, and start anew, in one step.
+        # The first worlds begin at different ages, so that they do not all end in the same step.
         age, _, _, _ = draws(clock.seed, w, 0, 0, STAGGER, 0)
         clock.step[w] = i32(age * p.world_stagger * f32(p.world_steps))
     many, which, _, _ = draws(clock.seed, w, 0, clock.tick[w], WORLD, 0)
@@ -39,5 +39,5 @@ def begin(w, clock, network, p):
 
 @stage
 def populate(w, a, clock, rows):
-    """A row of a new world: an agent that looks for a place, or nobody until the world ends. Writes: rows.status."""
+    """Status of a row of a new world: WAITING to spawn, or ABSENT until the world ends. Writes: rows.status."""
     rows.status[w, a] = WAITING if a < clock.agents[w] else ABSENT

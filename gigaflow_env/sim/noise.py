@@ -1,4 +1,4 @@
-"""Noise: agents see each other a little off."""
+"""Noise: agents observe each other with small errors."""
 
 from gigaflow_env.jit import stage
 from gigaflow_env.sim.geometry import sincos_small
@@ -8,10 +8,10 @@ from gigaflow_env.state import ENDED
 
 @stage
 def add_noise(w, a, clock, rows, pose, motion, perceived, p):
-    """What others see of agent a in this step. Writes: perceived.
+    """State of agent a as others observe it in this step. Writes: perceived.
 
     Source: arXiv 2502.03349, section 4: others' states carry minimal random noise; its size isn't published (D). Ours:
-    uniform, and drawn once for who is perceived instead of once for each who looks: in its own list an observer can't tell.
+    uniform, and drawn once per observed agent, not once per observer. An observer can't tell the difference.
     """
     if rows.status[w, a] < ENDED:
         return

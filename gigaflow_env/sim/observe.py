@@ -1,4 +1,4 @@
-"""Observation: what an agent sees, in its own frame, normalised to [-1, 1]. Blocks and features: layout.py."""
+"""Observation of an agent, in its own frame, scaled and clipped to [-1, 1]. Blocks and features: layout.py."""
 
 import math
 
@@ -51,14 +51,14 @@ _GOAL_SIZE, _LANE_SIZE, _BOUNDARY_SIZE, _STOP_SIZE, _AGENT_SIZE = (len(group._fi
 
 @rule
 def store(out, at, features):
-    """Store a declared tuple at a column of an agent's row, clipped to [-1, 1]."""
+    """Write a declared tuple to the columns of `out` from `at` on, clipped to [-1, 1]."""
     for i in range(len(features)):
         out[at + i] = clip(features[i], -ONE, ONE)
 
 
 @rule
 def insert(keys, last, key):
-    """Put `key` into ascending keys[: last + 1], whose last entry drops out."""
+    """Insert `key` into ascending keys[: last + 1]; the last entry drops out."""
     i = last
     while i > 0 and keys[i - 1] > key:
         keys[i] = keys[i - 1]
@@ -68,11 +68,11 @@ def insert(keys, last, key):
 
 @stage
 def find_neighbours(w, a, clock, rows, pose, neighbours, p):
-    """The agents nearest to this one, nearest first; nobody while it does not look. Writes: neighbours.
+    """The nearest agents in view_range, nearest first; none for an inattentive driver. Writes: neighbours.
 
     Agents are ordered by a key: squared distance in units of 2^-24 of the squared range, then number. The order is unique,
-    so where the search starts doesn't matter; it starts with those who were nearest last time, in their old order, which is
-    nearly right. Few others are nearer than the last of them.
+    so the result does not depend on where the search starts. It starts with the neighbours of the last step, in their old
+    order, which is nearly right. Few others are nearer than the last of them.
     """
     xs, ys, status = pose.x[w], pose.y[w], rows.status[w]
     worker, found = min(a, neighbours.scratch.shape[1] - 1), neighbours.agent[w, a]
@@ -99,19 +99,19 @@ def find_neighbours(w, a, clock, rows, pose, neighbours, p):
     for k in range(count, wanted):
         best[k] = NOBODY
     for b in range(len(keys)):
-        if keys[b] < best[wanted - 1] and status[b] >= ENDED:  # the status last: its bytes don't vectorise with floats
+        if keys[b] < best[wanted - 1] and status[b] >= ENDED:  # status last: bytes don't vectorise with floats
             insert(best, wanted - 1, keys[b])
     for k in range(wanted):
         found[k] = i32(best[k] & _KEY_AGENT) if best[k] != NOBODY else i32(-1)
 
 
-# Of every block a worker writes the elements first, first + stride, ...: all of them on the CPU; on CUDA the threads of a
-# warp share an agent, so that neighbours read and write what lies side by side.
+# A worker writes the elements first, first + stride, ... of each block. On the CPU these are all elements. On CUDA the
+# threads of a warp share an agent, so that neighbouring threads read and write neighbouring addresses.
 
 
 @stage
 def observe_ego(w, a, first, out, motion, body, lane_position, variant, network, p):
-    """Writes: obs."""
+    """The ego block, or this worker's share of it. Writes: obs."""
     if first != 0:
         return
     behind, ahead = network.sections[lane_position.section[w, a]], network.sections[lane_position.section[w, a] + 1]
@@ -138,7 +138,7 @@ def observe_ego(w, a, first, out, motion, body, lane_position, variant, network,
 
 @stage
 def observe_conditioning(w, a, first, stride, out, reward_weights):
-    """Writes: obs."""
+    """The conditioning block: the agent's own reward coefficients. Writes: obs."""
     for i in range(first, _COEFFICIENTS, stride):
         value = (reward_weights.coefficients[w, a, i] - _LOW[i]) * _GAIN[i] - ONE
         out[i] = clip(value, -ONE, ONE)
@@ -146,7 +146,7 @@ def observe_conditioning(w, a, first, stride, out, reward_weights):
 
 @stage
 def observe_goals(w, a, first, stride, out, pose, goals, p):
-    """Writes: obs."""
+    """The goals block, or this worker's share of it. Writes: obs."""
     x, y, cos, sin, scale = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a], ONE / p.view_range
     last = goals.count[w, a] - 1
     for i in range(first, GOALS, stride):
@@ -158,33 +158,35 @@ def observe_goals(w, a, first, stride, out, pose, goals, p):
 
 @rule
 def window_end(begin, count, kept):
-    """How many of `kept` elements from `begin` come before the end of a list of `count`, from whose start the others are."""
+    """How many of `kept` elements from `begin` on lie before the end of a list of `count`; the others are at its start."""
     return min(kept, i32(count - begin))
 
 
 @rule
 def resumed(end, first, stride):
-    """The first of first, first + stride, ... that is not below `end`, counted from there. first: below stride."""
+    """The first of first, first + stride, ... that is at least `end`, minus `end`. first: below stride."""
     return (first - end) % stride
 
 
 @rule
 def listed(begin, k, count):
-    """Place in a list of `count` of element k from `begin` on, round its end."""
+    """Index of the k-th element from `begin` on in a list of `count`, wrapped around at its end."""
     return begin + k if begin + k < count else begin + k - count
 
 
 @stage
 def select_lane_samples(w, a, clock, lane_position, goals, lane_routes, variant, network, nearby, p):
-    """Which elements of the lists agent a sees, and the ways from those lane samples to its next goal. Writes: lane_routes.
+    """Select the lane samples and boundary points that agent a observes, and their route distances. Writes: lane_routes.
 
-    Source: arXiv 2502.03349, section 4: elements are dropped at random (A); the slots of dropped ones don't exist, so they
-    cost nothing. Ours: the lists are in an order of chance, another one for every row, and what is seen is a window of
-    them, round the end to the start, that begins anywhere in each step: each element as often as any other, one draw for a
-    list, and elements that lie side by side, as vectors and neighbouring threads like them. What remains: on the 4 m of one
-    row, elements far apart in its order are seldom seen together.
+    Route distances are those from the lane samples to the next goal.
 
-    Without drops the window doesn't move: distances stay right until the agent comes to another row or gets another goal.
+    Source: arXiv 2502.03349, section 4: elements are dropped at random (A). Dropped ones have no columns, so they cost
+    nothing. Ours: the lists are in random order, a different one for each row of the tables. What is observed is a window of
+    a list, wrapped around at its end, that begins at a random element in each step. So all elements are observed equally
+    often, a list needs one draw, and the elements are contiguous in memory. A remaining difference: on the 4 m of one row,
+    elements far apart in its order are seldom observed together.
+
+    Without dropout the window doesn't move: route distances stay valid until the agent comes to another row or goal.
     """
     row = nearby_row(network, lane_position.section[w, a])
     goal = goals.section[w, a, goals.next[w, a]]
@@ -205,7 +207,7 @@ def select_lane_samples(w, a, clock, lane_position, goals, lane_routes, variant,
     shape, plain = shape_of(w, variant), variant.plain[w]
     route_row, goal_stretch = map_row.route_at + goal_lane.local * map_row.lanes, lane_stretch(w, variant, goal_lane)
     samples, route, bends, smallest = network.samples, network.route, network.bends, FAR
-    for k in range(p.lanes_kept):  # indices are u32, here and below: where they can't be negative, Numba need not ask
+    for k in range(p.lanes_kept):  # indices are u32, here and below: Numba then does not check for negative ones
         sample = samples[u32(listing[u32(listed(begin, k, count))])]
         found = sample_route_distance(
             shape, plain, route, bends, route_row, sample, bundle, order, length, goal_s, goal_stretch
@@ -217,7 +219,10 @@ def select_lane_samples(w, a, clock, lane_position, goals, lane_routes, variant,
 
 @rule
 def lane_seen(x, y, cos, sin, width, route_distance, smallest, frame, area, scale, route_scale):
-    """A lane sample at (x, y) of the map from the agent, in a frame of the world. Gains: sim/variant.py."""
+    """The features of a lane sample at (x, y) from the agent, in map coordinates, for a frame of the world.
+
+    area, frame: of the map variant, see sim/variant.py. scale, route_scale: 1 / view_range, 1 / route_range.
+    """
     ahead, left = seen_from(frame, x, y)
     lane_cos, lane_sin = seen_from(frame, cos, sin)
     shrink = ONE / f32(math.sqrt(lane_cos * lane_cos + lane_sin * lane_sin))  # 1 / gain: a frame turns, no more
@@ -234,14 +239,14 @@ def lane_seen(x, y, cos, sin, width, route_distance, smallest, frame, area, scal
 
 @stage
 def observe_lanes(w, a, first, stride, row, out, pose, lane_routes, variant, network, nearby, p):
-    """Writes: obs."""
+    """The lanes block, or this worker's share of it. Writes: obs."""
     x, y = to_map(w, variant, pose.x[w, a], pose.y[w, a])
     frame = frame_of(w, variant, pose.cos[w, a], pose.sin[w, a])
     scale, route_scale, smallest = ONE / p.view_range, ONE / p.route_range, lane_routes.smallest[w, a]
     area, distances = abs(variant.det[w]), lane_routes.route_distance[w, a]
     listing, begin, count = nearby.samples[row], lane_routes.lane[w, a], i32(nearby.samples.shape[1])
     samples = network.samples
-    # Fetched first, as they are, and then worked on in their place: the second loop vectorises.
+    # First copied unchanged, then converted in place: the second loop vectorises.
     for k in range(first, p.lanes_kept, stride):
         sample, at = samples[u32(listing[u32(listed(begin, k, count))])], k * _LANE_SIZE
         out[at], out[at + 1], out[at + 2], out[at + 3] = sample.x - x, sample.y - y, sample.cos, sample.sin
@@ -257,7 +262,7 @@ def observe_lanes(w, a, first, stride, row, out, pose, lane_routes, variant, net
 
 @stage
 def observe_boundaries(w, a, first, stride, row, out, pose, lane_routes, variant, nearby, p):
-    """Writes: obs."""
+    """The boundaries block, or this worker's share of it. Writes: obs."""
     x, y = to_map(w, variant, pose.x[w, a], pose.y[w, a])
     frame, scale = frame_of(w, variant, pose.cos[w, a], pose.sin[w, a]), ONE / p.view_range
     begin, kept = lane_routes.boundary[w, a], p.boundaries_kept
@@ -273,7 +278,7 @@ def observe_boundaries(w, a, first, stride, row, out, pose, lane_routes, variant
 
 @stage
 def observe_stops(w, a, first, stride, row, out, pose, lane_position, lights, variant, network, nearby, p):
-    """Writes: obs."""
+    """The stops block, or this worker's share of it. Writes: obs."""
     x, y = to_map(w, variant, pose.x[w, a], pose.y[w, a])
     frame, scale = frame_of(w, variant, pose.cos[w, a], pose.sin[w, a]), ONE / p.view_range
     for k in range(first, nearby.stops.shape[1], stride):
@@ -303,7 +308,7 @@ def observe_stops(w, a, first, stride, row, out, pose, lane_position, lights, va
 
 @stage
 def observe_agents(w, a, first, stride, out, pose, body, neighbours, perceived, p):
-    """Writes: obs."""
+    """The agents block, or this worker's share of it. Writes: obs."""
     x, y, z, cos, sin, scale = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a], ONE / p.view_range
     for k in range(first, p.agent_count, stride):
         b = neighbours.agent[w, a, k]
@@ -334,9 +339,9 @@ def observe(
     pose, motion, body, lane_position, goals, reward_weights, lights, neighbours, lane_routes, variant, perceived,
     network, nearby, p,
 ):  # fmt: skip
-    """The whole observation of agent a, or this worker's share of it. Writes: obs."""
+    """The observation of agent a, or this worker's share of it. Writes: obs."""
     row = nearby_row(network, lane_position.section[w, a])
-    # Every block gets its own view: LLVM then knows that columns are not negative, and leaves out Numba's wrap-around.
+    # Each block gets its own view: LLVM then knows that columns are not negative, and omits Numba's wrap-around.
     observe_ego(w, a, first, out[starts.ego : starts.conditioning], motion, body, lane_position, variant, network, p)
     observe_conditioning(w, a, first, stride, out[starts.conditioning : starts.goals], reward_weights)
     observe_goals(w, a, first, stride, out[starts.goals : starts.lanes], pose, goals, p)
@@ -354,6 +359,6 @@ def observe(
 
 @rule
 def blank(first, stride, out):
-    """The observation of a row without agent. Writes: obs."""
+    """The observation of a row without an agent: zeros. Writes: obs."""
     for i in range(first, len(out), stride):
         out[i] = ZERO

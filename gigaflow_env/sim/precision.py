@@ -1,6 +1,6 @@
-"""Half precision: the 16 bits of a float32 of the observation, rounded to nearest, ties to even.
+"""Half precision: a float32 of the observation as 16 bits, rounded to nearest, ties to even.
 
-On the bits of integers, as neither the CPU nor its simulation of CUDA knows these types; the same on every backend.
+Computed with integers, as neither the CPU nor its simulation of CUDA has these types. The same on every backend.
 """
 
 from gigaflow_env.jit import rule, u32
@@ -11,6 +11,7 @@ _SIXTEEN, _THIRTEEN, _MANTISSA_BITS = u32(16), u32(13), u32(23)
 _MANTISSA, _HIDDEN = u32(0x7FFFFF), u32(0x800000)
 _SMALLEST_NORMAL = u32(0x38800000)  # 2^-14, below which a float16 has no hidden one
 _REBIAS = u32((127 - 15) << 23)
+_INFINITY, _NAN = u32(0x7F800000), u32(0x7FC0)  # of a float32; of a float16 and a bfloat16
 _ONE, _BELOW_HALF_13, _BELOW_HALF_16 = u32(1), u32(0xFFF), u32(0x7FFF)
 _TO_SUBNORMAL, _VANISHED = u32(126), u32(24)
 
@@ -41,5 +42,6 @@ def float16_bits(bits):
 
 @rule
 def half_bits(bits, kind):
-    """16 bits of a float32 in the observation's type: `layout.FLOAT16` or `layout.BFLOAT16`."""
-    return bfloat16_bits(bits) if kind == BFLOAT16 else float16_bits(bits)
+    """16 bits of a float32 in the observation's type: `layout.FLOAT16` or `layout.BFLOAT16`. NaN stays NaN."""
+    rounded = bfloat16_bits(bits) if kind == BFLOAT16 else float16_bits(bits)
+    return _NAN if u32(bits & _REST) > _INFINITY else rounded

@@ -1,8 +1,8 @@
-"""Chance: random numbers as a pure function of (seed, world, agent, moment, purpose).
+"""Random numbers as a pure function of (seed, world, agent, tick, purpose, number).
 
-Counter-based Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"). There is no generator
-state: the
-stream is the same for any number of threads, any order of agents, on every backend and after a restore.
+Source: counter-based Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"). There is no
+generator state: the numbers are the same for any number of threads, any order of agents, on every backend and after a
+restore.
 """
 
 from enum import IntEnum
@@ -19,7 +19,7 @@ _EIGHT = u32(8)
 
 
 class Purpose(IntEnum):
-    """What a draw is for: each has a stream of its own. `moment` is the world's tick or the row's episode."""
+    """What a draw is for: each purpose has a stream of its own."""
 
     BODY = 0
     CONDITIONING = 1
@@ -41,7 +41,7 @@ class Purpose(IntEnum):
 
 @rule
 def philox(c0, c1, c2, c3, k0, k1):
-    """Four random uint32 of a counter and a key."""
+    """Four random uint32 from a counter and a key."""
     for _ in range(10):
         p0 = np.uint64(c0) * _M0
         p1 = np.uint64(c2) * _M1
@@ -54,27 +54,30 @@ def philox(c0, c1, c2, c3, k0, k1):
 
 @rule
 def unit(bits):
-    """Uniform float32 in [0, 1) of a random uint32."""
+    """Uniform float32 in [0, 1), from a random uint32."""
     return f32(u32(bits >> _EIGHT)) * _TO_UNIT
 
 
 @rule
-def draws(seed, world, agent, moment, purpose, number):
-    """Four uniform float32 in [0, 1). `seed`: two uint32; `number` tells the draws of one purpose and moment apart."""
+def draws(seed, world, agent, tick, purpose, number):
+    """Four uniform float32 in [0, 1).
+
+    seed: two uint32. tick: steps of the world since the reset. number: tells the draws of one purpose and tick apart.
+    """
     tag = u32(u32(purpose) * u32(65536) + u32(number))
-    a, b, c, d = philox(u32(moment), u32(world), u32(agent), tag, seed[0], seed[1])
+    a, b, c, d = philox(u32(tick), u32(world), u32(agent), tag, seed[0], seed[1])
     return unit(a), unit(b), unit(c), unit(d)
 
 
 @rule
 def between(u, low, high):
-    """Uniform in [low, high) of a unit draw."""
+    """Uniform in [low, high), from a unit draw."""
     return low + u * (high - low)
 
 
 @rule
 def pick(u, n):
-    """Uniform int32 in 0 .. n-1 of a unit draw."""
+    """Uniform int32 in 0 .. n-1, from a unit draw."""
     k = i32(u * f32(n))
     return k if k < n else i32(n - i32(1))
 

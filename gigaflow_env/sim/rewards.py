@@ -19,7 +19,7 @@ _MOVING = f32(2.5)
 
 @rule
 def comfort(acceleration, lateral, jerk, side_jerk, limit, jerk_limit):
-    """How many of acceleration, lateral acceleration and jerk are harsh: 0 to 3. Jerk counts per axis (C)."""
+    """How many of acceleration, lateral acceleration and jerk exceed their limits: 0 to 3. Jerk is limited per axis (C)."""
     harsh = ONE if abs(acceleration) > limit else ZERO
     harsh += ONE if abs(lateral) > limit else ZERO
     harsh += ONE if abs(jerk) > jerk_limit or abs(side_jerk) > jerk_limit else ZERO
@@ -28,13 +28,13 @@ def comfort(acceleration, lateral, jerk, side_jerk, limit, jerk_limit):
 
 @rule
 def lane_align(cos, angle, speed, velocity_weight):
-    """Along the lane: bonus for heading along it, penalty for heading or moving against it."""
+    """Lane alignment: a bonus for heading along the lane, a penalty for heading or moving against it."""
     return min(cos, ZERO) + velocity_weight * min(speed * cos, ZERO) + _ALIGN_BONUS * (ONE - abs(angle) / HALF_PI)
 
 
 @rule
 def lane_center(cos, offset, gate):
-    """Distance from the lane center [m], less a bonus near to it. The gate applies to the distance only (C)."""
+    """Distance from the lane center [m], less a bonus near it. The gate applies to the distance only (C)."""
     distance = abs(offset)
     return (distance if cos > gate else ZERO) - _CENTER_BONUS / exp(distance - _CENTER_PLATEAU)
 
@@ -47,7 +47,7 @@ def velocity(cos, speed):
 
 @stage
 def score(w, a, clock, rows, motion, lane_position, reward_weights, events, outcome, goals, p):
-    """Reward, end of the episode and its statistics; the end of a wreck.
+    """Reward, and whether the episode, or the time of a wreck, ends.
 
     Writes: outcome, rows, except driver, events.timeout.
     """

@@ -1,14 +1,14 @@
 """Map variants: every world is an affine image of its map. Nothing of the map is copied.
 
-A world draws a map A of the plane: scales along x and y, shear, flip and turn, around the map's origin. It lives in the
-image; look-ups go back through A^-1 into the stored tables. For a lane of unit direction d, with `gain` = |A d|:
+A world draws a linear map A of the plane: scales along x and y, shear, flip and turn, around the map's origin. Its agents
+drive in the image. Look-ups go back through A^-1 to the stored tables. For a lane of unit direction d, with `gain` = |A d|:
 
     direction   A d / gain            width       w |det A| / gain        (the distance of two parallels)
     offset      o det A / gain        curvature   k det A / gain^3        (a flip turns left into right)
     length      gain, piece by piece
 
-so that stored lists and shares of lanes hold as they are. A cross-section of a lane becomes a slanted one: places on a lane
-are shares of a quad that A maps as a whole, as if the paper's quads were warped.
+so that stored lists and shares of lanes stay valid. A cross-section of a lane becomes slanted: a lane position is a share of
+a quad that A maps as a whole, as if the quads of the paper were warped.
 
 Source: arXiv 2502.03349, section 1: random rescale, shear, flip and reflection make 128 variants of 8 maps (A). Differs:
 drawn anew for every world, amplitudes are ours (D).
@@ -26,13 +26,13 @@ _SECOND1, _SECOND3, _SECOND5 = f32(1 / 2), f32(3 / 64), f32(35 / 2048)
 
 @rule
 def to_world(w, variant, x, y):
-    """Image of a vector or place of the map."""
+    """A vector or position of the map in world coordinates: (x, y)."""
     return variant.xx[w] * x + variant.xy[w] * y, variant.yx[w] * x + variant.yy[w] * y
 
 
 @rule
 def to_map(w, variant, x, y):
-    """What has this image."""
+    """A vector or position of the world in map coordinates: (x, y)."""
     return variant.back_xx[w] * x + variant.back_xy[w] * y, variant.back_yx[w] * x + variant.back_yy[w] * y
 
 
@@ -49,7 +49,7 @@ def turned(w, variant, cos, sin):
 
 @rule
 def placed(w, variant, offset, half_width, cos, sin):
-    """A place beside a lane of the map as it is in the world: (offset, half width, cos, sin)."""
+    """Frenet offset [m] and lane of the map as they are in the world: (offset, half width, cos, sin)."""
     cos, sin, gain = turned(w, variant, cos, sin)
     return offset * variant.det[w] / gain, half_width * abs(variant.det[w]) / gain, cos, sin
 
@@ -63,7 +63,7 @@ def curved(w, variant, curvature, cos, sin):
 
 @rule
 def frame_of(w, variant, cos, sin):
-    """Matrix (4 numbers) that takes a vector of the map into a frame of the world that is turned by (cos, sin)."""
+    """Matrix (xx, xy, yx, yy) from vectors of the map to a frame of the world that is turned by (cos, sin)."""
     xx, yx = into_frame(variant.xx[w], variant.yx[w], cos, sin)
     xy, yy = into_frame(variant.xy[w], variant.yy[w], cos, sin)
     return xx, xy, yx, yy
@@ -71,33 +71,35 @@ def frame_of(w, variant, cos, sin):
 
 @rule
 def seen_from(frame, dx, dy):
-    """A vector of the map in such a frame: ahead and to the left."""
+    """A vector of the map in the frame of `frame_of`: (ahead, left)."""
     return frame[0] * dx + frame[1] * dy, frame[2] * dx + frame[3] * dy
 
 
 @rule
 def shape_of(w, variant):
-    """What `stretch` wants of world w: (mean, along, across)."""
+    """The shape of world w for `stretch`: (mean, along, across)."""
     return variant.mean[w], variant.along[w], variant.across[w]
 
 
 @rule
 def stretch(shape, cos2, sin2):
-    """Length in the world over that in the map of a way along which the direction's doubled angle has these means; shape:
-    that of the world, (1, 0, 0) for the map itself.
+    """Length of a path in the world, divided by its length in the map.
 
-    The length of a way is a sum of gains, and the gain of the direction at angle t is s (1 + e cos(2 t - 2 t0))^(1/2) with
-    s^2 = (lambda1^2 + lambda2^2) / 2, e = (lambda1^2 - lambda2^2) / (2 s^2) of A's singular values. Its mean over all t and
-    its part that goes with 2 t are linear in the means; what goes with 4 t and higher is left out: at most e^2 / 16 of the
-    length and a half more, 0.4 % for scales of 1 and 1.25, 1 % for 1 and 1.5. The mean scale |det A|^(1/2) alone would be
-    off by e / 2, 11 % and 19 %.
+    cos2, sin2: means of cos 2t and sin 2t along the path, t its direction. shape: see `shape_of`; (1, 0, 0) for the map
+    itself.
+
+    The length of a path is the integral of gains. The gain of a direction t is s (1 + e cos(2 t - 2 t0))^(1/2), where
+    s^2 = (lambda1^2 + lambda2^2) / 2 and e = (lambda1^2 - lambda2^2) / (2 s^2), from the singular values of A. Its mean over
+    all t and its term in 2 t are linear in the given means. Terms in 4 t and higher are left out: an error of at most
+    1.5 e^2 / 16 of the length, 0.4 % for scales of 1 and 1.25, 1 % for 1 and 1.5. The mean scale |det A|^(1/2) alone would
+    have an error of e / 2: 11 % and 19 %.
     """
     return shape[0] + shape[1] * cos2 + shape[2] * sin2
 
 
 @rule
 def lane_stretch(w, variant, lane):
-    """`stretch` of a lane: places on it are shares of its length, so it holds for its parts."""
+    """`stretch` of a lane. It is used for parts of the lane, too: a lane position is a share of the lane's length."""
     return ONE if variant.plain[w] else stretch(shape_of(w, variant), lane.cos2, lane.sin2)
 
 

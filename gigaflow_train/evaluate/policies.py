@@ -108,15 +108,24 @@ def _metric(ego: np.ndarray, name: str) -> np.ndarray:
     return ego[:, FEATURES.ego._fields.index(name)] * np.float32(divisor)
 
 
-def trained(directory: Path, env: Any, seed: int, *, greedy: bool = False) -> Act:
-    """The policy of a run directory or checkpoint file: sampled as in training, or the likeliest action."""
-    policy = checkpoint.load_policy(directory, env.layout)
-    generator = torch.Generator().manual_seed(seed)
+def trained(directory: Path, env: Any, seed: int, *, greedy: bool = False, other_scales: bool = False) -> Act:
+    """The policy of a run directory or checkpoint file: sampled as in training, or the likeliest action.
+
+    other_scales: also in an environment whose scales differ from the training's, see `checkpoint.SCALES`.
+    """
+    return acting(checkpoint.load_policy(directory, env, other_scales=other_scales), seed, greedy=greedy)
+
+
+def acting(policy: Any, seed: int, *, greedy: bool = False) -> Act:
+    """A network as a function from numpy's observations to numpy's actions, on whatever device its weights are."""
+    device = next(policy.parameters()).device
+    generator = torch.Generator(device).manual_seed(seed)
 
     def act(obs: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            logits, _ = policy(torch.from_numpy(obs))
-            return (logits.argmax(dim=1) if greedy else sample(logits, generator)).numpy()
+            logits, _ = policy(torch.from_numpy(obs).to(device))
+            clocks = torch.empty_like(logits).exponential_(generator=generator)
+            return (logits.argmax(dim=1) if greedy else sample(logits, clocks)).cpu().numpy()
 
     return act
 

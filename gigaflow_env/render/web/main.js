@@ -117,10 +117,10 @@ function start() {
   }
   const field = byId("search");
   const pick = (thing) => {
-    showFound([], pick);
+    showFound([], "", pick);
     go(thing);
   };
-  field.oninput = () => showFound(search(map, field.value), pick);
+  field.oninput = () => showFound(search(map, field.value), field.value, pick);
   field.onkeydown = (event) => {
     if (event.key !== "Enter") return;
     const [first] = search(map, field.value);

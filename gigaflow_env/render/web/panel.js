@@ -140,9 +140,12 @@ function search(map, text) {
     .map(({ thing }) => thing);
 }
 
-function showFound(things, go) {
+// `text` is what was searched for: nothing found must not look like nothing searched.
+function showFound(things, text, go) {
   const button = (thing) => make("button", { textContent: `${thing[0]} ${thing[1].id}`, onclick: () => go(thing) });
-  byId("found").replaceChildren(...things.map((thing) => make("li", {}, button(thing))));
+  const rows = things.map((thing) => make("li", {}, button(thing)));
+  if (!rows.length && text.trim()) rows.push(make("li", { className: "none", textContent: "no match" }));
+  byId("found").replaceChildren(...rows);
 }
 
 // Layers: name, title, and the picture of its key as SVG shapes [tag, attributes]. Only what the map has is listed.

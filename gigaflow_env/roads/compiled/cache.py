@@ -9,7 +9,6 @@ import functools
 import hashlib
 import json
 import math
-import os
 import warnings
 import zlib
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 import shapely
 
-from gigaflow_env.files import replacing
+from gigaflow_env.files import cache_directory, replacing
 from gigaflow_env.roads.compiled.tables import Grid, Nearby, Network, Roads
 from gigaflow_env.roads.road_map import RoadMap
 
@@ -31,17 +30,10 @@ _ALIGN = 64  # bytes
 _ROADS = Path(__file__).resolve().parents[1]
 
 
-def directory() -> Path:
-    """Where compiled maps are kept: GIGAFLOW_CACHE_DIR, else gigaflow-env in XDG_CACHE_HOME, else ~/.cache/gigaflow-env."""
-    if own := os.environ.get("GIGAFLOW_CACHE_DIR"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gigaflow-env"
-
-
 def path_for(road_map: RoadMap, sizes: tuple) -> Path:
     """File of a map compiled with these sizes. Anything that can change the tables changes the name."""
     digest = hashlib.sha256(f"{_compiler_hash()} {sizes!r} {fingerprint(road_map)}".encode())
-    return directory() / f"{digest.hexdigest()[:32]}.roads"
+    return cache_directory() / "maps" / f"{digest.hexdigest()[:32]}.roads"
 
 
 def fingerprint(road_map: RoadMap) -> str:

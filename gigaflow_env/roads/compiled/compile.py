@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from gigaflow_env.declare import record
+from gigaflow_env.progress import slow
 from gigaflow_env.roads.centerline import sample
 from gigaflow_env.roads.compiled.cache import fetch, keep, path_for
 from gigaflow_env.roads.compiled.concatenate import join
@@ -73,7 +74,7 @@ def compile_roads(
 
     lane_spacing: distance of lane samples [m]; the counts are the lengths of the neighbour lists, nearest first; `shuffled`:
     lane samples and boundary points in an order of chance, of which `sim/observe.py` shows a window. With `cache` each map's
-    tables are kept in the user's cache directory (see `cache.directory`), and found there the next time.
+    tables are kept in the user's cache directory (see `files.cache_directory`), and found there the next time.
 
     Raises MapError where a map is not consistent, is too large, or has no place to start from, ValueError for arguments out
     of range.
@@ -102,7 +103,8 @@ def _cached(road_map: RoadMap, sizes: Sizes) -> Roads:
     path = path_for(road_map, sizes)
     roads = fetch(path)
     if roads is None:
-        roads = _compile(road_map, sizes)
+        with slow(f"preparing the map {road_map.name!r}"):
+            roads = _compile(road_map, sizes)
         keep(roads, path)
     return roads
 
@@ -218,8 +220,11 @@ def _lanes(road_map: RoadMap, driving: list[Lane], lines: list[np.ndarray]) -> t
 
 
 def _numbers(places: np.ndarray) -> np.ndarray:
-    """Numbers of places (lanes, 2) [m] along a Z-order curve. What is near by has near numbers, mostly: an agent looks up
-    the ways from all lanes around it, which then lie in a few cache lines of the goal lane's row."""
+    """Numbers of places (lanes, 2) [m] along a Z-order curve.
+
+    What is near by has near numbers, mostly: an agent looks up the ways from all lanes around it, which then lie in a few
+    cache lines of the goal lane's row.
+    """
     cells = ((places - places.min(axis=0)) / CELL).astype(np.int64)
     code = np.zeros(len(places), np.int64)
     for bit in range(16):  # 260 km

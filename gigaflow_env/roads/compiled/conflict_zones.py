@@ -36,6 +36,8 @@ class ConflictRow(NamedTuple):
 
 
 class Conflicts(NamedTuple):
+    """Which lanes cross or merge, and where."""
+
     at: np.ndarray = array("lane", "", "first entry of each lane in `rows`, and one more", i32)
     rows: np.ndarray = array("entry", "", "ConflictRow")
     within: np.ndarray = array("lane", "", "part of a junction: who stands there is in the way of others", np.bool_)

@@ -27,8 +27,10 @@ class Sizes(NamedTuple):
 def lists(
     sections: np.ndarray, lanes: np.ndarray, stops: np.ndarray, boundary: np.ndarray, sizes: Sizes
 ) -> tuple[Nearby, np.ndarray]:
-    """The Nearby tables of one map, and the samples which they name. boundary: (points, 3) x, y, z [m] of the boundary
-    points."""
+    """The Nearby tables of one map, and the samples which they name.
+
+    boundary: (points, 3) x, y, z [m] of the boundary points.
+    """
     places = _places(sections, lanes)
     samples, heights = _samples(sections, lanes, sizes.lane_spacing)
     spots = np.column_stack([samples["x"], samples["y"], heights])

@@ -30,6 +30,8 @@ class Strips(NamedTuple):
 
 
 class Border(NamedTuple):
+    """The edges of the drivable area."""
+
     edges: np.ndarray  # (edges,) EdgeRow, each at most EDGE_CELL long
     points: np.ndarray  # (points, 3) x, y, z [m], about 1 m apart along the edges
 

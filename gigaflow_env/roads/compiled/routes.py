@@ -10,8 +10,10 @@ _UNIT = 127.0
 
 
 def routes(lanes: np.ndarray, successors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Network.route and Network.bends of one map, see there. A route may change lanes at the start of each lane, where that
-    is permitted."""
+    """Network.route and Network.bends of one map, see there.
+
+    A route may change lanes at the start of each lane, where that is permitted.
+    """
     count = len(lanes)
     ahead = [successors[row["successors_at"] : row["successors_at"] + row["successors"]] for row in lanes]
     length = lanes["length"]

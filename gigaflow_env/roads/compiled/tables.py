@@ -17,18 +17,21 @@ CELL = 4.0
 EDGE_CELL = 2 * CELL
 """[m] Size of the cells in which road edges are looked up: 2-4 edges a cell."""
 ROW_QUADS = 4
-"""Quads that share one row of the Nearby tables: a list is at most 2 m off its place, and a quarter of the memory."""
+"""Quads that share one row of the Nearby tables: lists are for a point at most 2 m away, in a quarter of the memory."""
 LANE_CHANGE_COST = 5.0
-"""[m] Way that a lane change adds to a route. Ours: routes shall not change lanes without reason."""
+"""[m] Route distance that a lane change adds. Ours: routes shall not change lanes without reason."""
 UNREACHABLE = 1e9
 """[m] Route distance to a lane to which no route leads."""
 SAME_LINE = 0.5
-"""[m] Lanes that start so near to each other share a stop line."""
+"""[m] Lanes whose starts are nearer to each other share a stop line."""
 
 
 class Section(NamedTuple):
-    """A cross-section of a lane, about every metre. Quad k lies between sections k and k + 1 of one lane: the convex
-    quadrilateral of the paper. The section line is normal to (cos, sin)."""
+    """A cross-section of a lane, about every metre.
+
+    Quad k lies between sections k and k + 1 of one lane: the convex quadrilateral of the paper. The section line is normal
+    to (cos, sin).
+    """
 
     x: float = number("m", "lane center")
     y: float = number("m", "lane center")
@@ -51,13 +54,13 @@ class LaneRow(NamedTuple):
     left: int = number("", "lane to which a change to the left is permitted, -1: none", i32)
     right: int = number("", "lane to which a change to the right is permitted, -1: none", i32)
     bundle: int = number("", "lanes joined by permitted lane changes share this number", i32)
-    order: int = number("", "place in the bundle, counted from the right", i32)
+    order: int = number("", "position in the bundle, counted from the right", i32)
     successors_at: int = number("", "first of its successors in Network.successors", i32)
     successors: int = number("", "number of successors", i32)
     junction: int = number("", "1 for a connector inside a junction", i32)
-    local: int = number("", "its place in the rows and columns of Network.route: near by for lanes near by", i32)
+    local: int = number("", "its index in the rows and columns of Network.route: close for lanes that are close", i32)
     nearby_at: int = number("", "row of its first quads in the Nearby tables; every 4 quads have one row", i32)
-    cos2: float = number("", "mean of cos 2t along it, t the direction: what its length in a map variant needs")
+    cos2: float = number("", "mean of cos 2t along it, t the direction: for its length in a map variant")
     sin2: float = number("", "mean of sin 2t along it")
 
 
@@ -78,7 +81,7 @@ class MapRow(NamedTuple):
     rows: int = number("", "cells of 4 m along y", i32)
     cells_at: int = number("", "first entry of Grid.quads_at; the map has columns * rows + 1", i32)
     edge_cells_at: int = number("", "first entry of Grid.edges_at; the map has ceil(columns/2) * ceil(rows/2) + 1", i32)
-    until: float = number("", "a unit draw below this, and not below that of the map before, means this map; 0: no draws")
+    until: float = number("", "upper end of its range of unit draws, which begins at that of the map before; 0: no draws")
 
 
 class StopRow(NamedTuple):
@@ -104,8 +107,11 @@ class EdgeRow(NamedTuple):
 
 
 class SampleRow(NamedTuple):
-    """A point on a lane, every `lane_spacing` metres: what an agent sees of the road network, and what its way to a goal
-    needs. There are few enough of them to stay in the processor's second cache; the neighbour lists name them."""
+    """A point on a lane, every `lane_spacing` metres.
+
+    For observations and route distances. There are few enough of them to stay in the L2 cache; the neighbour lists hold
+    their numbers.
+    """
 
     x: float = number("m", "lane center")
     y: float = number("m", "lane center")
@@ -114,7 +120,7 @@ class SampleRow(NamedTuple):
     width: float = number("m", "lane width")
     s: float = number("m", "distance from the start of its lane")
     share: float = number("", "the same as a share of the lane's length")
-    local: int = number("", "LaneRow.local of its lane: repeated here and below, so that a look reads one cache line", i32)
+    local: int = number("", "LaneRow.local of its lane; repeated here and below, so that one cache line is read", i32)
     bundle: int = number("", "LaneRow.bundle of its lane", i32)
     order: int = number("", "LaneRow.order of its lane", i32)
     cos2: float = number("", "LaneRow.cos2 of its lane")
@@ -122,7 +128,7 @@ class SampleRow(NamedTuple):
 
 
 class BendRow(NamedTuple):
-    """Which way a route goes: the means of cos 2t and sin 2t along it, in units of 1 / 127. Read only in a map variant."""
+    """The directions of a route: means of cos 2t and sin 2t along it, in units of 1 / 127. Read only in a map variant."""
 
     cos2: int = number("1/127", "", np.int8)
     sin2: int = number("1/127", "", np.int8)
@@ -136,6 +142,8 @@ class PointRow(NamedTuple):
 
 
 class Network(NamedTuple):
+    """Lanes, routes and signals of all maps."""
+
     maps: np.ndarray = array("map", "", "MapRow")
     sections: np.ndarray = array("section", "", "Section")
     lanes: np.ndarray = array("lane", "", "LaneRow")
@@ -144,16 +152,18 @@ class Network(NamedTuple):
     route: np.ndarray = array(
         "entry",
         "m",
-        "[goal lane, lane] per map, by LaneRow.local: way from the start of `lane` to that of `goal lane`, over at least "
-        "one successor",
+        "[goal lane, lane] per map, by LaneRow.local: route distance from the start of `lane` to that of `goal lane`, over "
+        "at least one successor",
     )
-    bends: np.ndarray = array("entry", "", "BendRow: the directions of each way in `route`")
+    bends: np.ndarray = array("entry", "", "BendRow: the directions of each entry of `route`")
     samples: np.ndarray = array("sample", "", "SampleRow: the points on each lane, in order")
     stops: np.ndarray = array("stop", "", "StopRow")
     light_group: np.ndarray = array("light", "", "group of each light, numbered inside its map", i32)
 
 
 class Grid(NamedTuple):
+    """What each cell of the maps holds."""
+
     quads_at: np.ndarray = array("cell", "", "first entry in `quads` of each 4 m cell, row-major", i32)
     quads: np.ndarray = array("entry", "", "first sections of the quads within 2 m of the cell", i32)
     edges_at: np.ndarray = array("edge_cell", "", "first entry in `edges` of each 8 m cell, row-major", i32)
@@ -161,8 +171,10 @@ class Grid(NamedTuple):
 
 
 class Nearby(NamedTuple):
-    """What lies nearest to each row's place: precomputed neighbour lists (arXiv 2502.03349, observation cache). Nearest
-    first; of lists of which agents see a part, the order is one of chance."""
+    """Precomputed neighbour lists: what lies nearest to each row's point (arXiv 2502.03349, observation cache).
+
+    Nearest first; with dropout in random order.
+    """
 
     samples: np.ndarray = array("row lane_count", "", "nearest lane samples", i32)
     boundaries: np.ndarray = array("row boundary_count", "", "PointRow: points of the road's edges, 1 m apart")
@@ -170,7 +182,7 @@ class Nearby(NamedTuple):
 
 
 class Roads(NamedTuple):
-    """One or several compiled maps: the tables and what people want to know about them."""
+    """One or several compiled maps: the tables, names and origins."""
 
     network: Network
     grid: Grid

@@ -1,5 +1,6 @@
-"""Argoverse 2 maps (log_map_archive_*.json) to RoadMap. Source: the vector map of the Argoverse 2 sensor, lidar, map change
-and motion forecasting data sets.
+"""Argoverse 2 maps (log_map_archive_*.json) to RoadMap.
+
+Source: the vector map of the Argoverse 2 sensor, lidar, map change and motion forecasting data sets.
 
 A lane segment becomes one Lane with its id; its center line is the middle between its borders. Coordinates are the city's.
 Successors and neighbours that lie outside of the file are left out, and so are changes over solid marks. Ours: the file has

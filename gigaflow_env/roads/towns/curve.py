@@ -17,12 +17,16 @@ SHORT = 0.2
 
 
 class Pose(NamedTuple):
+    """A place and a heading."""
+
     x: float
     y: float
     heading: float
 
 
 class Piece(NamedTuple):
+    """A straight line or an arc."""
+
     x: float
     y: float
     heading: float
@@ -55,14 +59,17 @@ def turn(start: float, end: float) -> float:
 
 
 def length(curve: Curve) -> float:
+    """Length of a curve [m]."""
     return math.fsum(piece.length for piece in curve)
 
 
 def end(curve: Curve) -> Pose:
+    """Pose at the end of a curve."""
     return walk(curve[-1], curve[-1].length)
 
 
 def start(curve: Curve) -> Pose:
+    """Pose at the start of a curve."""
     return Pose(*curve[0][:3])
 
 

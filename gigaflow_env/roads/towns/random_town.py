@@ -21,6 +21,8 @@ Place = tuple[int, int]
 
 
 class Drawn(NamedTuple):
+    """A random town, and how many draws it took."""
+
     town: RoadMap
     rejected: int  # specs that made no town, or one of the wrong size
 

@@ -29,6 +29,7 @@ Point = tuple[float, float]
 
 
 def called(road: Road) -> str:
+    """A road's name in messages."""
     return f"the road {road.between[0]} to {road.between[1]}"
 
 
@@ -134,6 +135,7 @@ def left(road: Road) -> float:
 
 
 def between_junctions(road: Road, axis: Curve, clear: dict[Way, float]) -> Curve:
+    """The part of a road's axis between the junctions at its ends."""
     first, second = road.between
     before, behind = clear[first, second], clear[second, first]
     for node, distance, piece in ((first, before, axis[0]), (second, behind, axis[-1])):

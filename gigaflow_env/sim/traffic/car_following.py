@@ -8,15 +8,15 @@ import math
 from gigaflow_env.jit import f32, rule
 from gigaflow_env.sim.geometry import EPSILON, HALF, ONE, TWO, ZERO
 
-_LEADER_BRAKE = f32(5.0)  # m/s^2, what others may brake with
-_GUARD_BRAKE = f32(4.0)  # m/s^2, with which the distance to a leader is always enough
-_TRACK = f32(0.6)  # s, in which a wrong speed is corrected
-_TIDY = f32(1e-3)  # m/s: standing
+_LEADER_BRAKE = f32(5.0)  # m/s^2, the hardest braking expected of a leader
+_GUARD_BRAKE = f32(4.0)  # m/s^2, for which the distance to a leader is always enough
+_TRACK = f32(0.6)  # s, in which a speed above the cap is corrected
+_TIDY = f32(1e-3)  # m/s: a slower vehicle stands
 
 
 @rule
 def free(speed, cap, p):
-    """Acceleration [m/s^2] without anybody ahead: towards `cap` [m/s], gently from below. Source: IDM."""
+    """Acceleration [m/s^2] on a free road: towards `cap` [m/s], gently from below. Source: IDM."""
     share = speed / max(cap, EPSILON)
     share = share * share
     gentle = p.idm_acceleration * (ONE - share * share)
@@ -25,7 +25,7 @@ def free(speed, cap, p):
 
 @rule
 def behind(speed, gap, leader_speed, p):
-    """Acceleration [m/s^2] that the Intelligent Driver Model takes off for a leader: gap [m] between the bumpers."""
+    """Deceleration [m/s^2] for a leader, with a gap [m] between the bumpers. Source: IDM, interaction term."""
     closing = speed * (speed - leader_speed) / (TWO * f32(math.sqrt(p.idm_acceleration * p.idm_deceleration)))
     wanted = p.idm_gap + max(speed * p.idm_headway + closing, ZERO)
     share = wanted / max(gap, HALF * HALF)
@@ -34,9 +34,9 @@ def behind(speed, gap, leader_speed, p):
 
 @rule
 def safe_speed(gap, leader_speed, p):
-    """Speed [m/s] from which one stops behind a leader that brakes as hard as it can. Source: Gipps 1981.
+    """Highest speed [m/s] from which a vehicle can stop behind a leader that brakes hard. Source: Gipps 1981.
 
-    Two steps pass until one's own brake bites: acceleration that changes its sign rests at 0 for a step.
+    Two steps pass until its own brake acts: an acceleration that changes its sign is 0 for one step.
     """
     delay = TWO * p.dt * _GUARD_BRAKE
     room = max(gap, ZERO) + leader_speed * leader_speed / (TWO * _LEADER_BRAKE)
@@ -45,14 +45,16 @@ def safe_speed(gap, leader_speed, p):
 
 @rule
 def stopping_speed(distance, end_speed, p):
-    """Speed [m/s] from which gentle braking over `distance` [m] leads to `end_speed`."""
+    """Speed [m/s] from which comfortable braking over `distance` [m] leads to `end_speed` [m/s]."""
     return f32(math.sqrt(end_speed * end_speed + TWO * p.idm_deceleration * max(distance, ZERO)))
 
 
 @rule
 def delay(acceleration, brake, p):
-    """Time [s] that is lost until the brake bites: an acceleration is the mean of a step, and rests at 0 for one when its
-    sign changes."""
+    """Time [s] that is lost until the brake acts.
+
+    Acceleration is averaged over a step, and is 0 for one step when its sign changes.
+    """
     if acceleration > ZERO:
         return p.dt * (ONE + HALF)
     return HALF * p.dt * (ONE + max(acceleration, -brake) / brake)
@@ -60,14 +62,14 @@ def delay(acceleration, brake, p):
 
 @rule
 def stopping_distance(speed, acceleration, brake, p):
-    """Way [m] to rest when braking with `brake` from now on."""
+    """Stopping distance [m] when braking with `brake` [m/s^2] from now on."""
     fastest = speed + HALF * max(acceleration, ZERO) * p.dt
     return fastest * delay(acceleration, brake, p) + fastest * fastest / (TWO * brake)
 
 
 @rule
 def needed_brake(speed, acceleration, distance, p):
-    """Braking [m/s^2] that it takes to come to rest within a distance [m]."""
+    """Braking [m/s^2] that is needed to come to rest within a distance [m]."""
     fastest = speed + HALF * max(acceleration, ZERO) * p.dt
     room = max(distance - fastest * delay(acceleration, p.brake_max, p), HALF * HALF)
     return fastest * fastest / (TWO * room)
@@ -81,7 +83,10 @@ def curve_speed(curvature, p):
 
 @rule
 def to_jerk(wanted, now, coefficient, p):
-    """Jerk that brings an acceleration from `now` to `wanted` in one step; over the 0 where it shall be 0 exactly."""
+    """Jerk [m/s^3] that changes an acceleration from `now` to `wanted` in one step.
+
+    To reach exactly 0 it aims slightly beyond, as an acceleration that changes its sign becomes 0 (`hold_zero`).
+    """
     over = wanted
     if wanted == ZERO and now != ZERO:
         over = -now * f32(0.01)
@@ -90,10 +95,10 @@ def to_jerk(wanted, now, coefficient, p):
 
 @rule
 def no_reverse(wanted, speed, acceleration, p):
-    """The wanted acceleration [m/s^2], but not below what lets the vehicle come to rest without rolling back.
+    """The wanted acceleration [m/s^2], limited so that the vehicle comes to rest without rolling back.
 
-    `left` is the speed after a step in which the acceleration falls to 0: braking by no more than left / dt leaves a next
-    step that ends at exactly 0.
+    `left` is the speed after a step in which the acceleration becomes 0. Braking by at most left / dt lets the next step end
+    at a speed of exactly 0.
     """
     left = speed + HALF * acceleration * p.dt
     if left < _TIDY and wanted <= ZERO:

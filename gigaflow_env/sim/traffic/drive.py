@@ -1,15 +1,15 @@
 """Rule-based traffic: drivers that follow their route, keep their lane and their distance, obey lights and take turns.
 
-They drive the same bicycle as everybody else: what they decide becomes jerks, without the bounds of the action set but with
-all of the vehicle's. Three ideas make them:
+They drive the same bicycle model as all agents: their decisions become jerks. The bounds of the action set do not apply to
+them, those of the vehicle do. Three rules:
 
-- *Look along the route.* From lane to lane towards the goal, for as far as it takes to stop: curves, limits, red lights,
-  stop signs and the goal bound the speed; the first body in the way, a wreck too, is followed by the Intelligent Driver
-  Model, and never so fast that one could not stop behind it.
-- *Take turns.* Lanes that share their place (right_of_way.py) are entered one at a time: by who is so near that it could not
-  stop, then by who is nearest. Nobody enters without room behind the junction, or at red. Everybody says first what it
-  is about to do (`intend`), and then acts on what the others said (`follow`): all see the same, so one goes.
-- *Change lanes where the route says so*, if nobody is beside or comes from behind.
+- *Look ahead along the route.* Curves, speed limits, red lights, stop signs and the goal bound the speed, on the lanes
+  towards the goal within the stopping distance. The first body in the path, a wreck too, is followed by the Intelligent
+  Driver Model, at no more than the speed from which the driver can stop behind it.
+- *Take turns.* Lanes that overlap (right_of_way.py) are entered by one agent at a time: first by one that can no longer
+  stop, then by the nearest. No driver enters at red, or without room behind the junction. All drivers first announce their
+  intention (`intend`), then act on those of the others (`follow`). All use the same information, so exactly one goes.
+- *Change lanes where the route needs it*, if no agent is beside or comes from behind.
 
 Sources: Treiber, Hennecke, Helbing, Phys. Rev. E 62 (2000) 1805 (IDM); Gipps, Transp. Res. B 15 (1981) 105 (safe speed);
 Coulter, CMU-RI-TR-92-01 (pure pursuit). Ours: the rule of turns.
@@ -34,33 +34,36 @@ from gigaflow_env.sim.traffic.right_of_way import announce, crossing_gap, settle
 from gigaflow_env.sim.variant import curved, lane_stretch, to_world
 from gigaflow_env.state import IDM, LIVE
 
-_STRIDE = i32(2)  # sections from one look at the road ahead to the next: 2 m of the map
-_STEPS = 200  # looks at most
-_MARGIN = f32(0.3)  # m, free space to the side of what is not in the way
+_STRIDE = i32(2)  # sections from one sample of the road ahead to the next: 2 m of the map
+_STEPS = 200  # samples at most
+_MARGIN = f32(0.3)  # m, free distance at the sides
 _STOP_GAP = f32(0.8)  # m, from the front to a line
-_LEADER_BRAKE = f32(5.0)  # m/s^2, what others may brake with
-_SAFE_GAP = f32(0.3)  # m, the same when one has to brake hard for it
-_PATIENCE = f32(0.7)  # share of the speed limit at which one who wants another lane waits for room beside
-_CRAWL = f32(3.0)  # m/s: a leader that is slower may stop behind the junction
+_LEADER_BRAKE = f32(5.0)  # m/s^2, the hardest braking expected of a leader
+_SAFE_GAP = f32(0.3)  # m, from the front to a line after hard braking
+_PATIENCE = f32(0.7)  # share of the speed limit at which a driver that needs another lane waits for room there
+_CRAWL = f32(3.0)  # m/s: a slower leader may stop behind the junction
 
 
 @rule
 def drift(aside, slope, distance, preview):
-    """How far [m] to the left of a line one is after `distance` [m]: now `aside`, heading away from it by `slope`, on an arc
-    that meets it after `preview`. Who begins to change lanes, or thinks better of it, is in its old one for a while."""
+    """Lateral offset [m] from a line, left positive, after `distance` [m] on the arc that pure pursuit drives.
+
+    aside: offset [m] now. slope: sine of the heading relative to the line. preview: distance [m] at which the arc meets the
+    line. A driver that begins a lane change, or aborts it, still is in its old lane for a while.
+    """
     share = min(distance / preview, ONE)
     return (aside + slope * share * preview) - (aside + slope * preview) * share * share
 
 
 @rule
 def pursuit(ahead, left):
-    """Curvature [1/m] of the arc through a point of the own frame. Source: Coulter 1992."""
+    """Curvature [1/m] of the arc through a point (ahead, left) [m] of the own frame. Source: Coulter 1992."""
     return TWO * left / max(ahead * ahead + left * left, ONE)
 
 
 @stage
 def around(w, a, reach, rows, pose, close):
-    """Number of those within `reach` [m] who are in the way, wrecks too; who they are is put into `close`."""
+    """Number of agents on the road, and wrecks, within `reach` [m]; their numbers are written to `close`."""
     x, y, count = pose.x[w, a], pose.y[w, a], i32(0)
     for b in range(rows.status.shape[1]):
         dx, dy = pose.x[w, b] - x, pose.y[w, b] - y
@@ -72,8 +75,10 @@ def around(w, a, reach, rows, pose, close):
 
 @stage
 def leader_at(w, a, distance, shift, section, count, close, pose, motion, body, variant, network):
-    """The nearest body in the way at a section `distance` [m] ahead, where the own path lies `shift` [m] to its left: (gap
-    [m] between the bumpers, FAR where there is none; its speed [m/s] along the road)."""
+    """The nearest body in the own path at a section `distance` [m] ahead: (gap [m], speed [m/s] along the road).
+
+    The gap is between the bumpers, FAR if there is none. The own path lies `shift` [m] to the left of the section.
+    """
     x, y, along_x, along_y, gain = seat(w, variant, network, section)
     stride, z = f32(_STRIDE) * gain, network.sections[section].z
     half_length, half_width = HALF * body.length[w, a], HALF * body.width[w, a]
@@ -92,17 +97,17 @@ def leader_at(w, a, distance, shift, section, count, close, pose, motion, body, 
         if abs(ahead) > long + HALF * stride or abs(left - shift) > wide + half_width + _MARGIN:
             continue
         before, _ = into_frame(pose.x[w, b] - pose.x[w, a], pose.y[w, b] - pose.y[w, a], pose.cos[w, a], pose.sin[w, a])
-        if before < ZERO:  # it looks after the one before it
+        if before < ZERO:  # it is behind, and keeps its own distance
             continue
-        free_way = distance + ahead - long - half_length
-        if free_way < gap:
-            gap, speed = free_way, max(motion.speed[w, b] * cos, ZERO)
+        free_distance = distance + ahead - long - half_length
+        if free_distance < gap:
+            gap, speed = free_distance, max(motion.speed[w, b] * cos, ZERO)
     return gap, speed
 
 
 @stage
 def say_nothing(w, a, traffic):
-    """What a row without a driver is about to do. Writes: traffic, except yielded."""
+    """The intention of a row without a live agent: none. Writes: traffic, except yielded."""
     traffic.next[w, a], traffic.inside[w, a], traffic.stop[w, a], traffic.priority[w, a] = i32(-1), i32(-1), FAR, FAR
     traffic.gap[w, a], traffic.front[w, a], traffic.may_enter[w, a], traffic.committed[w, a] = FAR, ZERO, False, False
     traffic.cap[w, a], traffic.brake[w, a], traffic.curvature[w, a] = ZERO, ZERO, ZERO
@@ -112,7 +117,7 @@ def say_nothing(w, a, traffic):
 def intend(
     w, a, clock, rows, pose, motion, body, lane_position, goals, lights, neighbours, variant, network, conflicts, traffic, p
 ):
-    """Look along the route: how fast may one be, where to steer, which junction comes next.
+    """Look ahead along the route: highest speed, curvature to steer, next junction.
 
     Writes: traffic, except yielded, neighbours.scratch.
     """
@@ -134,14 +139,14 @@ def intend(
     )
     lane = network.sections[section].lane
     row = network.lanes[lane]
-    scale = lane_stretch(w, variant, row)  # metres of the world for one of the map on the lane looked at
+    scale = lane_stretch(w, variant, row)  # metres of the world per metre of the map, on the lane under examination
     here_x, here_y, here_cos, here_sin, _ = seat(w, variant, network, section)
     _, aside = into_frame(x - here_x, y - here_y, here_cos, here_sin)
     _, slope = into_frame(cos, sin, here_cos, here_sin)
-    lag = TWO * p.dt * speed  # until the steering shows
+    lag = TWO * p.dt * speed  # distance until steering has an effect
     front = s * scale + half_length
     cap = min(p.speed_max * body.c_vel[w, a], row.speed * (_PATIENCE if held else ONE))
-    passed, k = -s * scale, i32(section - row.first)  # way from here to the start of the lane; number of the section on it
+    passed, k = -s * scale, i32(section - row.first)  # distance from here to the start of the lane; section on the lane
     steer_x, steer_y, steered = x + cos * preview, y + sin * preview, False
     target, gap, room_from, blocked, waiting, stop = i32(-1), FAR, FAR, False, False, FAR
     leader_gap, leader_speed = FAR, ZERO
@@ -168,10 +173,10 @@ def intend(
         k = i32(k + _STRIDE)
         if k < row.quads:
             continue
-        # The goal may lie on the lane that ends here; the final one is passed slowly.
-        goal_way = passed + goal_s * scale
-        if final and lane == goal_lane and goal_way > ZERO:
-            cap = min(cap, stopping_speed(goal_way - ONE, f32(0.8) * p.goal_speed, p))
+        # The goal may be on the lane that ends here. The final goal counts only below goal_speed.
+        goal_distance = passed + goal_s * scale
+        if final and lane == goal_lane and goal_distance > ZERO:
+            cap = min(cap, stopping_speed(goal_distance - ONE, f32(0.8) * p.goal_speed, p))
         end = passed + row.length * scale
         line = end - half_length
         follower = next_lane(w, variant, network, map_row, lane, settled, goal_lane, goal_s)
@@ -191,12 +196,12 @@ def intend(
         k = i32(k - row.quads)
         lane, passed, row = follower, end, network.lanes[follower]
         scale = lane_stretch(w, variant, row)
-    goal_way = passed + goal_s * scale
-    if final and lane == goal_lane and goal_way > ZERO:
-        cap = min(cap, stopping_speed(goal_way - ONE, f32(0.8) * p.goal_speed, p))
+    goal_distance = passed + goal_s * scale
+    if final and lane == goal_lane and goal_distance > ZERO:
+        cap = min(cap, stopping_speed(goal_distance - ONE, f32(0.8) * p.goal_speed, p))
 
     if leader_gap < FAR:
-        # A leader will be as far as it needs to stop: is there room behind the junction by then?
+        # Will there be room behind the junction when the leader has stopped?
         stands = leader_gap + half_length + leader_speed * leader_speed / (TWO * _LEADER_BRAKE)
         blocked = target >= 0 and leader_speed < _CRAWL and stands < room_from + TWO * half_length + p.idm_gap
         traffic.brake[w, a] = behind(speed, leader_gap, leader_speed, p)
@@ -211,7 +216,7 @@ def intend(
 
 @stage
 def follow(w, a, rows, motion, body, lane_position, variant, network, conflicts, traffic, p):
-    """What a rule-based driver does, as jerks. Writes: motion.jerk, motion.side_jerk, traffic.yielded."""
+    """The jerks of a rule-based driver. Writes: motion.jerk, motion.side_jerk, traffic.yielded."""
     if rows.status[w, a] != LIVE or rows.driver[w, a] != IDM:
         return
     speed, acceleration, cap = motion.speed[w, a], motion.acceleration[w, a], traffic.cap[w, a]

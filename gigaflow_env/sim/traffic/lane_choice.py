@@ -1,6 +1,7 @@
 """Lane choice: which lane leads to the goal, and whether there is room to change to it.
 
-`s` is a place on a lane: metres of the map, as in `route_distance`. Distances are metres of the world.
+`s` is the distance from the start of a lane in metres of the map, as in `route_distance`. Other distances are in metres of
+the world.
 """
 
 from gigaflow_env.jit import f32, i32, rule, stage
@@ -11,28 +12,28 @@ from gigaflow_env.sim.variant import lane_stretch, to_world, turned
 
 _CHANGE_COST = f32(LANE_CHANGE_COST)
 _REACHABLE = f32(UNREACHABLE / 2)
-_MARGIN = f32(0.3)  # m, free space to the side of what is not in the way
-_PREVIEW, _PREVIEW_LEAST = f32(0.9), f32(3.5)  # s, m: how far ahead the point lies to which one steers
-_CHANGE, _CHANGE_LEAST = f32(2.0), f32(8.0)  # the same while changing lanes: gentler
-_ASIDE = f32(1.5)  # s, in which somebody who moves sideways comes into a lane
+_MARGIN = f32(0.3)  # m, free distance at the sides
+_PREVIEW, _PREVIEW_LEAST = f32(0.9), f32(3.5)  # s, m: distance to the point that is steered to, as a time and at least
+_CHANGE, _CHANGE_LEAST = f32(2.0), f32(8.0)  # the same during a lane change: gentler
+_ASIDE = f32(1.5)  # s, for which the lateral motion of others is extrapolated
 
 
 @rule
 def same_start(network, lane, other):
-    """Whether two lanes branch off the same place of the map."""
+    """Whether two lanes branch off at the same position of the map."""
     a, b = network.sections[network.lanes[lane].first], network.sections[network.lanes[other].first]
     return (a.x - b.x) * (a.x - b.x) + (a.y - b.y) * (a.y - b.y) < ONE
 
 
 @rule
 def quad_of(row, s):
-    """The quad `s` metres of the map down a lane."""
+    """The quad at distance `s` [m of the map] from the start of a lane."""
     return i32(row.first + clip(i32(s / row.step), i32(0), i32(row.quads - i32(1))))
 
 
 @rule
 def seat(w, variant, network, section):
-    """A section as it is in the world: (x, y, cos, sin, gain of its direction)."""
+    """A section in world coordinates: (x, y, cos, sin, gain of its direction)."""
     at = network.sections[section]
     x, y = to_world(w, variant, at.x, at.y)
     cos, sin, gain = turned(w, variant, at.cos, at.sin)
@@ -47,7 +48,7 @@ def lane_length(w, variant, network, lane):
 
 @rule
 def onward(w, variant, network, map_row, lane, s, goal_lane, goal_s):
-    """Way [m] from `s` on a lane to the goal without a lane change on this lane; about UNREACHABLE where there is none."""
+    """Route distance [m] from `s` on a lane to the goal without a lane change on it; about UNREACHABLE if there is none."""
     row = network.lanes[lane]
     if lane == goal_lane and goal_s >= s:
         return (goal_s - s) * lane_stretch(w, variant, row)
@@ -64,7 +65,7 @@ def onward(w, variant, network, map_row, lane, s, goal_lane, goal_s):
 
 @rule
 def next_lane(w, variant, network, map_row, lane, settled, goal_lane, goal_s):
-    """The successor from which the way to the goal is shortest, or `settled` if it is one; -1 where the lane ends."""
+    """The successor with the shortest route distance to the goal, or `settled` if it is a successor; -1 at a dead end."""
     row = network.lanes[lane]
     best, found = FAR * TWO, i32(-1)
     for k in range(row.successors_at, row.successors_at + row.successors):
@@ -78,7 +79,7 @@ def next_lane(w, variant, network, map_row, lane, settled, goal_lane, goal_s):
 
 @rule
 def wished_lane(w, variant, network, map_row, lane, s, goal_lane, goal_s):
-    """The neighbour lane from which the way to the goal is shorter, or this lane. Where one can change later, one does."""
+    """The neighbour lane with a shorter route distance to the goal, or this lane. Changes are made as late as possible."""
     row = network.lanes[lane]
     best, found = onward(w, variant, network, map_row, lane, s, goal_lane, goal_s) - ONE, i32(lane)
     for side in range(2):
@@ -96,7 +97,7 @@ def wished_lane(w, variant, network, map_row, lane, s, goal_lane, goal_s):
 
 @stage
 def room_beside(w, a, section, count, close, pose, motion, body, variant, network, p):
-    """Whether agent a may move over to the lane of `section`, beside it: nobody is, or soon will be, in its way there."""
+    """Whether agent a may change to the lane of `section` beside it: no agent is there, or soon will be."""
     z = network.sections[section].z
     x, y, along_x, along_y, _ = seat(w, variant, network, section)
     speed, half_length, half_width = motion.speed[w, a], HALF * body.length[w, a], HALF * body.width[w, a]
@@ -124,15 +125,16 @@ def room_beside(w, a, section, count, close, pose, motion, body, variant, networ
 def choose_lane(
     w, a, settled, goal_lane, goal_s, count, close, pose, motion, body, lane_position, variant, network, map_row, p
 ):  # fmt: skip
-    """Where it drives: (section, s, preview [m], whether it would rather be on another lane, whether it has to wait for it).
+    """The lane to drive on: (section, s, preview [m], held, waits).
 
-    Where the route wants another lane it is followed on that one, if there is room.
+    The neighbour lane that the route needs, if there is room on it. held: it is needed, but there is no room. waits: and no
+    route leads on without it, so the driver stops before the end of the lane.
     """
     speed, section = max(motion.speed[w, a], ZERO), lane_position.section[w, a]
     lane, s = network.sections[section].lane, place_s(network, section, lane_position.fraction[w, a])
     preview = max(_PREVIEW * speed, _PREVIEW_LEAST)
     if settled >= 0 and settled != lane and same_start(network, lane, settled):
-        # Lanes that branch lie on each other at first: its place says where its goal is, not where it's going.
+        # Lanes that branch overlap at first. There the lane position follows the goal, and may differ from the settled lane.
         lane, section = settled, quad_of(network.lanes[settled], s)
     wished = wished_lane(w, variant, network, map_row, lane, s, goal_lane, goal_s)
     held = wished != lane
@@ -142,11 +144,11 @@ def choose_lane(
         beside, change = quad_of(network.lanes[wished], there), max(_CHANGE * speed, _CHANGE_LEAST)
         x, y, along_x, along_y, _ = seat(w, variant, network, beside)
         _, aside = into_frame(pose.x[w, a] - x, pose.y[w, a] - y, along_x, along_y)
-        # Who is half way over there needs half of the way: it must not turn back for want of the rest.
+        # A lane change that is half done needs half of the distance: it must not be aborted for lack of the rest.
         to_go = min(abs(aside) / (TWO * network.sections[beside].half_width), ONE)
         fits = (row.length - s) * lane_stretch(w, variant, row) > change * to_go
         if fits and room_beside(w, a, beside, count, close, pose, motion, body, variant, network, p):
             lane, s, section, held, preview = wished, there, beside, False, change
-    # Without room, and without another way to the goal, one waits before the lane's end.
+    # Without room, and without another route to the goal, the driver waits before the end of the lane.
     waits = held and onward(w, variant, network, map_row, lane, s, goal_lane, goal_s) > _REACHABLE
     return section, s, preview, held, waits

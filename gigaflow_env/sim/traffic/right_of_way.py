@@ -1,5 +1,6 @@
-"""Right of way: stop lines, and lanes that share their place (roads/compiled/conflict_zones.py), which are entered one at a
-time. Ours: first who could not stop any more, then who is nearest.
+"""Right of way: stop lines, and lanes that overlap, which are entered by one agent at a time.
+
+Which lanes overlap: roads/compiled/conflict_zones.py. Ours: an agent that can no longer stop goes first, then the nearest.
 """
 
 from gigaflow_env.jit import f32, i32, rule, stage
@@ -11,22 +12,22 @@ from gigaflow_env.sim.traffic.lane_choice import lane_length
 from gigaflow_env.sim.variant import lane_stretch
 from gigaflow_env.state import LIVE, OFF, POLICY, RED, YELLOW
 
-_SURE_BRAKE = f32(4.0)  # m/s^2: who would have to brake harder than this to stop before a junction drives on
-_SLOW = f32(0.5)  # m/s: who is slower and has no rules may not mean to go
-_IN_JUNCTION = f32(1000.0)  # m, by which who is in a junction already is nearer to its next lane than anybody else
+_COMMIT_BRAKE = f32(4.0)  # m/s^2: a driver that would have to brake harder to stop before a junction is committed to enter
+_SLOW = f32(0.5)  # m/s: a slower agent of the policy may not intend to go
+_IN_JUNCTION = f32(1000.0)  # m, subtracted from the gap of an agent inside a junction: it goes before all outside
 
 
 @rule
 def goes_first(gap, number, other_gap, other_number):
-    """Whether the other is nearer to the junction: a total order, so that exactly one of two goes first."""
+    """Whether the other agent is nearer to the junction. A total order: exactly one of two goes first."""
     return other_gap < gap or (other_gap == gap and other_number < number)
 
 
 @stage
 def stop_lines(w, a, lane, line, motion, lane_position, lights, network, conflicts, p):
-    """What the lines before a lane, `line` [m] ahead of the front, ask for: (whether one has to stop, speed [m/s]).
+    """What the stop lines at a lane's start, `line` [m] ahead of the front, demand: (whether to stop, top speed).
 
-    A stop sign is red until one has stood at it.
+    The speed is in m/s. A stop sign is red until the agent has stopped at it.
     """
     speed = max(motion.speed[w, a], ZERO)
     can_stop = stopping_distance(speed, motion.acceleration[w, a], p.brake_max, p) < line
@@ -38,7 +39,7 @@ def stop_lines(w, a, lane, line, motion, lane_position, lights, network, conflic
         if colour == RED or (colour == YELLOW and can_stop):
             red = True
         elif light >= 0 and colour != OFF:
-            # So slowly that, when it turns yellow, one can either stop or pass before it's red.
+            # Slow enough to either stop when it turns yellow, or pass before it is red.
             yellow = max(p.light_yellow_low - p.dt - HALF * p.dt, p.dt)
             cap = min(cap, stopping_speed(line - yellow * speed, TWO * p.brake_max * yellow, p))
     return red, cap
@@ -46,8 +47,7 @@ def stop_lines(w, a, lane, line, motion, lane_position, lights, network, conflic
 
 @stage
 def settled_lane(w, a, rows, traffic):
-    """The lane to which it goes whatever its goal is by now: that of who can't stop any more or is inside with its front;
-    else -1."""
+    """The lane that the agent is committed to, whatever its goal: it can't stop before it, or its front is inside; or -1."""
     if rows.steps[w, a] == 0:
         return i32(-1)
     if traffic.committed[w, a] and traffic.next[w, a] >= 0:
@@ -57,10 +57,12 @@ def settled_lane(w, a, rows, traffic):
 
 @stage
 def announce(w, a, target, gap, blocked, waiting, rows, motion, lane_position, network, conflicts, traffic, p):
-    """Say which lane with conflicts comes next, and whether one could enter it. Writes: traffic.next, gap, priority,
-    may_enter, committed."""
+    """Announce which lane with conflicts comes next, and whether the agent could enter it.
+
+    Writes: traffic.next, gap, priority, may_enter, committed.
+    """
     speed = max(motion.speed[w, a], ZERO)
-    # Whoever is in a roundabout goes on, and before those who want to enter: else it fills up, and nobody can leave.
+    # Agents in a roundabout go on, before those that want to enter: else it fills up, and none can leave.
     within = conflicts.within[network.sections[lane_position.section[w, a]].lane]
     blocked = blocked and not within
     traffic.next[w, a], traffic.gap[w, a] = target, gap
@@ -68,21 +70,21 @@ def announce(w, a, target, gap, blocked, waiting, rows, motion, lane_position, n
     if target >= 0:
         slow = rows.driver[w, a] == POLICY and speed < _SLOW
         traffic.may_enter[w, a] = not (blocked or waiting or slow)
-        # Who gives way is not sure for the reason that it stops late.
-        brake = p.brake_max if traffic.yielded[w, a] else _SURE_BRAKE
+        # A driver that yields brakes late; that alone does not commit it.
+        brake = p.brake_max if traffic.yielded[w, a] else _COMMIT_BRAKE
         traffic.committed[w, a] = gap < stopping_distance(speed, motion.acceleration[w, a], brake, p) and not waiting
 
 
 @rule
 def passed(w, b, conflict, body, variant, network, traffic):
-    """Whether the rear of b, whose front is in the other lane of a conflict, has left the common part."""
+    """Whether the rear of b, whose front is in the other lane of a conflict, has left the conflict zone."""
     rear = traffic.front[w, b] - body.length[w, b]
     return rear > conflict.other_leave * lane_length(w, variant, network, conflict.lane)
 
 
 @stage
 def crossing_gap(w, a, rows, body, variant, network, conflicts, traffic):
-    """Way [m] from the front of an agent inside a junction lane to a part of it that somebody else comes to first."""
+    """Distance [m] from the front of an agent inside a junction lane to a conflict zone that another agent reaches first."""
     lane, front, gap = traffic.inside[w, a], traffic.front[w, a], FAR
     first, last = conflicts.at[lane], conflicts.at[lane + i32(1)]
     if first == last:
@@ -103,11 +105,11 @@ def crossing_gap(w, a, rows, body, variant, network, conflicts, traffic):
 
 @stage
 def yields(w, a, rows, body, lane_position, variant, network, conflicts, traffic):
-    """Whether somebody else is in the junction lane that comes next, or enters before agent a does.
+    """Whether another agent is in a conflict zone of the next junction lane, or enters it before agent a.
 
-    A wreck takes no turn: it is in the way where it lies, see `leader_at`.
+    Wrecks do not count: where they are in the path, `leader_at` finds them.
     """
-    target, turn, sure = traffic.next[w, a], traffic.priority[w, a], traffic.committed[w, a]
+    target, priority, committed = traffic.next[w, a], traffic.priority[w, a], traffic.committed[w, a]
     for b in range(rows.status.shape[1]):
         if b == a or rows.status[w, b] != LIVE:
             continue
@@ -123,9 +125,9 @@ def yields(w, a, rows, body, lane_position, variant, network, conflicts, traffic
             if front == other.lane and on != other.lane and not passed(w, b, other, body, variant, network, traffic):
                 return True
             if next_ == other.lane:
-                first = goes_first(turn, i32(a), traffic.priority[w, b], i32(b))
-                if traffic.committed[w, b] and (not sure or first):
+                first = goes_first(priority, i32(a), traffic.priority[w, b], i32(b))
+                if traffic.committed[w, b] and (not committed or first):
                     return True
-                if traffic.may_enter[w, b] and not sure and first:
+                if traffic.may_enter[w, b] and not committed and first:
                     return True
     return False

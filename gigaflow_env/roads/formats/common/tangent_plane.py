@@ -11,6 +11,8 @@ _E2 = _FLATTENING * (2 - _FLATTENING)  # square of the eccentricity
 
 
 class Place(NamedTuple):
+    """A place on the earth."""
+
     latitude: float  # [deg]
     longitude: float  # [deg]
     height: float  # [m] above the ellipsoid

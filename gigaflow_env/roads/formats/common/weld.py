@@ -63,8 +63,10 @@ def holds(a: str, b: str, line: np.ndarray, other: np.ndarray, max_gap: float) -
 
 
 def facing(end: np.ndarray, start: np.ndarray) -> bool:
-    """Whether an end and a start, rows (5,), face each other: the gap is no longer than a lane is wide, to the side no more
-    than half of that, and their directions agree."""
+    """Whether an end and a start, rows (5,), face each other.
+
+    The gap is no longer than a lane is wide, to the side no more than half of that, and their directions agree.
+    """
     dx, dy, dz = start[:3] - end[:3]
     turn = math.remainder(start[HEADING] - end[HEADING], 2 * math.pi)
     heading, width = end[HEADING] + turn / 2, min(end[WIDTH], start[WIDTH])

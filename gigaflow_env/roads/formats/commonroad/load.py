@@ -215,8 +215,10 @@ def _in_junctions(lanes: dict[str, Lane], root: etree._Element) -> dict[str, Lan
 
 
 def _with_crossing(named: dict[str, str], found: dict[str, str]) -> dict[str, str]:
-    """Junctions of the lanes that the file names, and of those which lie across them: an intersection names only where its
-    incoming lanes lead. Without any name junctions are where lanes lie across each other."""
+    """Junctions of the lanes that the file names, and of those which lie across them.
+
+    An intersection names only where its incoming lanes lead. Without any name junctions are where lanes cross each other.
+    """
     if not named:
         return found
     owner = {found[lane]: junction for lane, junction in named.items() if lane in found}

@@ -14,12 +14,16 @@ from gigaflow_env.roads.road_map import MapError
 
 
 class Way(NamedTuple):
+    """A line of nodes."""
+
     nodes: tuple[str, ...]  # ids
     points: np.ndarray  # (nodes, 3) x, y, z [m]
     tags: dict[str, str]
 
 
 class Relation(NamedTuple):
+    """A relation of ways, nodes and other relations."""
+
     id: str
     element: etree._Element
     tags: dict[str, str]
@@ -31,6 +35,8 @@ class Relation(NamedTuple):
 
 
 class Elements(NamedTuple):
+    """What the file declares, by id."""
+
     ways: dict[str, Way]
     relations: dict[str, Relation]
     origin: Place | None  # where x = y = 0 lies; None: the file says where points lie in metres

@@ -18,7 +18,7 @@ _SCALE, _EAST, _NORTH = 0.9996, 500_000.0, 10_000_000.0
 
 
 def transverse(longitude: np.ndarray, latitude: np.ndarray, meridian: float) -> tuple[np.ndarray, np.ndarray]:
-    """x east of the meridian and y north of the equator [m] of points in degrees."""
+    """Metres east of the meridian and north of the equator, (x, y), of points in degrees."""
     difference, angle = np.radians(longitude - meridian), np.radians(latitude)
     e = np.sqrt(_FLATTENING * (2 - _FLATTENING))
     sine = np.sin(angle)

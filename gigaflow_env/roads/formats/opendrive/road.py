@@ -57,6 +57,7 @@ def limit_pieces(elements: list[etree._Element]) -> None:
 
 
 def piece(starts: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Number of the piece in which each place lies."""
     return np.maximum(np.searchsorted(starts, inside, side="right") - 1, 0)
 
 
@@ -149,6 +150,8 @@ def _geometry(element: etree._Element) -> Geometry:
 
 
 class Road(NamedTuple):
+    """A road as the file declares it."""
+
     element: etree._Element
     id: str
     length: float

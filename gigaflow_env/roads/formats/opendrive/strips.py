@@ -37,8 +37,11 @@ Key = tuple[str, int, int]
 
 
 class Strip(NamedTuple):
-    """A lane of a lane section. Its lines run along the road whatever the direction of travel: none where it is too short
-    or narrow, several where it is too narrow in between."""
+    """A lane of a lane section.
+
+    Its lines run along the road whatever the direction of travel: none where it is too short or narrow, several where it is
+    too narrow in between.
+    """
 
     key: Key
     element: etree._Element

@@ -40,6 +40,8 @@ class Strip(NamedTuple):
 
 
 class Net(NamedTuple):
+    """What the network declares."""
+
     edges: dict[str, etree._Element]  # by id, whatever they are
     strips: dict[str, Strip]  # by the id of the lane: what vehicles can drive on
     whole: dict[str, str]  # id of a lane -> the strip that it is, or is a part of

@@ -17,6 +17,8 @@ MAX_TURN = math.radians(120)
 
 
 class Link(NamedTuple):
+    """A way from lane to lane."""
+
     start: str  # lane
     end: str  # lane that begins where `start` ends
     connections: tuple[etree._Element, ...]  # what says so; several where a lane between them is too short

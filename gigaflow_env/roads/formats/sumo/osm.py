@@ -12,6 +12,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from gigaflow_env.extras import remedy
 from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.sumo import load as sumo
 from gigaflow_env.roads.road_map import MapError, RoadMap
@@ -44,8 +45,11 @@ OPTIONS = (
 
 
 def read(path: Path) -> RoadMap:
-    """Read an OpenStreetMap extract in XML. Raises MapError where it is not one, where netconvert is not installed or fails,
-    and where nothing is left that cars may use."""
+    """Read an OpenStreetMap extract in XML.
+
+    Raises MapError where it is not one, where netconvert is not installed or fails, and where nothing is left that cars may
+    use.
+    """
     xml.parse(path, "osm", "an OpenStreetMap file")  # before a foreign parser gets it
     program = _netconvert()
     with tempfile.TemporaryDirectory() as folder:
@@ -65,7 +69,7 @@ def _netconvert() -> Path:
     for folder in (package.submodule_search_locations or ()) if package is not None else ():
         if (program := Path(folder) / "bin" / "netconvert").is_file():
             return program
-    raise MapError('OpenStreetMap files need the program netconvert: pip install "gigaflow-env[osm]"')
+    raise MapError(f"OpenStreetMap files need the program netconvert: {remedy('osm')}")
 
 
 def _convert(program: Path, path: Path, network: Path) -> None:

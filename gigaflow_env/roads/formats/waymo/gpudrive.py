@@ -70,8 +70,11 @@ def _read(path: Path, with_traffic: bool) -> Recording:
 
 
 def _read_road(road: Any, made: Recording, place: int) -> None:
-    """Add a map element to a recording. Older files have no ids, their places in the list are unique as well; without
-    map_element_id a lane is of unknown type, a line may be crossed and an edge may not."""
+    """Add a map element to a recording.
+
+    Older files have no ids, their places in the list are unique as well; without map_element_id a lane is of unknown type, a
+    line may be crossed and an edge may not.
+    """
     kind = _get(road, "type", str)
     name = str(_get(road, "id", int) if "id" in road else place)
     unknown = EDGE_TYPES[0] if kind == "road_edge" else 0

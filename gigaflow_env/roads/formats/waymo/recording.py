@@ -63,6 +63,8 @@ CROSSING = math.radians(20)
 
 
 class Center(NamedTuple):
+    """The center line of a lane."""
+
     points: np.ndarray  # (n, 3) x, y, z [m] in the direction of travel
     kind: str  # "driving" or "biking"
     speed: float  # limit [m/s]
@@ -71,17 +73,23 @@ class Center(NamedTuple):
 
 
 class Mark(NamedTuple):
+    """A line on the road."""
+
     points: np.ndarray  # (n, 3)
     solid: bool  # nobody may cross it
 
 
 class Control(NamedTuple):
+    """A light or a stop sign."""
+
     kind: str  # "light" or "stop"
     lanes: tuple[str, ...]  # what it controls
     point: np.ndarray  # (3,) where to stop, or the sign
 
 
 class Recording(NamedTuple):
+    """What both record types hold."""
+
     name: str
     source: str
     lanes: dict[str, Center]

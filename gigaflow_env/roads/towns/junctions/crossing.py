@@ -87,6 +87,7 @@ def _turns(approach: list[End], exits: list[End], angle: float) -> list[tuple[En
 
 
 def connector(name: str, lead: float, a: End, b: End, signal: str | None) -> Lane:
+    """A lane from one end to another. Raises MapError where it would be too tight."""
     bend = curves.connect(a.pose, b.pose, lead)
     radius = curves.min_radius(bend)
     if radius < MIN_RADIUS:

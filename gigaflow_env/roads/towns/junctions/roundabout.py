@@ -68,8 +68,11 @@ def _width(arms: list[Arm]) -> float:
 
 
 def _sides(node: Node, arms: list[Arm], arm: Arm, side: float) -> tuple[float, float]:
-    """From the node to the center of a road's arcs, and from the road's axis to it. The arc of the lane beside the kerb has
-    the radius `corner` and touches the outermost lane; the others lie around the same center and touch the other lanes."""
+    """From the node to the center of a road's arcs, and from the road's axis to it.
+
+    The arc of the lane beside the kerb has the radius `corner` and touches the outermost lane; the others lie around the
+    same center and touch the other lanes.
+    """
     outermost = node.radius + (node.rings - 1) * _width(arms)
     return outermost + node.corner, side - arm.width / 2 + node.corner
 

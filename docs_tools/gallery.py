@@ -1,4 +1,4 @@
-"""All shipped towns in one picture, as the README shows them: `python docs/gallery.py`, or `make gallery`."""
+"""All shipped towns in one picture, as the documents show them: `python -m docs_tools.gallery`, or `make gallery`."""
 
 from pathlib import Path
 
@@ -34,10 +34,11 @@ def gallery(towns: dict[str, Path]) -> np.ndarray:
 
 
 def main() -> None:
+    """Write docs/media/towns.png."""
     towns = shipped()
     if sorted(towns) != sorted(ORDER):
         raise SystemExit(f"the gallery orders {', '.join(ORDER)}, but shipped are {', '.join(towns)}")
-    path = Path(__file__).parent / "towns.png"
+    path = Path(__file__).resolve().parents[1] / "docs" / "media" / "towns.png"
     with replacing(path) as temporary:
         Image.fromarray(gallery({name: towns[name] for name in ORDER})).save(temporary, optimize=True)
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB")

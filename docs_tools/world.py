@@ -1,4 +1,4 @@
-"""Five pictures of what the simulated world has in it: `python docs/world.py [NAME ...]`, or `make world`.
+"""Five pictures of what the simulated world has in it: `python -m docs_tools.world [NAME ...]`, or `make world`.
 
 Rule-based drivers drive some worlds for a minute or two; what happens is kept, and the clearest moment of it is drawn.
 """
@@ -28,7 +28,7 @@ CROSSING = 195.0, 176.0  # m, in downtown
 WARPED = {"variant_scale": (0.75, 1.3), "variant_shear": (-0.3, 0.3), "variant_flip": 0.5, "variant_turn": (-0.4, 0.4)}
 ALL_LIGHTS = {"lights_off": 0.0, "light_groups_removed": 0.0, "lights_removed": 0.0, "lights_green": 0.0}
 
-LanePosition = tuple[float, float]
+Point = tuple[float, float]
 
 
 class Moment(NamedTuple):
@@ -40,7 +40,7 @@ class Moment(NamedTuple):
     matrix: np.ndarray  # (2, 2) from its map to the world
     origin: np.ndarray  # (3,) [m] place of the map that is the world's (0, 0, 0)
 
-    def at(self, place: LanePosition) -> LanePosition:
+    def at(self, place: Point) -> Point:
         """Image in the world of a place of the map."""
         x, y = self.matrix @ (np.array(place) - self.origin[:2])
         return float(x), float(y)
@@ -106,6 +106,7 @@ def panel(scene: Scene, view: View, width: int, height: int, notes: Sequence[tup
 
 
 def captioned(image: Image.Image, text: str) -> Image.Image:
+    """The image with a text in its corner."""
     ImageDraw.Draw(image).text((10, 8), text, INK, _font(16), stroke_width=3, stroke_fill=HALO)
     return image
 
@@ -161,6 +162,7 @@ def classes_view(moment: Moment, span: float, height: float) -> tuple[float, Vie
 
 
 def classes() -> Image.Image:
+    """A street on which many kinds of road users meet."""
     span, height = 64.0, 20.0
     films = record(traffic("downtown", 8, 100, population=MIX), 10.0, 60.0)
     rated = [(*classes_view(moment, span, height), moment) for film in films for moment in film[::5]]
@@ -170,6 +172,7 @@ def classes() -> Image.Image:
 
 
 def classes_picture(moment: Moment, view: View, height: int) -> Image.Image:
+    """One moment, each road user labelled with its speed."""
     scene, names = moment.scene, list(ROAD_USERS)
     near = scene.active & (abs(scene.x - view.x) < view.span / 2) & (abs(scene.y - view.y) < view.span / 2)
     notes = [
@@ -209,6 +212,7 @@ def phantoms(film: Film) -> Iterator[tuple[float, int, int, int]]:
 
 
 def erratic() -> Image.Image:
+    """The clearest phantom brake."""
     films = record(traffic("downtown", 16, 60, rules=0.8, phantom=1.0, population="cars"), 5.0, 90.0)
     rated = [(one, film) for film in films for one in phantoms(film)]
     found("erratic", bool(rated))
@@ -234,6 +238,7 @@ def erratic_picture(film: Film, start: int, a: int, b: int) -> Image.Image:
 
 
 def bridge() -> Image.Image:
+    """A car that passes below a deck on which others drive."""
     films = record(traffic("highway", 8, 60), 10.0, 90.0)
     rated = [(*passing(film, k), film) for film in films for k in range(0, len(film) - 14)]
     quality, start, a, film = max(rated, key=lambda one: one[0])
@@ -259,6 +264,7 @@ def passing(film: Film, start: int) -> tuple[float, int, int]:
 
 
 def bridge_picture(film: Film, start: int, a: int) -> Image.Image:
+    """Before, below and behind the deck."""
     panels = []
     for k, text in ((0, "before"), (6, "below the deck"), (12, "behind")):
         scene = film[start + k].scene._replace(followed=a)
@@ -274,6 +280,7 @@ def _third() -> int:
 
 
 def lights() -> Image.Image:
+    """The clearest light cycle."""
     cycle = {"light_green": (5.0, 7.0), "light_red": (8.0, 10.0)}
     films = record(traffic("downtown", 16, 70, **cycle, **ALL_LIGHTS), 20.0, 80.0)
     rated = [(*turn, film) for film in films for turn in cycles(film)]
@@ -315,6 +322,7 @@ def cycles(film: Film) -> Iterator[tuple[float, int, tuple[int, int, int]]]:
 
 
 def lights_picture(film: Film, stop: int, numbers: tuple[int, int, int]) -> Image.Image:
+    """The same crossing at green, yellow and red."""
     panels = []
     for k, name in zip(numbers, ("green", "yellow", "red"), strict=True):
         view = View(*film[k].at(CROSSING), 64.0)
@@ -330,6 +338,7 @@ def lights_picture(film: Film, stop: int, numbers: tuple[int, int, int]) -> Imag
 
 
 def warped() -> Image.Image:
+    """A town as it is, sheared, and flipped."""
     plain = record(traffic("downtown", 1, 80, **ALL_LIGHTS), 40.0, DT)
     others = record(traffic("downtown", 8, 80, **WARPED, **ALL_LIGHTS), 40.0, DT)
     flipped = min(
@@ -361,16 +370,18 @@ PICTURES: dict[str, Callable[[], Image.Image]] = {
 
 
 def found(name: str, good: bool) -> None:
+    """Stop where no film has such a moment."""
     if not good:
         raise SystemExit(f"{name}: no such moment in these films, look at other seeds")
 
 
 def main(names: Sequence[str]) -> None:
+    """Write the pictures with these names, or all."""
     unknown = sorted(set(names) - set(PICTURES))
     if unknown:
         raise SystemExit(f"unknown picture {unknown[0]!r}: there are {', '.join(PICTURES)}")
     for name in names or PICTURES:
-        path = Path(__file__).parent / f"world_{name}.png"
+        path = Path(__file__).resolve().parents[1] / "docs" / "media" / f"world_{name}.png"
         with replacing(path) as temporary:
             PICTURES[name]().save(temporary, format="png", optimize=True)
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB", flush=True)

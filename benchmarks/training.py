@@ -1,0 +1,226 @@
+"""Where the time of training goes, part by part, on this machine.
+
+    python benchmarks/training.py [--preset laptop] [--json]
+
+Runs iterations of the trainer on the real environment with a clock around every part, and prints microseconds a sample that
+was driven. On a card every part waits for the device before its clock is read: honest parts, whose sum is more than the
+undisturbed whole, which is printed, too. `--budget` prints the FLOPs and bytes of the preset's network for a sample instead.
+"""
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from gigaflow_env import Layout
+from gigaflow_env.bench.machine import machine
+from gigaflow_train import environment
+from gigaflow_train.advantage import gae, keep_informative
+from gigaflow_train.config import PRESETS, TrainConfig
+from gigaflow_train.networks import build
+from gigaflow_train.ppo import Batch, losses, normalise
+from gigaflow_train.rollout import Chance, allocate, collect, present
+from gigaflow_train.train import measure, update
+
+PARTS = (
+    "simulate and observe", "infer", "sample and store", "advantage", "filter", "gather", "forward", "backward", "optimise",
+)  # fmt: skip
+
+
+class Clock:
+    """Seconds by part; waits for the device where there is one."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.wait: Callable[[], Any] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+        self.spent: dict[str, float] = defaultdict(float)
+        self.before = time.perf_counter()
+
+    def start(self) -> None:
+        self.wait()
+        self.before = time.perf_counter()
+
+    def add(self, part: str) -> None:
+        self.wait()
+        now = time.perf_counter()
+        self.spent[part] += now - self.before
+        self.before = now
+
+
+class Clocked:
+    """An environment, or a policy, whose calls are timed."""
+
+    def __init__(self, inner: Any, clock: Clock, part: str) -> None:
+        self.inner, self.clock, self.part = inner, clock, part
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def step(self, actions: Any) -> Any:
+        self.clock.add("sample and store")
+        found = self.inner.step(actions)
+        self.clock.add(self.part)
+        return found
+
+    def __call__(self, obs: torch.Tensor) -> Any:
+        self.clock.add("sample and store")
+        found = self.inner(obs)
+        self.clock.add(self.part)
+        return found
+
+    def value(self, obs: torch.Tensor) -> torch.Tensor:
+        self.clock.add("sample and store")
+        found = self.inner.value(obs)
+        self.clock.add(self.part)
+        return found
+
+
+def profile(config: TrainConfig, iterations: int, *, fused: bool) -> dict[str, Any]:
+    """Microseconds a driven sample by part, over some iterations after two that warm up."""
+    torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    env = environment.of_training(config)
+    obs, _ = env.reset(seed=config.seed)
+    device = torch.as_tensor(obs).device
+    policy = build(env.layout, config).to(device)
+    for body in getattr(policy, "bodies", []):
+        body.fused = fused
+    optimizer = torch.optim.Adam(policy.parameters(), lr=config.learning_rate, eps=config.adam_epsilon, fused=True)
+    generator = torch.Generator(device).manual_seed(config.seed)
+    storage = allocate(config.rollout, env.num_envs, env.layout.size, device)
+    measure(env, policy, storage, config, config.seed)
+    now, clock, samples, kept, largest, whole = present(*env.reset(seed=config.seed)), Clock(device), 0, 0, None, 0.0
+    for iteration in range(iterations + 2):
+        if iteration == 2:
+            clock.spent.clear()
+            samples, kept, whole = 0, 0, 0.0
+        chance = Chance(config.seed, iteration * config.rollout)
+        clock.start()
+        timed_env, timed_policy = Clocked(env, clock, "simulate and observe"), Clocked(policy, clock, "infer")
+        now, driven = collect(timed_env, timed_policy, storage, now, chance, config.discount)
+        clock.add("sample and store")
+        n = driven.samples
+        grid = gae(storage.reward, storage.value, storage.ended, discount=config.discount, trace=config.trace)
+        advantage = grid.view(-1)[storage.cell[:n]]
+        target = advantage + storage.value.view(-1)[storage.cell[:n]]
+        clock.add("advantage")
+        filtered = keep_informative(
+            advantage, storage.learns[:n], largest,
+            share=config.filter_share, rate=config.filter_rate, least=config.kept_least,
+        )  # fmt: skip
+        largest = filtered.largest
+        clock.add("filter")
+        learn(policy, optimizer, storage, advantage, target, filtered.keep, generator, config, clock)
+        samples, kept = samples + n, kept + len(filtered.keep)
+
+        start = time.perf_counter()  # the same undisturbed
+        now, driven = collect(env, policy, storage, now, chance, config.discount)
+        n = driven.samples
+        grid = gae(storage.reward, storage.value, storage.ended, discount=config.discount, trace=config.trace)
+        advantage = grid.view(-1)[storage.cell[:n]]
+        target = advantage + storage.value.view(-1)[storage.cell[:n]]
+        filtered = keep_informative(
+            advantage, storage.learns[:n], largest,
+            share=config.filter_share, rate=config.filter_rate, least=config.kept_least,
+        )  # fmt: skip
+        update(policy, optimizer, storage, advantage, target, filtered.keep, generator, config, config.entropy)
+        clock.wait()
+        whole += (time.perf_counter() - start) / n
+    env.close()
+    parts = {part: 1e6 * clock.spent[part] / samples for part in PARTS}
+    return {
+        "us_per_sample": parts, "sum_us": sum(parts.values()), "whole_us": 1e6 * whole / iterations,
+        "kept": kept / samples, "fused": fused,
+    }  # fmt: skip
+
+
+def learn(policy, optimizer, storage, advantage, target, keep, generator, config, clock) -> None:
+    """`gigaflow_train.train.update` of one process, with clocks."""
+    normalised = torch.zeros_like(advantage)
+    normalised[keep] = normalise(advantage[keep])
+    halves = policy.halves() if hasattr(policy, "halves") else [list(policy.parameters())]
+    for _ in range(config.epochs):
+        order = keep[torch.randperm(len(keep), generator=generator, device=keep.device)]
+        for chosen in order.tensor_split(max(1, round(len(keep) / config.minibatch))):
+            clock.start()
+            batch = Batch(
+                storage.obs[chosen], storage.action[chosen], storage.log_prob[chosen], normalised[chosen], target[chosen]
+            )
+            clock.add("gather")
+            logits, value = policy(batch.obs)
+            found = losses(
+                logits, value, batch, clip=config.clip, entropy_weight=config.entropy, value_weight=config.value_weight
+            )
+            clock.add("forward")
+            optimizer.zero_grad()
+            found.total.backward()
+            clock.add("backward")
+            for half in halves:
+                torch.nn.utils.clip_grad_norm_(half, config.gradient_norm)
+            optimizer.step()
+            clock.add("optimise")
+
+
+def budget(config: TrainConfig, kept: float) -> dict[str, float]:
+    """What a driven sample costs at least: multiply-adds of all networks, and bytes that are kept of it.
+
+    A gradient pass is three times a forward pass. Bytes: observations as float32, as float16, and as states.
+    """
+    from gigaflow_env import PRESETS as ENVIRONMENTS
+
+    layout = Layout(ENVIRONMENTS[config.preset]().replace(**config.environment))
+    policy = build(layout, config)
+    counted: list[int] = []
+    for module in policy.modules():
+        if isinstance(module, torch.nn.Linear):
+            module.register_forward_hook(
+                lambda layer, given, out: counted.append(out.numel() // out.shape[-1] * layer.weight.numel())
+            )
+    with torch.no_grad():
+        policy(torch.zeros(1, layout.size))
+    forward = sum(counted)
+    flops = 2 * forward * (1 + 3 * kept * config.epochs)
+    return {
+        "parameters": sum(one.numel() for one in policy.parameters()),
+        "multiply_adds_forward": forward,
+        "mflop_per_sample": flops / 1e6,
+        "kept": kept,
+        "bytes_float32": 4 * layout.size,
+        "bytes_float16": 2 * layout.size,
+        "gradient_bytes_per_step": 4 * sum(one.numel() for one in policy.parameters()),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--preset", default="laptop", choices=sorted(PRESETS))
+    parser.add_argument("--map", default="loop")
+    parser.add_argument("--backend", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--num-envs", type=int)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--iterations", type=int, default=10)
+    parser.add_argument("--plain", action="store_true", help="set encoders by torch")
+    parser.add_argument("--budget", action="store_true", help="FLOPs and bytes of a sample instead")
+    parser.add_argument("--kept", type=float, default=0.2, help="share kept by the filter, for --budget")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    config = PRESETS[given.preset]().replace(maps=(given.map,), backend=given.backend, threads=given.threads)
+    config = config.replace(num_envs=given.num_envs or config.num_envs, map_shares="equal")
+    if given.budget:
+        print(json.dumps(budget(config, given.kept), indent=1))
+        return
+    found = profile(config, given.iterations, fused=not given.plain)
+    if given.json:
+        print(json.dumps({**found, "preset": given.preset, "rows": config.num_envs, **machine()}))
+        return
+    for part, spent in found["us_per_sample"].items():
+        print(f"{part:22} {spent:8.2f} us a sample")
+    print(f"{'sum of the parts':22} {found['sum_us']:8.2f}\n{'undisturbed':22} {found['whole_us']:8.2f}")
+    print(f"kept by the filter: {found['kept']:.0%}; {1e6 / found['whole_us']:,.0f} samples/s")
+
+
+if __name__ == "__main__":
+    main()

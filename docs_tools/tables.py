@@ -1,0 +1,375 @@
+"""The tables of README.md and of the pages in docs/, made from the declarations and results: `python -m docs_tools.tables`.
+
+What stands between `<!-- begin NAME -->` and `<!-- end NAME -->` belongs to the function of that name; a test compares.
+"""
+
+import ast
+import dataclasses
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gigaflow_env.bounds import Bounds
+from gigaflow_env.config import CONDITIONING, PRESETS, Config
+from gigaflow_env.declare import describe, fields
+from gigaflow_env.files import write_text
+from gigaflow_env.layout import ACTIONS, FEATURES, LATERAL_JERKS, LONGITUDINAL_JERKS, Blocks, Layout
+from gigaflow_env.population import ROAD_USERS
+from gigaflow_env.state import GROUPS
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+RENAMED = {
+    "blur": "add_noise",
+    "watch": "find_neighbours",
+    "survey": "select_lane_samples",
+    "look_ego": "observe_ego",
+    "look_conditioning": "observe_conditioning",
+    "look_goals": "observe_goals",
+    "look_agents": "observe_agents",
+    "look_lanes": "observe_lanes",
+    "look_boundaries": "observe_boundaries",
+    "look_stops": "observe_stops",
+    "renew": "respawn",
+    "guide": "plan_traffic",
+    "write_down": "record_contacts",
+    "notice": "prepare_observation",
+    "show": "write_observation",
+    "show_half": "write_observation_half",
+}
+"""Results keep the names that stages had when they were measured; tables show the names of today."""
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def actions() -> str:
+    """The twelve discrete actions."""
+    rows = []
+    for action in range(ACTIONS):
+        forward, sideways = divmod(action, len(LATERAL_JERKS))
+        rows.append([str(action), f"{LONGITUDINAL_JERKS[forward]:+g}", f"{LATERAL_JERKS[sideways]:+g}"])
+    return table(["action", "longitudinal jerk [m/s^3]", "lateral jerk [m/s^3], left positive"], rows)
+
+
+def observation() -> str:
+    """Blocks of the observation, with their sizes in each preset."""
+    layouts = [Layout(preset()) for preset in PRESETS.values()]
+    rows = []
+    for name, group in zip(Blocks._fields, FEATURES, strict=True):
+        features = ", ".join(f"`{feature}` {field.unit}".strip() for feature, field in fields(group).items())
+        sizes = [f"{getattr(layout.counts, name)} x {len(fields(group))}" for layout in layouts]
+        rows.append([f"`{name}`", *sizes, features])
+    rows.append(["all", *(str(layout.size) for layout in layouts), "float32 in [-1, 1]"])
+    return table(["block", *PRESETS, "features, divided by"], rows)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        low, high = value
+        return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _allowed(declared: Mapping[str, Any]) -> str:
+    """What a value may be: its bounds, in its unit, or one of some words."""
+    if "choices" in declared:
+        return ", ".join(f"`{word}`" for word in declared["choices"])
+    bounds: Bounds = declared["bounds"]
+    return bounds.text()
+
+
+def _config_rows(names: list[str]) -> list[list[str]]:
+    declared = {field.name: field.metadata for field in dataclasses.fields(Config)}
+    presets = [preset() for preset in PRESETS.values()]
+    return [
+        [
+            f"`{name}`",
+            *(_shown(getattr(preset, name)) for preset in presets),
+            _allowed(declared[name]),
+            declared[name]["unit"],
+            declared[name]["meaning"],
+        ]
+        for name in names
+    ]
+
+
+def conditioning() -> str:
+    """Reward coefficients in each preset."""
+    return table(["coefficient", *PRESETS, "bounds", "unit", "meaning"], _config_rows(list(CONDITIONING)))
+
+
+def config() -> str:
+    """Every other value of the Config."""
+    names = [field.name for field in dataclasses.fields(Config) if field.name not in CONDITIONING]
+    return table(["name", *PRESETS, "bounds", "unit", "meaning"], _config_rows(names))
+
+
+def _results(file: str) -> list[dict[str, Any]]:
+    path = RESULTS / file
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def throughput() -> str:
+    """Rates of each scene that was measured."""
+    rows = []
+    for result in _results("throughput.jsonl"):
+        settings = result["settings"]
+        rows.append(
+            [
+                Path(settings["map"]).stem,
+                settings["preset"],
+                str(settings["agents_per_world"]),
+                str(result["observation_bytes"] // 4),
+                f"{result['agent_steps_per_s_one_thread'] / 1e6:.2f} M",
+                f"{result['agent_steps_per_s'] / 1e6:.2f} M ({settings['threads']} threads)",
+                f"{result['share_of_cartpole_one_thread']:.4f}",
+                f"{result['first_step_cold_s']:.1f} / {result['first_step_cached_s']:.2f}",
+            ]
+        )
+    head = ["map", "preset", "agents a world", "floats", "one core", "all", "of CartPole", "first step cold / cached [s]"]
+    return table(head, rows)
+
+
+def stages() -> str:
+    """What each stage costs."""
+    results = _results("throughput.jsonl")
+    names = list(results[-1]["stages_ns"]) if results else []
+    settings = [r["settings"] for r in results]
+    columns = [f"{Path(s['map']).stem}, {s['preset']}, {s['agents_per_world']} agents" for s in settings]
+    rows = [[f"`{RENAMED.get(name, name)}`", *(f"{r['stages_ns'][name]:.0f}" for r in results)] for name in names]
+    return table(["stage [ns an agent-step]", *columns], rows)
+
+
+def parts() -> str:
+    """What parts of the paper's world cost."""
+    results = _results("parts.jsonl")
+    rows = [[name, f"{ns:+.0f}"] for result in results for name, ns in result["parts_ns"].items()]
+    return table(["part", "ns an agent-step"], rows)
+
+
+def learning() -> str:
+    """Policies that were trained, and baselines, with 95 % intervals."""
+    rows = []
+    for result in _results("learning.jsonl"):
+        red_lights = "red_lights_per_km" if "red_lights_per_km" in result else "red_light_rate"  # its name until 0.1
+
+        def shown(name: str, factor: float = 100.0, unit: str = " %", result: dict[str, Any] = result) -> str:
+            rate = result[name]
+            low, high = (f"{factor * rate[end]:.1f}" for end in ("low", "high"))
+            return f"{factor * rate['value']:.1f}{unit} ({low} to {high})"
+
+        rows.append(
+            [
+                result["policy"], result["trained_on"], result["map"], shown("goal_rate"), shown("collision_rate"),
+                shown("offroad_rate"), shown(red_lights, 1.0, ""), f"{result['km']['value']:.0f}",
+            ]
+        )  # fmt: skip
+    head = ["policy", "trained on", "driven on", "goal reached", "collided", "left the road", "red lights run per km", "km"]
+    return table(head, rows)
+
+
+def traffic() -> str:
+    """Rule-based drivers on every town."""
+    rows = []
+    for result in _results("traffic.jsonl"):
+        per = 1000 / result["km"]
+        rows.append(
+            [
+                result["map"], f"{result['km']:.0f}", str(result["collisions"]), str(result["at_fault"]),
+                f"{result['offroads'] * per:.1f}", f"{result['red_lights'] * per:.1f}", f"{result['mean_speed_mps']:.1f}",
+                str(result["stuck"]), f"{result['ns_an_agent_step']:.0f}",
+            ]
+        )  # fmt: skip
+    head = [
+        "map", "km", "collisions", "of these by fault", "off the road / 1000 km", "red lights / 1000 km", "mean speed [m/s]",
+        "stuck at the end", "ns an agent-step",
+    ]  # fmt: skip
+    return table(head, rows)
+
+
+def soak() -> str:
+    """All maps of the soak together, a column for each of its passes."""
+    path = RESULTS / "soak.json"
+    nothing: dict[str, Any] = {"maps": {}, "anomalies": 0, "agent_steps": 0}
+    found = json.loads(path.read_text()) if path.exists() else nothing
+    maps = found["maps"]
+    passes = list(next(iter(maps.values()))["passes"]) if maps else []
+
+    def total(name: str, kind: str) -> int:
+        return sum(one["passes"][name][kind] for one in maps.values())
+
+    counted = ("agent_steps", "episodes", "collisions", "off_road", "red_lights", "goals", "wrecks")
+    rows = [[kind.replace("_", " "), *(f"{total(name, kind) / 1e6:.1f} M" for name in passes)] for kind in counted]
+    head = f"{found['agent_steps'] / 1e6:.0f} M on {len(maps)} maps: {found['anomalies']} anomalies"
+    return table([head, *(f'`on_crash="{name}"`' for name in passes)], rows)
+
+
+def cuda_code() -> str:
+    """What the compiler makes of the kernels."""
+    rows = []
+    for r in _results("cuda_code.jsonl"):
+        spilled, share = r["spilled_bytes"] + r["stack_bytes"], f"{100 * r['occupancy']:.0f} %"
+        facts = (r["registers"], spilled, r["double_instructions"], r["instructions"], share, f"{r['compile_s']:.0f}")
+        rows.append([f"`{RENAMED.get(r['kernel'], r['kernel'])}`", f"sm_{r['cc'].replace('.', '')}", *map(str, facts)])
+    head = ["kernel", "for", "registers", "spilled bytes", "double", "instructions", "occupancy", "compile [s]"]
+    return table(head, rows)
+
+
+def headline() -> str:
+    """The rows of `learning` that the README shows: policies that were trained, and what chance reaches on the same map."""
+    rows = [r for r in _results("learning.jsonl") if r["policy"].startswith("self-play") or r["policy"] == "random"]
+
+    def percent(rate: dict[str, float]) -> str:
+        return f"{100 * rate['value']:.1f} %"
+
+    cells = [
+        [r["policy"], r["trained_on"], r["map"], *(percent(r[f"{one}_rate"]) for one in ("goal", "collision", "offroad"))]
+        for r in rows
+    ]
+    return table(["policy", "trained on", "driven on", "goal reached", "collided", "left the road"], cells)
+
+
+def speed() -> str:
+    """The columns of `throughput` that the README shows."""
+    rows = []
+    for r in _results("throughput.jsonl"):
+        settings = r["settings"]
+        name = f"{Path(settings['map']).stem}, `{settings['preset']}`, {settings['agents_per_world']} agents a world"
+        rates = (r["agent_steps_per_s_one_thread"], r["agent_steps_per_s"])
+        rows.append([name, str(r["observation_bytes"] // 4), *(f"{rate / 1e6:.2f} M" for rate in rates)])
+    return table(["world", "floats an observation", "agent-steps/s, one core", "two cores"], rows)
+
+
+def population() -> str:
+    """Kinds of road users."""
+    rows = [
+        [
+            f"`{name}`",
+            f"{k.length[0]:g} to {k.length[1]:g}",
+            f"{k.width[0]:g} to {k.width[1]:g}",
+            f"{k.speed:g}",
+            f"{k.acceleration:g}",
+        ]
+        for name, k in ROAD_USERS.items()
+    ]
+    return table(["kind", "length [m]", "width [m]", "top speed, of a car's", "acceleration, of a car's"], rows)
+
+
+def state() -> str:
+    """Every array of the simulator, group by group."""
+    parts = []
+    for name, group in GROUPS._asdict().items():
+        rows = [
+            [f"`{name}.{array}`", " x ".join(f.axes), f.dtype.__name__.rstrip("_"), f.unit, f.meaning]
+            for array, f in fields(group).items()
+        ]
+        said = " ".join((group.__doc__ or "").split())
+        said = "" if said.startswith(f"{group.__name__}(") else f"{said}\n\n"  # a NamedTuple writes one itself
+        parts.append(f"### {group.__name__}\n\n{said}{table(['array', 'axes', 'dtype', 'unit', 'meaning'], rows)}")
+    return "\n\n".join(parts)
+
+
+def events() -> str:
+    """The fields of an entry of the event log."""
+    from gigaflow_env.event_log import Event
+
+    return describe(Event)
+
+
+def _commands(file: Path) -> list[tuple[str, ast.ClassDef]]:
+    """(words of the command line, class) of each command that a file declares, read without importing it."""
+    module = ast.parse(file.read_text(encoding="utf-8"))
+    classes = {node.name: node for node in module.body if isinstance(node, ast.ClassDef)}
+
+    def within(node: ast.AST, words: str) -> list[tuple[str, ast.ClassDef]]:
+        found = []
+        for part in sorted(ast.walk(node), key=lambda part: (getattr(part, "lineno", 0), getattr(part, "col_offset", 0))):
+            if (
+                isinstance(part, ast.Subscript)
+                and isinstance(part.slice, ast.Tuple)
+                and ast.unparse(part.value) == "Annotated"
+            ):
+                kind, *rest = part.slice.elts
+                for call in rest:
+                    if isinstance(call, ast.Call) and ast.unparse(call.func) == "subcommand":
+                        cls, name = classes[ast.unparse(kind)], f"{words} {ast.literal_eval(call.args[0])}"
+                        found += within(cls, name) or [(name, cls)]
+        return found
+
+    (union,) = [node for node in module.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "Command"]
+    return within(union, "")
+
+
+def _arguments(command: ast.ClassDef) -> list[list[str]]:
+    rows = []
+    for node, below in zip(command.body, [*command.body[1:], None], strict=True):
+        if not isinstance(node, ast.AnnAssign):
+            continue
+        said = below.value.value if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) else ""
+        name, annotation = ast.unparse(node.target), ast.unparse(node.annotation)
+        flag = name.upper() if "Positional[" in annotation else f"--{name.replace('_', '-')}"
+        if "aliases=" in annotation:
+            flag += ", " + re.findall(r"aliases=\[.([^']+).", annotation)[0]
+        default = "required" if node.value is None else ast.unparse(node.value)
+        default = {"None": "", "False": "off", "()": ""}.get(default, default)
+        rows.append(
+            [
+                f"`{flag}`",
+                default and f"`{default}`" if default not in ("required", "off") else default,
+                " ".join(str(said).split()),
+            ]
+        )
+    return rows
+
+
+def cli() -> str:
+    """Every command with its arguments."""
+    parts = []
+    for program, file in (("gigaflow-env", "gigaflow_env/cli.py"), ("gigaflow-train", "gigaflow_train/cli.py")):
+        for words, command in _commands(ROOT / file):
+            said = " ".join((ast.get_docstring(command) or "").split())
+            rows = _arguments(command)
+            parts.append(f"### {program}{words}\n\n{said}\n\n{table(['argument', 'default', 'meaning'], rows)}")
+    return "\n\n".join(parts)
+
+
+PARTS = {
+    part.__name__: part
+    for part in (
+        actions, observation, conditioning, config, population, state, events, cli, throughput, speed, stages, parts,
+        cuda_code, learning, headline, traffic, soak,
+    )
+}  # fmt: skip
+
+
+def pages() -> list[Path]:
+    """README.md and every page of docs/."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def filled(text: str) -> str:
+    """A page with every part made anew. Raises ValueError for a marker without a function."""
+
+    def fill(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name not in PARTS:
+            raise ValueError(f"a page has a part {name!r}: there is {', '.join(PARTS)}")
+        return f"<!-- begin {name} -->\n\n{PARTS[name]()}\n\n<!-- end {name} -->"
+
+    return re.sub(r"<!-- begin (?P<name>\w+) -->.*?<!-- end (?P=name) -->", fill, text, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    for page in pages():
+        text = page.read_text(encoding="utf-8")
+        if (made := filled(text)) != text:
+            write_text(page, made)
+            sys.stdout.write(f"{page.relative_to(ROOT)}\n")

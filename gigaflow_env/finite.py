@@ -1,0 +1,65 @@
+"""The check mode: with GIGAFLOW_CHECK=1 in the environment, a number that is not finite stops a simulator on the CPU.
+
+Every step and reset then looks at all numbers of the state, the observations and the rewards. Without it nothing is looked
+at, and nothing costs anything.
+"""
+
+import os
+from typing import Any
+
+import numpy as np
+
+from gigaflow_env.declare import fields
+
+VARIABLE = "GIGAFLOW_CHECK"
+
+_OVERRIDES = "overrides"  # nan is what it says where nothing was chosen
+
+_SUMS = ("rows", "outcome")
+"""Looked at last: what is summed up there comes from elsewhere, and that should be named."""
+
+
+def wanted() -> bool:
+    """Whether GIGAFLOW_CHECK asks for it: "1" does, "0", "" and none do not. Raises ValueError for other values."""
+    given = os.environ.get(VARIABLE, "")
+    if given not in ("", "0", "1"):
+        raise ValueError(f"{VARIABLE}={given!r}: must be 1 or 0")
+    return given == "1"
+
+
+def check(simulator: Any, moment: str) -> None:
+    """Raise FloatingPointError that names array, world, agent and row of the first number that is not finite.
+
+    simulator: a Simulator on the CPU; moment: what was just done, for the message.
+    """
+    state = simulator.state._asdict()
+    for group_name in sorted(state.keys() - {_OVERRIDES}, key=lambda name: (name in _SUMS, list(state).index(name))):
+        group = state[group_name]
+        for (name, declared), array in zip(fields(type(group)).items(), group, strict=True):
+            if array.dtype == np.float32 and not _all_finite(array):
+                _fail(simulator, moment, f"{group_name}.{name}", array, declared.axes)
+    for name in ("observations", "final_observations"):
+        array = _numbers(getattr(simulator, name), simulator.obs_dtype)
+        if not _all_finite(array):
+            _fail(simulator, moment, name, array, ("world", "agent", "column"))
+
+
+def _all_finite(array: np.ndarray) -> bool:
+    """The sum tells at a fifth of the price: one number that is not finite makes it so. Only then all are looked at."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(array.sum()) or np.isfinite(array).all())
+
+
+def _numbers(array: np.ndarray, obs_dtype: str) -> np.ndarray:
+    """Observations as NumPy's floats. It has no bfloat16: that is the upper half of a float32."""
+    if obs_dtype == "bfloat16":
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array.view(np.float16) if obs_dtype == "float16" else array
+
+
+def _fail(simulator: Any, moment: str, name: str, array: np.ndarray, axes: tuple[str, ...]) -> None:
+    place = tuple(int(k) for k in np.argwhere(~np.isfinite(array))[0])
+    said = ", ".join(f"{axis} {k}" for axis, k in zip(axes, place, strict=True))
+    if axes[:2] == ("world", "agent"):
+        said += f" (row {place[0] * simulator.agents + place[1]})"
+    raise FloatingPointError(f"{name} is {array[place]} after a {moment}: {said}")

@@ -1,0 +1,76 @@
+"""A policy for other programs: one ONNX file that needs neither torch nor this package."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gigaflow_env import FEATURES
+from gigaflow_train import checkpoint
+from gigaflow_train.files import replacing
+
+OPSET = 17
+
+
+class _Network(nn.Module):
+    """The policy with the names of its outputs; the set encoders by torch, whose operations ONNX knows."""
+
+    def __init__(self, policy: Any) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        return self.policy(obs)
+
+
+def to_onnx(run: Path, path: Path, env: Any) -> None:
+    """Write the policy of a run directory or checkpoint file as ONNX.
+
+    Input `obs` float32 (rows, columns); outputs `logits` (rows, 12) and `value` (rows,). The normaliser is part of the
+    network. The metadata say as JSON where each block lies in a row (`layout`), by what its features are divided
+    (`features`), in what environment it was trained (`environment`) and how far (`step`).
+    Raises ValueError where onnx is missing, CheckpointError.
+    """
+    try:
+        import onnx
+    except ModuleNotFoundError:
+        raise ValueError('an export needs onnx: pip install "gigaflow-env[onnx]"') from None
+    facts = checkpoint.read_facts(run)
+    policy = checkpoint.load_policy(run, env)
+    example = torch.zeros(2, env.layout.size)
+    with replacing(path) as temporary, torch.no_grad(), warnings.catch_warnings():
+        # By tracing: it needs one package less than torch's new way, which it warns about, and shapes are plain here.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        torch.onnx.export(
+            _Network(policy).eval(),
+            (example,),
+            str(temporary),
+            input_names=["obs"],
+            output_names=["logits", "value"],
+            dynamic_axes={name: {0: "rows"} for name in ("obs", "logits", "value")},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+        model = onnx.load(str(temporary))
+        for key, about in described(env, facts).items():
+            entry = model.metadata_props.add()
+            entry.key, entry.value = key, json.dumps(about)
+        onnx.save(model, str(temporary))
+
+
+def described(env: Any, facts: checkpoint.Facts) -> dict[str, Any]:
+    """What a file says about its input."""
+    layout = env.layout
+    blocks = {}
+    for name, block in FEATURES._asdict().items():
+        count, start = getattr(layout.counts, name), int(getattr(layout.starts, name))
+        blocks[name] = {"start": start, "elements": count, "features": len(block._fields)}
+    features = {
+        name: {feature: field.unit for feature, field in block._field_defaults.items()}
+        for name, block in FEATURES._asdict().items()
+    }
+    return {"layout": blocks, "features": features, "environment": facts.environment, "step": facts.step}
