@@ -5,6 +5,7 @@ Each command is a frozen dataclass: its fields are the arguments, its docstring 
 
 import json
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,8 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixe
 
 from gigaflow_env.files import cache_directory
 from gigaflow_env.render.extra import MissingExtra
-from gigaflow_env.roads import load, save, shipped, summary
+from gigaflow_env.roads import MapWarning, cut, load, problems, save, shipped, summary
+from gigaflow_env.roads.import_report import records
 from gigaflow_env.roads.loading import find
 from gigaflow_env.simulator import MissingDevice
 
@@ -59,11 +61,16 @@ class Inspect:
     """Draw the map into this file, *.png."""
     html: Path | None = None
     """Write a page for the browser into this file, *.html: pan, zoom, layers, search, and the facts of what is clicked."""
+    strict: bool = False
+    """Refuse the file for its first fault instead of repairing it."""
 
     def run(self) -> None:
         """Print the facts, and draw what was asked for."""
-        road_map = find(self.file)
-        facts = summary(road_map)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MapWarning)  # the whole report is printed below
+            road_map = load(self.file, strict=True) if self.strict and Path(self.file).is_file() else find(self.file)
+        facts, looked_at = summary(road_map), problems.problems(road_map)
+        facts |= {f"{kind.replace(' ', '_')}_lanes": number for kind, number in problems.counts(looked_at).items()}
         if self.png is not None:
             from gigaflow_env.render import draw_map
 
@@ -73,9 +80,14 @@ class Inspect:
 
             write_page(road_map, self.html)
         if self.json:
-            _print_json(facts)
+            _print_json(facts | {"problems": problems.records(looked_at), "report": records(road_map.report)})
         else:
             _print_table([(name, _readable(fact)) for name, fact in facts.items()])
+            for problem in looked_at:
+                x, y = problem.place
+                print(f"{problem.kind}: {problem.lane} at ({x:.1f}, {y:.1f}), {problem.amount:.3g} {problem.unit}")
+            for entry in road_map.report:
+                print(f"import: {entry}")
 
 
 @dataclass(frozen=True)
@@ -96,10 +108,39 @@ class Import:
 
 
 @dataclass(frozen=True)
-class MapCommand:
-    """Inspect or import a map."""
+class Cut:
+    """Write the part of a map around a place as .lanes.json; lanes that are cut end there."""
 
-    command: Annotated[Inspect, subcommand("inspect")] | Annotated[Import, subcommand("import")]
+    file: Annotated[Positional[str], arg(metavar="FILE")]
+    """The map to read, or the name of a shipped town."""
+    around: str
+    """The place, X,Y in metres."""
+    radius: float
+    """Of the part, in metres."""
+    output: Annotated[Path, arg(aliases=["-o"])]
+    """The file to write, *.lanes.json."""
+
+    def run(self) -> None:
+        """Read the map, cut out the part and write it."""
+        try:
+            x, y = map(float, self.around.split(","))
+        except ValueError as error:
+            raise ValueError(f"--around {self.around!r}: it must be X,Y in metres, as 120,-35.5") from error
+        part = cut(find(self.file), (x, y), self.radius)
+        save(part, self.output)
+        facts = summary(part)
+        print(f"{self.output}: {facts['lane_km']:.2f} lane-km, {facts['lanes']} lanes, {facts['traffic_lights']} lights")
+
+
+@dataclass(frozen=True)
+class MapCommand:
+    """Inspect, import or cut a map."""
+
+    command: (
+        Annotated[Inspect, subcommand("inspect")]
+        | Annotated[Import, subcommand("import")]
+        | Annotated[Cut, subcommand("cut")]
+    )
 
     def run(self) -> None:
         """Run the command below."""

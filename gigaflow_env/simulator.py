@@ -131,7 +131,7 @@ class Simulator:
         if until is not None:
             roads.network.maps["until"] = until
         for number, name in enumerate(roads.names):
-            room = int(capacity(roads, number) * min(1.0, config.variant_scale[0]))
+            room = max(int(capacity(roads, number) * min(1.0, config.variant_scale[0])), 1)
             if self.agents > room:
                 given = config.agents_per_world
                 raise ValueError(f"agents_per_world={given} do not fit map {name!r}: it has room for {room}")

@@ -64,7 +64,7 @@ def survives(load: Callable[[Path], RoadMap], path: Path, files: Iterator[bytes]
         began = time.process_time()
         try:
             with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message=".*left out", category=UserWarning)
+                warnings.filterwarnings("ignore", message=".*left out|.*repaired", category=UserWarning)
                 validate(load(path))
             maps += 1
         except MapError as error:

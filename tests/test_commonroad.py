@@ -79,9 +79,9 @@ def wrapped(text: str, version: str = "2020a") -> str:
 
 @pytest.fixture
 def imported(tmp_path):
-    def of(text: str, version: str = "2020a") -> RoadMap:
+    def of(text: str, version: str = "2020a", *, strict: bool = False) -> RoadMap:
         (tmp_path / "test.xml").write_text(wrapped(text, version), encoding="utf-8")
-        return load(tmp_path / "test.xml")
+        return load(tmp_path / "test.xml", strict=strict)
 
     return of
 
@@ -90,7 +90,7 @@ def imported(tmp_path):
 def recorded(tmp_path):
     def of(text: str, version: str = "2020a") -> Scenario:
         (tmp_path / "test.xml").write_text(wrapped(text, version), encoding="utf-8")
-        return load_scenario(tmp_path / "test.xml")
+        return load_scenario(tmp_path / "test.xml", strict=True)
 
     return of
 
@@ -131,8 +131,8 @@ def test_opposite_lanes_show_on_which_side_traffic_keeps(imported, side, left_ha
 
 
 def test_small_gaps_are_closed_and_large_ones_are_no_links(imported):
-    text = lanelet(1, (0, 49.8), 0, refs(successor=(2, 3))) + lanelet(2, (50, 90), 0.1) + lanelet(3, (51, 90), 0)
-    with pytest.warns(UserWarning, match=r"test\.xml: 1 links between lanes that do not meet are left out: 1 to 3"):
+    text = lanelet(1, (0, 49.8), 0, refs(successor=(2, 3))) + lanelet(2, (50, 90), 0.1) + lanelet(3, (57, 90), 0)
+    with pytest.warns(UserWarning, match=r"test\.xml: imported with 1 link \(up to 7\.2 m\).* 1 to 3 .*left out"):
         road_map = imported(text)
     assert road_map.lanes["1"].successors == ("2",)
     assert summary(road_map)["max_link_gap_m"] <= 1e-9
@@ -292,7 +292,7 @@ BROKEN = dynamic(11, state(0, 5.0), state(1, 6.0))
 )
 def test_a_bad_map_is_refused_with_line_and_element(imported, text, message):
     with pytest.raises(MapError, match=rf"test\.xml: .*{message}"):
-        imported(text)
+        imported(text, strict=True)
 
 
 @pytest.mark.parametrize(
@@ -317,9 +317,9 @@ def test_bad_traffic_is_refused_with_line_and_element(recorded, text, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("<net/>", r"line 1: <net>: the root element of a CommonRoad file is <commonRoad>"),
+        ("<net/>", r"(.* has no driving lane|no recorded traffic)"),
         ('<commonRoad commonRoadVersion="2017a"/>', r"commonRoadVersion='2017a' is neither '2018b' nor '2020a'"),
-        ("<commonRoad/>", r"line 1: <commonRoad>: attribute 'commonRoadVersion' is missing"),
+        ("<commonRoad/>", r"commonRoadVersion=None is neither '2018b' nor '2020a'"),
     ],
 )
 def test_other_files_are_refused(tmp_path, text, message):
@@ -327,7 +327,7 @@ def test_other_files_are_refused(tmp_path, text, message):
     path.write_text(text)
     for read in (load, load_scenario):
         with pytest.raises(MapError, match=rf"other\.xml: .*{message}"):
-            read(path)
+            read(path, strict=True)
 
 
 def full() -> bytes:
@@ -366,7 +366,7 @@ def test_a_bound_of_a_million_vertices_is_refused_quickly(tmp_path):
     path.write_text(wrapped(two_lanes()).replace(point(0, 4), point(0, 4) * 1_000_000, 1))
     began = time.process_time()
     with pytest.raises(MapError, match=r"long\.xml: .*it has 1000001 points, at most 100000"):
-        load(path)
+        load(path, strict=True)
     assert time.process_time() - began < 30.0
 
 

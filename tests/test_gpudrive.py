@@ -107,7 +107,7 @@ def changed(scene, place, value):
 )
 def test_a_bad_track_is_refused_with_its_place(scene, path, place, value, message):
     with pytest.raises(MapError, match=rf"scene\.json: .*{message}"):
-        load_scenario(put(path, changed(scene, place, value)))
+        load_scenario(put(path, changed(scene, place, value)), strict=True)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_bad_track_is_refused_with_its_place(scene, path, place, value, messag
 )
 def test_a_bad_map_is_refused_with_its_place(scene, path, place, value, message):
     with pytest.raises(MapError, match=rf"scene\.json: .*{message}"):
-        load(put(path, changed(scene, place, value)))
+        load(put(path, changed(scene, place, value)), strict=True)
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"[]", b"{}", b'{"lanes": 1}'])

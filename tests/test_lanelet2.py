@@ -20,10 +20,10 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "maps" / "lanelet2" / 
 
 @pytest.fixture
 def imported(tmp_path):
-    def of(text: str) -> RoadMap:
+    def of(text: str, *, strict: bool = False) -> RoadMap:
         path = tmp_path / "test.osm"
         path.write_text(f'<?xml version="1.0"?>\n<osm version="0.6">\n{text}</osm>\n', encoding="utf-8")
-        return load(path)
+        return load(path, strict=strict)
 
     return of
 
@@ -267,7 +267,9 @@ def test_deleted_elements_do_not_count(imported):
 
 
 def test_lanelets_whose_bounds_do_not_belong_together_are_left_out(imported):
-    with pytest.warns(UserWarning, match=r"test\.osm: 1 lanelets are left out: 99 \(its bounds, 40\.00 and 40\.00 m long"):
+    with pytest.warns(
+        UserWarning, match=r"test\.osm: imported with 1 lane .*: lane 99 .*its bounds, 40\.00 and 40\.00 m long"
+    ):
         lanes = imported(two_lanes(way(500, 43, 33), lanelet(99, 1, 500))).lanes
     assert len(lanes) == 6
 
@@ -292,7 +294,7 @@ def test_lanelets_whose_bounds_do_not_belong_together_are_left_out(imported):
 def test_a_bad_file_is_refused_with_line_and_element(imported, text, message):
     # The files are small: what is not Lanelet2 at all says so first.
     with pytest.raises(MapError, match=rf"test\.osm: .*{message}"):
-        imported(text + '<relation id="0"><tag k="type" v="lanelet"/><tag k="subtype" v="stairs"/></relation>')
+        imported(text + '<relation id="0"><tag k="type" v="lanelet"/><tag k="subtype" v="stairs"/></relation>', strict=True)
 
 
 def test_open_street_map_is_told_apart(tmp_path):
@@ -328,7 +330,9 @@ def test_a_bound_of_a_million_vertices(tmp_path):
 
 @pytest.mark.skipif(not SHARED.is_file(), reason="the shared map mapping_example.osm is not here")
 def test_the_mapping_example():
-    with pytest.warns(UserWarning, match=r"1 lanelets are left out: 9037740909199276460 \(its bounds, 24\.\d+ and 126"):
+    with pytest.warns(
+        UserWarning, match=r"1 lane repaired or left out: lane 9037740909199276460 .*its bounds, 24\.\d+ and 126"
+    ):
         road_map = load(SHARED)
     found = summary(road_map)
     assert found["lane_km"] == pytest.approx(5.09, abs=0.02)

@@ -1,18 +1,22 @@
 """Road maps: readable source, importers, the town generator and the compiler to kernel tables."""
 
+from gigaflow_env.roads.cut import cut
 from gigaflow_env.roads.formats.lanes_json import save
 from gigaflow_env.roads.loading import find, load, load_scenario, shipped
-from gigaflow_env.roads.road_map import Crosswalk, Lane, MapError, RoadMap, Signal, validate
+from gigaflow_env.roads.road_map import Crosswalk, Entry, Lane, MapError, MapWarning, RoadMap, Signal, validate
 from gigaflow_env.roads.scenario import Scenario
 from gigaflow_env.roads.summary import summary
 
 __all__ = [
     "Crosswalk",
+    "Entry",
     "Lane",
     "MapError",
+    "MapWarning",
     "RoadMap",
     "Scenario",
     "Signal",
+    "cut",
     "find",
     "load",
     "load_scenario",

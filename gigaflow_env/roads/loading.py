@@ -2,16 +2,24 @@
 
 import gzip
 import os
+import re
 import tempfile
+import warnings
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from gigaflow_env.progress import slow
+from gigaflow_env.roads import import_report
+from gigaflow_env.roads.cut import cut
 from gigaflow_env.roads.formats import lanes_json
-from gigaflow_env.roads.road_map import MapError, RoadMap, validate
+from gigaflow_env.roads.formats.common.grades import note_grades
+from gigaflow_env.roads.formats.common.mend import mended
+from gigaflow_env.roads.road_map import MapError, MapWarning, RoadMap, validate
 from gigaflow_env.roads.scenario import Scenario, validate_scenario
 
 FORMATS = (
@@ -27,7 +35,9 @@ FORMATS = (
 """What can be read, for people."""
 MAX_UNPACKED = 2 << 30
 """[bytes] Ours: a packed file may not hold more; the largest maps have some hundred MB."""
-_GZIP = b"\x1f\x8b"
+_GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
+_ENDINGS = (".xodr", ".xml", ".osm", ".json", ".gpkg", ".gz")
+_HEAD = 1 << 16  # bytes of a file in which its root element begins
 
 
 def shipped() -> dict[str, Path]:
@@ -72,28 +82,55 @@ def find(given: MapLike) -> RoadMap:
     return load(given)
 
 
-def load(path: str | os.PathLike[str], *, record: int | str | None = None) -> RoadMap:
-    """Read and validate a map; the name's ending says the format, see FORMATS. A file may be packed by gzip.
+def load(
+    path: str | os.PathLike[str],
+    *,
+    record: int | str | None = None,
+    strict: bool = False,
+    around: tuple[float, float] | None = None,
+    radius: float | None = None,
+) -> RoadMap:
+    """Read and validate a map. The file's content says the format, see FORMATS; it may be packed by gzip or zip.
 
+    What a car does not need, and references that lead nowhere, are repaired or left out: `RoadMap.report` lists all of it,
+    and one MapWarning sums it up. strict: the first fault of the file is an error instead.
     record: number of a record, or id of its scenario, in a file that has several (Waymo Open Motion).
-    Raises MapError that names the file for a format that is not supported and for content that is not a consistent map.
+    around, radius: only the part within `radius` [m] of x, y [m] is kept, with its cut ends as exits; see `cut`.
+    Raises MapError that names the file for a format that is not supported and for content that makes no map, ValueError
+    where only one of `around` and `radius` is given.
     """
+    if (around is None) != (radius is None):
+        raise ValueError(f"around={around}, radius={radius}: a part of a map needs both")
     path = Path(path)
-    with slow(f"reading {path}"), _opened(path) as file:
-        road_map = _importer(file).read(file, **_chosen(file, record))
-        validate(road_map)
-    return road_map
+    with slow(f"reading {path}"), _opened(path) as file, import_report.collecting(strict) as report:
+        importer = _importer(file)
+        road_map = importer.read(file, **_chosen(file, record))
+        if importer is not lanes_json:  # the own format is written by this package: a fault in it is an error
+            road_map = mended(road_map)
+        if around is not None and radius is not None:
+            road_map = cut(road_map, around, radius)
+        if importer is not lanes_json:
+            note_grades(road_map)
+        try:
+            validate(road_map)
+        except MapError as error:
+            faults = "; ".join(map(str, report[: import_report.NAMED]))
+            raise MapError(f"{error}; left out before: {faults}" if report else str(error)) from error
+    if report:
+        warnings.warn(f"{path}: {import_report.summarised(report)}", MapWarning, stacklevel=2)
+    return replace(road_map, report=tuple(report))
 
 
-def load_scenario(path: str | os.PathLike[str], *, record: int | str | None = None) -> Scenario:
+def load_scenario(path: str | os.PathLike[str], *, record: int | str | None = None, strict: bool = False) -> Scenario:
     """Read and validate recorded traffic; `load` reads the map in the same file.
 
-    The name's ending says the format: `.xml` (CommonRoad), `.tfrecord` (Waymo Open Motion) or `.json` (GPUDrive).
+    The formats that have any are CommonRoad, Waymo Open Motion and GPUDrive.
 
-    record: as for `load`. Raises MapError for a format without recorded traffic and for content that is not consistent.
+    record, strict: as for `load`. Raises MapError for a format without recorded traffic and for content that is not
+    consistent.
     """
     path = Path(path)
-    with slow(f"reading {path}"), _opened(path) as file:
+    with slow(f"reading {path}"), _opened(path) as file, import_report.collecting(strict) as report:
         importer = _importer(file)
         if not hasattr(importer, "read_scenario"):
             raise MapError(
@@ -102,6 +139,8 @@ def load_scenario(path: str | os.PathLike[str], *, record: int | str | None = No
             )
         scenario = importer.read_scenario(file, **_chosen(file, record))
         validate_scenario(scenario)
+    if report:
+        warnings.warn(f"{path}: {import_report.summarised(report)}", MapWarning, stacklevel=2)
     return scenario
 
 
@@ -110,19 +149,36 @@ def _opened(path: Path) -> Iterator[Path]:
     """The file as importers read it, unpacked where gzip packed it; a MapError raised meanwhile names the file."""
     with tempfile.TemporaryDirectory() as folder:
         try:
-            with open(path, "rb") as file:
-                packed = file.read(len(_GZIP)) == _GZIP
-            yield _unpacked(path, Path(folder)) if packed else path
+            yield _unpacked(path, Path(folder))
         except MapError as error:
             raise MapError(f"{path}: {error}") from error
 
 
 def _unpacked(path: Path, folder: Path) -> Path:
-    """What a gzip file holds, as a file of its name without `.gz`."""
-    unpacked = folder / path.name.removesuffix(".gz")
+    """The file itself, or what a gzip or zip file holds: of several files in an archive the one that is a map."""
+    with open(path, "rb") as file:
+        head = file.read(len(_ZIP))
+    if head.startswith(_GZIP):
+        return _written(cast(IO[bytes], gzip.open(path)), folder / path.name.removesuffix(".gz"))
+    if head != _ZIP or not zipfile.is_zipfile(path):
+        return path
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [info.filename for info in archive.infolist() if not info.is_dir()]
+            if len(names) > 1:
+                names = [name for name in names if name.lower().endswith(_ENDINGS)]
+            if len(names) != 1:
+                raise MapError(f"the archive holds {len(names)} map files: there must be one")
+            return _written(archive.open(names[0]), folder / (Path(names[0]).name or "map"))
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:  # damaged; encrypted; unknown compression
+        raise MapError(f"zip can't unpack it: {error}") from error
+
+
+def _written(packed: IO[bytes], unpacked: Path) -> Path:
+    """The unpacked file, at most MAX_UNPACKED large."""
     size = 0
     try:
-        with gzip.open(path) as source, open(unpacked, "wb") as target:
+        with packed as source, open(unpacked, "wb") as target:
             while block := source.read(1 << 20):
                 size += len(block)
                 if size > MAX_UNPACKED:
@@ -146,24 +202,29 @@ def _importer(path: Path) -> Any:
     """The module that reads the format of a file. Importers are loaded here: nobody else needs their parsers."""
     if path.name.endswith(lanes_json.SUFFIX):
         return lanes_json
-    if path.suffix == ".xodr":
+    root = _root_element(path)
+    if root == "OpenDRIVE" or (root is None and path.suffix.lower() == ".xodr"):
         from gigaflow_env.roads.formats import opendrive
 
         return opendrive
-    if path.name.endswith(".net.xml"):
+    if root == "net" or (root != "commonRoad" and path.name.lower().endswith(".net.xml")):
         from gigaflow_env.roads.formats import sumo
 
         return sumo
-    if path.suffix == ".xml":
-        from gigaflow_env.roads.formats import commonroad
-
-        return commonroad
-    if path.suffix == ".osm":
+    if root == "osm" or path.suffix.lower() == ".osm":
         from gigaflow_env.roads.formats import lanelet2
         from gigaflow_env.roads.formats.sumo import osm
 
         return lanelet2 if lanelet2.recognises(path) else osm
-    if path.suffix == ".json":
+    if root == "commonRoad" or path.suffix.lower() == ".xml":
+        from gigaflow_env.roads.formats import commonroad
+
+        return commonroad
+    if path.suffix.lower() == ".xodr":
+        from gigaflow_env.roads.formats import opendrive
+
+        return opendrive
+    if path.suffix.lower() in (".json", ".geojson"):
         content = path.read_bytes()
         if b'"lane_segments"' in content:
             from gigaflow_env.roads.formats import argoverse2
@@ -173,7 +234,7 @@ def _importer(path: Path) -> Any:
             from gigaflow_env.roads.formats.waymo import gpudrive
 
             return gpudrive
-    if path.suffix == ".gpkg":
+    if path.suffix.lower() == ".gpkg":
         from gigaflow_env.roads.formats import nuplan
 
         return nuplan
@@ -182,3 +243,12 @@ def _importer(path: Path) -> Any:
 
         return waymo
     raise MapError(f"unknown map format; supported are {', '.join(FORMATS)}")
+
+
+def _root_element(path: Path) -> str | None:
+    """Name of the root element, without its namespace, of what looks like XML; None: it doesn't."""
+    with open(path, "rb") as file:
+        head = file.read(_HEAD)
+    head = re.sub(rb"<!--.*?-->|<\?.*?\?>|<![^>]*>", b"", head, flags=re.DOTALL).removeprefix(b"\xef\xbb\xbf").lstrip()
+    found = re.match(rb"<(?:[\w.-]+:)?([\w.-]+)[\s/>]", head)
+    return found[1].decode() if found else None

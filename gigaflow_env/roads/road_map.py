@@ -5,6 +5,7 @@ Coordinates are metres in a right-handed frame (x east, y north, z up), headings
 
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +17,18 @@ SIGNAL_KINDS = ("light", "stop", "yield")
 
 
 class MapError(ValueError):
-    """A map that can't be read or is not consistent; the message names file, element and line, and what would be right."""
+    """A map that can't be read or is not consistent; the message names file, element and line, and what would be right.
+
+    line: of the file, where the error is about one; reason: the message without it.
+    """
+
+    def __init__(self, message: str, *, line: int | None = None, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.line, self.reason = line, message if reason is None else reason
+
+
+class MapWarning(UserWarning):
+    """Something of a map file was repaired or left out; `RoadMap.report` has all of it."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,7 @@ class Lane:
     right: str | None = None
     junction: str | None = None  # id of the junction this connector belongs to
     signal: str | None = None  # what controls the entry: its stop line is the start of this lane
+    twin: str | None = None  # the lane of the other direction on the same surface, where traffic may go both ways
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,23 @@ class Crosswalk:
     outline: np.ndarray  # (corners, 3): x, y, z [m]
 
 
+class Entry(NamedTuple):
+    """One thing that an import repaired, assumed or left out."""
+
+    kind: str  # what it is about: road, lane, link, reference, geometry, value, signal, crosswalk, junction, ...
+    element: str  # its name in the file
+    done: str  # what was wrong, and what was done about it
+    line: int | None = None  # of the file, where it has lines
+    place: tuple[float, float] | None = None  # x, y [m], where there is one
+    amount: float | None = None  # how much, in `unit`
+    unit: str = ""
+
+    def __str__(self) -> str:
+        where = [] if self.line is None else [f"line {self.line}"]
+        where += [] if self.place is None else [f"at ({self.place[0]:.1f}, {self.place[1]:.1f})"]
+        return f"{self.kind} {self.element}{' (' + ', '.join(where) + ')' if where else ''}: {self.done}"
+
+
 @dataclass(frozen=True)
 class RoadMap:
     """A map: lanes, signals and crosswalks by id, and where it comes from. See `validate` for what must hold."""
@@ -68,6 +98,7 @@ class RoadMap:
     source: str = ""  # where the map comes from
     licence: str = ""
     attribution: str = ""
+    report: tuple[Entry, ...] = field(default=(), compare=False)  # what its import repaired or left out
 
 
 def validate(road_map: RoadMap) -> None:
@@ -94,6 +125,8 @@ def validate(road_map: RoadMap) -> None:
             raise MapError(f"lane {key!r}: speed {lane.speed} m/s must be above 0")
         if lane.signal is not None and lane.signal not in road_map.signals:
             raise MapError(f"lane {key!r} obeys signal {lane.signal!r}, which does not exist")
+        if lane.twin is not None and (lane.twin not in road_map.lanes or road_map.lanes[lane.twin].twin != key):
+            raise MapError(f"lane {key!r}: its twin {lane.twin!r} must be another lane, whose twin it is")
         _validate_line(lane)
         _validate_links(lane, road_map.lanes)
 

@@ -12,7 +12,8 @@ def summary(road_map: RoadMap) -> dict[str, Any]:
     """What people ask about a map: a flat dict of numbers and names, ready for JSON. Lanes are driving lanes throughout.
 
     largest_component is the share of lanes in the largest set where each is reachable from each over successors and
-    permitted lane changes; bounds are (x low, y low, x high, y high) of the lanes' edges [m].
+    permitted lane changes; lane_km counts a surface that is used both ways once; bounds are (x low, y low, x high, y high)
+    of the lanes' edges [m].
     """
     lanes = {lane.id: lane for lane in road_map.lanes.values() if lane.kind == "driving"}
     gaps = [
@@ -28,7 +29,7 @@ def summary(road_map: RoadMap) -> dict[str, Any]:
     corners = np.concatenate(edges)
     return {
         "name": road_map.name,
-        "lane_km": sum(length(lane.line) for lane in lanes.values()) / 1000,
+        "lane_km": sum(length(lane.line) / (1 if lane.twin is None else 2) for lane in lanes.values()) / 1000,
         "lanes": len(lanes),
         "links": len(gaps),
         "junctions": len({lane.junction for lane in lanes.values()} - {None}),
@@ -38,7 +39,7 @@ def summary(road_map: RoadMap) -> dict[str, Any]:
         "stop_lines": sum(lane.signal is not None for lane in lanes.values()),
         "crosswalks": len(road_map.crosswalks),
         "max_link_gap_m": max(gaps, default=0.0),
-        "largest_component": max(map(len, _components(lanes))) / len(lanes),
+        "largest_component": max(map(len, components(lanes))) / len(lanes),
         "bounds": tuple(map(float, (*corners.min(axis=0), *corners.max(axis=0)))),
         "left_hand": road_map.left_hand,
         "source": road_map.source,
@@ -46,7 +47,7 @@ def summary(road_map: RoadMap) -> dict[str, Any]:
     }
 
 
-def _components(lanes: dict[str, Lane]) -> list[list[str]]:
+def components(lanes: dict[str, Lane]) -> list[list[str]]:
     """Strongly connected components of the lane graph (Kosaraju: reverse finishing order, then the reversed graph)."""
     ahead = {a: [b for b in (*lane.successors, lane.left, lane.right) if b is not None] for a, lane in lanes.items()}
     behind: dict[str, list[str]] = {a: [] for a in lanes}

@@ -123,7 +123,7 @@ def _compile(road_map: RoadMap, sizes: Sizes) -> Roads:
 
     sections = _sections(lines[: len(driving)])
     lanes, successors = _lanes(road_map, driving, lines)
-    starts = _starts(sections, lanes)
+    starts = _starts(sections, lanes, np.array([_turning_lane(lane) for lane in driving]))
     if len(starts) == 0:
         raise MapError(
             f"map {road_map.name!r} has no place to start from: outside junctions no driving lane is at least "
@@ -306,15 +306,21 @@ def _bundles(road_map: RoadMap, driving: list[Lane], left: np.ndarray, right: np
     return bundle, order
 
 
-def _starts(sections: np.ndarray, lanes: np.ndarray) -> np.ndarray:
-    """First sections of the quads where agents may start."""
+def _turning_lane(lane: Lane) -> bool:
+    """Whether a lane is the middle lane of a street, from which both directions turn: it leads nowhere by itself."""
+    return lane.twin is not None and not lane.successors
+
+
+def _starts(sections: np.ndarray, lanes: np.ndarray, closed: np.ndarray) -> np.ndarray:
+    """First sections of the quads where agents may start; none on lanes that are `closed` (lanes,)."""
     quads = _quads(lanes)
     lane = lanes[sections["lane"][quads]]
     left = (lane["first"] + lane["quads"] - quads) * lane["step"]
     width = 2 * np.minimum(sections["half_width"][quads], sections["half_width"][quads + 1])
     tolerance = 1e-4  # float32
     wide, long = width >= START_WIDTH - tolerance, left >= START_LENGTH - tolerance
-    return quads[wide & long & (lane["junction"] == 0)].astype(np.int32)
+    free = (lane["junction"] == 0) & ~closed[sections["lane"][quads]]
+    return quads[wide & long & free].astype(np.int32)
 
 
 def _quads(lanes: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from gigaflow_env.roads.formats.common.lane_bounds import MAX_POINTS, center, kn
 from gigaflow_env.roads.formats.common.polyline import checked
 from gigaflow_env.roads.formats.common.union_find import groups
 from gigaflow_env.roads.formats.common.weld import successors, weld
+from gigaflow_env.roads.import_report import fault, left_out
 from gigaflow_env.roads.road_map import Crosswalk, Lane, MapError, RoadMap, X, Y
 
 LANE_TYPES = {"VEHICLE": "driving", "BUS": "driving", "BIKE": "biking"}
@@ -47,15 +48,16 @@ def _road_map(given: Record, path: Path) -> RoadMap:
     lines: dict[str, np.ndarray] = {}
     for name, segment in given["lane_segments"].items():
         where = f"lane segment {name!r}"
-        borders = [_points(_field(segment, f"{side}_lane_boundary", where), where) for side in ("left", "right")]
-        kind = _field(segment, "lane_type", where)
-        if not isinstance(kind, str) or kind not in LANE_TYPES:
-            raise MapError(f"{where}: lane_type {kind!r} is not one of {', '.join(LANE_TYPES)}")
-        try:
-            lines[name] = center(*borders)
-        except MapError as error:
-            raise MapError(f"{where}: {error}") from error
-        segments[name] = segment
+        with left_out("lane", name):
+            borders = [_points(_field(segment, f"{side}_lane_boundary", where), where) for side in ("left", "right")]
+            kind = _field(segment, "lane_type", where)
+            if not isinstance(kind, str) or kind not in LANE_TYPES:
+                raise MapError(f"{where}: lane_type {kind!r} is not one of {', '.join(LANE_TYPES)}")
+            try:
+                lines[name] = center(*borders)
+            except MapError as error:
+                raise MapError(f"{where}: {error}") from error
+            segments[name] = segment
     lines, held = weld(lines, _links(segments))
     ahead = successors(held)
     junctions = _junctions([name for name, segment in segments.items() if segment.get("is_intersection")], lines)
@@ -118,8 +120,10 @@ def _links(segments: dict[str, Record]) -> list[tuple[str, str]]:
     pairs = []
     for name, segment in segments.items():
         where = f"lane segment {name!r}"
-        pairs += [(name, other) for other in _ids(segment, "successors", where)]
-        pairs += [(other, name) for other in _ids(segment, "predecessors", where)]
+        with left_out("reference", name):
+            pairs += [(name, other) for other in _ids(segment, "successors", where)]
+        with left_out("reference", name):
+            pairs += [(other, name) for other in _ids(segment, "predecessors", where)]
     return [
         pair
         for pair in dict.fromkeys(pairs)
@@ -155,12 +159,14 @@ def _junctions(names: list[str], lines: dict[str, np.ndarray]) -> dict[str, str]
 
 def _crosswalks(given: Any) -> dict[str, Crosswalk]:
     """Crosswalks between two edges, which may run the same way or opposite ways."""
+    found: dict[str, Crosswalk] = {}
     if not isinstance(given, dict):
-        raise MapError(f"'pedestrian_crossings' is {type(given).__name__}, it must be an object")
-    found = {}
+        fault("crosswalk", "pedestrian_crossings", f"it is {type(given).__name__}, it must be an object", "left out")
+        return found
     for name, crossing in given.items():
         where = f"pedestrian crossing {name!r}"
-        one, other = (_points(_field(crossing, edge, where), where) for edge in ("edge1", "edge2"))
-        beside = np.linalg.norm(one[[0, -1]] - other[[0, -1]]) <= np.linalg.norm(one[[0, -1]] - other[[-1, 0]])
-        found[name] = Crosswalk(name, np.concatenate([one, other[::-1] if beside else other]))
+        with left_out("crosswalk", name):
+            one, other = (_points(_field(crossing, edge, where), where) for edge in ("edge1", "edge2"))
+            beside = np.linalg.norm(one[[0, -1]] - other[[0, -1]]) <= np.linalg.norm(one[[0, -1]] - other[[-1, 0]])
+            found[name] = Crosswalk(name, np.concatenate([one, other[::-1] if beside else other]))
     return found

@@ -20,7 +20,7 @@ LARGEST = 10**15
 HEAD = {"name": str, "left_hand": bool, "source": str, "licence": str, "attribution": str}
 PARTS = ("crosswalks", "lanes", "signals")
 LANE_REQUIRED = {"kind": str, "line": list, "speed": (int, float), "successors": list}
-LANE_OPTIONAL = {"left": str, "right": str, "junction": str, "signal": str}
+LANE_OPTIONAL = {"left": str, "right": str, "junction": str, "signal": str, "twin": str}
 
 
 def save(road_map: RoadMap, path: str | os.PathLike[str]) -> None:

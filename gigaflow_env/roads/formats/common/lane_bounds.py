@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from gigaflow_env.roads.centerline import fit, length, sample
+from gigaflow_env.roads.import_report import note
 from gigaflow_env.roads.road_map import HEADING, WIDTH, MapError, Z
 
 POINT_SPACING = 0.5
@@ -53,6 +54,18 @@ def center(left: np.ndarray, right: np.ndarray) -> np.ndarray:
             f"{line[:, WIDTH].min():.2f} to {line[:, WIDTH].max():.2f} m apart, {math.degrees(skew.mean()):.0f} deg askew"
         )
     return line[wide[0] : wide[-1] + 1]
+
+
+def side_by_side(name: str, left: np.ndarray, right: np.ndarray, line: int | None = None) -> np.ndarray | None:
+    """The center line between the bounds of lane `name`; None, noted, where they do not run side by side. line: of the file.
+
+    A note and no fault: such lanes, mouths of junctions for example, are in good files, too.
+    """
+    try:
+        return center(left, right)
+    except MapError as error:
+        note("lane", name, f"{error}: left out", line=line, place=(float(left[0, 0]), float(left[0, 1])))
+        return None
 
 
 def knots(line: np.ndarray) -> np.ndarray:

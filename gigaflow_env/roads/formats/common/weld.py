@@ -6,10 +6,13 @@ from collections.abc import Iterable
 import numpy as np
 
 from gigaflow_env.roads.formats.common.union_find import groups
-from gigaflow_env.roads.road_map import HEADING, X, Y
+from gigaflow_env.roads.import_report import fault
+from gigaflow_env.roads.road_map import HEADING, WIDTH, X, Y
 
 MAX_GAP = 0.5
-"""[m] Ours: lanes whose ends are farther apart are not linked, whatever the file says: nobody can drive over the gap."""
+"""[m] Ours: ends which are farther apart are linked only if they face each other, see `facing`."""
+STEP = 1.0
+"""[m] Ours: ends that differ more in height do not face each other."""
 MAX_TURN = math.radians(40)
 """Ours: an end that points farther off the mean of those it meets keeps its heading."""
 MOVED, BENT = 10.0, 4.0
@@ -20,11 +23,11 @@ Link = tuple[str, str]
 
 
 def weld(lines: dict[str, np.ndarray], links: Iterable[Link]) -> tuple[dict[str, np.ndarray], list[Link]]:
-    """Lines whose linked ends lie at one place and in one direction, and the links that hold: gaps over MAX_GAP don't.
+    """Lines whose linked ends lie at one place and in one direction, and the links that hold; the others are reported.
 
     lines: rows (n, 5) with the columns of Lane.line, close enough to show the shape.
     """
-    held = [(a, b) for a, b in links if np.linalg.norm(lines[a][-1, :3] - lines[b][0, :3]) <= MAX_GAP]
+    held = [(a, b) for a, b in links if holds(a, b, lines[a], lines[b], MAX_GAP)]
     welded = {name: line.copy() for name, line in lines.items()}
     for ends in groups(((a, -1), (b, 0)) for a, b in held):
         rows = np.array([lines[name][end] for name, end in ends])
@@ -38,9 +41,37 @@ def weld(lines: dict[str, np.ndarray], links: Iterable[Link]) -> tuple[dict[str,
     return welded, held
 
 
-def lost(links: Iterable[Link], held: Iterable[Link]) -> list[str]:
-    """What to say of the links that don't hold."""
-    return [f"{a} to {b}" for a, b in sorted(set(links) - set(held))]
+def holds(a: str, b: str, line: np.ndarray, other: np.ndarray, max_gap: float) -> bool:
+    """Whether lane b may follow lane a: over gaps up to `max_gap` [m], and, reported, over those between facing ends.
+
+    line, other: their rows (n, 5). Links that don't hold are reported, too.
+    """
+    gap = float(np.linalg.norm(line[-1, :3] - other[0, :3]))
+    if gap <= max_gap:
+        return True
+    held = facing(line[-1], other[0])
+    fault(
+        "gap" if held else "link",
+        f"{a} to {b}",
+        f"{gap:.2f} m between the ends",
+        "bridged" if held else "left out",
+        place=(float(line[-1, X]), float(line[-1, Y])),
+        amount=round(gap, 3),
+        unit="m",
+    )
+    return held
+
+
+def facing(end: np.ndarray, start: np.ndarray) -> bool:
+    """Whether an end and a start, rows (5,), face each other.
+
+    The gap is no longer than a lane is wide, to the side no more than half of that, and their directions agree.
+    """
+    dx, dy, dz = start[:3] - end[:3]
+    turn = math.remainder(start[HEADING] - end[HEADING], 2 * math.pi)
+    heading, width = end[HEADING] + turn / 2, min(end[WIDTH], start[WIDTH])
+    ahead, left = dx * math.cos(heading) + dy * math.sin(heading), dy * math.cos(heading) - dx * math.sin(heading)
+    return bool(abs(turn) < MAX_TURN and abs(ahead) <= width and abs(left) <= width / 2 and abs(dz) <= STEP)
 
 
 def successors(links: Iterable[Link]) -> dict[str, tuple[str, ...]]:

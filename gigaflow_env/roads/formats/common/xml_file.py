@@ -3,9 +3,11 @@
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 from lxml import etree
 
+from gigaflow_env.roads import import_report
 from gigaflow_env.roads.road_map import MapError
 
 LARGEST = 1e12
@@ -38,7 +40,25 @@ def parse(path: Path, root_tag: str, what: str) -> etree._Element:
 
 def wrong(element: etree._Element, what: str) -> MapError:
     """The error to raise for an element."""
-    return MapError(f"line {element.sourceline}: <{element.tag}>: {what}")
+    reason = f"<{element.tag}>: {what}"
+    return MapError(f"line {element.sourceline}: {reason}", line=element.sourceline, reason=reason)
+
+
+def fault(element: etree._Element, kind: str, what: str, done: str, **more: Any) -> None:
+    """Report what is wrong with an element and what is done about it, as `import_report.fault`; strictly it's an error."""
+    if import_report.is_strict():
+        raise wrong(element, what)
+    name = element.get("id") or element.get("name") or f"<{element.tag}>"
+    import_report.fault(kind, name, f"<{element.tag}>: {what}", done, line=element.sourceline, **more)
+
+
+def number_or(element: etree._Element, name: str, default: float) -> float:
+    """An attribute that is a finite number; what is missing is `default`, and so is, reported, what can't be read."""
+    try:
+        return number(element, name, default)
+    except MapError as error:
+        fault(element, "value", error.reason.partition(": ")[2], f"{default} taken")
+        return default
 
 
 def text(element: etree._Element, name: str) -> str:

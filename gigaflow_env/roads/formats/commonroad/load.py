@@ -16,14 +16,14 @@ import numpy as np
 import shapely
 from lxml import etree
 
-from gigaflow_env.roads.formats.common import omitted
 from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.common.junctions import junctions
-from gigaflow_env.roads.formats.common.lane_bounds import center, knots, outline, reversed_line
-from gigaflow_env.roads.formats.common.weld import lost, successors, weld
+from gigaflow_env.roads.formats.common.lane_bounds import knots, outline, reversed_line, side_by_side
+from gigaflow_env.roads.formats.common.weld import successors, weld
 from gigaflow_env.roads.formats.commonroad.obstacles import read_traffic
-from gigaflow_env.roads.formats.commonroad.values import number, points
-from gigaflow_env.roads.road_map import Crosswalk, Lane, MapError, RoadMap, Signal
+from gigaflow_env.roads.formats.commonroad.values import points, speed
+from gigaflow_env.roads.import_report import left_out
+from gigaflow_env.roads.road_map import Crosswalk, Lane, RoadMap, Signal
 from gigaflow_env.roads.scenario import Scenario
 
 BACK = ".back"
@@ -52,7 +52,7 @@ Entry = tuple[str, str]
 def read(path: Path) -> RoadMap:
     """Read a CommonRoad file. Raises MapError naming line and element where it is not valid or has no driving lane.
 
-    Warns of lanelets that are left out, because their bounds do not run side by side.
+    Lanelets whose bounds do not run side by side are left out; the import report names them.
     """
     return _road_map(_parse(path), path)
 
@@ -65,22 +65,22 @@ def read_scenario(path: Path) -> Scenario:
 
 def _parse(path: Path) -> etree._Element:
     root = xml.parse(path, "commonRoad", "a CommonRoad file")
-    version = xml.text(root, "commonRoadVersion")
+    version = root.get("commonRoadVersion")
     if version not in ("2018b", "2020a"):
-        raise xml.wrong(root, f"commonRoadVersion={version!r} is neither '2018b' nor '2020a'")
+        what = f"commonRoadVersion={version!r} is neither '2018b' nor '2020a'"
+        xml.fault(root, "version", what, "read as 2020a")
     return root
 
 
 def _road_map(root: etree._Element, path: Path) -> RoadMap:
     lanelets = _by_id(root, "lanelet")
     kinds = {key: _kind(element) for key, element in lanelets.items()}
-    lines = _lines(lanelets, kinds, path)
+    lines = _lines(lanelets, kinds)
     ahead = [(a, b) for a, element in lanelets.items() for b in _links(element, lanelets)]
     ahead += [(b + BACK, a + BACK) for a, b in ahead]
     driving = {name for name in lines if kinds[name.removesuffix(BACK)] == "driving"}
     links = list(dict.fromkeys((a, b) for a, b in ahead if a in driving and b in driving))
     welded, held = weld(lines, links)
-    omitted.warn(path, "links between lanes that do not meet are", lost(links, held))
     leads_to = successors(held)
     signs = _by_id(root, "trafficSign")
     lanes = {}
@@ -111,10 +111,11 @@ def _road_map(root: etree._Element, path: Path) -> RoadMap:
 def _by_id(root: etree._Element, tag: str) -> dict[str, etree._Element]:
     found: dict[str, etree._Element] = {}
     for element in root.iterfind(tag):
-        key = xml.text(element, "id")
-        if key in found:
-            raise xml.wrong(element, f"id {key!r} is used twice")
-        found[key] = element
+        with left_out(tag, element.get("id") or ""):
+            key = xml.text(element, "id")
+            if key in found:
+                raise xml.wrong(element, f"id {key!r} is used twice")
+            found[key] = element
     return found
 
 
@@ -122,9 +123,10 @@ def _referred(element: etree._Element, tag: str, known: Iterable[str], what: str
     """What an element's children refer to."""
     names = []
     for child in element.iterfind(tag):
-        names.append(xml.text(child, "ref"))
-        if names[-1] not in known:
-            raise xml.wrong(child, f"ref={names[-1]!r}: there is no such {what}")
+        with left_out("reference", f"{element.get('id') or element.tag} {tag}"):
+            if (name := xml.text(child, "ref")) not in known:
+                raise xml.wrong(child, f"ref={name!r}: there is no such {what}")
+            names.append(name)
     return names
 
 
@@ -136,23 +138,21 @@ def _kind(element: etree._Element) -> str | None:
     return next((LANELET_TYPES[name] for name in _types(element) if name in LANELET_TYPES), "driving")
 
 
-def _lines(lanelets: dict[str, etree._Element], kinds: dict[str, str | None], path: Path) -> dict[str, np.ndarray]:
+def _lines(lanelets: dict[str, etree._Element], kinds: dict[str, str | None]) -> dict[str, np.ndarray]:
     """Center lines (rows, 5) in the direction of travel, those of the ways back among them."""
     lines: dict[str, np.ndarray] = {}
-    bad = []
     for name, element in lanelets.items():
-        bounds = [points(element, tag) for tag in ("leftBound", "rightBound")]
         if kinds[name] is None:
             continue
-        try:
-            lines[name] = center(*bounds)
-        except MapError as error:
-            bad.append(f"{name} ({error})")
+        with left_out("lane", name, line=element.sourceline):
+            left, right = (points(element, tag) for tag in ("leftBound", "rightBound"))
+            if (line := side_by_side(name, left, right, line=element.sourceline)) is not None:
+                lines[name] = line
+        if name not in lines:
             continue
         both = any((user.text or "").strip() in ("vehicle", "car") for user in element.iterfind("userBidirectional"))
         if both and kinds[name] == "driving":
             lines[name + BACK] = reversed_line(lines[name])
-    omitted.warn(path, "lanelets are", bad)
     return lines
 
 
@@ -187,16 +187,17 @@ def _neighbours(element: etree._Element, lanelets: dict[str, etree._Element]) ->
 def _speed(element: etree._Element, signs: dict[str, etree._Element]) -> float:
     """Limit of a lanelet [m/s]: its own, that of its traffic signs, or the usual one for its type."""
     if element.findtext("speedLimit", "inf").strip() != "inf":
-        limit = number(element, "speedLimit")
-        if limit <= 0:
-            raise xml.wrong(element, f"speedLimit={limit} m/s must be above 0")
-        return limit
-    limits = [
-        number(part, "additionalValue")
-        for name in _referred(element, "trafficSignRef", signs, "traffic sign")
-        for part in signs[name].iterfind("trafficSignElement")
-        if part.findtext("trafficSignID", "").strip() in LIMITS
-    ]
+        with left_out("value", f"speedLimit of lanelet {element.get('id')}"):
+            limit = speed(element, "speedLimit")
+            if limit <= 0:
+                raise xml.wrong(element, f"speedLimit={limit} m/s must be above 0")
+            return limit
+    limits = []
+    for name in _referred(element, "trafficSignRef", signs, "traffic sign"):
+        for part in signs[name].iterfind("trafficSignElement"):
+            if part.findtext("trafficSignID", "").strip() in LIMITS:
+                with left_out("value", f"limit of traffic sign {name}"):
+                    limits.append(speed(part, "additionalValue"))
     limits = [limit for limit in limits if limit > 0]
     return min(limits) if limits else min((SPEEDS[t] for t in _types(element) if t in SPEEDS), default=DEFAULT_SPEED)
 
@@ -206,10 +207,22 @@ def _in_junctions(lanes: dict[str, Lane], root: etree._Element) -> dict[str, Lan
     named: dict[str, str] = {}
     for junction in root.iterfind("intersection"):
         for role in ("successorsRight", "successorsStraight", "successorsLeft"):
-            for name in (xml.text(child, "ref") for child in junction.iterfind(f"incoming/{role}")):
-                named |= dict.fromkeys((name, name + BACK), xml.text(junction, "id"))
-    named = named or junctions(lanes)
+            for incoming in junction.iterfind("incoming"):
+                for name in _referred(incoming, role, lanes, "lanelet"):
+                    named |= dict.fromkeys((name, name + BACK), junction.get("id", ""))
+    named = _with_crossing(named, junctions(lanes))
     return {name: replace(lane, junction=named.get(name)) for name, lane in lanes.items()}
+
+
+def _with_crossing(named: dict[str, str], found: dict[str, str]) -> dict[str, str]:
+    """Junctions of the lanes that the file names, and of those which lie across them.
+
+    An intersection names only where its incoming lanes lead. Without any name junctions are where lanes cross each other.
+    """
+    if not named:
+        return found
+    owner = {found[lane]: junction for lane, junction in named.items() if lane in found}
+    return named | {lane: owner[group] for lane, group in found.items() if group in owner and lane not in named}
 
 
 def _with_signals(
@@ -253,7 +266,11 @@ def _stops_at_end(element: etree._Element, line: np.ndarray) -> bool:
     stop = element.find("stopLine")
     if stop is None or stop.find("point") is None:
         return True
-    ends = points(element, "stopLine")[:, :2]
+    ends = np.empty((0, 2))
+    with left_out("stop line", f"of lanelet {element.get('id')}"):
+        ends = points(element, "stopLine")[:, :2]
+    if not len(ends):
+        return True
     nearest = shapely.distance(shapely.points(line[:, :2]), shapely.MultiPoint(ends).convex_hull).argmin()
     return bool(nearest >= len(line) / 2)
 
@@ -262,10 +279,11 @@ def _crosswalks(lanelets: dict[str, etree._Element]) -> list[Crosswalk]:
     found = []
     for name, element in lanelets.items():
         if "crosswalk" in _types(element):
-            corners = outline(points(element, "leftBound"), points(element, "rightBound"))
-            if len(corners) < 3:
-                raise xml.wrong(element, f"crosswalk {name} has no area: both its bounds are one line")
-            found.append(Crosswalk(name, corners))
+            with left_out("crosswalk", name):
+                corners = outline(points(element, "leftBound"), points(element, "rightBound"))
+                if len(corners) < 3:
+                    raise xml.wrong(element, f"crosswalk {name} has no area: both its bounds are one line")
+                found.append(Crosswalk(name, corners))
     return found
 
 

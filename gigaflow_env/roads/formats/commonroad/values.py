@@ -1,12 +1,15 @@
 """Numbers in CommonRoad files: text inside of elements, exact or as an interval, and points."""
 
 import math
+import re
 
 import numpy as np
 from lxml import etree
 
 from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.common.lane_bounds import FAR, MAX_POINTS
+
+_UNITS = {"km/h": 1 / 3.6, "kmh": 1 / 3.6, "kph": 1 / 3.6, "mph": 0.44704, "m/s": 1.0, "mps": 1.0}
 
 
 def child(element: etree._Element, tag: str) -> etree._Element:
@@ -27,6 +30,18 @@ def number(element: etree._Element, tag: str) -> float:
     if not math.isfinite(read):
         raise xml.wrong(inside, f"{inside.text!r} is not a finite number")
     return read
+
+
+def speed(element: etree._Element, tag: str) -> float:
+    """The speed [m/s] in a child: a number of metres a second, or with a unit, such as 50kmh."""
+    given = (child(element, tag).text or "").strip()
+    match = re.fullmatch(r"([-+.\deE]+?)\s*(km/h|kmh|kph|mph|m/s|mps)", given, re.IGNORECASE)
+    if match is None:
+        return number(element, tag)
+    try:
+        return float(match[1]) * _UNITS[match[2].lower()]
+    except ValueError as error:
+        raise xml.wrong(child(element, tag), f"{given!r} is not a speed") from error
 
 
 def coordinate(element: etree._Element, tag: str) -> float:

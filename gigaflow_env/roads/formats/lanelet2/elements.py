@@ -9,6 +9,7 @@ from lxml import etree
 from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.common.lane_bounds import FAR
 from gigaflow_env.roads.formats.common.tangent_plane import Place, middle, tangent_plane
+from gigaflow_env.roads.import_report import is_strict, left_out
 from gigaflow_env.roads.road_map import MapError
 
 
@@ -29,8 +30,8 @@ class Relation(NamedTuple):
 
     def members(self, role: str, kind: str = "way") -> list[str]:
         """Ids of the members of a kind (node, way or relation) that have a role."""
-        found = self.element.iterfind("member")
-        return [xml.text(m, "ref") for m in found if m.get("role") == role and m.get("type") == kind]
+        found = (m for m in self.element.iterfind("member") if m.get("role") == role and m.get("type") == kind)
+        return [m.get("ref", "") for m in found]  # without one it leads nowhere, which is reported where it is looked up
 
 
 class Elements(NamedTuple):
@@ -43,15 +44,17 @@ class Elements(NamedTuple):
 
 def read_elements(root: etree._Element) -> Elements:
     """Ways with at least two nodes, and relations. Raises MapError for what is deleted and yet used, or given twice."""
-    nodes = _by_id(root, "node")
+    nodes = _placed(_by_id(root, "node"))
     points, origin = _positions(list(nodes.values()))
     place = {node: k for k, node in enumerate(nodes)}
     ways = {}
     for way, element in _by_id(root, "way").items():
-        used = [xml.text(nd, "ref") for nd in element.iterfind("nd")]
-        for nd, node in zip(element.iterfind("nd"), used, strict=True):
-            if node not in place:
-                raise xml.wrong(nd, f"ref={node!r}: there is no such node")
+        used = []
+        for nd in element.iterfind("nd"):
+            with left_out("reference", f"node of way {way}", line=nd.sourceline):
+                if (node := xml.text(nd, "ref")) not in place:
+                    raise xml.wrong(nd, f"ref={node!r}: there is no such node")
+                used.append(node)
         if len(used) >= 2:
             ways[way] = Way(tuple(used), points[[place[node] for node in used]], _tags(element))
     relations = {key: Relation(key, element, _tags(element)) for key, element in _by_id(root, "relation").items()}
@@ -62,16 +65,36 @@ def _by_id(root: etree._Element, tag: str) -> dict[str, etree._Element]:
     """Elements of a kind by id, without those that an editor has marked as deleted."""
     found: dict[str, etree._Element] = {}
     for element in root.iterfind(tag):
-        key = xml.text(element, "id")
-        if key in found:
-            raise xml.wrong(element, f"id {key!r} is used twice")
-        if element.get("action") != "delete":
-            found[key] = element
+        with left_out(tag, element.get("id") or ""):
+            key = xml.text(element, "id")
+            if key in found:
+                raise xml.wrong(element, f"id {key!r} is used twice")
+            if element.get("action") != "delete":
+                found[key] = element
     return found
 
 
+def _placed(nodes: dict[str, etree._Element]) -> dict[str, etree._Element]:
+    """The nodes that have a place; where most are placed by local_x and local_y, those."""
+    if is_strict():
+        return nodes
+    local = {name for name, node in nodes.items() if {"local_x", "local_y"} <= _tags(node).keys()}
+    kept = {}
+    for name, node in nodes.items():
+        with left_out("node", name):
+            if local and name not in local:
+                raise xml.wrong(node, "tags local_x and local_y are missing: other nodes have them, so all must")
+            _positions([node])
+            kept[name] = node
+    return kept
+
+
 def _tags(element: etree._Element) -> dict[str, str]:
-    return {xml.text(tag, "k"): xml.text(tag, "v") for tag in element.iterfind("tag")}
+    found = {}
+    for tag in element.iterfind("tag"):
+        with left_out("tag", element.get("id") or "", line=tag.sourceline):
+            found[xml.text(tag, "k")] = xml.text(tag, "v")
+    return found
 
 
 def _positions(nodes: list[etree._Element]) -> tuple[np.ndarray, Place | None]:

@@ -7,6 +7,8 @@ import numpy as np
 
 from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.lanelet2.elements import Elements, Relation, Way
+from gigaflow_env.roads.import_report import is_strict, note
+from gigaflow_env.roads.road_map import MapError
 
 SUBTYPES = {
     **dict.fromkeys(("road", "lane", "highway", "play_street", "exit", "bus_lane"), "driving"),
@@ -54,7 +56,13 @@ def read_lanelets(elements: Elements) -> list[Lanelet]:
     for relation in elements.relations.values():
         kind = _kind(relation.tags) if relation.tags.get("type") == "lanelet" else None
         if kind is not None:
-            left, right = read_bounds(relation, elements.ways)
+            try:
+                left, right = read_bounds(relation, elements.ways)
+            except MapError as error:
+                if is_strict():
+                    raise
+                note("lane", relation.id, f"{error.reason}: left out", line=error.line)
+                continue
             both = relation.tags.get("one_way", relation.tags.get("one_way:vehicle", "yes")) in ("no", "false")
             lanelets.append(Lanelet(relation.id, relation, kind, left, right, both))
     return lanelets

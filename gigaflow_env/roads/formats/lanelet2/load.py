@@ -14,11 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gigaflow_env.roads.formats.common import omitted
 from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.common.junctions import junctions
-from gigaflow_env.roads.formats.common.lane_bounds import center, knots, outline, reversed_line
-from gigaflow_env.roads.formats.common.weld import Link, lost, successors, weld
+from gigaflow_env.roads.formats.common.lane_bounds import knots, outline, reversed_line, side_by_side
+from gigaflow_env.roads.formats.common.weld import Link, successors, weld
 from gigaflow_env.roads.formats.lanelet2.elements import Elements, read_elements
 from gigaflow_env.roads.formats.lanelet2.lanelets import (
     Bound,
@@ -31,7 +30,8 @@ from gigaflow_env.roads.formats.lanelet2.lanelets import (
     turned,
 )
 from gigaflow_env.roads.formats.lanelet2.regulations import Rule, at_end, in_order, limit, rules_of
-from gigaflow_env.roads.road_map import Crosswalk, Lane, MapError, RoadMap, Signal
+from gigaflow_env.roads.import_report import left_out
+from gigaflow_env.roads.road_map import Crosswalk, Lane, RoadMap, Signal
 
 BACK = ".back"
 _LANELET = re.compile(rb"""k=["']type["']\s+v=["']lanelet["']|v=["']lanelet["']\s+k=["']type["']""")
@@ -54,13 +54,12 @@ class Strip(NamedTuple):
 def read(path: Path) -> RoadMap:
     """Read a Lanelet2 file. Raises MapError naming line and element where it is not valid or has no driving lane.
 
-    Warns of lanelets that are left out, because their bounds do not run side by side.
+    Lanelets whose bounds do not run side by side are left out; the import report names them.
     """
     elements = read_elements(xml.parse(path, "osm", "a Lanelet2 file"))
-    strips = _strips(read_lanelets(elements), elements, path)
+    strips = _strips(read_lanelets(elements), elements)
     links = _links(strips, elements)
     lines, held = weld({name: strip.line for name, strip in strips.items()}, links)
-    omitted.warn(path, "links between lanes that do not meet are", lost(links, held))
     ahead, beside = successors(held), _neighbours(strips, elements)
     lanes = {
         name: Lane(name, knots(lines[name]), lanelet.kind, limit(lanelet, elements), ahead.get(name, ()), *beside[name])
@@ -81,19 +80,16 @@ def read(path: Path) -> RoadMap:
     )
 
 
-def _strips(lanelets: list[Lanelet], elements: Elements, path: Path) -> dict[str, Strip]:
-    strips, bad = {}, []
+def _strips(lanelets: list[Lanelet], elements: Elements) -> dict[str, Strip]:
+    strips = {}
     for lanelet in lanelets:
         left, right = lanelet.left, lanelet.right
-        try:
-            line = center(points(left, elements.ways), points(right, elements.ways))
-        except MapError as error:
-            bad.append(f"{lanelet.id} ({error})")
+        bounds = points(left, elements.ways), points(right, elements.ways)
+        if (line := side_by_side(lanelet.id, *bounds, line=lanelet.relation.element.sourceline)) is None:
             continue
         strips[lanelet.id] = Strip(lanelet, left, right, line)
         if lanelet.both and lanelet.kind == "driving":
             strips[lanelet.id + BACK] = Strip(lanelet, turned(right), turned(left), reversed_line(line))
-    omitted.warn(path, "lanelets are", bad)
     return strips
 
 
@@ -150,11 +146,12 @@ def _crosswalks(elements: Elements) -> list[Crosswalk]:
     found = []
     for relation in elements.relations.values():
         if relation.tags.get("type") == "lanelet" and relation.tags.get("subtype") == "crosswalk":
-            left, right = read_bounds(relation, elements.ways)
-            corners = outline(points(left, elements.ways), points(right, elements.ways))
-            if len(corners) < 3:
-                raise xml.wrong(relation.element, f"crosswalk {relation.id} has no area: both its bounds are one line")
-            found.append(Crosswalk(relation.id, corners))
+            with left_out("crosswalk", relation.id):
+                left, right = read_bounds(relation, elements.ways)
+                corners = outline(points(left, elements.ways), points(right, elements.ways))
+                if len(corners) < 3:
+                    raise xml.wrong(relation.element, f"crosswalk {relation.id} has no area: both its bounds are one line")
+                found.append(Crosswalk(relation.id, corners))
     return found
 
 

@@ -53,9 +53,10 @@ def limit(lanelet: Lanelet, elements: Elements) -> float:
     tags = lanelet.relation.tags
     for name in ("speed_limit", "speed_limit:vehicle", "speed_limit:vehicle:car"):
         if name in tags:
-            if (given := speed(tags[name])) is None:
-                raise xml.wrong(lanelet.relation.element, f"{name}={tags[name]!r} is no speed, such as '50 km/h'")
-            return given
+            if (given := speed(tags[name])) is not None:
+                return given
+            what = f"{name}={tags[name]!r} is no speed, such as '50 km/h'"
+            xml.fault(lanelet.relation.element, "value", what, "left out")
     for element in _regulatory(lanelet, elements):
         if element.tags.get("subtype") in ("speed_limit", "traffic_sign"):
             signs = [elements.ways[way].tags.get("subtype", "") for way in element.members("refers") if way in elements.ways]
@@ -69,9 +70,11 @@ def _regulatory(lanelet: Lanelet, elements: Elements) -> list[Relation]:
     """Regulatory elements that a lanelet names."""
     found = []
     for name in lanelet.relation.members("regulatory_element", "relation"):
-        if name not in elements.relations:
-            raise xml.wrong(lanelet.relation.element, f"regulatory element {name!r} of lanelet {lanelet.id} does not exist")
-        found.append(elements.relations[name])
+        if name in elements.relations:
+            found.append(elements.relations[name])
+        else:
+            what = f"regulatory element {name!r} of lanelet {lanelet.id} does not exist"
+            xml.fault(lanelet.relation.element, "reference", what, "left out")
     return found
 
 

@@ -7,16 +7,27 @@ from lxml import etree
 
 from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.opendrive.road import Road, limit_pieces, reference_line
+from gigaflow_env.roads.import_report import left_out
 from gigaflow_env.roads.road_map import Crosswalk
 
 
 def read_crosswalks(road: Road) -> list[Crosswalk]:
-    """The crosswalks of a road."""
-    return [
-        Crosswalk(f"{road.id}.{xml.text(element, 'id')}", _outline(element, road))
-        for element in road.element.iterfind("objects/object")
-        if element.get("type") == "crosswalk"
-    ]
+    """Crosswalks of a road: by their type or, as RoadRunner writes them, by their name."""
+    found = []
+    for element in road.element.iterfind("objects/object"):
+        if not _is_crosswalk(element):
+            continue
+        with left_out("crosswalk", f"{road.id}.{element.get('id')}"):
+            outline = _outline(element, road)
+            if len(outline) < 3:
+                raise xml.wrong(element, f"an outline of {len(outline)} corners: at least 3 make an area")
+            found.append(Crosswalk(f"{road.id}.{xml.text(element, 'id')}", outline))
+    return found
+
+
+def _is_crosswalk(element: etree._Element) -> bool:
+    kind = element.get("type", "-1")
+    return kind == "crosswalk" or (kind in ("-1", "none", "") and "crosswalk" in element.get("name", "").lower())
 
 
 def _outline(element: etree._Element, road: Road) -> np.ndarray:

@@ -1,11 +1,14 @@
 """Which lane ends of OpenDRIVE meet: by the links of lanes and roads, and by the connections of junctions."""
 
+import math
 from collections.abc import Callable
 
+import numpy as np
 from lxml import etree
 
 from gigaflow_env.roads.formats.common import xml_file as xml
-from gigaflow_env.roads.formats.opendrive.road import Road
+from gigaflow_env.roads.formats.opendrive.road import Road, reference_line
+from gigaflow_env.roads.import_report import is_strict, left_out
 
 End = tuple[str, int, int, int]
 """Road id, number of the lane section, lane id, and 0 for the lane's end at the start of the section, 1 for the other."""
@@ -25,13 +28,16 @@ def read_joints(root: etree._Element, roads: dict[str, Road]) -> dict[End, list[
             for lane in section.iterfind("*/lane"):
                 for end, role in enumerate(("predecessor", "successor")):
                     for link in lane.iterfind(f"link/{role}"):
-                        if (beyond := _beyond(road, number, end, roads)) is not None:
-                            other, section_beyond, end_beyond = beyond
-                            here = (road.id, number, xml.integer(lane, "id"), end)
-                            join(here, (other, section_beyond, xml.integer(link, "id"), end_beyond))
+                        with left_out("link", f"{road.id}.{number}.{lane.get('id')} {role}", line=link.sourceline):
+                            if (beyond := _beyond(road, number, end, roads)) is not None:
+                                other, section_beyond, end_beyond = beyond
+                                here = (road.id, number, xml.integer(lane, "id"), end)
+                                join(here, (other, section_beyond, xml.integer(link, "id"), end_beyond))
     for junction in root.iterfind("junction"):
         for connection in junction.iterfind("connection") if junction.get("type") != "virtual" else ():
-            _join_connection(junction, connection, roads, join)
+            name = f"junction {junction.get('id')}, connection {connection.get('id')}"
+            with left_out("link", name, line=connection.sourceline):
+                _join_connection(junction, connection, roads, join)
     return joints
 
 
@@ -44,7 +50,7 @@ def _beyond(road: Road, number: int, end: int, roads: dict[str, Road]) -> tuple[
     if link is None or link.get("elementType") == "junction" or link.get("elementS") is not None:  # elementS: virtual
         return None
     other = _linked(link, "elementId", roads)
-    return other.id, *_contact(link, other)
+    return other.id, *_contact(link, other, road, (end,))
 
 
 def _linked(element: etree._Element, name: str, roads: dict[str, Road]) -> Road:
@@ -53,12 +59,33 @@ def _linked(element: etree._Element, name: str, roads: dict[str, Road]) -> Road:
     return roads[xml.text(element, name)]
 
 
-def _contact(element: etree._Element, road: Road) -> tuple[int, int]:
-    """Section and end of `road` at which `element` touches it."""
-    point = xml.text(element, "contactPoint")
+def _contact(element: etree._Element, road: Road, beside: Road, ends: tuple[int, ...] = (0, 1)) -> tuple[int, int]:
+    """Section and end of `road` at which `element` touches it; where it doesn't say, the end nearest to `beside`'s ends."""
+    point = element.get("contactPoint")
     if point not in ("start", "end"):
-        raise xml.wrong(element, f"contactPoint={point!r} is neither 'start' nor 'end'")
-    return (0, 0) if point == "start" else (len(road.sections) - 1, 1)
+        if is_strict():
+            raise xml.wrong(element, f"contactPoint={point!r} is neither 'start' nor 'end'")
+        _, end = _nearest_ends(beside, ends, road, (0, 1))
+        name = ("start", "end")[end]
+        what = f"contactPoint={point!r} is neither 'start' nor 'end'"
+        xml.fault(element, "reference", what, f"the {name} of road {road.id} touches road {beside.id}: taken")
+    else:
+        end = int(point == "end")
+    return (len(road.sections) - 1) * end, end
+
+
+def _nearest_ends(one: Road, ends: tuple[int, ...], other: Road, others: tuple[int, ...]) -> tuple[int, int]:
+    """Which of the given ends of two roads are nearest to each other."""
+
+    def place(road: Road, end: int) -> tuple[float, float]:
+        s = np.array([end * road.length])
+        inside = np.clip(s, 1e-3, max(road.length - 1e-3, 1e-3))
+        x, y = reference_line(road, s, inside)[0, :2]
+        return float(x), float(y)
+
+    pairs = [(math.dist(place(one, a), place(other, b)), a, b) for a in ends for b in others]
+    _, a, b = min(pairs)
+    return a, b
 
 
 def _join_connection(
@@ -69,11 +96,11 @@ def _join_connection(
         return
     incoming = _linked(connection, "incomingRoad", roads)
     other = _linked(connection, "connectingRoad" if connection.get("connectingRoad") else "linkedRoad", roads)
-    section, end = _contact(connection, other)
+    section, end = _contact(connection, other, incoming)
     # A road may touch the same junction with both ends: the connecting road's own link tells which end it is.
     back = other.element.find(f"link/{('predecessor', 'successor')[end]}")
     if back is not None and back.get("elementType") == "road" and back.get("elementId") == incoming.id:
-        at, incoming_end = _contact(back, incoming)
+        at, incoming_end = _contact(back, incoming, other, (end,))
     else:
         touching = [
             number
@@ -82,8 +109,15 @@ def _join_connection(
             if link.get("elementType") == "junction" and link.get("elementId") == junction.get("id")
         ]
         if len(touching) != 1:
-            raise xml.wrong(connection, f"it is not clear which end of road {incoming.id!r} touches this junction")
-        incoming_end = touching[0]
+            what = f"it is not clear which end of road {incoming.id!r} touches this junction"
+            if is_strict():
+                raise xml.wrong(connection, what)
+            _, incoming_end = _nearest_ends(other, (end,), incoming, (0, 1))
+            xml.fault(connection, "reference", what, f"the nearer one taken, its {('start', 'end')[incoming_end]}")
+        else:
+            incoming_end = touching[0]
         at = (len(incoming.sections) - 1) * incoming_end
     for link in links:
-        join((incoming.id, at, xml.integer(link, "from"), incoming_end), (other.id, section, xml.integer(link, "to"), end))
+        with left_out("link", f"connection {connection.get('id')}", line=link.sourceline):
+            start = (incoming.id, at, xml.integer(link, "from"), incoming_end)
+            join(start, (other.id, section, xml.integer(link, "to"), end))

@@ -13,7 +13,6 @@ reference.
 
 from pathlib import Path
 
-from gigaflow_env.roads.formats.common import omitted
 from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.opendrive.crosswalks import read_crosswalks
 from gigaflow_env.roads.formats.opendrive.lanes import directed_lanes
@@ -22,23 +21,26 @@ from gigaflow_env.roads.formats.opendrive.road import Road, read_road
 from gigaflow_env.roads.formats.opendrive.signals import with_signals
 from gigaflow_env.roads.formats.opendrive.speeds import with_speeds
 from gigaflow_env.roads.formats.opendrive.strips import read_strips
+from gigaflow_env.roads.import_report import left_out, note
 from gigaflow_env.roads.road_map import RoadMap
 
 
 def read(path: Path) -> RoadMap:
-    """Read an OpenDRIVE file. Raises MapError naming line and element where it is not valid or has no driving lane."""
+    """Read an OpenDRIVE file. Raises MapError where it is none; faults of its elements go into the import report."""
     root = xml.parse(path, "OpenDRIVE", "an OpenDRIVE file")
     roads: dict[str, Road] = {}
     for element in root.iterfind("road"):
-        road = read_road(element)
-        if road.id in roads:
-            raise xml.wrong(element, f"id {road.id!r} is used twice")
-        roads[road.id] = road
+        with left_out("road", element.get("id") or ""):
+            road = read_road(element)
+            if road.id in roads:
+                raise xml.wrong(element, f"id {road.id!r} is used twice")
+            roads[road.id] = road
     strips = {strip.key: strip for road in roads.values() for strip in read_strips(road)}
     lanes = with_speeds(directed_lanes(strips, read_joints(root, roads)), strips)
     lanes, signals = with_signals(lanes, strips, roads, root)
-    virtual = [junction.get("id", "") for junction in root.iterfind("junction") if junction.get("type") == "virtual"]
-    omitted.warn(path, "virtual junctions are", virtual)
+    for junction in root.iterfind("junction"):
+        if junction.get("type") == "virtual":
+            note("junction", junction.get("id", ""), "virtual junctions are left out", line=junction.sourceline)
     header = root.find("header")
     vendor = "" if header is None else header.get("vendor", "")
     return RoadMap(

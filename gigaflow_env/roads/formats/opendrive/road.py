@@ -1,8 +1,8 @@
 """A road of OpenDRIVE: its plan view, elevation and lane offset, and the reference line that they make."""
 
 import math
-from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ from lxml import etree
 
 from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.common.polyline import MAX_LENGTH
+from gigaflow_env.roads.import_report import is_strict, left_out
 
 MAX_PIECES = 50_000
 """Ours: pieces of a road's plan view or of one of its profiles, corners of an object. A piece a metre would make 50 km."""
@@ -17,6 +18,12 @@ MAX_TURN = 100.0
 """[rad] Ours: a piece of the plan view that turns more, 16 times around, is an error of the file."""
 MAX_GAP = 1.0
 """[m] Ours: between pieces of the plan view and at the road's end, where lengths are rounded."""
+MAX_KINK = math.radians(45)
+"""Ours: no road turns by more at one point."""
+SAID_GAP, SAID_KINK = 0.3, math.radians(10)
+"""[m, rad] Ours: what is smaller is rounding, or a drawing of a curve by lines; what is larger is reported."""
+SAME_PLACE = 1e-3
+"""[m] Stations of one place, rounded, may be so far apart."""
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 _ROWS = 1000  # points of a clothoid at once: each takes 8 nodes a radian
@@ -30,9 +37,15 @@ class Cubics(NamedTuple):
 
 
 def read_cubics(elements: list[etree._Element], start_name: str, origin: float = 0.0) -> Cubics:
-    """Cubic polynomials by the place [m] at which each begins, in order."""
+    """The pieces of a profile. Of pieces that begin at one place, within SAME_PLACE, the one later in the file holds."""
     limit_pieces(elements)
-    rows = [[origin + xml.number(e, start_name), *(xml.number(e, name) for name in "abcd")] for e in elements]
+    rows: list[list[float]] = []
+    for element in elements:
+        with left_out(element.tag, element.getparent().get("id") or "", line=element.sourceline):
+            row = [origin + xml.number(element, start_name), *(xml.number(element, name) for name in "abcd")]
+            if rows and 0 < rows[-1][0] - row[0] <= SAME_PLACE:
+                row[0] = rows[-1][0]
+            rows.append(row)
     table = np.array(sorted(rows, key=lambda row: row[0]), np.float64).reshape(-1, 5)
     return Cubics(table[:, 0], table[:, 1:])
 
@@ -66,7 +79,7 @@ class Geometry(NamedTuple):
     x: float
     y: float
     heading: float
-    local: Callable[[np.ndarray], np.ndarray]
+    local: partial[np.ndarray]
 
 
 def _clothoid(distance: np.ndarray, start: float, slope: float) -> np.ndarray:
@@ -149,28 +162,26 @@ class Road(NamedTuple):
     offset: Cubics
     sections: list[etree._Element]
     bounds: np.ndarray  # (sections + 1,) [m] along the road
+    broken: tuple[float, ...]  # [m] along the road: where the plan view jumps or turns on the spot
 
 
 def read_road(element: etree._Element) -> Road:
-    """Read a road. Raises MapError that names element and line."""
+    """A road. Raises MapError for one that can't be driven on; smaller faults are reported."""
     length, junction = xml.number(element, "length"), element.get("junction", "-1")
     if not 0 <= length <= MAX_LENGTH:
         raise xml.wrong(element, f"length={length}: a road has 0 to {MAX_LENGTH:.0f} m")
-    pieces = element.findall("planView/geometry")
-    limit_pieces(pieces)
-    geometries = sorted(map(_geometry, pieces), key=lambda geometry: geometry.s)
+    geometries = _plan_view(element)
     sections = element.findall("lanes/laneSection")
     if not geometries or not sections:
         raise xml.wrong(element, "a road needs a planView with geometry, and lanes with a laneSection")
-    for one, end in zip(geometries, [*(following.s for following in geometries[1:]), length], strict=True):
-        if end - one.s > one.length + MAX_GAP:
-            raise xml.wrong(one.element, f"it ends {end - one.s - one.length:.2f} m before the next piece or the road's end")
+    beyond = length - geometries[-1].s - geometries[-1].length
+    if beyond > MAX_GAP:
+        what = f"it ends {beyond:.2f} m before the next piece or the road's end"
+        xml.fault(geometries[-1].element, "road", what, "the road ends there", amount=beyond, unit="m")
+        length -= beyond
     if geometries[0].s > MAX_GAP:
         raise xml.wrong(geometries[0].element, f"s={geometries[0].s}: the first geometry must begin at the road's start")
-    bounds = np.array([*(xml.number(section, "s") for section in sections), length])
-    if (np.diff(bounds) < 0).any():
-        wrong = sections[int(np.argmax(np.diff(bounds) < 0))]
-        raise xml.wrong(wrong, f"s={wrong.get('s')}: sections must be in order and within the road's length {length}")
+    sections, bounds = _bounds(sections, length)
     return Road(
         element=element,
         id=xml.text(element, "id"),
@@ -182,7 +193,78 @@ def read_road(element: etree._Element) -> Road:
         offset=read_cubics(element.findall("lanes/laneOffset"), "s"),
         sections=sections,
         bounds=bounds,
+        broken=_broken(geometries),
     )
+
+
+def _plan_view(element: etree._Element) -> list[Geometry]:
+    """The pieces of the reference line in order, without those that have no length."""
+    pieces = element.findall("planView/geometry")
+    limit_pieces(pieces)
+    geometries = []
+    for piece in pieces:
+        if not is_strict() and xml.number_or(piece, "length", 0.0) <= 0:
+            xml.fault(piece, "geometry", f"length={piece.get('length')}", "left out")
+        else:
+            geometries.append(_geometry(piece))
+    return sorted(geometries, key=lambda geometry: geometry.s)
+
+
+def _bounds(sections: list[etree._Element], length: float) -> tuple[list[etree._Element], np.ndarray]:
+    """Lane sections in order, and where they begin [m] along the road, with its end."""
+    starts = []
+    for section in sections:
+        starts.append(xml.number(section, "s"))
+        if starts[-1] > length + SAME_PLACE:
+            what = f"s={section.get('s')}: sections must be in order and within the road's length {length}"
+            xml.fault(section, "section", what, "left out", amount=starts[-1] - length, unit="m behind the end")
+    if any(one > other for one, other in pairwise(starts)):
+        at = next(k for k, (one, other) in enumerate(pairwise(starts)) if one > other)
+        what = f"s={sections[at + 1].get('s')}: sections must be in order and within the road's length {length}"
+        xml.fault(sections[at + 1], "section", what, "sorted")
+    order = sorted((start, k) for k, start in enumerate(starts) if start <= length + SAME_PLACE)
+    if not order:
+        raise xml.wrong(sections[0], f"no lane section begins within the road's length {length}")
+    return [sections[k] for _, k in order], np.array([*(min(start, length) for start, _ in order), length])
+
+
+def _broken(geometries: list[Geometry]) -> tuple[float, ...]:
+    """Where pieces of the plan view do not join [m] along the road; smaller jumps and kinks are only reported."""
+    found = []
+    for one, other in pairwise(geometries):
+        if is_strict() and other.s - one.s > one.length + MAX_GAP:
+            what = f"it ends {other.s - one.s - one.length:.2f} m before the next piece or the road's end"
+            raise xml.wrong(one.element, what)
+        x, y, heading = _end(one, min(other.s - one.s, one.length + MAX_GAP))
+        gap = math.hypot(other.x - x, other.y - y)
+        kink = abs(math.remainder(other.heading - heading, 2 * math.pi))
+        if gap <= SAID_GAP and kink <= SAID_KINK:
+            continue
+        broken = gap > MAX_GAP or kink > MAX_KINK
+        what = f"it begins {gap:.2f} m from the end of the piece before, turned by {math.degrees(kink):.0f} degrees"
+        done = "the lane section is left out" if broken else "smoothed"
+        amount = (gap, "m") if gap > SAID_GAP else (math.degrees(kink), "degrees")
+        if broken or not is_strict():
+            xml.fault(other.element, "geometry", what, done, place=(other.x, other.y), amount=amount[0], unit=amount[1])
+        if broken:
+            found.append(other.s)
+    return tuple(found)
+
+
+def _end(geometry: Geometry, distance: float) -> tuple[float, float, float]:
+    """x, y, heading of a piece at a distance from its start, quickly for the lines and arcs that most are."""
+    local = geometry.local
+    if local.func is _clothoid and local.keywords["slope"] == 0:
+        curvature = local.keywords["start"]
+        heading = curvature * distance
+        if abs(heading) < 1e-9:
+            x, y = distance, 0.0
+        else:
+            x, y = math.sin(heading) / curvature, (1 - math.cos(heading)) / curvature
+    else:
+        x, y, heading, _ = local(np.array([distance]))[0].tolist()
+    cos, sin = math.cos(geometry.heading), math.sin(geometry.heading)
+    return geometry.x + cos * x - sin * y, geometry.y + sin * x + cos * y, geometry.heading + heading
 
 
 def reference_line(road: Road, s: np.ndarray, inside: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.opendrive.lanes import driving_lane
 from gigaflow_env.roads.formats.opendrive.road import Road
 from gigaflow_env.roads.formats.opendrive.strips import Key, Strip
+from gigaflow_env.roads.import_report import left_out
 from gigaflow_env.roads.road_map import Lane, Signal
 
 SIGNALS = {
@@ -28,29 +29,31 @@ def with_signals(
 
     A lane obeys one signal. Of two lights at one stop line, the second head on the other side of the road controls none.
     """
-    kinds = {xml.text(e, "id"): SIGNALS.get(e.get("type", "")) for e in root.iterfind("road/signals/signal")}
+    kinds = {e.get("id", ""): SIGNALS.get(e.get("type", "")) for e in root.iterfind("road/signals/signal")}
     rank = ("light", "stop", "yield").index
     chosen: dict[str, str] = {}
     for road in roads.values():
         for element in road.element.iterfind("signals/*"):
             if element.tag not in ("signal", "signalReference"):
                 continue
-            signal = xml.text(element, "id")
-            if signal not in kinds:
-                raise xml.wrong(element, f"id={signal!r}: there is no such signal")
-            if (kind := kinds[signal]) is None:
-                continue
-            for name in _governed(element, road, strips, lanes):
-                if name not in chosen or rank(kind) < rank(kinds[chosen[name]]):
-                    chosen[name] = signal
+            with left_out("signal", element.get("id") or f"of road {road.id}"):
+                signal = xml.text(element, "id")
+                if signal not in kinds:
+                    raise xml.wrong(element, f"id={signal!r}: there is no such signal")
+                if (kind := kinds[signal]) is None:
+                    continue
+                for name in _governed(element, road, strips, lanes):
+                    if name not in chosen or rank(kind) < rank(kinds[chosen[name]]):
+                        chosen[name] = signal
     controllers = root.iterfind("controller")
-    controlled = {xml.text(e, "id"): [xml.text(c, "signalId") for c in e.iterfind("control")] for e in controllers}
-    groups = {
-        signal: xml.text(junction, "id")
-        for junction in root.iterfind("junction")
-        for controller in junction.iterfind("controller")
-        for signal in controlled.get(xml.text(controller, "id"), ())
-    }
+    controlled = {e.get("id", ""): [c.get("signalId", "") for c in e.iterfind("control")] for e in controllers}
+    groups: dict[str, str] = {}
+    for junction in root.iterfind("junction"):
+        for controller in junction.iterfind("controller"):
+            with left_out("reference", f"controller of junction {junction.get('id')}"):
+                if xml.text(controller, "id") not in controlled:
+                    raise xml.wrong(controller, f"id={controller.get('id')!r}: there is no such controller")
+                groups |= dict.fromkeys(controlled[controller.get("id", "")], xml.text(junction, "id"))
     signals: dict[str, Signal] = {}
     for name, signal in chosen.items():
         group = groups.get(signal, lanes[name].junction or "")

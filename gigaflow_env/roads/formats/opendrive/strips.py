@@ -7,7 +7,9 @@ import numpy as np
 from lxml import etree
 
 from gigaflow_env.roads.formats.common import xml_file as xml
+from gigaflow_env.roads.formats.opendrive.access import open_to_cars
 from gigaflow_env.roads.formats.opendrive.road import Cubics, Road, read_cubics, reference_line, value_slope
+from gigaflow_env.roads.import_report import left_out, note
 from gigaflow_env.roads.road_map import HEADING, WIDTH, X, Y, Z
 
 LANE_TYPES = {
@@ -27,13 +29,19 @@ MIN_WIDTH = 0.1
 """[m] Ours: narrower parts at the ends of a lane are cut off, they'd give degenerate quads."""
 MIN_LENGTH = 0.05
 """[m] shorter lanes are bypassed: their neighbours are linked directly."""
+SHORT_SECTION = 0.01
+"""[m] Ours: in shorter sections no lane is longer than MIN_LENGTH, not even on the outside of the tightest bend."""
 
 Key = tuple[str, int, int]
 """Road id, number of the lane section, lane id."""
 
 
 class Strip(NamedTuple):
-    """A lane of a lane section. `line` runs along the road whatever the direction of travel; None: too short or narrow."""
+    """A lane of a lane section.
+
+    Its lines run along the road whatever the direction of travel: none where it is too short or narrow, several where it is
+    too narrow in between.
+    """
 
     key: Key
     element: etree._Element
@@ -41,58 +49,100 @@ class Strip(NamedTuple):
     kind: str
     forward: bool  # travel along the road
     both: bool  # and the other way, too
-    line: np.ndarray | None  # (rows, 5): the columns of Lane.line
+    lines: tuple[np.ndarray, ...]  # (rows, 5): the columns of Lane.line
 
 
 def read_strips(road: Road) -> list[Strip]:
     """All strips that cars can drive on."""
     breaks = np.concatenate([[geometry.s for geometry in road.geometries], road.elevation.starts, road.offset.starts])
-    strips = []
+    strips: list[Strip] = []
     for number, section in enumerate(road.sections):
         low, high = road.bounds[number : number + 2]
-        profiles = _profiles(section, low)
-        s = _stations(low, high, np.concatenate([breaks, *(profile.starts for _, profile, _ in profiles)]))
-        # What starts where the section ends belongs to the next section: choose pieces a millimetre inside.
-        margin = min(1e-3, (high - low) / 2)
-        inside = np.clip(s, low + margin, high - margin)
-        reference = reference_line(road, s, inside)
-        middle = value_slope(road.offset, s, inside)
-        for side in (1, -1):
-            inner = middle
-            for element, profile, is_border in profiles:
-                lane = xml.integer(element, "id")
-                if lane * side <= 0:
-                    continue
-                value, slope = value_slope(profile, s, inside)
-                if not is_border and value.min() < LEAST_WIDTH:
-                    at = s[value.argmin()] - low
-                    raise xml.wrong(element, f"{value.min():.2f} m wide {at:.2f} m behind the section's start: at least 0")
-                # Borders are measured from the center lane, widths from the inner border. Some files give borders signs.
-                start = middle if is_border else inner
-                value, slope = (np.abs(value), slope * np.sign(value)) if is_border else (np.maximum(value, 0.0), slope)
-                outer = start[0] + side * value, start[1] + side * slope
-                kind = LANE_TYPES.get(element.get("type", "none"))
-                if kind is not None:
-                    line = _trimmed(_center(reference, inner, outer))
-                    flipped = road.left_hand != (element.get("direction") == "reversed")
-                    both = element.get("type") == "bidirectional" or element.get("direction") == "both"
-                    strips.append(Strip((road.id, number, lane), element, road, kind, (lane < 0) != flipped, both, line))
-                inner = outer
+        if any(low < at < high for at in road.broken):
+            continue  # the plan view jumps; reported there
+        with left_out("section", f"{road.id}.{number}", line=section.sourceline):
+            # Sections of a micrometre hold the oddest polynomials: their lanes are bypassed, whatever their widths.
+            short = high - low < SHORT_SECTION
+            strips += _short_strips(road, number) if short else _section_strips(road, number, breaks)
     return strips
+
+
+def _short_strips(road: Road, number: int) -> list[Strip]:
+    """The strips of a section that is too short for lanes: links lead through them."""
+    elements = [e for e in road.sections[number].iterfind("*/lane") if e.get("type", "none") in LANE_TYPES]
+    return [_strip(road, number, element, ()) for element in elements if xml.integer(element, "id") != 0]
+
+
+def _section_strips(road: Road, number: int, breaks: np.ndarray) -> list[Strip]:
+    low, high = road.bounds[number : number + 2]
+    profiles = _profiles(road.sections[number], low)
+    s = _stations(low, high, np.concatenate([breaks, *(profile.starts for _, profile, _ in profiles)]))
+    # What starts where the section ends belongs to the next section: choose pieces a millimetre inside.
+    margin = min(1e-3, (high - low) / 2)
+    inside = np.clip(s, low + margin, high - margin)
+    reference = reference_line(road, s, inside)
+    middle = value_slope(road.offset, s, inside)
+    strips = []
+    for side in (1, -1):
+        inner = middle
+        for element, profile, is_border in profiles:
+            lane = xml.integer(element, "id")
+            if lane * side <= 0:
+                continue
+            value, slope = value_slope(profile, s, inside)
+            kind = LANE_TYPES.get(element.get("type", "none"))
+            if not is_border and value.min() < LEAST_WIDTH:
+                at = s[value.argmin()] - low
+                what = f"{value.min():.2f} m wide {at:.2f} m behind the section's start: at least 0"
+                xml.fault(element, "width", what, "0 taken where it is less", amount=float(value.min()), unit="m")
+            # Borders are measured from the center lane, widths from the inner border. Some files give borders signs.
+            start = middle if is_border else inner
+            value, slope = (np.abs(value), slope * np.sign(value)) if is_border else (np.maximum(value, 0.0), slope)
+            outer = start[0] + side * value, start[1] + side * slope
+            if kind is not None:
+                lines = _trimmed(_center(reference, inner, outer))
+                if len(lines) > 1:
+                    place = float(lines[0][-1, X]), float(lines[0][-1, Y])
+                    done = f"{len(lines)} lanes, what is narrower than {MIN_WIDTH} m between them is left out"
+                    note("width", f"{road.id}.{number}.{lane}", done, line=element.sourceline, place=place)
+                strips.append(_strip(road, number, element, lines))
+            inner = outer
+    return strips
+
+
+def _strip(road: Road, number: int, element: etree._Element, lines: tuple[np.ndarray, ...]) -> Strip:
+    lane, kind = xml.integer(element, "id"), LANE_TYPES[element.get("type", "none")]
+    low, high = road.bounds[number : number + 2]
+    if kind == "driving" and not open_to_cars(element, high - low):
+        kind = "shoulder"
+        note("access", f"{road.id}.{number}.{lane}", "closed to cars: drivable area only", line=element.sourceline)
+    flipped = road.left_hand != (element.get("direction") == "reversed")
+    both = element.get("type") == "bidirectional" or element.get("direction") == "both"
+    return Strip((road.id, number, lane), element, road, kind, (lane < 0) != flipped, both, lines)
 
 
 def _profiles(section: etree._Element, start: float) -> list[tuple[etree._Element, Cubics, bool]]:
     """Lane, its widths or borders, and whether they are borders; from the center outwards."""
     profiles = []
-    for element in sorted(section.iterfind("*/lane"), key=lambda lane: abs(xml.integer(lane, "id"))):
+    for element in sorted(_lanes(section), key=lambda lane: abs(xml.integer(lane, "id"))):
         if xml.integer(element, "id") != 0:
             widths = element.findall("width")
             profile = read_cubics(widths or element.findall("border"), "sOffset", start)
             profiles.append((element, profile, not widths and len(profile.starts) > 0))
-    ids = [xml.integer(element, "id") for element, _, _ in profiles]
-    if len(set(ids)) < len(ids):
-        raise xml.wrong(section, f"lane ids {sorted(ids)} are not unique")
     return profiles
+
+
+def _lanes(section: etree._Element) -> list[etree._Element]:
+    """The lanes of a section whose ids are whole numbers, each once."""
+    found: dict[int, etree._Element] = {}
+    for element in section.iterfind("*/lane"):
+        with left_out("lane", element.get("id") or "", line=element.sourceline):
+            lane = xml.integer(element, "id")
+            if lane in found:
+                xml.fault(element, "lane", f"lane id {lane} is used twice in its section", "left out")
+            else:
+                found[lane] = element
+    return list(found.values())
 
 
 def _stations(low: float, high: float, breaks: np.ndarray) -> np.ndarray:
@@ -121,12 +171,15 @@ def _center(reference: np.ndarray, inner: tuple[np.ndarray, np.ndarray], outer: 
     return line
 
 
-def _trimmed(line: np.ndarray) -> np.ndarray | None:
-    """The line without its narrow ends and without rows nearer than 2 cm to the one before; None if nothing is left."""
-    wide = np.flatnonzero(line[:, WIDTH] >= MIN_WIDTH)
-    if not len(wide):
-        return None
-    line = line[wide[0] : wide[-1] + 1]
+def _trimmed(line: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The parts of a line that are wide enough, without rows nearer than 2 cm to the one before; none if nothing is left."""
+    wide = line[:, WIDTH] >= MIN_WIDTH
+    turns = np.flatnonzero(np.diff(np.concatenate([[False], wide, [False]])))
+    parts = [line[first:last] for first, last in turns.reshape(-1, 2).tolist()]
+    return tuple(part for part in map(_apart, parts) if part is not None)
+
+
+def _apart(line: np.ndarray) -> np.ndarray | None:
     steps = np.hypot(*np.diff(line[:, :2], axis=0).T)
     if steps.sum() < MIN_LENGTH:
         return None

@@ -1,6 +1,7 @@
 """The lanes and crossings of a SUMO network."""
 
 import math
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -8,10 +9,13 @@ from lxml import etree
 
 from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.common.polyline import rounded, smooth, tidy
+from gigaflow_env.roads.import_report import left_out
 from gigaflow_env.roads.road_map import HEADING, WIDTH, Crosswalk, MapError
 
 DEFAULT_WIDTH = 3.2
 """[m] what SUMO takes where a lane has no width."""
+DEFAULT_SPEED = 13.9
+"""[m/s] the same for its limit."""
 DEFAULT_CROSSING = 4.0
 """[m] the same for crossings."""
 MAX_WIDTH = 100.0
@@ -52,16 +56,19 @@ def read_net(root: etree._Element) -> Net:
     edges: dict[str, etree._Element] = {}
     lanes: dict[str, tuple[etree._Element, np.ndarray]] = {}
     for edge in root.iterfind("edge"):
-        name = xml.text(edge, "id")
-        if name in edges:
-            raise xml.wrong(edge, f"id {name!r} is used twice")
-        edges[name] = edge
-        if edge.get("function") not in ("crossing", "walkingarea"):
-            for element in edge.iterfind("lane"):
-                lane = f"{name}_{xml.integer(element, 'index')}"
-                if lane in lanes or xml.text(element, "id") != lane:
-                    raise xml.wrong(element, f"id {element.get('id')!r}: it must be {lane!r}, and that only once")
-                lanes[lane] = element, _points(element)
+        with left_out("edge", edge.get("id") or ""):
+            name = xml.text(edge, "id")
+            if name in edges:
+                raise xml.wrong(edge, f"id {name!r} is used twice")
+            edges[name] = edge
+            if edge.get("function") not in ("crossing", "walkingarea"):
+                for element in edge.iterfind("lane"):
+                    with left_out("lane", element.get("id") or f"of edge {name}"):
+                        lane = _lane_id(element, name)
+                        if lane in lanes:
+                            raise xml.wrong(element, f"id {lane!r} is used twice")
+                        if _kind(element):
+                            lanes[lane] = element, _points(element)
     rest = _rest(root)
     later = set(rest.values())
     strips: dict[str, Strip] = {}
@@ -73,8 +80,18 @@ def read_net(root: etree._Element) -> Net:
         while (part := rest.get(part, "")) in lanes:
             whole[part] = name
             points = np.concatenate([points[:-1], lanes[part][1][1:]])  # where it is cut says nothing about the curve
-        strips[name] = _strip(first, points)
+        with left_out("lane", name):
+            strips[name] = _strip(first, points)
+    whole = {part: name for part, name in whole.items() if name in strips}
     return Net(edges, strips, whole, root.get("lefthand") in ("true", "1"))
+
+
+def _lane_id(element: etree._Element, edge: str) -> str:
+    """Id of a lane: its edge's and its number there. The attribute `index` says the same, and wrongly in some files."""
+    lane = xml.text(element, "id")
+    if not re.fullmatch(re.escape(edge) + r"_\d+", lane):
+        raise xml.wrong(element, f"id {lane!r}: it must be that of its edge, {edge!r}, and a number")
+    return lane
 
 
 def permits(element: etree._Element, vehicle: str = CAR) -> bool:
@@ -92,7 +109,10 @@ def read_crosswalks(root: etree._Element) -> dict[str, Crosswalk]:
         lane = edge.find("lane")
         if edge.get("function") != "crossing" or lane is None:
             continue
-        line = _line(lane, _points(lane), DEFAULT_CROSSING)
+        line = np.empty((0, 5))
+        with left_out("crosswalk", edge.get("id") or ""):
+            line = _line(lane, _points(lane), DEFAULT_CROSSING)
+            xml.text(edge, "id")
         if len(line):
             across = np.column_stack([-np.sin(line[:, HEADING]), np.cos(line[:, HEADING]), np.zeros(len(line))])
             across *= line[:, [WIDTH]] / 2
@@ -112,9 +132,13 @@ def _rest(root: etree._Element) -> dict[str, str]:
 
 
 def _strip(element: etree._Element, points: np.ndarray) -> Strip:
-    speed = xml.number(element, "speed")
+    speed = 0.0
+    with left_out("value", f"speed of lane {element.get('id')}"):
+        speed = xml.number(element, "speed")
+        if speed <= 0:
+            raise xml.wrong(element, f"speed={speed}: it must be above 0 m/s")
     if speed <= 0:
-        raise xml.wrong(element, f"speed={speed}: it must be above 0 m/s")
+        speed = DEFAULT_SPEED
     edge, _, index = xml.text(element, "id").rpartition("_")
     internal = element.getparent().get("function") == "internal"
     line = _line(element, points, DEFAULT_WIDTH)

@@ -9,6 +9,7 @@ from lxml import etree
 from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.common.weld import MAX_GAP
 from gigaflow_env.roads.formats.sumo.lanes import Net, Strip, permits
+from gigaflow_env.roads.import_report import fault, left_out
 from gigaflow_env.roads.road_map import HEADING, WIDTH
 
 MAX_TURN = math.radians(120)
@@ -53,24 +54,31 @@ def read_links(root: etree._Element, net: Net) -> tuple[list[Link], list[Bridge]
             elif (bridge := _bridge(strip, other, net)) is not None:
                 bridges[bridge.id] = bridge
                 links += [Link(strip.id, bridge.id, connections), Link(bridge.id, end, ())]
+            else:
+                gap = float(np.linalg.norm(strip.line[-1, :3] - other.line[0, :3]))
+                place = float(strip.line[-1, 0]), float(strip.line[-1, 1])
+                what = f"{gap:.2f} m between the ends, which no connector can join"
+                fault("link", f"{strip.id} to {end}", what, "left out", place=place, amount=round(gap, 3), unit="m")
     return links, list(bridges.values())
 
 
 def _connections(root: etree._Element, net: Net) -> dict[str, list[tuple[str, etree._Element]]]:
     """Which driving lanes the file says to follow each driving lane, and the connection that says so."""
     ahead: dict[str, list[tuple[str, etree._Element]]] = {}
+    known = {lane.get("id") for edge in net.edges.values() for lane in edge}
     for element in root.iterfind("connection"):
-        ends = [f"{xml.text(element, edge)}_{xml.integer(element, f'{edge}Lane')}" for edge in ("from", "to")]
-        for role, lane in zip(("from", "to", "via"), (*ends, element.get("via", ends[0])), strict=True):
-            edge = net.edges.get(lane.rpartition("_")[0])
-            if edge is None or all(other.get("id") != lane for other in edge):
-                raise xml.wrong(element, f"{role}={element.get(role)!r}: there is no lane {lane!r}")
-        ends[1] = element.get("via", ends[1])
-        start, end = (net.strips.get(net.whole.get(lane, "")) for lane in ends)
-        if start is None or end is None or start is end or start.kind != "driving" or end.kind != "driving":
-            continue  # pedestrians and trains, and the parts of one lane
-        if permits(element):
-            ahead.setdefault(start.id, []).append((end.id, element))
+        name = f"connection from {element.get('from')} to {element.get('to')}"
+        with left_out("link", name, line=element.sourceline):
+            ends = [f"{xml.text(element, edge)}_{xml.integer(element, f'{edge}Lane')}" for edge in ("from", "to")]
+            for role, lane in zip(("from", "to", "via"), (*ends, element.get("via", ends[0])), strict=True):
+                if lane not in known:
+                    raise xml.wrong(element, f"{role}={element.get(role)!r}: there is no lane {lane!r}")
+            ends[1] = element.get("via", ends[1])
+            start, end = (net.strips.get(net.whole.get(lane, "")) for lane in ends)
+            if start is None or end is None or start is end or start.kind != "driving" or end.kind != "driving":
+                continue  # pedestrians and trains, and the parts of one lane
+            if permits(element):
+                ahead.setdefault(start.id, []).append((end.id, element))
     return ahead
 
 

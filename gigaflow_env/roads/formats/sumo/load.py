@@ -56,7 +56,7 @@ def read(path: Path) -> RoadMap:
             bridge.id,
             knots(lines[bridge.id]),
             speed=bridge.speed,
-            successors=ahead[bridge.id],
+            successors=ahead.get(bridge.id, ()),
             junction=bridge.junction,
             signal=signal_of.get(bridge.id),
         )

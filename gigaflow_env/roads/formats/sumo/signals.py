@@ -5,6 +5,7 @@ from lxml import etree
 from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.sumo.lanes import Net
 from gigaflow_env.roads.formats.sumo.links import Link, junction_of
+from gigaflow_env.roads.import_report import left_out
 from gigaflow_env.roads.road_map import Signal
 
 PRIORITY = "M"
@@ -24,8 +25,9 @@ def read_signals(root: etree._Element, net: Net, links: list[Link]) -> tuple[dic
     """
     programs: dict[str, list[str]] = {}
     for element in root.iterfind("tlLogic"):
-        states = [xml.text(phase, "state") for phase in element.iterfind("phase")]
-        programs.setdefault(xml.text(element, "id"), states)  # of several programs the first one
+        with left_out("signal", element.get("id") or "", line=element.sourceline):
+            states = [xml.text(phase, "state") for phase in element.iterfind("phase")]
+            programs.setdefault(xml.text(element, "id"), states)  # of several programs the first one
     signs = _signs(root, net)
     first: dict[tuple[str, ...], int] = {}
     entries: dict[str, set[Signal | None]] = {}
@@ -47,12 +49,16 @@ def _signal(
     start, tl = xml.text(element, "from"), element.get("tl")
     if tl is None:
         return signs.get(start)
-    if tl not in programs:
-        raise xml.wrong(element, f"tl={tl!r}: there is no such tlLogic")
-    index = xml.integer(element, "linkIndex")
-    states = programs[tl]
-    if not all(0 <= index < len(state) for state in states):
-        raise xml.wrong(element, f"linkIndex={index}: the states of tlLogic {tl!r} are shorter than that")
+    index, states = -1, programs.get(tl, [])
+    with left_out("signal", f"light of the connection from {start}", line=element.sourceline):
+        if tl not in programs:
+            raise xml.wrong(element, f"tl={tl!r}: there is no such tlLogic")
+        index = xml.integer(element, "linkIndex")
+        if not all(0 <= index < len(state) for state in states):
+            wrong, index = index, -1
+            raise xml.wrong(element, f"linkIndex={wrong}: the states of tlLogic {tl!r} are shorter than that")
+    if index < 0:
+        return None
     shown = tuple(state[index] for state in states)
     if OPEN.issuperset(shown):
         return None
@@ -63,7 +69,9 @@ def _signs(root: etree._Element, net: Net) -> dict[str, Signal]:
     """Signs at the ends of edges, by edge."""
     states: dict[str, set[str]] = {}
     for element in root.iterfind("connection"):
-        edge = net.edges[xml.text(element, "from")]
+        edge = net.edges.get(element.get("from", ""))
+        if edge is None:
+            continue  # reported with the links
         if element.get("tl") is None and edge.get("function") != "internal":
             states.setdefault(xml.text(edge, "id"), set()).add(element.get("state", PRIORITY))
     signs = {}

@@ -26,6 +26,7 @@ from gigaflow_env.roads.formats.waymo.recording import (
     lane_speed,
     traffic,
 )
+from gigaflow_env.roads.import_report import left_out
 from gigaflow_env.roads.road_map import MapError, RoadMap
 from gigaflow_env.roads.scenario import AGENT_KINDS, LIGHT_STATES, Scenario
 
@@ -34,38 +35,50 @@ _COLOURS = {"stop": "red", "caution": "yellow", "go": "green"}
 
 def read(path: Path) -> RoadMap:
     """The map of a scene. Raises MapError naming the place for what is damaged or no consistent map."""
-    return recording.road_map(_read(path))
+    return recording.road_map(_read(path, with_traffic=False))
 
 
 def read_scenario(path: Path) -> Scenario:
     """The traffic of a scene; errors as for `read`."""
-    return recording.scenario(_read(path))
+    return recording.scenario(_read(path, with_traffic=True))
 
 
-def _read(path: Path) -> Recording:
+def _read(path: Path, with_traffic: bool) -> Recording:
     try:
         given = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise MapError(f"not a readable scene: {error}") from error
-    if not isinstance(given, dict) or not all(isinstance(given.get(key), list) for key in ("objects", "roads")):
+    needed = ("objects", "roads") if with_traffic else ("roads",)
+    if not isinstance(given, dict) or not all(isinstance(given.get(key), list) for key in needed):
         raise MapError("not a scene of GPUDrive or PufferDrive: it must have lists of 'objects' and 'roads'")
     name = str(given.get("scenario_id") or given.get("name") or path.stem)
     source = f"GPUDrive scene {path.name}, from the Waymo Open Motion Dataset"
-    lights, points = _lights(given.get("tl_states") or {})
-    made = Recording(name, source, {}, [], {}, {}, _traffic(given, name, source, lights))
+    lights: dict[str, dict[int, int]] = {}
+    points: dict[str, np.ndarray] = {}
+    with left_out("signal", "tl_states"):
+        lights, points = _lights(given.get("tl_states") or {})
+    made = Recording(name, source, {}, [], {}, {}, _traffic(given, name, source, lights) if with_traffic else None)
     for place, road in enumerate(given["roads"]):
-        try:
-            _read_road(road, made)
-        except MapError as error:
-            raise MapError(f"road {place}: {error}") from error
+        with left_out("road", str(place)):
+            try:
+                _read_road(road, made, place)
+            except MapError as error:
+                raise MapError(f"road {place}: {error}") from error
     for light, point in points.items():
         made.controls[light] = Control("light", (light,), point)
     return made
 
 
-def _read_road(road: Any, made: Recording) -> None:
-    """Add a map element to a recording."""
-    name, kind, element = str(_get(road, "id", int)), _get(road, "type", str), _get(road, "map_element_id", int)
+def _read_road(road: Any, made: Recording, place: int) -> None:
+    """Add a map element to a recording.
+
+    Older files have no ids, their places in the list are unique as well; without map_element_id a lane is of unknown type, a
+    line may be crossed and an edge may not.
+    """
+    kind = _get(road, "type", str)
+    name = str(_get(road, "id", int) if "id" in road else place)
+    unknown = EDGE_TYPES[0] if kind == "road_edge" else 0
+    element = _get(road, "map_element_id", int) if "map_element_id" in road else unknown
     if kind == "lane":
         if element not in LANE_KINDS:
             raise MapError(f"map_element_id={element}: lanes have 0..3")

@@ -53,7 +53,7 @@ def _search(path: Path, places: list[tfrecord.Place], wanted: str) -> Recording:
         if wanted.encode() not in data:
             continue
         found = _decode(path, number, data)
-        if found.traffic.name == wanted:
+        if found.name == wanted:
             return found
     raise MapError(f"none of the {len(places)} records has the id {wanted!r}")
 

@@ -96,7 +96,7 @@ class Recording(NamedTuple):
     marks: list[Mark]
     crosswalks: dict[str, np.ndarray]  # (corners, 3)
     controls: dict[str, Control]  # those of kind "light" have the ids of the lights of the traffic
-    traffic: Scenario
+    traffic: Scenario | None  # None: only the map is wanted
 
 
 def checked(points: np.ndarray) -> np.ndarray:
@@ -153,6 +153,8 @@ def road_map(recording: Recording) -> RoadMap:
 
 def scenario(recording: Recording) -> Scenario:
     """The traffic of a recording, with those of its lights that the map has, too."""
+    if recording.traffic is None:
+        raise MapError("the recording has no traffic")
     signals = road_map(recording).signals
     lights = {light: states for light, states in recording.traffic.lights.items() if light in signals}
     return replace(recording.traffic, lights=lights)

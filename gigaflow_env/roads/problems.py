@@ -1,0 +1,85 @@
+"""What a mapping engineer should look at in a map: dead ends, lanes out of reach, traps, steep grades and tight curves."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gigaflow_env.roads.centerline import sample
+from gigaflow_env.roads.road_map import Lane, RoadMap
+from gigaflow_env.roads.summary import components
+
+STEEP = 0.15
+"""[m/m] Ours: streets are hardly ever steeper."""
+TIGHT = 5.5
+"""[m] Radius of the tightest curve that the default car can follow with its middle."""
+SPACING = 1.0
+"""[m] of the points at which grades and curves are measured."""
+MIN_TURN = 0.5
+"""[rad] Ours: a tight curve turns by more; a kink of less is passed within the lane's width."""
+
+
+class Problem(NamedTuple):
+    """A place of a map that is worth a look."""
+
+    kind: str  # dead end, unreachable, trap, steep, tight
+    lane: str
+    place: tuple[float, float]  # x, y [m]
+    amount: float  # lanes of a trap, grade [%], radius [m]
+    unit: str
+
+
+def problems(road_map: RoadMap) -> list[Problem]:
+    """All problems of the driving lanes, by kind.
+
+    dead end: nothing goes on, and no lane can be changed to. unreachable: nothing leads in, and no lane changes to it (an
+    entry of an excerpt, for example). trap: lanes that one enters and never leaves. steep, tight: by STEEP and TIGHT.
+    """
+    lanes = {lane.id: lane for lane in road_map.lanes.values() if lane.kind == "driving"}
+    ahead = {name: [o for o in (*lane.successors, lane.left, lane.right) if o is not None] for name, lane in lanes.items()}
+    entered = {other for others in ahead.values() for other in others}
+    found = [Problem("dead end", name, _place(lanes[name], -1), 1, "lane") for name, others in ahead.items() if not others]
+    found += [
+        Problem("unreachable", name, _place(lane, 0), 1, "lane") for name, lane in lanes.items() if name not in entered
+    ]
+    groups = sorted(components(lanes), key=len)
+    largest = set(groups[-1])
+    for group in groups:
+        own = set(group)
+        leaves = any(other not in own for name in group for other in ahead[name])
+        if own != largest and not leaves and any(ahead[name] for name in group):
+            place = _place(lanes[group[0]], 0)
+            found.append(Problem("trap", group[0], place, len(group), "lanes"))
+    for name, lane in lanes.items():
+        found += _shape(name, lane)
+    order = ("dead end", "unreachable", "trap", "steep", "tight")
+    return sorted(found, key=lambda problem: order.index(problem.kind))
+
+
+def _shape(name: str, lane: Lane) -> list[Problem]:
+    points = sample(lane.line, SPACING)
+    step = np.diff(points[:, 6])
+    grades = np.abs(np.diff(points[:, 2])) / step
+    found = []
+    if grades.max() > STEEP:
+        k = int(grades.argmax())
+        found.append(Problem("steep", name, (float(points[k, 0]), float(points[k, 1])), 100 * float(grades[k]), "%"))
+    sharp = np.abs(points[:, 5]) > 1 / TIGHT
+    if sharp.any() and np.abs(points[sharp, 5]).sum() * step.mean() > MIN_TURN:
+        k = int(np.abs(points[:, 5]).argmax())
+        radius = 1 / float(np.abs(points[k, 5]))
+        found.append(Problem("tight", name, (float(points[k, 0]), float(points[k, 1])), radius, "m"))
+    return found
+
+
+def _place(lane: Lane, end: int) -> tuple[float, float]:
+    return float(lane.line[end, 0]), float(lane.line[end, 1])
+
+
+def counts(found: list[Problem]) -> dict[str, int]:
+    """Number of problems of each kind, with kinds that do not occur."""
+    return {kind: sum(p.kind == kind for p in found) for kind in ("dead end", "unreachable", "trap", "steep", "tight")}
+
+
+def records(found: list[Problem]) -> list[dict[str, Any]]:
+    """The problems as plain dicts, ready for JSON."""
+    return [problem._asdict() for problem in found]

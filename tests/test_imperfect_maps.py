@@ -1,0 +1,483 @@
+"""Files that people really have: what a car does not need is repaired or left out, and the import report says so.
+
+Each case stands for a whole kind. `strict=True` refuses all that have a fault.
+"""
+
+import gzip
+import json
+import re
+import warnings
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gigaflow_env.roads import MapError, MapWarning, RoadMap, cut, load, problems, summary
+from gigaflow_env.roads.centerline import length, sample
+from gigaflow_env.roads.compiled.compile import compile_roads
+from gigaflow_env.roads.road_map import X, Y
+
+LINE = '<planView><geometry s="0" x="{x}" y="{y}" hdg="0" length="{length}"><line/></geometry></planView>'
+
+
+def width(a: float = 3.5, s: float = 0, b: float = 0) -> str:
+    return f'<width sOffset="{s}" a="{a}" b="{b}" c="0" d="0"/>'
+
+
+def lane(number: int, inside: str = "", kind: str = "driving", widths: str = "") -> str:
+    return f'<lane id="{number}" type="{kind}">{inside}{widths or width()}</lane>'
+
+
+def section(*lanes: str, s: float = 0, left: str = "", center: str = "") -> str:
+    sides = f"<left>{left}</left>" if left else ""
+    middle = f'<center><lane id="0" type="none">{center}</lane></center>'
+    return f'<laneSection s="{s}">{sides}{middle}<right>{"".join(lanes)}</right></laneSection>'
+
+
+def road(
+    number: int, lanes: str = "", *, x: float = 0, y: float = 0, length: float = 50, junction: int = -1, link: str = "",
+    plan: str = "", profile: str = "", offset: str = "", more: str = "",
+) -> str:  # fmt: skip
+    plan = plan or LINE.format(x=x, y=y, length=length)
+    return (
+        f'<road id="{number}" length="{length}" junction="{junction}"><link>{link}</link>{plan}{profile}'
+        f"<lanes>{offset}{lanes or section(lane(-1))}</lanes>{more}</road>"
+    )
+
+
+def opendrive(*roads: str) -> str:
+    return f'<?xml version="1.0"?>\n<OpenDRIVE><header revMajor="1" revMinor="6"/>\n{"".join(roads)}\n</OpenDRIVE>'
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Reads a text as a map file: strictly it must be refused, leniently it gives one warning where it has a report."""
+
+    def of(text: str, name: str = "test.xodr", *, faulty: bool = True) -> RoadMap:
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            road_map = load(path)
+        assert [warning.category for warning in said] == [MapWarning] * bool(road_map.report)
+        if faulty:
+            assert road_map.report
+            with pytest.raises(MapError, match=name.replace(".", r"\.")):
+                load(path, strict=True)
+        return road_map
+
+    return of
+
+
+def links(road_map: RoadMap) -> list[tuple[str, str]]:
+    return [(lane.id, other) for lane in road_map.lanes.values() for other in lane.successors]
+
+
+def driving(road_map: RoadMap) -> list[str]:
+    return [lane.id for lane in road_map.lanes.values() if lane.kind == "driving"]
+
+
+# OpenDRIVE
+
+
+def test_a_link_to_a_road_outside_of_the_excerpt_is_left_out(read):
+    link = '<successor elementType="road" elementId="2" contactPoint="start"/>'
+    road_map = read(opendrive(road(1, section(lane(-1, '<link><successor id="-1"/></link>')), link=link)))
+    assert links(road_map) == []
+    (entry,) = road_map.report
+    assert (entry.kind, entry.element, entry.line) == ("link", "1.0.-1 successor", 3)
+    assert "elementId='2': there is no such road" in entry.done
+
+
+def junction(contact: str) -> str:
+    connection = (
+        f'<connection id="0" incomingRoad="1" connectingRoad="2" {contact}><laneLink from="-1" to="-1"/></connection>'
+    )
+    return f'<junction id="9">{connection}</junction>'
+
+
+def test_geometry_says_which_end_of_a_road_touches_a_junction(read):
+    road_map = read(opendrive(road(1), road(2, x=50, junction=9), junction('contactPoint="start"')))
+    assert links(road_map) == [("1.0.-1", "2.0.-1")]
+
+
+def test_geometry_says_which_end_touches_without_contact_point(read):
+    ahead = '<successor elementType="junction" elementId="9"/>'
+    back = '<predecessor elementType="road" elementId="1" contactPoint="end"/>'
+    road_map = read(opendrive(road(1, link=ahead), road(2, x=50, junction=9, link=back), junction("")))
+    assert links(road_map) == [("1.0.-1", "2.0.-1")]
+
+
+def chain(gap: float, aside: float) -> str:
+    ahead = '<successor elementType="road" elementId="2" contactPoint="start"/>'
+    back = '<predecessor elementType="road" elementId="1" contactPoint="end"/>'
+    one = road(1, section(lane(-1, '<link><successor id="-1"/></link>')), link=ahead)
+    return opendrive(one, road(2, section(lane(-1)), x=50 + gap, y=aside, link=back))
+
+
+@pytest.mark.parametrize(("gap", "aside"), [(0.0, 0.4), (2.0, 0.0), (3.4, 1.0)])
+def test_gaps_up_to_a_lanes_width_between_facing_ends_are_bridged(read, gap, aside):
+    road_map = read(chain(gap, aside))
+    assert links(road_map) == [("1.0.-1", "2.0.-1")]
+    (entry,) = road_map.report
+    assert (entry.kind, entry.unit) == ("gap", "m")
+    assert entry.amount == pytest.approx(np.hypot(gap, aside), abs=1e-3)
+    assert summary(road_map)["max_link_gap_m"] < 1e-6
+
+
+@pytest.mark.parametrize(("gap", "aside"), [(4.0, 0.0), (0.0, 3.0), (-8.0, 0.0)])
+def test_links_lost_at_a_gap_are_told_with_its_size(read, gap, aside):
+    road_map = read(chain(gap, aside))
+    assert links(road_map) == []
+    (entry,) = road_map.report
+    assert (entry.kind, entry.amount) == ("link", pytest.approx(np.hypot(gap, aside), abs=1e-3))
+
+
+def test_of_two_records_at_one_place_the_later_one_in_the_file_holds(read):
+    records = ((0, -3.5, 0), (10.0000001, -3.5, 0), (10, -3.5, 0.1), (45, 0, 0))
+    offset = "".join(f'<laneOffset s="{s}" a="{a}" b="{b}" c="0" d="0"/>' for s, a, b in records)
+    road_map = read(opendrive(road(1, offset=offset)), faulty=False)
+    points = sample(road_map.lanes["1.0.-1"].line, 0.1)
+    assert np.interp(30, points[:, X], points[:, Y]) == pytest.approx(-3.25, abs=0.02)
+
+
+def test_a_lane_without_width_in_the_middle_becomes_two(read):
+    widths = width(3, 0, -0.2) + width(0, 15) + width(0, 30, 0.2)
+    road_map = read(opendrive(road(1, section(lane(-1), lane(-2, widths=widths)))), faulty=False)
+    assert driving(road_map) == ["1.0.-1", "1.0.-2", "1.0.-2.part2"]
+    assert road_map.lanes["1.0.-2"].line[-1, X] == pytest.approx(14.5, abs=0.51)
+    assert road_map.lanes["1.0.-2.part2"].line[0, X] == pytest.approx(30.5, abs=0.51)
+    assert [entry.kind for entry in road_map.report] == ["width"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "kind"),
+    [
+        ('<access sOffset="0" rule="deny" restriction="passengerCar"/>', "shoulder"),
+        ('<access sOffset="0" restriction="passengerCar"/>', "shoulder"),
+        ('<access sOffset="0" rule="allow" restriction="bus"/>', "shoulder"),
+        ('<access sOffset="0" rule="allow"><restriction type="bus"/></access>', "shoulder"),
+        ('<access sOffset="0" rule="allow" restriction="passengerCar"/>', "driving"),
+        ('<access sOffset="0" rule="deny" restriction="truck"/>', "driving"),
+        ('<access sOffset="30" rule="deny" restriction="passengerCar"/>', "driving"),
+        ('<access sOffset="0" rule="allow" restriction="none"/>', "driving"),
+    ],
+)
+def test_lanes_closed_to_cars_belong_to_the_drivable_area_only(read, rules, kind):
+    road_map = read(opendrive(road(1, section(lane(-1), lane(-2, rules)))), faulty=False)
+    assert road_map.lanes["1.0.-2"].kind == kind
+    assert [entry.kind for entry in road_map.report] == ["access"] * (kind == "shoulder")
+
+
+def test_a_jump_of_the_plan_view_is_an_error_with_place_and_size(read):
+    pieces = ((0, 0), (25, 45))
+    plan = "".join(f'<geometry s="{s}" x="{x}" y="0" hdg="0" length="25"><line/></geometry>' for s, x in pieces)
+    jump = road(1, plan=f"<planView>{plan}</planView>")
+    with pytest.raises(MapError, match=r"no driving lane; left out before: .*at \(45\.0, 0\.0\).*20\.00 m from the end"):
+        read(opendrive(jump))
+    road_map = read(opendrive(jump, road(2)))
+    assert driving(road_map) == ["2.0.-1"]
+    assert road_map.report[0].amount == pytest.approx(20)
+
+
+def test_a_kink_of_the_plan_view_is_told(read):
+    plan = '<geometry s="0" x="0" y="0" hdg="0" length="25"><line/></geometry>'
+    plan += '<geometry s="25" x="25" y="0" hdg="1.5708" length="25"><line/></geometry>'
+    road_map = read(opendrive(road(1, plan=f"<planView>{plan}</planView>"), road(2)))
+    assert driving(road_map) == ["2.0.-1"]
+    assert (road_map.report[0].unit, road_map.report[0].amount) == ("degrees", pytest.approx(90, abs=0.01))
+
+
+def test_a_steep_ramp_is_told(read):
+    profile = '<elevationProfile><elevation s="0" a="0" b="0.35" c="0" d="0"/></elevationProfile>'
+    road_map = read(opendrive(road(1, profile=profile)), faulty=False)
+    assert [(entry.kind, entry.amount) for entry in road_map.report] == [("grade", pytest.approx(35))]
+    assert problems.counts(problems.problems(road_map))["steep"] == 1
+
+
+def test_a_section_of_a_micrometre_with_a_mad_lane_does_not_matter(read):
+    mad = '<width sOffset="0" a="3.5" b="0" c="-1.05e13" d="7.0e18"/>'
+    tiny = section(lane(-1), lane(-2, kind="none", widths=mad), s=49.999999)
+    road_map = read(opendrive(road(1, section(lane(-1)) + tiny)), faulty=False)
+    assert driving(road_map) == ["1.0.-1"]
+
+
+def test_a_section_behind_the_roads_end_is_left_out(read):
+    road_map = read(opendrive(road(1, section(lane(-1)) + section(lane(-1), s=50.0005))), faulty=False)
+    assert not road_map.report
+    road_map = read(opendrive(road(1, section(lane(-1)) + section(lane(-1), s=51))))
+    assert [entry.kind for entry in road_map.report] == ["section"]
+
+
+CORNERS = "".join(f'<cornerLocal u="{u}" v="{v}" z="0"/>' for u, v in ((-5, -2), (5, -2), (5, 2), (-5, 2)))
+
+
+def crosswalk(attributes: str, outline: str) -> str:
+    element = f'<object id="2" s="10" t="0" zOffset="0" hdg="0" {attributes}><outline>{outline}</outline></object>'
+    return f"<objects>{element}</objects>"
+
+
+def test_crosswalks_of_roadrunner_are_known_by_name(read):
+    road_map = read(opendrive(road(1, more=crosswalk('type="-1" name="CContinentalCrosswalk"', CORNERS))), faulty=False)
+    np.testing.assert_allclose(road_map.crosswalks["1.2"].outline[0], [5, -2, 0])
+    other = opendrive(road(1, more=crosswalk('type="-1" name="Bench"', CORNERS)))
+    assert not read(other, faulty=False).crosswalks
+
+
+def test_a_crosswalk_of_two_corners_is_left_out(read):
+    corners = '<cornerRoad s="20" t="-3" dz="0"/><cornerRoad s="20" t="0" dz="0"/>'
+    road_map = read(opendrive(road(1, more=crosswalk('type="crosswalk"', corners))))
+    assert (driving(road_map), road_map.crosswalks) == (["1.0.-1"], {})
+
+
+def test_knots_that_fall_together_are_one(read):
+    shape = (
+        '<paramPoly3 aU="0" bU="29.12444364" cU="-21.30295746" dU="0" aV="0" bV="0" cV="-12.90816740" dV="0"'
+        ' pRange="normalized"/>'
+    )
+    plan = (
+        f'<planView><geometry s="0" x="17.7" y="1180.4" hdg="2.34007449" length="20.36468095">{shape}</geometry></planView>'
+    )
+    lanes = section(lane(-1, widths=width(3.2)), lane(-2, widths=width(3.2)))
+    road_map = read(opendrive(road(1, lanes, plan=plan, length=20.36468095)))
+    assert driving(road_map) == ["1.0.-1", "1.0.-2"]
+
+
+TURN_LANE = opendrive(
+    road(
+        1,
+        section(
+            lane(-1, '<roadMark sOffset="0" type="solid" laneChange="none"/>'),
+            left=lane(2) + lane(1, '<roadMark sOffset="0" type="solid broken" laneChange="increase"/>', "bidirectional"),
+            center='<roadMark sOffset="0" type="broken solid" laneChange="decrease"/>',
+        ),
+        length=200,
+    )
+)
+
+
+def test_a_middle_lane_for_turning_has_no_starts_and_counts_once(read):
+    road_map = read(TURN_LANE, faulty=False)
+    assert (road_map.lanes["1.0.1"].twin, road_map.lanes["1.0.1.back"].twin) == ("1.0.1.back", "1.0.1")
+    assert summary(road_map)["lane_km"] == pytest.approx(0.6)
+    roads = compile_roads(road_map, cache=False)
+    names = driving(road_map)
+    assert {names[k] for k in roads.network.sections["lane"][roads.network.starts]} == {"1.0.-1", "1.0.2"}
+
+
+@pytest.mark.parametrize(
+    ("unit", "speed"), [("km/h", 10 / 3.6), ("KPH", 10 / 3.6), ("kmh", 10 / 3.6), ("mph", 4.4704), ("m/s", 10.0)]
+)
+def test_units_are_read_in_their_spellings(read, unit, speed):
+    more = f'<type s="0" type="town"><speed max="10" unit="{unit}"/></type>'
+    assert read(opendrive(road(1, more=more)), faulty=False).lanes["1.0.-1"].speed == pytest.approx(speed)
+
+
+def test_an_empty_limit_is_none_and_an_unknown_unit_is_told(read):
+    empty = read(opendrive(road(1, more='<type s="0" type="town"><speed max="" unit="mph"/></type>')), faulty=False)
+    assert (empty.lanes["1.0.-1"].speed, empty.report) == (13.9, ())
+    knots = read(opendrive(road(1, more='<type s="0" type="town"><speed max="9" unit="kn"/></type>')))
+    assert knots.lanes["1.0.-1"].speed == 13.9
+
+
+@pytest.mark.parametrize(
+    ("attributes", "forward", "back"),
+    [
+        ('type="274" value="30" unit="km/h" orientation="+"', 30 / 3.6, 20.0),
+        ('type="274" subtype="53" orientation="+"', 30 / 3.6, 20.0),
+        ('type="274" subtype="30" orientation="-"', 20.0, 30 / 3.6),
+        ('type="R2-1" country="US" value="25" orientation="+"', 25 * 0.44704, 20.0),
+        ('type="274" value="30" orientation="none"', 30 / 3.6, 30 / 3.6),
+        ('type="275" value="30" orientation="+"', 20.0, 20.0),
+    ],
+)
+def test_limits_on_signs_count_more_than_those_of_road_types(read, attributes, forward, back):
+    sign = f'<signals><signal id="7" s="25" t="0" dynamic="no" {attributes}/></signals>'
+    kind = '<type s="0" type="town"><speed max="20"/></type>'
+    road_map = read(opendrive(road(1, section(lane(-1), left=lane(1)), more=kind + sign)), faulty=False)
+    assert (road_map.lanes["1.0.-1"].speed, road_map.lanes["1.0.1"].speed) == (pytest.approx(forward), pytest.approx(back))
+
+
+# SUMO
+
+
+def sumo(index: int = 1, extra: str = "", to: int = 0, more: str = "") -> str:
+    def lanes(edge: str, x: float, index: int = 1, shift: int = 0) -> str:
+        return "".join(
+            f'<lane id="{edge}_{k + shift}" index="{k * index + shift}" speed="13.9" '
+            f'shape="{x},{3.2 * k} {x + 10},{3.2 * k}"/>'
+            for k in (0, 1)
+        )
+
+    connections = "".join(
+        f'<connection from="a" to="b" fromLane="{k}" toLane="{k + to}" via=":c_0_{k}" dir="s" state="M"/>'
+        f'<connection from=":c_0" to="b" fromLane="{k}" toLane="{k + to}" dir="s" state="M"/>'
+        for k in (0, 1)
+    )
+    return (
+        f'<net version="1.20"><edge id=":c_0" function="internal">{lanes(":c_0", 10, index)}</edge>'
+        f'<edge id="a" from="w" to="c">{lanes("a", 0)}</edge>'
+        f'<edge id="b" from="c" to="e">{extra}{lanes("b", 20, shift=to)}</edge>{connections}{more}</net>'
+    )
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_lanes_of_sumo_are_known_by_their_id(read, index):
+    road_map = read(sumo(index), "test.net.xml", faulty=False)
+    assert (len(driving(road_map)), len(links(road_map)), road_map.report) == (6, 4, ())
+
+
+def test_a_lane_without_width_is_left_out(read):
+    parking = '<lane id="b_0" index="0" allow="emergency" speed="1.39" width="0.00" shape="20,-1.6 30,-1.6"/>'
+    road_map = read(sumo(extra=parking, to=1), "test.net.xml")
+    assert (len(driving(road_map)), len(links(road_map))) == (6, 4)
+    assert [(entry.kind, entry.element) for entry in road_map.report] == [("lane", "b_0")]
+
+
+def test_a_connection_that_leads_nowhere_is_left_out(read):
+    road_map = read(sumo(more='<connection from="a" to="z" fromLane="0" toLane="0"/>'), "test.net.xml")
+    assert len(links(road_map)) == 4
+    assert "there is no lane 'z_0'" in road_map.report[0].done
+
+
+# CommonRoad
+
+
+def commonroad(limit: str = "13.9", ref: str = "7") -> str:
+    def bound(side: str, y: float) -> str:
+        points = "".join(f"<point><x>{x}</x><y>{y}</y></point>" for x in (0, 25, 50))
+        return f"<{side}Bound>{points}</{side}Bound>"
+
+    sign = f"<trafficSignID>274</trafficSignID><additionalValue>{limit}</additionalValue>"
+    sign = f"<trafficSignElement>{sign}</trafficSignElement>"
+    return (
+        '<commonRoad commonRoadVersion="2020a" benchmarkID="ZAM_Hand-1_1_T-1" timeStepSize="0.1"><lanelet id="1">'
+        f'{bound("left", 3.5)}{bound("right", 0)}<laneletType>urban</laneletType><trafficSignRef ref="{ref}"/></lanelet>'
+        f'<trafficSign id="7">{sign}</trafficSign></commonRoad>'
+    )
+
+
+@pytest.mark.parametrize(("limit", "speed"), [("10", 10.0), ("50kmh", 13.89), ("50 km/h", 13.89), ("30mph", 13.41)])
+def test_limits_may_have_a_unit(read, limit, speed):
+    road_map = read(commonroad(limit), "test.xml", faulty=False)
+    assert road_map.lanes["1"].speed == pytest.approx(speed, abs=0.005)
+    assert not road_map.report
+
+
+def test_a_missing_traffic_sign_is_told(read):
+    road_map = read(commonroad(ref="8"), "test.xml")
+    assert road_map.lanes["1"].speed == 13.9
+    assert "ref='8': there is no such traffic sign" in road_map.report[0].done
+
+
+# GPUDrive
+
+
+def test_a_scene_needs_no_objects_and_no_ids_to_be_a_map(read):
+    def line(y: float) -> list[dict[str, float]]:
+        return [{"x": x, "y": y} for x in range(0, 60, 2)]
+
+    roads = [{"type": "lane", "geometry": line(1.75)}, {"type": "road_edge", "geometry": line(0.0)}]
+    road_map = read(json.dumps({"name": "hand", "objects": [], "roads": roads}), "test.json", faulty=False)
+    assert (driving(road_map), road_map.report) == (["0"], ())
+
+
+# Files
+
+
+@pytest.mark.parametrize("name", ["test.XODR", "test.xml", "map"])
+def test_the_content_says_the_format(read, name):
+    assert driving(read(opendrive(road(1)), name, faulty=False)) == ["1.0.-1"]
+
+
+def test_packed_files_are_read(tmp_path):
+    (tmp_path / "a.net.xml.gz").write_bytes(gzip.compress(sumo().encode()))
+    assert len(load(tmp_path / "a.net.xml.gz").lanes) == 6
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("readme.txt", "about")
+        archive.writestr("maps/town.xodr", opendrive(road(1)))
+    assert load(tmp_path / "a.zip").name == "town"
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        archive.writestr("one.xodr", opendrive(road(1)))
+        archive.writestr("two.xodr", opendrive(road(1)))
+    with pytest.raises(MapError, match=r"b\.zip: the archive holds 2 map files: there must be one"):
+        load(tmp_path / "b.zip")
+
+
+# Parts of maps, and what to look at
+
+
+def test_a_part_of_a_map_ends_where_it_is_cut(read, tmp_path):
+    whole = read(chain(0.0, 0.0), faulty=False)
+    part = cut(whole, (50, 0), 20)
+    assert links(part) == [("1.0.-1", "2.0.-1")]
+    assert [length(lane.line) for lane in part.lanes.values()] == [pytest.approx(20, abs=0.51)] * 2
+    assert load(tmp_path / "test.xodr", around=(50, 0), radius=20).lanes.keys() == part.lanes.keys()
+    with pytest.raises(MapError, match=r"no driving lane within 5 m of \(500, 0\)"):
+        cut(whole, (500, 0), 5)
+    with pytest.raises(ValueError, match="needs both"):
+        load(tmp_path / "test.xodr", radius=5)
+
+
+def test_a_lane_that_leaves_and_comes_back_becomes_two(read):
+    whole = read(opendrive(road(1, length=100)), faulty=False)
+    bow = np.array([[0, 0, 0, 0, 3.5], [30, 0, 0, 0, 3.5], [30, 40, 0, np.pi, 3.5], [0, 40, 0, np.pi, 3.5]])
+    road_map = replace(whole, lanes={"1.0.-1": replace(whole.lanes["1.0.-1"], line=bow)})
+    assert list(cut(road_map, (0, 20), 25).lanes) == ["1.0.-1", "1.0.-1.part2"]
+
+
+def test_problems_are_named_with_their_places(read):
+    found = problems.problems(read(chain(0.0, 0.0), faulty=False))
+    assert [(problem.kind, problem.lane) for problem in found] == [("dead end", "2.0.-1"), ("unreachable", "1.0.-1")]
+    assert found[0].place == pytest.approx((100, -1.75))
+    plan = '<planView><geometry s="0" x="0" y="0" hdg="0" length="10"><arc curvature="0.3"/></geometry></planView>'
+    tight = problems.problems(read(opendrive(road(1, plan=plan, length=10)), faulty=False))
+    assert [(problem.kind, problem.amount) for problem in tight][-1] == ("tight", pytest.approx(1 / 0.3 + 1.75, abs=0.1))
+
+
+# Generated damage
+
+
+FILES = {
+    "test.xodr": opendrive(
+        road(
+            1,
+            section(lane(-1, '<link><successor id="-1"/></link>'), left=lane(1)),
+            link='<successor elementType="road" elementId="2" contactPoint="start"/>',
+            more=crosswalk('type="crosswalk"', CORNERS),
+        ),
+        road(2, section(lane(-1)), x=50, link='<predecessor elementType="road" elementId="1" contactPoint="end"/>'),
+        road(3, x=100, junction=9),
+        '<junction id="9"><connection id="0" incomingRoad="2" connectingRoad="3" contactPoint="start">'
+        '<laneLink from="-1" to="-1"/></connection></junction>',
+    ),
+    "test.net.xml": sumo(),
+    "test.xml": commonroad(),
+}
+ATTRIBUTE = re.compile(r' (\w+)="([^"]*)"')
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("value", [None, "", "nowhere"])
+@pytest.mark.filterwarnings("ignore::gigaflow_env.roads.MapWarning")
+def test_every_attribute_may_be_missing_empty_or_dangling(tmp_path, name, value):
+    """A map or a MapError, nothing else; and where lanes, links or crosswalks are lost the report is not empty."""
+    path, text = tmp_path / name, FILES[name]
+    path.write_text(text)
+    intact, maps = load(path), 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MapWarning)
+        for match in ATTRIBUTE.finditer(text):
+            new = "" if value is None else f' {match[1]}="{value}"'
+            path.write_text(text[: match.start()] + new + text[match.end() :])
+            try:
+                found = load(path)
+            except MapError as error:
+                assert name in str(error)
+                continue
+            maps += 1
+            sizes = [(len(m.lanes), len(links(m)), len(m.crosswalks)) for m in (intact, found)]
+            lost = any(now < before for before, now in zip(*sizes, strict=True))
+            assert found.report or not lost, f"{match[0]} at {match.start()} became {new!r}: {sizes}"
+    assert maps > len(ATTRIBUTE.findall(text)) / 2
