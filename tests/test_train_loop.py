@@ -334,7 +334,9 @@ def test_held_out_evaluations_keep_the_best_policy(tmp_path):
     config = SHORT.replace(eval_every=4, eval_steps=40)
     train(Arriving(), config, tmp_path, held_out=Arriving(), say=said.append)
     lines = journal.read(tmp_path / "evaluations.jsonl")
-    assert [line["iteration"] for line in lines] == [4, 8, 12, 13] and len(said) == 4
+    last = rows(tmp_path)[-1]["iteration"]
+    expected = [k for k in range(1, last + 1) if k % 4 == 0 or k == last]  # and one at the end
+    assert [line["iteration"] for line in lines] == expected and len(said) == len(expected) >= 3
     assert all(line["goal_rate"]["low"] <= line["goal_rate"]["value"] <= line["goal_rate"]["high"] for line in lines)
     best = max(lines, key=lambda line: line["goal_rate"]["value"])
     facts = checkpoint.read_facts(tmp_path / checkpoint.BEST)
