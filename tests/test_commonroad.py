@@ -348,7 +348,7 @@ def test_damaged_files_give_a_scenario_or_an_error(tmp_path):
     for data in damaged(full(), 60):
         path.write_bytes(data)
         try:
-            validate_scenario(load_scenario(path))
+            validate_scenario(load_scenario(path, strict=True))
             kept += 1
         except MapError as error:
             assert str(path) in str(error), error

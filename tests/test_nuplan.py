@@ -306,7 +306,7 @@ def test_damaged_files_end_in_a_map_or_in_an_error(tmp_path):
                 data[place] ^= 1 << int(random.integers(8))
         file.write_bytes(bytes(data))
         try:
-            load(file)
+            load(file, strict=True)
         except MapError:
             refused += 1
     assert 40 < refused < 200

@@ -637,6 +637,7 @@ def test_the_bridges_of_town04_are_on_two_levels():
     assert min(levels) > 9 and max(levels) < 12
 
 
+@pytest.mark.filterwarnings("ignore:.*1 link .up to 3.51 m.*0.0.-3 to 0.1.-2")
 @pytest.mark.parametrize(
     ("name", "lanes", "links", "left_hand"),
     [

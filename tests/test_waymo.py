@@ -455,8 +455,8 @@ def test_damaged_files_end_in_a_map_or_in_an_error(written, kind):
             data[random.integers(len(data))] ^= 1 << int(random.integers(8))
         path.write_bytes(bytes(data) if kind == "scene.json" else tfrecord(bytes(data)))
         try:
-            load(path)
-            load_scenario(path)
+            load(path, strict=True)
+            load_scenario(path, strict=True)
         except MapError:
             refused += 1
     assert 8 < refused <= 40
