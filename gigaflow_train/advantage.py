@@ -29,6 +29,8 @@ def gae(reward: Tensor, value: Tensor, ended: Tensor, *, discount: float, trace:
 
 
 class Filtered(NamedTuple):
+    """What the advantage filter keeps of a rollout."""
+
     keep: Tensor  # int64 (kept,): indices of samples, ascending
     largest: float  # running largest |advantage|, for the next call
     threshold: float  # |advantage| below which samples were dropped

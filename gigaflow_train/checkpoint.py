@@ -67,6 +67,7 @@ class Facts(NamedTuple):
 
 
 def facts_of(env: Any, config: TrainConfig, step: int, evaluation: Mapping[str, Any] | None = None) -> Facts:
+    """What a checkpoint says of a policy beside its weights."""
     return Facts(
         config,
         dataclasses.asdict(env.config),

@@ -93,6 +93,7 @@ class Run:
     """At the end, evaluate and write report.json, curve.png and video.mp4."""
 
     def run(self) -> int:
+        """Train, and say where the checkpoint is."""
         if not self.resume:
             config, directory = self.fresh()  # before torch is loaded
         from rich.console import Console
@@ -147,6 +148,7 @@ class Run:
         return False
 
     def fresh(self) -> tuple[TrainConfig, Path]:
+        """The settings and the directory of a new run. Raises ValueError for settings that make none."""
         if self.preset not in PRESETS:
             raise ValueError(f"preset={self.preset!r}: choose one of {', '.join(map(repr, PRESETS))}")
         if self.out is None and int(os.environ.get("WORLD_SIZE", str(self.processes))) > 1:
@@ -171,6 +173,7 @@ class Run:
         return preset.replace(**changes | self.budget()), directory
 
     def resumed(self) -> tuple[TrainConfig, Path]:
+        """The settings and the directory of the run in `out`."""
         from gigaflow_train import checkpoint
 
         if self.out is None:
@@ -255,6 +258,7 @@ class Evaluate:
     """Write a video of one agent, .mp4 or .gif."""
 
     def run(self) -> int:
+        """Drive, and print the figures or write the video."""
         if self.steps is not None and self.seconds is not None:
             raise ValueError("--steps and --seconds say the same: give one of them")
         learned = self.what not in BASELINES
@@ -311,6 +315,7 @@ class Evaluate:
         }
 
     def length(self, config: Any) -> int:
+        """How many steps are driven."""
         steps = self.steps if self.steps is not None else 4 * config.max_steps
         if self.seconds is not None:
             steps = round(self.seconds / config.dt)
@@ -335,6 +340,7 @@ class Report:
     """What steps the environment: `cpu` or `cuda`, wherever the policy was trained."""
 
     def run(self) -> int:
+        """Evaluate the run's policy beside the baselines, and write the report."""
         checked(self, "num_envs", 1, 2**24, "rows")
         checked(self, "steps", 1, 10**9, "steps")
         checked(self, "seed", 0, 2**31 - 1, "")
@@ -358,6 +364,7 @@ class Sweep:
     """Directory of its runs; runs/FILE by default. What is complete in it is not run again."""
 
     def run(self) -> int:
+        """Train all runs of the file that are not finished, and write the table."""
         from rich.console import Console
 
         from gigaflow_train import sweep
@@ -379,6 +386,7 @@ class Export:
     """The file; policy.onnx beside the checkpoint by default."""
 
     def run(self) -> int:
+        """Write the network as a file that other programs run."""
         from gigaflow_train import checkpoint, environment, export
 
         facts = checkpoint.read_facts(self.what)
@@ -436,8 +444,10 @@ def pairs(flag: str, texts: Iterable[str]) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command in `argv` (default: the process's arguments). Exit status: 0; 1 where training came to a number that
-    is not finite; 2 after a user's error."""
+    """Run the command in `argv` (default: the process's arguments).
+
+    Exit status: 0; 1 where training came to a number that is not finite; 2 after a user's error.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     if words == ["--version"]:
         print(f"gigaflow-train {__version__}")

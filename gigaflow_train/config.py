@@ -30,6 +30,8 @@ def value(
 
 @dataclass(frozen=True)
 class TrainConfig:
+    """Every number of a training run, with unit, bounds and reason."""
+
     # What it drives in
     preset: str = value("paper", "", "preset of the environment")
     maps: tuple[str, ...] = value(("loop",), "", "shipped names, map files, folders of them, random:SEED or random:1-64")

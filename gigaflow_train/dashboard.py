@@ -44,6 +44,7 @@ class Dashboard:
         return self
 
     def show(self, row: Row) -> None:
+        """Take in a row of the journal and draw it."""
         for name, number in row.items():
             before = number if name in COUNTERS else self.smooth.get(name, number)
             self.smooth[name] = before + SMOOTHING * (number - before)
@@ -58,6 +59,7 @@ class Dashboard:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def table(self) -> Table:
+        """The figures of now, for a terminal."""
         table = Table(show_header=False, box=None)
         table.add_row("minutes", f"{self.smooth['minutes']:.1f}")
         for name, (label, form) in SHOWN.items():
@@ -66,6 +68,7 @@ class Dashboard:
         return table
 
     def line(self) -> str:
+        """The figures of now in one line, for a file."""
         parts = [f"{label} {form.format(self.smooth[name])}" for name, (label, form) in SHOWN.items() if name in self.smooth]
         return f"{self.smooth['minutes']:.1f} min: " + ", ".join(parts)
 

@@ -16,8 +16,11 @@ Row = dict[str, float]
 
 
 class Journal:
-    """Opens DIR/metrics.jsonl, DIR/evaluations.jsonl and DIR/tensorboard; rows after `iteration`, which a crash left
-    behind, are dropped. writes: False for all but one of several processes, whose journal does nothing."""
+    """Opens DIR/metrics.jsonl, DIR/evaluations.jsonl and DIR/tensorboard.
+
+    Rows after `iteration`, which a crash left behind, are dropped. writes: False for all but one of several processes,
+    whose journal does nothing.
+    """
 
     def __init__(self, directory: Path, iteration: int, config: TrainConfig, *, writes: bool = True) -> None:
         self.writes = writes
@@ -41,6 +44,7 @@ class Journal:
         return self
 
     def write(self, row: Row) -> None:
+        """Add a row to the journal and to TensorBoard."""
         if not self.writes:
             return
         self.lines.write(json.dumps(row) + "\n")

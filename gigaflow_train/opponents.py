@@ -14,6 +14,8 @@ MOST = 8
 
 
 class Opponent(NamedTuple):
+    """An older policy and the rows that it drives."""
+
     policy: Any
     rows: Tensor  # int64 (k,): that it drives for the whole run
 

@@ -63,6 +63,7 @@ class NormalisedLinear(nn.Linear):
         return weight, self.bias - weight @ self.mean
 
     def forward(self, x: Tensor) -> Tensor:
+        """x: (..., features) as the layout gives them."""
         return functional.linear(x, *self.folded())
 
 
@@ -75,6 +76,7 @@ class SetEncoder(nn.Module):
         self.rest = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
+        """x: (rows, elements, features) to (rows, width): the maximum over the elements."""
         rows, elements, features = x.shape
         # As one matrix: on a strided stack of them, linear falls back to slow ways.
         x = self.first(x.reshape(rows * elements, features))  # (rows * elements, width)
@@ -116,6 +118,7 @@ class Body(nn.Module):
             width = wider
 
     def forward(self, obs: Tensor) -> Tensor:
+        """obs: (rows, layout.size) to (rows, width of the last trunk layer)."""
         x = torch.cat([self.vector(self.vectors(self.split(obs))).relu_(), self.encoded(obs)], dim=1)
         for layer in self.trunk:
             x = layer(x).relu_()
@@ -137,9 +140,11 @@ class Body(nn.Module):
         return encode(obs, self.shapes, weights)
 
     def vectors(self, blocks: Any) -> Tensor:
+        """Ego, conditioning and goals side by side: (rows, features)."""
         return torch.cat([getattr(blocks, name).flatten(1) for name in VECTORS], dim=1)
 
     def measure(self, obs: Tensor) -> None:
+        """Fit the normalisers to observations (rows, layout.size)."""
         blocks = self.split(obs)
         self.vector.measure(self.vectors(blocks))
         for name, encoder in self.sets.items():
@@ -161,6 +166,7 @@ class Policy(nn.Module):
         self._start(config.brake_bias)
 
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """obs: (rows, layout.size) to logits (rows, ACTIONS) and value (rows,)."""
         acting = self.bodies[0](obs)
         judging = self.bodies[-1](obs) if len(self.bodies) > 1 else acting
         return self.actor(acting), self.critic(judging).squeeze(1)
@@ -177,8 +183,10 @@ class Policy(nn.Module):
         return [[*acting, *self.actor.parameters()], [*judging, *self.critic.parameters()]]
 
     def measure(self, obs: Tensor) -> None:
-        """Fit the normaliser to observations (rows, layout.size), besides those of earlier calls. Before training only: it
-        would move under the policy."""
+        """Fit the normaliser to observations (rows, layout.size), besides those of earlier calls.
+
+        Before training only: it would move under the policy.
+        """
         for body in self.bodies:
             body.measure(obs)
 

@@ -22,6 +22,8 @@ class Batch(NamedTuple):
 
 
 class Losses(NamedTuple):
+    """The loss of a minibatch and its parts."""
+
     total: Tensor  # the only one with a gradient
     policy: Tensor
     value: Tensor
@@ -49,7 +51,7 @@ def losses(
     value_weight: float,
     count: int | None = None,
 ) -> Losses:
-    """total = policy - entropy_weight * entropy + value_weight * value.
+    """Total = policy - entropy_weight * entropy + value_weight * value.
 
     logits (B, actions), value (B,). All are sums over the batch divided by `count`, the samples of all processes in this
     minibatch, so that the sum over the processes is their mean; B by default.

@@ -89,6 +89,7 @@ def table(found: Mapping[str, Mapping[str, Estimate]], title: str) -> Table:
 
 
 def cell(estimate: Estimate, form: str) -> str:
+    """An estimate with its interval, for a table."""
     if estimate.value is None:
         return "-"
     value = form.format(estimate.value)
@@ -98,5 +99,6 @@ def cell(estimate: Estimate, form: str) -> str:
 
 
 def as_json(found: Mapping[str, Mapping[str, Estimate]], settings: Mapping[str, Any]) -> str:
+    """The report's figures as a JSON text."""
     plain = {name: figures_as_json(estimates) for name, estimates in found.items()}
     return json.dumps({"policies": plain, "settings": settings}, indent=1, allow_nan=False) + "\n"

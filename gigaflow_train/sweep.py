@@ -38,6 +38,8 @@ T_975 = (math.nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.26
 
 
 class Sweep(NamedTuple):
+    """What a sweep's file asks for."""
+
     runs: dict[str, TrainConfig]  # by NAME-SEED
     seeds: list[int]
     eval_maps: list[str]

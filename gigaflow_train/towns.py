@@ -17,6 +17,8 @@ MOST = 4096
 
 
 class Towns(NamedTuple):
+    """The maps of a run, and how often a world begins on each."""
+
     maps: list[RoadMap]
     shares: list[float] | None  # of the worlds that begin on each map; None: there is only one
 

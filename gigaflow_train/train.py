@@ -284,8 +284,10 @@ def nobody(info: Any, iteration: int) -> str:
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets, so that a run ends between two iterations, with a checkpoint; the second Ctrl-C
-    kills it."""
+    """An event that Ctrl-C or SIGTERM sets, so that a run ends between two iterations, with a checkpoint.
+
+    The second Ctrl-C kills it.
+    """
     interrupted = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield interrupted  # only the main thread may handle signals

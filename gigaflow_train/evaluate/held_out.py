@@ -26,8 +26,9 @@ def evaluate(
     journal: Journal,
     say: Callable[[str], None],
 ) -> Progress:
-    """Drive on the held-out maps, write the figures with their intervals to evaluations.jsonl and to TensorBoard as
-    eval/NAME, and keep the policy as best.safetensors where none has reached more goals.
+    """Drive on the held-out maps, and keep the policy as best.safetensors where none has reached more goals.
+
+    The figures go with their intervals to evaluations.jsonl, and to TensorBoard as eval/NAME.
 
     env: of the evaluation; training: the environment of the training, whose facts go into the file.
     """

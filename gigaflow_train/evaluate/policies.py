@@ -26,6 +26,7 @@ AT_REST = 1e-3
 
 
 def action(longitudinal: int, lateral: int) -> int:
+    """Number of an action from its two indices."""
     return longitudinal * len(LATERAL_JERKS) + lateral
 
 

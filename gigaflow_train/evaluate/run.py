@@ -10,6 +10,8 @@ from gigaflow_train.evaluate.policies import Act
 
 
 class Result(NamedTuple):
+    """What came of driving: counts, and the rows' speeds."""
+
     tally: Tally
     speeds: np.ndarray  # [m/s] mean of each row that was ever active
 

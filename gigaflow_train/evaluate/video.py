@@ -20,6 +20,7 @@ def record(env: Any, act: Act, path: Path, *, steps: int, seed: int, size: int =
 
 
 def frames(env: Any, act: Act, *, steps: int, seed: int, size: int) -> Iterator[np.ndarray]:
+    """Frames uint8 (size, size, 3) of world 0, one a step."""
     obs, _ = env.reset(seed=seed)
     for step in itertools.count():
         yield env.render_world(world=0, agent=0, size=size)
