@@ -84,7 +84,8 @@ def test_a_lane_without_a_limit_has_the_usual_one(imported, speed):
     assert imported(rows).lanes["1"].speed == 13.4
 
 
-@pytest.mark.parametrize(("gap", "linked"), [(0.3, True), (0.7, False)])
+@pytest.mark.parametrize(("gap", "linked"), [(0.3, True), (0.7, True), (4.5, False)])
+@pytest.mark.filterwarnings("ignore::gigaflow_env.roads.MapWarning")
 def test_ends_that_do_not_meet_are_not_linked(imported, gap, linked):
     lanes = imported(joined(lane(1, 0, 40), connector(3, [(40 + gap, 0), (60, 0)], 1, 2), lane(2, 60, 100))).lanes
     assert lanes["1"].successors == (("3",) if linked else ())
