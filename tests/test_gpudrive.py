@@ -120,7 +120,7 @@ def test_a_bad_track_is_refused_with_its_place(scene, path, place, value, messag
         (("roads", 0, "map_element_id"), "2", r"road 0: 'map_element_id' is '2', which is of the wrong type"),
         (("roads", 1, "id"), 1, r"road 1: lane 1 is given twice"),
         (("roads", 1, "id"), True, r"road 1: 'id' is True, which is of the wrong type"),
-        (("roads", 4, "geometry"), [], r"crosswalk '?20000'?: the outline must be"),
+        (("roads", 4, "geometry"), [], r"crosswalk '?20000'?: an outline of 0 corners"),
         (("roads",), [], r"no driving lane"),
     ],
 )

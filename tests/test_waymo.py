@@ -22,7 +22,7 @@ from recorded import (
 )
 
 from gigaflow_env.config import laptop
-from gigaflow_env.roads import MapError, RoadMap, centerline, load, load_scenario, shipped, summary
+from gigaflow_env.roads import MapError, MapWarning, RoadMap, centerline, load, load_scenario, shipped, summary
 from gigaflow_env.roads.compiled.compile import compile_roads
 from gigaflow_env.roads.formats import waymo
 from gigaflow_env.roads.formats.waymo import protobuf
@@ -93,9 +93,16 @@ def test_exits_count_and_not_the_places_of_ends(imported):
     assert imported(street(lanes)).lanes["1"].successors == ("2",)
 
 
-@pytest.mark.parametrize(("gap", "linked"), [(0.0, True), (0.3, True), (0.6, False)])
-def test_exits_that_do_not_meet_are_not_linked(imported, gap, linked):
+@pytest.mark.parametrize("gap", [0.0, 0.3])
+def test_exits_that_nearly_meet_are_linked(imported, gap):
     road_map = imported(street({2: RecordedLane(polyline((40 + gap, 0), (80, 0)))}))
+    assert road_map.lanes["1"].successors == ("2",) and summary(road_map)["max_link_gap_m"] < 1e-9
+
+
+@pytest.mark.parametrize(("gap", "linked"), [(0.6, True), (9.0, False)])
+def test_a_gap_between_exits_is_told_whether_bridged_or_not(imported, gap, linked):
+    with pytest.warns(MapWarning, match=rf"up to {gap:g} m"):
+        road_map = imported(street({2: RecordedLane(polyline((40 + gap, 0), (80, 0)))}))
     assert road_map.lanes["1"].successors == (("2",) if linked else ())
     assert summary(road_map)["max_link_gap_m"] < 1e-9
 
@@ -370,7 +377,7 @@ GOOD = tfrecord(scenario_message(street()))
         (b"PK\x03\x04" + GOOD, r"compressed"),
         (GOOD[:7], r"byte 0: the file ends within the head"),
         (GOOD[:-1], r"byte 0: record 0 has \d+ bytes, but the file ends before"),
-        (b"<OpenDRIVE></OpenDRIVE>", r"byte 0: no TFRecord: the checksum"),
+        (b"neither a record nor a map", r"byte 0: no TFRecord: the checksum"),
         (GOOD[:500] + bytes([GOOD[500] ^ 1]) + GOOD[501:], r"the checksum of the record is wrong"),
         (tfrecord(b"\x0b"), r"record 0: .*wire type 3"),
         (tfrecord(message((7, 1))), r"record 0: neither a Scenario nor a tf\.Example"),
@@ -388,11 +395,11 @@ def test_a_bad_file_is_refused(tmp_path, data, message_of):
 
 @EVERY
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 1e12])
-def test_places_that_are_none_are_refused(imported, kind, bad):
+def test_places_that_are_none_are_refused(written, kind, bad):
     points = polyline((0, 0), (40, 0))
     points[3, 1] = bad
     with pytest.raises(MapError, match=r"(1|0): point 3.*(must be|finite)"):
-        imported(street({1: RecordedLane(points)}), kind)
+        load(written(street({1: RecordedLane(points)}), kind), strict=True)
 
 
 @EVERY
