@@ -76,7 +76,7 @@ def survives(load: Callable[..., RoadMap], path: Path, files: Iterator[bytes]) -
         except MapError as error:
             assert str(path) in str(error), error
             errors += 1
-        assert time.process_time() - began < 5.0, data[:2000]
+        assert time.process_time() - began < 60.0, data[:2000]
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # KiB
     return maps, errors
 

@@ -11,7 +11,7 @@ import shapely
 from damage import damaged, survives, with_bomb, without_attributes
 
 from gigaflow_env.config import laptop
-from gigaflow_env.roads import MapError, RoadMap, centerline, load, save, summary
+from gigaflow_env.roads import MapError, MapWarning, RoadMap, centerline, load, save, summary
 from gigaflow_env.roads.road_map import HEADING, WIDTH, X, Y, Z
 from gigaflow_env.simulator import Simulator
 
@@ -136,7 +136,8 @@ def test_a_connection_over_a_gap_gets_a_connector(imported):
 
 
 def test_no_connector_turns_back_on_itself(imported):
-    lanes = imported(IN, edge("behind", lane("behind", 0, "40,0 0,10")), connection("in", "behind")).lanes
+    with pytest.warns(MapWarning, match="left out"):
+        lanes = imported(IN, edge("behind", lane("behind", 0, "40,0 0,10")), connection("in", "behind")).lanes
     assert set(lanes) == {"in_0", "behind_0"}
     assert lanes["in_0"].successors == ()
 
@@ -283,8 +284,8 @@ def test_damaged_files_end_in_a_map_or_an_error(tmp_path):
     text = '<net version="1.20">\n' + "\n".join(crossing(tl("T", "Gg", "rr"), light, 'state="m"')) + "\n</net>\n"
     files = [*damaged(text, 9, 150), *without_attributes(text), with_bomb(text, "net")]
     read = {what: survives(load, tmp_path / "a.net.xml", what, data) for what, data in files}
-    assert read["gzip"] and not any(read[what] for what in ("nothing", "zip", "utf-16", "entities"))
-    assert sum(read.values()) > 50 and sum(not good for good in read.values()) > 150  # both happen
+    assert read["gzip"] and read["zip"] and not any(read[what] for what in ("nothing", "utf-16", "entities"))
+    assert sum(read.values()) > 50 and sum(not good for good in read.values()) > 50  # both happen
 
 
 def test_a_million_points_end_in_time(tmp_path):
