@@ -565,7 +565,8 @@ def test_damaged_files_end_in_a_map_or_an_error(tmp_path):
     files = [*damaged(text, 9, 150), *without_attributes(text), with_bomb(text, "OpenDRIVE")]
     read = {what: survives(load, tmp_path / "a.xodr", what, data) for what, data in files}
     assert not any(read[what] for what in ("nothing", "utf-16", "entities"))
-    assert sum(read.values()) > 60 and sum(not good for good in read.values()) > 50  # both happen
+    # Strictly read, nearly all of it is refused: the file itself has what is repaired.
+    assert any(read.values()) and sum(not good for good in read.values()) > 150
 
 
 @pytest.mark.parametrize("part", ["plan", "widths", "outline"])
