@@ -178,18 +178,8 @@ class Run:
 
         if self.out is None:
             raise ValueError("--resume needs --out: the directory of the run to go on with")
-        names = (
-            "map",
-            "map_shares",
-            "eval_map",
-            "num_envs",
-            "agents_per_world",
-            "seed",
-            "backend",
-            "keep",
-            "set",
-            "environment",
-        )
+        may_change = ("preset", "minutes", "steps", "threads", "out", "resume", "processes", "report")
+        names = [field.name for field in dataclasses.fields(self) if field.name not in may_change]
         for name, value in given(self, *names).items():
             if value != ():
                 raise ValueError(f"--{name.replace('_', '-')} can't change in a run that is resumed")

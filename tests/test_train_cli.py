@@ -120,6 +120,16 @@ def test_a_run_goes_on(run, tmp_path):
     assert rows[: len(before)] == before and rows[-1]["step"] >= 4000
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["--precision", "bf16"], ["--policy", "mine:Net"], ["--opponents", "old"], ["--opponent-share", "0.5"], ["--wandb", "mine"],
+     ["--keep", "2"], ["--map", "loop"], ["--set", "clip=0.1"]],
+)  # fmt: skip
+def test_what_a_resumed_run_would_not_heed_is_refused(tmp_path, capsys, words):
+    assert main(["run", "--resume", "--out", str(tmp_path), *words]) == 2
+    assert f"{words[0]} can't change in a run that is resumed" in capsys.readouterr().err
+
+
 FIGURES = {
     "goal_rate", "collision_rate", "offroad_rate", "timeout_rate", "red_lights_per_km", "red_light_rate",
     "collisions_per_km", "offroads_per_km", "mean_speed_mps", "km",
