@@ -122,8 +122,8 @@ def test_a_run_goes_on(run, tmp_path):
 
 @pytest.mark.parametrize(
     "words",
-    [["--precision", "bf16"], ["--policy", "mine:Net"], ["--opponents", "old"], ["--opponent-share", "0.5"], ["--wandb", "mine"],
-     ["--keep", "2"], ["--map", "loop"], ["--set", "clip=0.1"]],
+    [["--precision", "bf16"], ["--policy", "mine:Net"], ["--opponents", "old"], ["--opponent-share", "0.5"],
+     ["--wandb", "mine"], ["--keep", "2"], ["--map", "loop"], ["--set", "clip=0.1"]],
 )  # fmt: skip
 def test_what_a_resumed_run_would_not_heed_is_refused(tmp_path, capsys, words):
     assert main(["run", "--resume", "--out", str(tmp_path), *words]) == 2
