@@ -4,7 +4,6 @@ import gymnasium
 
 from gigaflow_env.config import CONDITIONING, PRESETS, Config
 from gigaflow_env.env import GigaflowVectorEnv
-from gigaflow_env.extras import remedy
 from gigaflow_env.layout import ACTIONS, FEATURES, LATERAL_JERKS, LONGITUDINAL_JERKS, Blocks, Layout
 from gigaflow_env.roads import MapError, RoadMap
 from gigaflow_env.simulator import MissingDevice
@@ -25,7 +24,6 @@ __all__ = [
     "MissingDevice",
     "RoadMap",
     "__version__",
-    "remedy",
 ]
 
 gymnasium.register(

@@ -12,7 +12,7 @@ def start() -> int:
     except ModuleNotFoundError as missing:
         if missing.name is not None and missing.name.startswith("gigaflow"):
             raise
-        from gigaflow_env import remedy
+        from gigaflow_env.extras import remedy
 
         sys.stderr.write(f"gigaflow-train: error: it needs {missing.name}: {remedy('train')}\n")
         return 2
