@@ -27,7 +27,6 @@ from gigaflow_train.rollout import Chance, Driven, Storage, allocate, collect, p
 MEASURED = 4
 """Rollouts of the untrained policy that the normaliser is fitted to, each in worlds of its own: one shows too few."""
 
-
 APART = 1_000_003
 """Between the seeds of two processes' worlds."""
 
@@ -241,11 +240,11 @@ def update(
 def everywhere(driven: Driven, advantage: Tensor, target: Tensor) -> tuple[Driven, float, int]:
     """What happened in all processes; the share of the returns' variance that the critic foresaw; samples to learn from."""
     a, r = advantage.double(), target.double()
-    own = [len(a), a.sum(), a.square().sum(), r.sum(), r.square().sum(), *driven[:1], *driven.tally, *driven[2:]]
-    sums = ranks.sum_(torch.stack([torch.as_tensor(x, dtype=torch.float64, device=a.device) for x in own])).tolist()
-    live, mean, square, mean_r, square_r, samples, *rest = sums
-    tally = Tally(*(kind(x) for kind, x in zip(map(type, Tally()), rest[: len(Tally())], strict=True)))
-    episodes, earned = rest[len(Tally()) :]
+    moments = len(a), a.sum(), a.square().sum(), r.sum(), r.square().sum()
+    own = (*moments, driven.samples, driven.episodes, driven.episode_return, *driven.tally)
+    sums = ranks.sum_(torch.stack([torch.as_tensor(x, dtype=torch.float64, device=a.device) for x in own]))
+    live, mean, square, mean_r, square_r, samples, episodes, earned, *counts = sums.tolist()
+    tally = Tally(*(kind(number) for kind, number in zip(map(type, Tally()), counts, strict=True)))
     unexplained = (square - mean * mean / max(live, 1)) / max(square_r - mean_r * mean_r / max(live, 1), 1e-12)
     return Driven(int(samples), tally, int(episodes), earned), 1.0 - unexplained, int(live)
 
