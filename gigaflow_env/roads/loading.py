@@ -33,6 +33,8 @@ FORMATS = (
     "*.tfrecord* (Waymo Open Motion)",
 )
 """What can be read, for people."""
+_XML_ENDINGS = {"OpenDRIVE": ".xodr", "net": ".net.xml", "osm": ".osm", "commonRoad": ".xml"}
+"""What the root element of an XML file says, whatever the file is called."""
 MAX_UNPACKED = 2 << 30
 """[bytes] Ours: a packed file may not hold more; the largest maps have some hundred MB."""
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
@@ -202,29 +204,25 @@ def _importer(path: Path) -> Any:
     """The module that reads the format of a file. Importers are loaded here: nobody else needs their parsers."""
     if path.name.endswith(lanes_json.SUFFIX):
         return lanes_json
-    root = _root_element(path)
-    if root == "OpenDRIVE" or (root is None and path.suffix.lower() == ".xodr"):
+    name = _XML_ENDINGS.get(_root_element(path) or "", path.name.lower())
+    if name.endswith(".xodr"):
         from gigaflow_env.roads.formats import opendrive
 
         return opendrive
-    if root == "net" or (root != "commonRoad" and path.name.lower().endswith(".net.xml")):
+    if name.endswith(".net.xml"):
         from gigaflow_env.roads.formats import sumo
 
         return sumo
-    if root == "osm" or path.suffix.lower() == ".osm":
+    if name.endswith(".osm"):
         from gigaflow_env.roads.formats import lanelet2
         from gigaflow_env.roads.formats.sumo import osm
 
         return lanelet2 if lanelet2.recognises(path) else osm
-    if root == "commonRoad" or path.suffix.lower() == ".xml":
+    if name.endswith(".xml"):
         from gigaflow_env.roads.formats import commonroad
 
         return commonroad
-    if path.suffix.lower() == ".xodr":
-        from gigaflow_env.roads.formats import opendrive
-
-        return opendrive
-    if path.suffix.lower() in (".json", ".geojson"):
+    if name.endswith((".json", ".geojson")):
         content = path.read_bytes()
         if b'"lane_segments"' in content:
             from gigaflow_env.roads.formats import argoverse2
@@ -234,11 +232,11 @@ def _importer(path: Path) -> Any:
             from gigaflow_env.roads.formats.waymo import gpudrive
 
             return gpudrive
-    if path.suffix.lower() == ".gpkg":
+    if name.endswith(".gpkg"):
         from gigaflow_env.roads.formats import nuplan
 
         return nuplan
-    if ".tfrecord" in path.name:
+    if ".tfrecord" in name:
         from gigaflow_env.roads.formats import waymo
 
         return waymo
