@@ -61,8 +61,7 @@ def record_contacts(begin, end, clock, rows, pose, motion, body, lane_position, 
 def drive(
     begin, end, mode, actions, wanted,
     clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, outcome, lights, neighbours, variant,
-    perceived,
-    network, grid, nearby, p,
+    perceived, network, grid, nearby, p,
 ):  # fmt: skip
     """Worlds `begin` to `end`, see world_step.drive."""
     for w in range(begin, end):
@@ -102,22 +101,9 @@ def write_observation(
     for w in range(begin, end):
         for a in range(rows.status.shape[1]):
             if world_step.prepare_observation(
-                w,
-                a,
-                only_ended,
-                clock,
-                rows,
-                pose,
-                lane_position,
-                goals,
-                outcome,
-                neighbours,
-                lane_routes,
-                variant,
-                network,
-                nearby,
-                p,
-            ):
+                w, a, only_ended, clock, rows, pose, lane_position, goals, outcome, neighbours, lane_routes, variant,
+                network, nearby, p,
+            ):  # fmt: skip
                 world_step.write_observation(
                     w, a, FIRST, STRIDE, obs[w, a], starts,
                     clock, rows, pose, motion, body, lane_position, goals, reward_weights, lights, neighbours,
@@ -137,22 +123,9 @@ def write_observation_half(
     for w in range(begin, end):
         for a in range(rows.status.shape[1]):
             if world_step.prepare_observation(
-                w,
-                a,
-                only_ended,
-                clock,
-                rows,
-                pose,
-                lane_position,
-                goals,
-                outcome,
-                neighbours,
-                lane_routes,
-                variant,
-                network,
-                nearby,
-                p,
-            ):
+                w, a, only_ended, clock, rows, pose, lane_position, goals, outcome, neighbours, lane_routes, variant,
+                network, nearby, p,
+            ):  # fmt: skip
                 world_step.write_observation(
                     w, a, FIRST, STRIDE, row[w], starts,
                     clock, rows, pose, motion, body, lane_position, goals, reward_weights, lights, neighbours,

@@ -99,8 +99,7 @@ def record_contacts(  # type: ignore[no-untyped-def]
 def drive(  # type: ignore[no-untyped-def]
     mode, actions, wanted,
     clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, outcome, lights, neighbours, variant,
-    perceived,
-    network, grid, nearby, p,
+    perceived, network, grid, nearby, p,
 ):  # fmt: skip
     """A world a block, see world_step.drive."""
     world_step.drive(

@@ -106,8 +106,7 @@ def record_contacts(w, first, stride, clock, rows, pose, motion, body, lane_posi
 def drive(
     w, first, stride, mode, actions, wanted,
     clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, outcome, lights, neighbours, variant,
-    perceived,
-    network, grid, nearby, p,
+    perceived, network, grid, nearby, p,
 ):  # fmt: skip
     """One step of world w, from the actions to the rewards."""
     agents = rows.status.shape[1]
