@@ -8,7 +8,7 @@ import numpy as np
 from gigaflow_env.roads.centerline import fit, sample
 from gigaflow_env.roads.road_map import HEADING, Lane, MapError, RoadMap
 
-POINT_SPACING = 0.5
+CUT_SPACING = 0.5
 """[m] of the points by which it is decided where a lane is cut."""
 LEAST = 1.0
 """[m] Ours: shorter stubs are left out."""
@@ -69,14 +69,14 @@ def _parts(lane: Lane, center: np.ndarray, radius: float) -> list[tuple[np.ndarr
     near = _inside(lane.line[[0, -1]], center, radius)
     if lane.junction is not None and near.any():
         return [(lane.line, True, True)]
-    points = sample(lane.line, POINT_SPACING)[:, :5]
+    points = sample(lane.line, CUT_SPACING)[:, :5]
     inside = _inside(points, center, radius)
     if inside.all():
         return [(lane.line, True, True)]
     turns = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]))).reshape(-1, 2).tolist()
     parts = []
     for first, last in turns:
-        if (last - first - 1) * POINT_SPACING >= LEAST:
+        if (last - first - 1) * CUT_SPACING >= LEAST:
             line = fit(points[first:last])
             line[:, HEADING] -= 2 * math.pi * round(line[0, HEADING] / (2 * math.pi))
             parts.append((line, first == 0, last == len(points)))

@@ -7,12 +7,12 @@ import numpy as np
 from gigaflow_env.roads.centerline import sample
 from gigaflow_env.roads.road_map import Lane, RoadMap
 from gigaflow_env.roads.summary import components
+from gigaflow_env.roads.towns.spec import MIN_RADIUS
 
+PROBLEM_KINDS = ("dead end", "unreachable", "trap", "steep", "tight")
 STEEP = 0.15
 """[m/m] Ours: streets are hardly ever steeper."""
-TIGHT = 5.5
-"""[m] Radius of the tightest curve that the default car can follow with its middle."""
-SPACING = 1.0
+SHAPE_SPACING = 1.0
 """[m] of the points at which grades and curves are measured."""
 MIN_TURN = 0.5
 """[rad] Ours: a tight curve turns by more; a kink of less is passed within the lane's width."""
@@ -21,7 +21,7 @@ MIN_TURN = 0.5
 class Problem(NamedTuple):
     """A place of a map that is worth a look."""
 
-    kind: str  # dead end, unreachable, trap, steep, tight
+    kind: str  # one of PROBLEM_KINDS
     lane: str
     place: tuple[float, float]  # x, y [m]
     amount: float  # lanes of a trap, grade [%], radius [m]
@@ -32,7 +32,8 @@ def problems(road_map: RoadMap) -> list[Problem]:
     """All problems of the driving lanes, by kind.
 
     dead end: nothing goes on, and no lane can be changed to. unreachable: nothing leads in, and no lane changes to it (an
-    entry of an excerpt, for example). trap: lanes that one enters and never leaves. steep, tight: by STEEP and TIGHT.
+    entry of an excerpt, for example). trap: lanes that one enters and never leaves. steep: above STEEP.
+    tight: a radius below towns.spec.MIN_RADIUS, the tightest that a car can drive with margin.
     """
     lanes = {lane.id: lane for lane in road_map.lanes.values() if lane.kind == "driving"}
     ahead = {name: [o for o in (*lane.successors, lane.left, lane.right) if o is not None] for name, lane in lanes.items()}
@@ -51,19 +52,18 @@ def problems(road_map: RoadMap) -> list[Problem]:
             found.append(Problem("trap", group[0], place, len(group), "lanes"))
     for name, lane in lanes.items():
         found += _shape(name, lane)
-    order = ("dead end", "unreachable", "trap", "steep", "tight")
-    return sorted(found, key=lambda problem: order.index(problem.kind))
+    return sorted(found, key=lambda problem: PROBLEM_KINDS.index(problem.kind))
 
 
 def _shape(name: str, lane: Lane) -> list[Problem]:
-    points = sample(lane.line, SPACING)
+    points = sample(lane.line, SHAPE_SPACING)
     step = np.diff(points[:, 6])
     grades = np.abs(np.diff(points[:, 2])) / step
     found = []
     if grades.max() > STEEP:
         k = int(grades.argmax())
         found.append(Problem("steep", name, (float(points[k, 0]), float(points[k, 1])), 100 * float(grades[k]), "%"))
-    sharp = np.abs(points[:, 5]) > 1 / TIGHT
+    sharp = np.abs(points[:, 5]) > 1 / MIN_RADIUS
     if sharp.any() and np.abs(points[sharp, 5]).sum() * step.mean() > MIN_TURN:
         k = int(np.abs(points[:, 5]).argmax())
         radius = 1 / float(np.abs(points[k, 5]))
@@ -77,7 +77,7 @@ def _place(lane: Lane, end: int) -> tuple[float, float]:
 
 def counts(found: list[Problem]) -> dict[str, int]:
     """Number of problems of each kind, with kinds that do not occur."""
-    return {kind: sum(p.kind == kind for p in found) for kind in ("dead end", "unreachable", "trap", "steep", "tight")}
+    return {kind: sum(p.kind == kind for p in found) for kind in PROBLEM_KINDS}
 
 
 def records(found: list[Problem]) -> list[dict[str, Any]]:

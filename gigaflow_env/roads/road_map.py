@@ -14,6 +14,8 @@ X, Y, Z, HEADING, WIDTH = range(5)
 
 LANE_KINDS = ("driving", "shoulder", "parking", "biking")
 SIGNAL_KINDS = ("light", "stop", "yield")
+DEFAULT_SPEED = 13.9
+"""[m/s] Limit of a lane where a file gives none. Ours: 50 km/h, the limit of most towns."""
 
 
 class MapError(ValueError):
@@ -43,7 +45,7 @@ class Lane:
     id: str
     line: np.ndarray
     kind: str = "driving"  # one of LANE_KINDS; only driving lanes are routed, all kinds belong to the drivable area
-    speed: float = 13.9  # limit [m/s]
+    speed: float = DEFAULT_SPEED  # limit [m/s]
     successors: tuple[str, ...] = ()  # lanes which begin where this one ends
     left: str | None = None  # neighbour of the same direction into which a lane change is permitted
     right: str | None = None

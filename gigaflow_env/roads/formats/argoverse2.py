@@ -20,11 +20,9 @@ from gigaflow_env.roads.formats.common.polyline import checked
 from gigaflow_env.roads.formats.common.union_find import groups
 from gigaflow_env.roads.formats.common.weld import successors, weld
 from gigaflow_env.roads.import_report import fault, left_out
-from gigaflow_env.roads.road_map import Crosswalk, Lane, MapError, RoadMap, X, Y
+from gigaflow_env.roads.road_map import DEFAULT_SPEED, Crosswalk, Lane, MapError, RoadMap, X, Y
 
 LANE_TYPES = {"VEHICLE": "driving", "BUS": "driving", "BIKE": "biking"}
-DEFAULT_SPEED = 13.9
-"""[m/s] 50 km/h."""
 Record = dict[str, Any]
 
 

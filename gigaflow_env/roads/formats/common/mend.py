@@ -6,10 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from gigaflow_env.roads.import_report import fault
-from gigaflow_env.roads.road_map import LANE_KINDS, SIGNAL_KINDS, WIDTH, Crosswalk, Lane, RoadMap, Signal
+from gigaflow_env.roads.road_map import DEFAULT_SPEED, LANE_KINDS, SIGNAL_KINDS, WIDTH, Crosswalk, Lane, RoadMap, Signal
 
-DEFAULT_SPEED = 13.9
-"""[m/s] 50 km/h, where the file's limit is no speed."""
 APART = 0.01
 """[m] Knots nearer to each other are one."""
 

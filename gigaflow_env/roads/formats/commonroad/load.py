@@ -23,7 +23,7 @@ from gigaflow_env.roads.formats.common.weld import successors, weld
 from gigaflow_env.roads.formats.commonroad.obstacles import read_traffic
 from gigaflow_env.roads.formats.commonroad.values import points, speed
 from gigaflow_env.roads.import_report import left_out
-from gigaflow_env.roads.road_map import Crosswalk, Lane, RoadMap, Signal
+from gigaflow_env.roads.road_map import DEFAULT_SPEED, Crosswalk, Lane, RoadMap, Signal
 from gigaflow_env.roads.scenario import Scenario
 
 BACK = ".back"
@@ -37,8 +37,6 @@ LANELET_TYPES = {
 
 SPEEDS = {"interstate": 36.1, "highway": 36.1, "country": 27.8, "driveWay": 2.8}
 """[m/s] by lanelet type, where the file gives no limit; Ours: 130, 100 and 10 km/h."""
-DEFAULT_SPEED = 13.9
-"""[m/s] 50 km/h, for all other types."""
 
 SIGNS = {"206": "stop", "R1-1": "stop", "205": "yield", "R1-2": "yield"}
 """Ids of traffic signs that are signals: Zamunda's are Germany's."""

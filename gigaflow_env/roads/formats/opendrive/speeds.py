@@ -11,13 +11,11 @@ from gigaflow_env.roads.formats.opendrive.lanes import directions, names
 from gigaflow_env.roads.formats.opendrive.road import Road
 from gigaflow_env.roads.formats.opendrive.strips import Key, Strip
 from gigaflow_env.roads.import_report import left_out
-from gigaflow_env.roads.road_map import Lane
+from gigaflow_env.roads.road_map import DEFAULT_SPEED, Lane
 
 UNITS = {"m/s": 1.0, "ms": 1.0, "mps": 1.0, "km/h": 1 / 3.6, "kmh": 1 / 3.6, "kph": 1 / 3.6, "mph": 0.44704}
 """By their names in small letters, with the spellings that files have."""
 NO_LIMIT = ("no limit", "undefined", "none", "")
-DEFAULT_SPEED = 13.9
-"""[m/s] 50 km/h, where neither a lane nor its road nor what it is linked to has a limit."""
 FASTEST = 200.0
 """[m/s] Ours: what is faster is a mistake."""
 LIMIT_SIGNS = ("274", "274.1", "R2-1", "670", "c14")

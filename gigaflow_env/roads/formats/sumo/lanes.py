@@ -10,12 +10,10 @@ from lxml import etree
 from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.common.polyline import rounded, smooth, tidy
 from gigaflow_env.roads.import_report import left_out
-from gigaflow_env.roads.road_map import HEADING, WIDTH, Crosswalk, MapError
+from gigaflow_env.roads.road_map import DEFAULT_SPEED, HEADING, WIDTH, Crosswalk, MapError
 
 DEFAULT_WIDTH = 3.2
 """[m] what SUMO takes where a lane has no width."""
-DEFAULT_SPEED = 13.9
-"""[m/s] the same for its limit."""
 DEFAULT_CROSSING = 4.0
 """[m] the same for crossings."""
 MAX_WIDTH = 100.0
