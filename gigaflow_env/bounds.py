@@ -8,6 +8,8 @@ import numbers
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+__all__ = ["Bounds", "choice", "flag", "real", "whole"]
+
 
 class Bounds(NamedTuple):
     """The numbers from `low` to `high`; an open end does not belong to them."""

@@ -27,6 +27,7 @@ from tyro.conf import (
 )
 
 from gigaflow_env import MissingDevice, __version__
+from gigaflow_env.bounds import Bounds, real
 from gigaflow_env.render import MissingExtra
 from gigaflow_train import towns
 from gigaflow_train.config import PRESETS, TrainConfig
@@ -406,9 +407,7 @@ def given(command: Any, *names: str) -> dict[str, Any]:
 
 def checked(command: Any, name: str, low: float, high: float, unit: str) -> None:
     """Raises ValueError unless an argument lies within its bounds."""
-    value = getattr(command, name)
-    if not low <= value <= high:  # not a number, too
-        raise ValueError(f"--{name.replace('_', '-')} {value}: must be {low:,} to {high:,}{unit and ' ' + unit}")
+    real(f"--{name.replace('_', '-')}", getattr(command, name), Bounds(low, high), unit)
 
 
 def shares(text: str) -> str | tuple[float, ...]:

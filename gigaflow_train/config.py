@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gigaflow_env.bounds import Bounds, choice, flag, real, whole
+
 MISSING = object()
 """What a value means that a file of an older version lacks: nothing, the file can't be read."""
 
@@ -22,7 +24,8 @@ def value(
 
     absent: what a checkpoint means that was written before the field existed.
     """
-    metadata = {"unit": unit, "reason": reason, "low": low, "high": high, "absent": absent}
+    declared = None if low is None or high is None else Bounds(low, high)
+    metadata = {"unit": unit, "reason": reason, "bounds": declared, "absent": absent}
     if isinstance(default, dict):
         return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -131,9 +134,7 @@ class TrainConfig:
         if self.map_shares not in SHARES and isinstance(self.map_shares, str):
             names = ", ".join(map(repr, SHARES))
             raise ValueError(f"map_shares={self.map_shares!r}: choose one of {names}, or give a number for each map")
-        if self.precision not in PRECISIONS:
-            names = ", ".join(map(repr, PRECISIONS))
-            raise ValueError(f"precision={self.precision!r}: choose one of {names}")
+        choice("precision", self.precision, PRECISIONS)
         if self.minutes is None and self.steps is None:
             raise ValueError("minutes and steps are both unset: give at least one budget")
 
@@ -166,9 +167,7 @@ def _checked(field: Any, given: Any) -> Any:
             raise ValueError(f"{name}={given!r}: expected a dict of names and values")
         return dict(given)
     if kind.startswith("bool"):
-        if not isinstance(given, bool):
-            raise ValueError(f"{name}={given!r}: must be True or False")
-        return given
+        return flag(name, given)
     if kind.startswith("str"):
         if isinstance(given, str) and (given or field.default == ""):
             return given
@@ -183,21 +182,14 @@ def _checked(field: Any, given: Any) -> Any:
             return tuple(given)
         if not given:
             raise ValueError(f"{name}={given!r}: give one or more numbers")
-        return tuple(_number(field, one, whole="int" in kind) for one in given)
-    return _number(field, given, whole=kind.startswith("int"))
+        return tuple(_number(field, kind, one) for one in given)
+    return _number(field, kind, given)
 
 
-def _number(field: Any, given: Any, *, whole: bool) -> int | float:
-    """A number within the field's bounds."""
-    name, low, high = field.name, field.metadata["low"], field.metadata["high"]
-    if isinstance(given, bool) or not isinstance(given, (int,) if whole else (int, float)):
-        raise ValueError(f"{name}={given!r} is not a {'whole ' if whole else ''}number")
-    if not whole and isinstance(given, int) and abs(given) > 1e300:
-        given = math.inf
-    if not low <= given <= high:  # nan, too
-        unit = f" {field.metadata['unit']}" if field.metadata["unit"] else ""
-        raise ValueError(f"{name}={given!r}: must be {low:,} to {high:,}{unit}")
-    return given if whole else float(given)
+def _number(field: Any, kind: str, given: Any) -> int | float:
+    """A number within the field's bounds, whole where its type says so."""
+    number = whole if "int" in kind else real
+    return number(field.name, given, field.metadata["bounds"], field.metadata["unit"])
 
 
 def from_json(values: Mapping[str, Any]) -> TrainConfig:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import gigaflow_env
+import gigaflow_env.bounds
 import gigaflow_env.extras
 import gigaflow_env.render
 import gigaflow_env.roads
@@ -182,15 +183,15 @@ def test_a_video_is_written(run, tmp_path):
         (["run", "--set", "learning_rate"], "write name=value"),
         (["run", "--environment", "goal_distanc=[1,2]", "--out", "NEW"], "did you mean goal_distance"),
         (["run", "--minutes", "-1"], "minutes=-1.0: must be 0.001 to 5,256,000 min"),
-        (["run", "--seed", "-1"], "seed=-1: must be 0 to"),
-        (["run", "--processes", "0"], "--processes 0: must be 1 to 1,024 processes"),
+        (["run", "--seed", "-1"], "seed=-1: must be a whole number, 0 to"),
+        (["run", "--processes", "0"], "--processes=0: must be 1 to 1,024 processes"),
         (["run", "--processes", "2"], "several processes need --out"),
         (["run", "--map", "random:9-1"], "a range is random:LOW-HIGH"),
         (["run", "--map-shares", "often"], "map_shares='often': choose one of 'equal', 'length'"),
         (["run", "--map", "loop", "--map", "lots", "--map-shares", "1,2,3", "--out", "NEW"], "has 3 numbers: expected one"),
-        (["evaluate", "random", "--seed", "-1"], "--seed -1: must be 0 to"),
-        (["evaluate", "random", "--num-envs", "0"], "--num-envs 0: must be 1 to"),
-        (["evaluate", "random", "--traffic", "nan"], "--traffic nan: must be 0.0 to 1.0 share"),
+        (["evaluate", "random", "--seed", "-1"], "--seed=-1: must be 0 to"),
+        (["evaluate", "random", "--num-envs", "0"], "--num-envs=0: must be 1 to"),
+        (["evaluate", "random", "--traffic", "nan"], "--traffic=nan: must be 0 to 1 share"),
         (["evaluate", "RUN", "--preset", "paper", "--map", "downtown"], "view_range is 60.0 there and 200.0 here"),
         (["run", "--out", "RUN"], "holds a run already"),
         (["run", "--resume"], "--resume needs --out"),
@@ -266,7 +267,7 @@ def test_driving_is_reproducible_and_counts_every_row():
 
 
 def test_only_public_names_of_the_environment_are_used():
-    modules = (gigaflow_env, gigaflow_env.extras, gigaflow_env.render, gigaflow_env.roads)
+    modules = (gigaflow_env, gigaflow_env.bounds, gigaflow_env.extras, gigaflow_env.render, gigaflow_env.roads)
     public = {module.__name__: set(module.__all__) for module in modules}
     seen = 0
     for file in Path(gigaflow_train.__file__).parent.rglob("*.py"):
