@@ -51,8 +51,8 @@ def driven(folder):
 
 
 TIPPED = {"outcome.reward", "rows.score"}
-"""What may differ for one of ten rows in one of twelve steps: to move costs a little, and where the card's multiply-add rounds
-once and the CPU twice, one car stands still and the other moves at a millionth of a metre in a second."""
+"""What may differ for one of ten rows in one of twelve steps: to move costs a little, and where the card's multiply-add
+rounds once and the CPU twice, one car stands still and the other moves at a millionth of a metre in a second."""
 
 
 @pytest.mark.parametrize("name", cuda_scenes.SCENES)

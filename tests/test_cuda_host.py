@@ -53,7 +53,7 @@ def library(tmp_path_factory):
 
 
 def run(program, library, **environment):
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(library), "NUMBA_ENABLE_CUDASIM": "0", **environment}
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(library), **environment}
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=900, env=environment
     )
