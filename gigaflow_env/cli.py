@@ -1,4 +1,4 @@
-"""The command `gigaflow-env`: the shipped towns, a look at any map, imports and the benchmark.
+"""The command `gigaflow-env`: the shipped towns, a look at any map, a live world in the browser, imports, the benchmark.
 
 Each command is a frozen dataclass: its fields are the arguments, its docstring the help, its `run` what it does.
 """
@@ -200,6 +200,39 @@ class Bench:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """Show a world of trained drivers in the browser: follow them, look inside, change the world, or drive among them."""
+
+    map: Annotated[Positional[str], arg(metavar="MAP")] = "downtown"
+    """A shipped town, a map file, or `random:SEED`."""
+    policy: str = "pretrained"
+    """Who drives: `pretrained`, `idm` for rules, a run directory, or a .safetensors file."""
+    agents: int = 40
+    """Cars, at most 150."""
+    drive: bool = False
+    """Begin at the wheel of one of them."""
+    port: int = 0
+    """Of the page, on this machine only; any free one by default."""
+    no_browser: bool = False
+    """Print the address and open nothing."""
+    seed: int = 0
+    """Of the world."""
+
+    def run(self) -> None:
+        """Make the world, open the browser, and go on until Ctrl-C."""
+        from gigaflow_env.bounds import Bounds, whole
+        from gigaflow_env.viewer import LiveWorld, Settings, serve
+
+        port = whole("--port", self.port, Bounds(0, 65535))
+        drives = "rules" if self.policy == "idm" else f"policy {Path(self.policy).name}"
+        road_map = find(self.map)
+        world = LiveWorld(road_map, self.policy, Settings(agents=self.agents), self.seed)
+        world.step()  # compiles, and says so, before a page waits for it
+        serve(world, port=port, drive=self.drive, title=f"live · {drives}", browser=not self.no_browser,
+              say=lambda line: print(line, flush=True))  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Compile:
     """Compile the kernels into the cache: for images of containers, for CI, and before many processes start at once."""
 
@@ -225,6 +258,7 @@ class Compile:
 Command = (
     Annotated[Maps, subcommand("maps")]
     | Annotated[MapCommand, subcommand("map")]
+    | Annotated[Watch, subcommand("watch")]
     | Annotated[Bench, subcommand("bench")]
     | Annotated[Compile, subcommand("compile")]
 )
@@ -241,7 +275,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Command,
         args=argv,
         prog="gigaflow-env",
-        description="GIGAFLOW's driving simulator: maps and benchmarks. --version says which one this is.",
+        description="GIGAFLOW's driving simulator: maps, a live viewer and benchmarks. --version says which one this is.",
         config=(OmitSubcommandPrefixes, OmitArgPrefixes, FlagCreatePairsOff),
     )
     try:

@@ -28,6 +28,7 @@ from tyro.conf import (
 
 from gigaflow_env import MissingDevice, __version__
 from gigaflow_env.bounds import Bounds, real
+from gigaflow_env.driver import PRETRAINED, is_checkpoint
 from gigaflow_env.render import MissingExtra
 from gigaflow_train import towns
 from gigaflow_train.config import PRESETS, TrainConfig
@@ -81,7 +82,7 @@ class Run:
     policy: str | None = None
     """An own network, as module:Class, see examples/attention_policy.py."""
     opponents: str | None = None
-    """Folder of older checkpoints that drive --opponent-share of the rows."""
+    """Folder of older checkpoints that drive --opponent-share of the rows, one file, or `pretrained`."""
     opponent_share: float | None = None
     """Share of the rows that opponents drive."""
     wandb: str | None = None
@@ -218,7 +219,7 @@ class Evaluate:
     """Say how well a policy drives, with 95 % intervals."""
 
     what: Annotated[Positional[str], arg(metavar="WHAT")]
-    """A run directory, a .safetensors file, or one of: frozen, random, reverse, constant, idm."""
+    """A run directory, a .safetensors file, or one of: pretrained, frozen, random, reverse, constant, idm."""
     map: Maps = ()
     """A shipped town, a map file, a folder, `random:SEED` or `random:1-64`; by default those of the training, or `loop`."""
     preset: str | None = None
@@ -255,8 +256,8 @@ class Evaluate:
         learned = self.what not in BASELINES
         if not learned and self.greedy:
             raise ValueError(f"--greedy is for checkpoints: {self.what} has no likeliest action")
-        if learned and not Path(self.what).exists():
-            names = ", ".join(BASELINES)
+        if learned and not is_checkpoint(self.what):
+            names = ", ".join((PRETRAINED, *BASELINES))
             raise FileNotFoundError(f"{self.what!r} is no run directory, no checkpoint file and none of {names}")
         checked(self, "num_envs", 1, 2**24, "rows")
         checked(self, "seed", 0, 2**31 - 1, "")
@@ -268,11 +269,10 @@ class Evaluate:
         from gigaflow_train.evaluate.run import as_json, drive, figures
 
         console = Console(stderr=True, markup=False, highlight=False)
-        path = Path(self.what)
-        settings = self.settings(checkpoint.read_facts(path) if learned else None)
+        settings = self.settings(checkpoint.read_facts(self.what) if learned else None)
         env = environment.make(**settings, say=console.print)
         if learned:
-            act = policies.trained(path, env, self.seed, greedy=self.greedy, other_scales=self.other_scales)
+            act = policies.trained(self.what, env, self.seed, greedy=self.greedy, other_scales=self.other_scales)
         else:
             act = policies.BASELINES[self.what](env, self.seed)
         steps = self.length(env.config)
@@ -320,7 +320,7 @@ class Report:
     """Compare a run's policy with ones that learned nothing; write report.json, curve.png and video.mp4."""
 
     directory: Annotated[Positional[Path], arg(metavar="DIR")]
-    """The directory of the run."""
+    """The directory of the run, or `pretrained`: its report goes to runs/pretrained, without a curve."""
     num_envs: int = 256
     """Agents that drive at once."""
     steps: int = 1200
@@ -372,9 +372,9 @@ class Export:
     """Write a policy as an ONNX file, for programs without torch."""
 
     what: Annotated[Positional[Path], arg(metavar="RUN")]
-    """A run directory or a .safetensors file."""
+    """A run directory, a .safetensors file, or `pretrained`."""
     onnx: Path | None = None
-    """The file; policy.onnx beside the checkpoint by default."""
+    """The file; by default policy.onnx beside the checkpoint, or here for `pretrained`."""
 
     def run(self) -> int:
         """Write the network as a file that other programs run."""
