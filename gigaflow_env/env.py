@@ -384,8 +384,11 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         if mask is None or seed is not None:
             key = self.np_random.integers(0, 2**32, 2, dtype=np.uint32)
         self.simulator.reset(key, self._output.mask(mask))
-        if mask is None and self._log is not None:
-            self._log.clear()
+        if mask is None:
+            if self._log is not None:
+                self._log.clear()
+            for recording in self._recordings:
+                recording.restart()
         self._begun = True
         self._keep()
         self._show()

@@ -248,6 +248,10 @@ class Evaluate:
     """Print a JSON object."""
     video: Path | None = None
     """Write a video of one agent, .mp4 or .gif."""
+    replay: Path | None = None
+    """Write a page that plays a minute of one world in any browser, .html; or trajectories, .csv, .parquet or .xml (FCD)."""
+    failures: Path | None = None
+    """Write a page of what went wrong, the worst first, .html: at most 20 clips."""
 
     def run(self) -> int:
         """Drive, and print the figures or write the video."""
@@ -266,18 +270,36 @@ class Evaluate:
 
         from gigaflow_train import checkpoint, environment, report
         from gigaflow_train.evaluate import policies, video
+        from gigaflow_train.evaluate.failures import Failures
         from gigaflow_train.evaluate.run import as_json, drive, figures
 
         console = Console(stderr=True, markup=False, highlight=False)
         settings = self.settings(checkpoint.read_facts(self.what) if learned else None)
-        env = environment.make(**settings, say=console.print)
+        env = environment.make(**settings, events=bool(self.replay or self.failures), say=console.print)
         if learned:
             act = policies.trained(self.what, env, self.seed, greedy=self.greedy, other_scales=self.other_scales)
         else:
             act = policies.BASELINES[self.what](env, self.seed)
         steps = self.length(env.config)
+        shown = self.inside(env) if learned else None
+        failures = Failures(env, shown) if self.failures else None
         with report.progress(console, self.what, steps) as step:
-            found = figures(drive(env, act, steps=steps, seed=self.seed, show=step))
+
+            def after() -> None:
+                step()
+                if failures is not None:
+                    failures.add()
+
+            found = figures(drive(env, act, steps=steps, seed=self.seed, show=after))
+        if failures is not None and self.failures is not None:
+            number = failures.write(self.failures)
+            console.print(f"{number} clips in {self.failures}" if number else "nothing went wrong: no page is written")
+        if self.replay is not None:
+            recording = env.unwrapped.record(self.replay, policy=self.what if shown else None, title=f"{self.what}")
+            obs, _ = env.reset(seed=self.seed)
+            for _ in range(min(steps, round(report.VIDEO_SECONDS / env.config.dt))):
+                obs, *_ = env.step(act(obs))
+            console.print(f"{self.replay}: {recording.close() / 1e6:.2f} MB")
         if self.video is not None:
             video.record(env, act, self.video, steps=min(steps, round(report.VIDEO_SECONDS / env.config.dt)), seed=self.seed)
         settings |= {"agents_per_world": env.agents_per_world, "config": dataclasses.asdict(env.config)}
@@ -289,6 +311,14 @@ class Evaluate:
             title = f"{self.what} on {towns.titled(settings['maps'])}"
             Console().print(report.table({self.what: found}, title=title))
         return 0
+
+    def inside(self, env: Any) -> Any:
+        """The policy as replays show its probabilities; None where only torch runs it."""
+        from gigaflow_env.driver import load, read_facts
+
+        if read_facts(self.what).config.get("policy"):
+            return None
+        return load(self.what, env.layout, env.config, other_scales=self.other_scales)
 
     def settings(self, facts: Any) -> dict[str, Any]:
         """Arguments of `environment.make`: the training's, but for what was given."""

@@ -86,7 +86,7 @@ def _layer(weights: dict[str, np.ndarray], name: str) -> Layer:
 
 def _layers(weights: dict[str, np.ndarray], name: str) -> list[Layer]:
     """All layers NAME.0, NAME.1, ..."""
-    found = []
+    found: list[Layer] = []
     while f"{name}.{len(found)}.weight" in weights:
         found.append(_layer(weights, f"{name}.{len(found)}"))
     return found

@@ -165,6 +165,11 @@ class Recording:
         if not self.closed:
             self.recorder.add()
 
+    def restart(self) -> None:
+        """Forget what was kept: all worlds begin anew."""
+        if not self.closed:
+            self.recorder = Recorder(self.recorder.simulator, self.recorder.world, policy=self.recorder.policy)
+
     def close(self) -> int:
         """Write the file; returns its size [bytes], 0 where it was written before."""
         from gigaflow_env.replay import page, tables

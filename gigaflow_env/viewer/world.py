@@ -62,7 +62,10 @@ class LiveWorld:
         self.choices = ("idm",) if policy == "idm" else DRIVERS
         self.chosen: dict[str, float | None] = {}
         self.number = 0  # of this world among those that began anew
+        self._bodies = 0
+        self._sent: set[int] = set()  # bodies that the viewers know
         self.human = -1
+        self.score: dict[str, float] = {}
         self.env: GigaflowVectorEnv | None = None
         self.most = MOST
         self._build(settings)
@@ -192,7 +195,7 @@ class LiveWorld:
         """Give the wheel back."""
         self.human = -1
         self.pedals = {"gas": 0.0, "brake": 0.0, "steer": 0.0}
-        self.score: dict[str, float] = {}
+        self.score = {}
         self._angle, self._reverses, self._before = 0.0, False, 0.0
 
     def wheel(self, gas: Any, brake: Any, steer: Any) -> None:
@@ -263,14 +266,18 @@ class LiveWorld:
     def moment(self) -> dict[str, Any]:
         """What is new, as a viewer's script takes it."""
         frame = self.frame
-        message = columns(frame) | {"kind": "moment", "world": self.number, "t": self.steps, "totals": self.totals}
-        message["body"] = [self._body(a, int(frame.episode[a])) for a in range(len(frame.x))]
-        message["bodies"] = {
-            str(number): body_of(self._simulator, 0, a)
-            for a, number in enumerate(message["body"])
-            if number not in self._sent
+        message: dict[str, Any] = columns(frame) | {
+            "kind": "moment",
+            "world": self.number,
+            "t": self.steps,
+            "totals": self.totals,
         }
-        self._sent.update(map(int, message["bodies"]))
+        numbers = [self._body(a, int(frame.episode[a])) for a in range(len(frame.x))]
+        message["body"] = numbers
+        message["bodies"] = {
+            str(number): body_of(self._simulator, 0, a) for a, number in enumerate(numbers) if number not in self._sent
+        }
+        self._sent.update(numbers)
         message["events"] = list(self._events())
         if self.human >= 0:
             message["score"] = self.scored()
@@ -278,14 +285,14 @@ class LiveWorld:
 
     def everything(self) -> None:
         """The next moment tells all bodies, for a viewer that has just come."""
-        self._sent: set[int] = set()
-
-    _sent: set[int] = set()
+        self._sent.clear()
 
     def _body(self, agent: int, episode: int) -> int:
+        """Number of the body that a row has in an episode; another one once its conditioning was changed by hand."""
         key = (agent, episode)
         if key not in self._told:
-            self._told[key] = len(self._told) + 10_000 * self.number + 1_000_000 * (self.steps % 1000)
+            self._bodies += 1
+            self._told[key] = self._bodies
         return self._told[key]
 
     def _events(self) -> Any:

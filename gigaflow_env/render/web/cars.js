@@ -80,8 +80,8 @@ function rounded(ctx, x, y, width, height, radius) {
 }
 
 function paintCar(ctx, place, body, colour, pixel, scene, chosen) {
-  const long = Math.max(body.length, 5 * pixel),
-    wide = Math.max(body.width, 3 * pixel);
+  const long = Math.max(body.length, 7 * pixel),
+    wide = Math.max(body.width, 4 * pixel);
   ctx.save();
   ctx.translate(place.x, place.y);
   ctx.rotate(place.h);
@@ -291,7 +291,7 @@ function paintWorld(ctx, map, view, scene) {
     }
   }
   const chosen = places.find((place) => place.chosen);
-  if (chosen && scene.seen && scene.on("seen")) paintSeen(ctx, scene.seen, chosen, scene, pixel);
+  if (chosen && scene.seen && scene.on("seen") && chosen.row !== scene.human) paintSeen(ctx, scene.seen, chosen, scene, pixel);
   for (const place of places) {
     const body = tape.bodies[moment.body[place.row]] ?? { length: 4.5, width: 2 };
     paintCar(ctx, place, body, carColour(scene, moment, place.row, place), pixel, scene, place.chosen);

@@ -31,6 +31,20 @@ const watch = {
   colours: {}, frames: 0, live: null, dirty: true, ended: false,
 };
 
+const ICONS = { play: "M5 3V15L15 9Z", pause: "M4 3H7.5V15H4ZM10.5 3H14V15H10.5Z", step: "M4 3V15L11 9ZM12 3H14.5V15H12Z" };
+// Drawn, as not every font has these signs.
+function icon(name) {
+  const svg = document.createElementNS(byId("key").namespaceURI, "svg"),
+    path = document.createElementNS(svg.namespaceURI, "path");
+  svg.setAttribute("viewBox", "0 0 18 18");
+  svg.setAttribute("aria-label", name);
+  svg.classList.add("icon");
+  path.setAttribute("d", ICONS[name]);
+  path.setAttribute("fill", "currentColor");
+  svg.append(path);
+  return svg;
+}
+
 const isLive = () => watch.head.kind === "live";
 const settings = {
   colours: {}, selected: null, level: null, warp: null,
@@ -246,7 +260,7 @@ function drive(row) {
 
 function setPlaying(on) {
   watch.playing = on;
-  byId("play").textContent = on ? "⏸" : "▶";
+  byId("play").replaceChildren(icon(on ? "pause" : "play"));
   if (on && !isLive() && watch.at >= watch.tape.last) watch.at = 0;
   watch.dirty = true;
 }
@@ -394,7 +408,7 @@ function cameState(state) {
     row.set(value ?? (low + high) / 2);
     if (value === null || value === undefined) row.lastChild.textContent = "drawn";
   }
-  byId("play").textContent = state.paused ? "▶" : "⏸";
+  byId("play").replaceChildren(icon(state.paused ? "play" : "pause"));
   byId("pace").value = String(state.pace);
   if (watch.human !== state.human) {
     watch.human = state.human;
@@ -467,8 +481,13 @@ function drawKey() {
 function fit() {
   const panel = byId("panel").getBoundingClientRect(),
     covered = byId("panel").classList.contains("folded") || innerWidth <= 640 ? 0 : panel.right;
-  watch.view.fit(watch.bounds, covered);
-  if (innerWidth > 640) watch.view.y -= 22 / watch.view.scale;
+  const { view } = watch,
+    bar = byId("transport").offsetHeight + 12;
+  view.fit(watch.bounds, covered);
+  // The bar below covers a part, too.
+  view.scale *= Math.max(0.5, (view.height - 60 - bar) / Math.max(1, view.height - 80));
+  view.x = (watch.bounds.x0 + watch.bounds.x1) / 2 - (covered - 56) / 2 / view.scale;
+  view.y = (watch.bounds.y0 + watch.bounds.y1) / 2 - (bar / 2 - 6) / view.scale;
   watch.following = false;
   byId("follow").setAttribute("aria-pressed", "false");
   watch.dirty = true;
@@ -537,6 +556,7 @@ async function begin() {
     if (isLive()) watch.live("pace", { pace: +event.target.value });
     else watch.pace = +event.target.value;
   };
+  byId("step").append(icon("step"));
   byId("play").onclick = playPause;
   byId("step").onclick = oneStep;
   byId("follow").onclick = () => toggleFollow();
