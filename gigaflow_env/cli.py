@@ -241,10 +241,15 @@ class Compile:
 
     def run(self) -> None:
         """Compile, with progress on stderr, and say where the cache is."""
+        import numpy as np
+
+        from gigaflow_env.driver.network import linear
         from gigaflow_env.env import GigaflowVectorEnv
         from gigaflow_env.roads.compiled.compile import compile_roads
 
         compile_roads(find("loop"), cache=False)  # compiling a map has kernels, too
+        zero = np.zeros((1, 1), np.float32)
+        linear(zero, zero, zero[0], True, zero.copy())  # a trained policy's network
         variants: list[dict[str, Any]] = [{}]
         if self.all:
             variants.append({"drivers": "idm", "events": True, "obs_dtype": "float16"})

@@ -60,11 +60,11 @@ class Server:
         app = web.Application()
         app.router.add_get("/", self.show)
         app.router.add_get("/live", self.live)
-        runner = web.AppRunner(app, access_log=None)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         listening = socket.create_server((HOST, port))
         self.port = listening.getsockname()[1]
-        await web.SockSite(runner, listening, shutdown_timeout=1.0).start()
+        await web.SockSite(runner, listening).start()
         ready(f"http://{HOST}:{self.port}/?token={self.token}")
         try:
             await self.turn()

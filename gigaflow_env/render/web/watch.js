@@ -129,11 +129,12 @@ function draw() {
       // Ahead of the car there is more to see.
       const ahead = (place.v * 0.8 * 8) / Math.max(8, view.scale);
       const wanted = { x: place.x + watch.offset.x + ahead * Math.cos(place.h), y: place.y + watch.offset.y + ahead * Math.sin(place.h) };
-      const side = innerWidth <= 640 ? { x: 0, y: view.height * 0.06 } : { x: 0, y: 0 };
-      const far = Math.hypot(wanted.x - view.x, wanted.y - view.y),
+      // Above the panel of a phone.
+      const raised = innerWidth <= 640 && watch.human < 0 ? 0.2 * view.height : 0;
+      const far = Math.hypot(wanted.x - view.x, wanted.y - raised / view.scale - view.y),
         share = far > 120 ? 1 : 0.16;
       view.x += share * (wanted.x - view.x);
-      view.y += share * (wanted.y - side.y / view.scale - view.y);
+      view.y += share * (wanted.y - raised / view.scale - view.y);
       if (far > 0.05) watch.dirty = true;
     }
   }
