@@ -61,6 +61,13 @@ def make_config(
     return start.replace(**config)
 
 
+def checkpoints_of(traffic: str | Path) -> list[str]:
+    """The checkpoint that `traffic` names, if it is one. Raises ValueError for what is neither that nor "idm"."""
+    if traffic != "idm" and not driver.is_checkpoint(traffic):
+        raise ValueError(f"traffic={bounds.shown(traffic)} is neither 'idm' nor 'pretrained' nor a checkpoint: no such path")
+    return [] if traffic == "idm" else [str(traffic)]
+
+
 def device_number(backend: str, device: str | int | None) -> int:
     """Number of the card that `device` names: "cuda" or None is the first one."""
     if device is None or (backend == "cpu" and str(device) == "cpu"):
@@ -214,6 +221,7 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
     | conditioning | None | values chosen by hand, see `reset` |
     | drivers | "policy" | "idm": rule-based drivers; "pretrained" or a checkpoint: a trained policy; \
 `{"policy": 0.8, "idm": 0.2}`: for a share of rows; or a name a row |
+    | traffic | None | "idm", "pretrained" or a checkpoint drives all rows but the first of each world, as in `gymnasium.make` |
     | events | False | True keeps a log of collisions, departures from the road and red lights: `event_log` |
 
     On a CUDA device with `output="torch"` a step waits for nothing: it runs on torch's current stream, takes actions from
@@ -259,6 +267,7 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         action: str = "discrete",
         conditioning: Mapping[str, Any] | None = None,
         drivers: Drivers = "policy",
+        traffic: str | Path | None = None,
         events: bool = False,
     ) -> None:
         num_envs = bounds.whole("num_envs", num_envs, ROWS)
@@ -276,6 +285,14 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         except ValueError:
             choices = ", ".join(repr(mode.value) for mode in AutoresetMode)
             raise ValueError(f"autoreset_mode={autoreset_mode!r}: choose one of {choices}") from None
+        if traffic is not None:
+            if drivers != "policy":
+                raise ValueError(f"traffic={bounds.shown(traffic)} and drivers={bounds.shown(drivers)}: give one of them")
+            config = make_config(preset, config, checkpoints_of(traffic))
+            most = (
+                config.agents[1] if agents_per_world is None else config.replace(agents_per_world=agents_per_world).agents[1]
+            )
+            drivers = ["policy" if row % min(most, num_envs) == 0 else str(traffic) for row in range(num_envs)]
         seated = seats(drivers, num_envs)
         if seated.checkpoints and backend != "cpu":
             raise ValueError(f"drivers={bounds.shown(drivers)}: checkpoints drive with backend='cpu' only")

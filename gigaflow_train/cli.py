@@ -30,6 +30,7 @@ from gigaflow_env import MissingDevice, __version__
 from gigaflow_env.bounds import Bounds, real
 from gigaflow_env.driver import PRETRAINED, is_checkpoint
 from gigaflow_env.render import MissingExtra
+from gigaflow_env.replay import SUFFIXES
 from gigaflow_train import towns
 from gigaflow_train.config import PRESETS, TrainConfig
 
@@ -266,6 +267,12 @@ class Evaluate:
         checked(self, "num_envs", 1, 2**24, "rows")
         checked(self, "seed", 0, 2**31 - 1, "")
         checked(self, "traffic", 0.0, 1.0, "share")
+        # Before minutes are driven for nothing.
+        for name, path, suffixes in (("replay", self.replay, SUFFIXES), ("failures", self.failures, (".html",))):
+            if path is not None and path.suffix.lower() not in suffixes:
+                raise ValueError(f"--{name} {path}: it is written as {', '.join(suffixes)}")
+            if path is not None and not path.parent.is_dir():
+                raise FileNotFoundError(f"--{name} {path}: the directory {path.parent} does not exist")
         from rich.console import Console
 
         from gigaflow_train import checkpoint, environment, report

@@ -197,3 +197,17 @@ def test_driving_needs_neither_torch_nor_safetensors(tmp_path: Path) -> None:
         "env.step(7)\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=True, timeout=120)
+
+
+def test_traffic_around_one_row_of_each_world(tmp_path: Path) -> None:
+    path = write(tmp_path / "one.safetensors", laptop())
+    env = gymnasium.make_vec("gigaflow_env:GigaFlow-v0", num_envs=8, map=ring(), agents_per_world=4, traffic=path)
+    _, info = env.reset(seed=1)
+    assert info["traffic"].tolist() == [False, True, True, True] * 2
+    assert env.unwrapped.config == laptop().replace(agents_per_world=4)
+    ruled = GigaflowVectorEnv(6, map=ring(), preset="laptop", agents_per_world=3, traffic="idm")
+    assert ruled.simulator.drivers.tolist() == [0, 1, 1] * 2
+    with pytest.raises(ValueError, match="traffic='nobody' is neither 'idm' nor 'pretrained' nor a checkpoint"):
+        GigaflowVectorEnv(4, map=ring(), traffic="nobody")
+    with pytest.raises(ValueError, match="traffic='idm' and drivers='idm': give one of them"):
+        GigaflowVectorEnv(4, map=ring(), drivers="idm", traffic="idm")

@@ -238,6 +238,24 @@ def test_failures_are_sorted(tmp_path: Path) -> None:
         assert any(clip["tick"] + event["frame"] == failure.tick for event in shown)
 
 
+def test_an_evaluation_writes_replays(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    pytest.importorskip("torch", reason="the trainer needs torch")
+    from gigaflow_train.cli import main
+
+    words = ["evaluate", "constant", "--map", "loop", "--num-envs", "8", "--agents-per-world", "4", "--threads", "1"]
+    pages = ["--replay", str(tmp_path / "minute.html"), "--failures", str(tmp_path / "worst.html")]
+    assert main([*words, "--steps", "60", *pages]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "minute.html: 0." in said and "clips in" in said
+    head, _ = inside((tmp_path / "minute.html").read_text())
+    assert head["clips"][0]["tables"]["x"][1] == 61, "from the reset on"
+    assert len(inside((tmp_path / "worst.html").read_text())[0]["clips"]) > 1
+    assert main([*words, "--failures", str(tmp_path / "worst.csv")]) == 2
+    assert main([*words, "--replay", str(tmp_path / "nowhere" / "one.html")]) == 2
+    said = capsys.readouterr().err
+    assert "worst.csv: it is written as .html" in said and "nowhere does not exist" in said
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium")
 def test_the_replay_plays(tmp_path: Path) -> None:
     policy = str(write(tmp_path / "one.safetensors", laptop()))

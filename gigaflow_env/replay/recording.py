@@ -147,6 +147,7 @@ class Recorder:
 
 
 SUFFIXES = (".html", ".csv", ".parquet", ".xml")
+"""Of recordings: a page, two kinds of tables, and SUMO's floating car data."""
 
 
 class Recording:

@@ -115,16 +115,18 @@ class Server:
         line = web.WebSocketResponse(heartbeat=20.0, max_msg_size=LONGEST)
         await line.prepare(request)
         viewer = Viewer(line)
-        await self.do(self.world.everything)
-        self.viewers.append(viewer)
         try:
-            await self.tell_state()
+            # The state before any moment, and then a moment that tells all bodies.
+            await self.tell_state(viewer)
+            self.viewers.append(viewer)
+            await self.do(self.world.everything)
             await self.tell(await self.do(self.world.moment))
             async for message in line:
                 if message.type == WSMsgType.TEXT:
                     await self.obey(viewer, message.data)
         finally:
-            self.viewers.remove(viewer)
+            if viewer in self.viewers:
+                self.viewers.remove(viewer)
             if not self.viewers:
                 await self.do(self.world.release)
         return line
@@ -207,10 +209,14 @@ class Server:
         for viewer in list(self.viewers):
             await self.send(viewer, text)
 
-    async def tell_state(self) -> None:
-        """Send settings and choices to all viewers."""
+    async def tell_state(self, viewer: Viewer | None = None) -> None:
+        """Send settings and choices to one viewer, or to all."""
         state = await self.do(self.world.state)
-        await self.tell(state | {"paused": self.paused, "pace": int(self.pace) if self.pace >= 1 else self.pace})
+        state |= {"paused": self.paused, "pace": int(self.pace) if self.pace >= 1 else self.pace}
+        if viewer is None:
+            await self.tell(state)
+        else:
+            await self.send(viewer, state)
 
     async def tell_insight(self, viewer: Viewer) -> None:
         """Send what the viewer's chosen car sees."""

@@ -127,11 +127,24 @@ function paintCar(ctx, place, body, colour, pixel, scene, chosen) {
   ctx.restore();
 }
 
-function paintTrail(ctx, tape, k, row, colour, pixel) {
+function paintTrail(ctx, tape, k, row, colour, pixel, fades) {
   const steps = Math.min(k - tape.first, Math.round(TRAIL_SECONDS / tape.dt)),
     episode = tape.moment(k).episode[row];
   ctx.strokeStyle = colour;
   ctx.lineCap = "round";
+  if (!fades) {
+    // One line: those of all cars have to be cheap.
+    ctx.globalAlpha = 0.3;
+    ctx.lineWidth = Math.max(0.3, 1.6 * pixel);
+    ctx.beginPath();
+    for (let m = k - steps; m <= k; m++) {
+      const moment = tape.moment(m);
+      if (moment && moment.episode[row] === episode) ctx.lineTo(moment.x[row] * STEPS.x, moment.y[row] * STEPS.y);
+    }
+    ctx.stroke();
+    ctx.globalAlpha = 1;
+    return;
+  }
   let before = null;
   for (let m = k - steps; m <= k; m++) {
     const moment = tape.moment(m);
@@ -287,7 +300,7 @@ function paintWorld(ctx, map, view, scene) {
       paintGoal(ctx, place, moment, place.row, body?.conditioning.goal_radius ?? 4, scene.colours.goal, pixel, place.chosen);
     }
     if (scene.on("trails") || place.chosen) {
-      paintTrail(ctx, tape, k, place.row, place.chosen ? scene.colours.selected : scene.colours.trail, pixel);
+      paintTrail(ctx, tape, k, place.row, place.chosen ? scene.colours.selected : scene.colours.trail, pixel, place.chosen);
     }
   }
   const chosen = places.find((place) => place.chosen);
