@@ -11,6 +11,7 @@ driven again as long as the policy is the same. Sections:
 Real maps are those beside the checkout, in ../shared/maps/carla, where there are any.
 """
 
+import functools
 import hashlib
 import json
 import math
@@ -61,8 +62,8 @@ class Card:
     """Of ladder, longform, robustness, conditioning; all by default."""
     num_envs: int = 256
     """Agents that drive at once."""
-    steps: int = 1200
-    """Steps of a row; of a long-form row as much simulated time as `hours` say."""
+    steps: int = 800
+    """Steps of a row of the ladder; half of them in `robustness` and `conditioning`; `longform` has its `hours`."""
     hours: float = 30.0
     """Agent-hours of each long-form row."""
     threads: int | None = None
@@ -158,13 +159,13 @@ def robustness(card: Card, config: Config) -> Iterator[Row]:
         name: getattr(Config(), name) for name in ("lights_off", "light_groups_removed", "lights_removed")
     }
     for name, change in changes.items():
-        yield Row("robustness", name, (UNSEEN,), calm.replace(**change), card.num_envs, card.steps)
-    yield Row("robustness", "half of the cars drive by rules", (UNSEEN,), calm, card.num_envs, card.steps,
+        yield Row("robustness", name, (UNSEEN,), calm.replace(**change), card.num_envs, card.steps // 2)
+    yield Row("robustness", "half of the cars drive by rules", (UNSEEN,), calm, card.num_envs, card.steps // 2,
               drivers={"policy": 0.5, "idm": 0.5})  # fmt: skip
     for agents in (48, 64):
         dense = calm.replace(agents_per_world=agents)
         yield Row("robustness", f"{agents} agents in each world", (UNSEEN,), dense, agents * max(1, card.num_envs // agents),
-                  card.steps)  # fmt: skip
+                  card.steps // 2)  # fmt: skip
 
 
 CAREFUL = ("collision", "offroad", "stop_line", "comfort", "lane_center")
@@ -189,11 +190,11 @@ def conditioning(card: Card, config: Config) -> Iterator[Row]:
     for name, share in (("careful", 1.0), ("in between", 0.5), ("hasty", 0.0)):
         chosen = {one: at(one, share) for one in CAREFUL if one in ends(config)}
         chosen["c_vel"] = 1.0 + 0.3 * (0.5 - share)
-        yield Row("conditioning", name, (UNSEEN,), calm, card.num_envs, card.steps, conditioning=chosen)
+        yield Row("conditioning", name, (UNSEEN,), calm, card.num_envs, card.steps // 2, conditioning=chosen)
     for one in ends(config):
         for share in (0.0, 1.0):
             value = at(one, share)
-            yield Row("conditioning", f"{one} {value:g}", (UNSEEN,), calm, card.num_envs, card.steps,
+            yield Row("conditioning", f"{one} {value:g}", (UNSEEN,), calm, card.num_envs, card.steps // 2,
                       conditioning={one: value})  # fmt: skip
 
 
@@ -202,9 +203,15 @@ SECTIONS: dict[str, Callable[[Card, Config], Iterator[Row]]] = {
 }  # fmt: skip
 
 
+@functools.cache
+def opened_towns(maps: tuple[str, ...]) -> towns.Towns:
+    """The maps of a row; most rows have the same."""
+    return towns.open_all(maps, "equal")
+
+
 def drive(card: Card, row: Row) -> dict[str, Any]:
     """Figures of one row."""
-    opened = towns.open_all(row.maps, "equal")
+    opened = opened_towns(row.maps)
     env = GigaflowVectorEnv(
         row.rows, map=opened.maps, map_shares=opened.shares, config=row.config, threads=card.threads, copy=False,
         events=True, drivers=row.drivers,

@@ -221,7 +221,7 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
     | conditioning | None | values chosen by hand, see `reset` |
     | drivers | "policy" | "idm": rule-based drivers; "pretrained" or a checkpoint: a trained policy; \
 `{"policy": 0.8, "idm": 0.2}`: for a share of rows; or a name a row |
-    | traffic | None | "idm", "pretrained" or a checkpoint drives all rows but the first of each world, as in `gymnasium.make` |
+    | traffic | None | "idm", "pretrained" or a checkpoint: drives all rows but the first of each world, as in `make` |
     | events | False | True keeps a log of collisions, departures from the road and red lights: `event_log` |
 
     On a CUDA device with `output="torch"` a step waits for nothing: it runs on torch's current stream, takes actions from
@@ -289,9 +289,8 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
             if drivers != "policy":
                 raise ValueError(f"traffic={bounds.shown(traffic)} and drivers={bounds.shown(drivers)}: give one of them")
             config = make_config(preset, config, checkpoints_of(traffic))
-            most = (
-                config.agents[1] if agents_per_world is None else config.replace(agents_per_world=agents_per_world).agents[1]
-            )
+            given = {} if agents_per_world is None else {"agents_per_world": agents_per_world}
+            most = config.replace(**given).agents[1]
             drivers = ["policy" if row % min(most, num_envs) == 0 else str(traffic) for row in range(num_envs)]
         seated = seats(drivers, num_envs)
         if seated.checkpoints and backend != "cpu":
