@@ -24,6 +24,9 @@ from gigaflow_env.simulator import MissingDevice
 USER_ERRORS = (ValueError, OSError, MemoryError, MissingExtra, MissingDevice)
 """What a user can cause and mend; MapError is a ValueError. Anything else is a defect and keeps its traceback."""
 
+REPLAYED = 60.0
+"""[s] of a world that `watch` replays where it can't serve a live one."""
+
 _CPU_ONLY = ("agents_per_world", "num_envs", "threads")
 """Options of `bench` that `--backend cuda` has its own series for."""
 
@@ -221,15 +224,43 @@ class Watch:
     def run(self) -> None:
         """Make the world, open the browser, and go on until Ctrl-C."""
         from gigaflow_env.bounds import Bounds, whole
-        from gigaflow_env.viewer import LiveWorld, Settings, serve
+        from gigaflow_env.viewer import LiveWorld, Settings
 
         port = whole("--port", self.port, Bounds(0, 65535))
+        try:
+            from gigaflow_env.viewer.server import serve
+        except MissingExtra as error:
+            if self.drive:
+                raise
+            print(f"gigaflow-env: {error}. A replay of {REPLAYED:.0f} s instead", file=sys.stderr)
+            serve = None  # type: ignore[assignment]
         drives = "rules" if self.policy == "idm" else f"policy {Path(self.policy).name}"
         road_map = find(self.map)
         world = LiveWorld(road_map, self.policy, Settings(agents=self.agents), self.seed)
         world.step()  # compiles, and says so, before a page waits for it
+        if serve is None:
+            self.replay(world, drives)
+            return
         serve(world, port=port, drive=self.drive, title=f"live · {drives}", browser=not self.no_browser,
               say=lambda line: print(line, flush=True))  # fmt: skip
+
+    def replay(self, world: Any, drives: str) -> None:
+        """What the base install can show: some time of the world, as a page."""
+        import tempfile
+        import webbrowser
+
+        from gigaflow_env.replay import Recorder, write_replay
+
+        recorder = Recorder(world.env.simulator, 0, policy=world.trained)
+        for _ in range(round(REPLAYED / world.dt)):
+            world.step()
+            recorder.add()
+        path = Path(tempfile.mkdtemp(prefix="gigaflow-")) / "watch.html"
+        write_replay([recorder.clip(f"{world.road_map.name}, {drives}")], path)
+        world.close()
+        print(f"open {path}")
+        if not self.no_browser:
+            webbrowser.open(path.as_uri())
 
 
 @dataclass(frozen=True)

@@ -289,8 +289,8 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
             if drivers != "policy":
                 raise ValueError(f"traffic={bounds.shown(traffic)} and drivers={bounds.shown(drivers)}: give one of them")
             config = make_config(preset, config, checkpoints_of(traffic))
-            given = {} if agents_per_world is None else {"agents_per_world": agents_per_world}
-            most = config.replace(**given).agents[1]
+            asked = {} if agents_per_world is None else {"agents_per_world": agents_per_world}
+            most = config.replace(**asked).agents[1]
             drivers = ["policy" if row % min(most, num_envs) == 0 else str(traffic) for row in range(num_envs)]
         seated = seats(drivers, num_envs)
         if seated.checkpoints and backend != "cpu":

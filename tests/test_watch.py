@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -325,11 +326,14 @@ def test_mistakes(words: list[str], message: str, capsys: pytest.CaptureFixture)
     assert message in capsys.readouterr().err
 
 
-def test_without_its_server(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    import sys
-
-    for name in [name for name in sys.modules if name.split(".")[0] == "aiohttp" or name.startswith("gigaflow_env.viewer")]:
-        monkeypatch.delitem(sys.modules, name)
+def test_without_its_server_there_is_a_replay(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setitem(sys.modules, "aiohttp", None)
-    assert cli.main(["watch", "loop", "--policy", "idm"]) == 2
-    assert 'the live viewer needs aiohttp: pip install "gigaflow-env[viewer]"' in capsys.readouterr().err
+    monkeypatch.delitem(sys.modules, "gigaflow_env.viewer.server")
+    monkeypatch.setattr(cli, "REPLAYED", 2.0)
+    words = ["watch", "loop", "--policy", "idm", "--agents", "5", "--no-browser"]
+    assert cli.main(words) == 0
+    printed = capsys.readouterr()
+    assert 'the live viewer needs aiohttp: pip install "gigaflow-env[viewer]"' in printed.err
+    path = Path(printed.out.removeprefix("open ").strip())
+    assert '"kind":"replay"' in path.read_text() and "loop, rules" in path.read_text()
+    assert cli.main([*words, "--drive"]) == 2
