@@ -10,7 +10,7 @@ TRAIN_MAP ?= loop
 TRAIN_OUT ?= runs/$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test tests bench lint docs tables soak memory lookup towns maps gallery world gpu-check clean
+.PHONY: help train test tests bench lint docs tables soak memory lookup towns maps driver gallery world gpu-check clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -54,6 +54,10 @@ towns: $(READY)  ## 200 random towns: all of them plausible (minutes)
 
 gpu-check: $(READY)  ## on a machine with a card, 8 minutes: tests, throughput, training; benchmarks/results/cuda.json
 	$(BIN)/python benchmarks/gpu_check.py
+
+driver: $(READY)  ## what the model card says of the pretrained driver, in benchmarks/results/driver.json (hours)
+	$(BIN)/python benchmarks/driver.py
+	$(BIN)/python benchmarks/driver.py --plot docs/media/conditioning.png
 
 gallery: $(READY)  ## the shipped towns and the moving picture of the README, in docs/media/
 	$(BIN)/python -m docs_tools.gallery

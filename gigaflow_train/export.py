@@ -27,7 +27,7 @@ class _Network(nn.Module):
         return self.policy(obs)
 
 
-def to_onnx(run: Path, path: Path, env: Any) -> None:
+def to_onnx(run: str | Path, path: Path, env: Any) -> None:
     """Write the policy of a run directory or checkpoint file as ONNX.
 
     Input `obs` float32 (rows, columns); outputs `logits` (rows, 12) and `value` (rows,). The normaliser is part of the

@@ -63,3 +63,20 @@ def test_the_quickstart_shows_traffic_that_drives(tmp_path):
 
 def test_there_are_examples():
     assert {"quickstart.py", "sb3_ppo.py"} <= {example.name for example in EXAMPLES}
+
+
+def test_the_tour_runs(tmp_path):
+    nbclient = pytest.importorskip("nbclient", reason="runs a notebook")
+    nbformat = pytest.importorskip("nbformat", reason="reads a notebook")
+    pytest.importorskip("ipykernel", reason="runs a notebook")
+    pytest.importorskip("matplotlib", reason="draws a map")
+    tour = nbformat.read(ROOT / "examples" / "tour.ipynb", as_version=4)
+    assert not any(cell.get("outputs") for cell in tour.cells), "kept without outputs"
+    first = next(cell for cell in tour.cells if cell.cell_type == "code")
+    first.source = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n{first.source}"
+    nbclient.NotebookClient(tour, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    outputs = [output for cell in tour.cells for output in cell.get("outputs", [])]
+    said = "".join(output.get("text", "") for output in outputs)
+    assert "lane-km" in said and "rows are driven by" in said and re.search(r"\d+ events, 0\.\d\d MB", said)
+    shown = [output["data"] for output in outputs if output.output_type == "display_data"]
+    assert "image/png" in shown[0] and "data:text/html;base64," in shown[1]["text/html"]
