@@ -24,6 +24,7 @@ import torch
 
 from gigaflow_env import FEATURES
 from gigaflow_train import ranks
+from gigaflow_train.actions import kind_of
 from gigaflow_train.config import TrainConfig, from_json
 from gigaflow_train.files import replacing, write_bytes
 from gigaflow_train.networks import build
@@ -211,6 +212,8 @@ def differences(facts: Facts, env: Any, *, other_scales: bool = False) -> list[s
     evaluates with 40. other_scales: don't mind SCALES.
     """
     found = []
+    if facts.config.action != kind_of(env):
+        found.append(f"actions are {facts.config.action} there and {kind_of(env)} here")
     shown = env.layout.counts._asdict()
     for name in (*VECTORS, *SETS):
         trained, here = facts.counts.get(name, 0), shown[name]
