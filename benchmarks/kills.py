@@ -29,7 +29,7 @@ CONFIG = PRESETS["laptop"]().replace(
     num_envs=8, agents_per_world=8, rollout=2, minutes=None, steps=10**9, minibatch=64, checkpoint_every=1, keep=3,
     set_widths=(8,), vector_width=8, trunk_widths=(8,), threads=1, seed=1,
 )  # fmt: skip
-LONGEST = 0.4
+LONGEST = 1.0
 """[s] A process lives at most so long after its first iteration: several checkpoints."""
 
 
@@ -85,6 +85,8 @@ def main() -> None:
     lost, began, iterations = [], time.perf_counter(), 0
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder) / "run"
+        # Kernels are loaded before the first fork.
+        train(environment.of_training(CONFIG), CONFIG.replace(steps=100), Path(folder) / "warm")
         before = 0
         for k in range(given.kills):
             told = shot(directory, CONFIG, float(generator.uniform(0.0, LONGEST)))

@@ -106,7 +106,7 @@ def test_where_the_environment_has_no_snapshot_it_says_so_and_goes_on(tmp_path, 
     monkeypatch.delattr(Stub, "restore")
     said = []
     last = train(Stub(), SHORT, tmp_path, resume=True, say=said.append)
-    assert "can't be restored" in said[0]
+    assert "can't be restored" in said[1]
     assert last["iteration"] > done
     assert [row["iteration"] for row in rows(tmp_path)] == list(range(1, last["iteration"] + 1))
 
@@ -337,7 +337,7 @@ def test_held_out_evaluations_keep_the_best_policy(tmp_path):
     lines = journal.read(tmp_path / "evaluations.jsonl")
     last = rows(tmp_path)[-1]["iteration"]
     expected = [k for k in range(1, last + 1) if k % 4 == 0 or k == last]  # and one at the end
-    assert [line["iteration"] for line in lines] == expected and len(said) == len(expected) >= 3
+    assert [line["iteration"] for line in lines] == expected and len(said) - 1 == len(expected) >= 3
     assert all(line["goal_rate"]["low"] <= line["goal_rate"]["value"] <= line["goal_rate"]["high"] for line in lines)
     best = max(lines, key=lambda line: line["goal_rate"]["value"])
     facts = checkpoint.read_facts(tmp_path / checkpoint.BEST)

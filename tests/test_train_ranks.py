@@ -108,8 +108,9 @@ def weights(directory):
     return load_file(directory / checkpoint.WEIGHTS)
 
 
-def test_two_processes_are_one_with_both_their_worlds(tmp_path):
-    statuses, _ = together(2, tmp_path / "two", CONFIG)
+@pytest.mark.parametrize("fixed", [False, True])
+def test_two_processes_are_one_with_both_their_worlds(fixed, tmp_path):
+    statuses, _ = together(2, tmp_path / "two", CONFIG.replace(fixed=fixed))
     assert statuses == [0, 0]
     train(SideBySide(32), CONFIG.replace(num_envs=64), tmp_path / "one")
     two, one = weights(tmp_path / "two"), weights(tmp_path / "one")
@@ -144,7 +145,7 @@ def test_a_process_that_dies_ends_the_job_which_goes_on_bit_equal(tmp_path):
     said = []
     step = checkpoint.read_facts(broken).step
     last = train(Stub(32), config.replace(steps=step + 1000), broken, resume=True, say=said.append)
-    assert "2 processes before, 1 now" in said[0] and last["step"] >= step + 1000
+    assert "2 processes before, 1 now" in said[1] and last["step"] >= step + 1000
     assert not list(broken.glob("resume-*.pt"))
 
 
