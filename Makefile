@@ -10,7 +10,8 @@ TRAIN_MAP ?= loop
 TRAIN_OUT ?= runs/$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test tests bench lint docs tables soak memory lookup towns maps driver gallery world gpu-check clean
+.PHONY: help train test tests bench lint docs tables soak memory lookup towns maps driver gallery world gpu-check clean \
+  kills ranks paper against ablations
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -58,6 +59,22 @@ gpu-check: $(READY)  ## on a machine with a card, 8 minutes: tests, throughput, 
 driver: $(READY)  ## what the model card says of the pretrained driver, in benchmarks/results/driver.json (hours)
 	$(BIN)/python benchmarks/driver.py
 	$(BIN)/python benchmarks/driver.py --plot docs/media/conditioning.png
+
+kills: $(READY)  ## kill -9 a hundred times while it trains: what is left is always whole (ten minutes)
+	$(BIN)/python benchmarks/kills.py --out benchmarks/results/kills.json
+
+ranks: $(READY)  ## what 1 to 8 processes send while they train: counted, on the wire, and computed (minutes)
+	$(BIN)/python benchmarks/ranks.py --out benchmarks/results/ranks.json
+
+paper: $(READY)  ## one iteration of the published setting on the CPU, both stores: memory as predicted (an hour)
+	$(BIN)/python benchmarks/paper.py --store observations --out benchmarks/results/paper.jsonl
+	$(BIN)/python benchmarks/paper.py --store states --out benchmarks/results/paper.jsonl
+
+against: $(READY)  ## training's speed beside another revision, in turns: make against OTHER=../before (minutes)
+	$(BIN)/python benchmarks/training_against.py $(OTHER)
+
+ablations: $(READY)  ## what the parts of the method are worth, three seeds each (an hour)
+	$(BIN)/gigaflow-train sweep benchmarks/ablations.toml --out runs/ablations
 
 gallery: $(READY)  ## the shipped towns and the moving picture of the README, in docs/media/
 	$(BIN)/python -m docs_tools.gallery

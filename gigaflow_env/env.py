@@ -25,6 +25,7 @@ from gigaflow_env.roads.loading import MapLike
 from gigaflow_env.seats import Drivers, seats
 from gigaflow_env.simulator import BACKENDS, ROWS, Simulator
 from gigaflow_env.state import IDM
+from gigaflow_env.state_memory import StateMemory
 
 _MODES = {
     AutoresetMode.SAME_STEP: world_step.SAME_STEP,
@@ -537,6 +538,14 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         """
         self._check_open()
         return snapshot.observe(self.simulator, state)
+
+    def state_memory(self, steps: int) -> StateMemory:
+        """Room for the states of some steps, from which observations of single rows are rebuilt: see StateMemory.
+
+        A tenth of the memory of the observations themselves. Raises ValueError on a CUDA device, which has none yet.
+        """
+        self._check_open()
+        return StateMemory(self.simulator, steps)
 
     def capture(self) -> None:
         """Record the step on a CUDA device: from the second step on it is one launch. Needs `output="torch"`."""

@@ -27,6 +27,7 @@ from gigaflow_env.driver import FORMAT, SCALES, WEIGHTS, CheckpointError, find
 from gigaflow_env.driver import differences as different_blocks
 from gigaflow_env.driver import read_facts as facts_in
 from gigaflow_train import ranks
+from gigaflow_train.actions import kind_of
 from gigaflow_train.config import TrainConfig, from_json
 from gigaflow_train.files import replacing, write_bytes
 from gigaflow_train.networks import build
@@ -179,7 +180,10 @@ def read_facts(path: str | Path) -> Facts:
 
 def differences(facts: Facts, env: Any, *, other_scales: bool = False) -> list[str]:
     """What an environment shows differently from what a policy was trained with, see `gigaflow_env.driver.differences`."""
-    return different_blocks(facts, env.layout, env.config, other_scales=other_scales)
+    found = different_blocks(facts, env.layout, env.config, other_scales=other_scales)
+    if facts.config.action != kind_of(env):
+        found.insert(0, f"actions are {facts.config.action} there and {kind_of(env)} here")
+    return found
 
 
 def load_policy(path: str | Path, env: Any, *, other_scales: bool = False) -> Any:

@@ -78,6 +78,8 @@ class Run:
     as `torchrun --nproc-per-node N -m gigaflow_train run ...`."""
     backend: str | None = None
     """What steps the environment, and where the learner works: `cpu` or `cuda`."""
+    action: str | None = None
+    """`discrete`: one of twelve jerks, as published; or `continuous`: two jerks in a box."""
     precision: str | None = None
     """`float32`, or `bf16`: networks in bfloat16, for processors and cards that have it."""
     policy: str | None = None
@@ -137,9 +139,10 @@ class Run:
         if status:
             print(f"gigaflow-train: error: {stopped}: {directory}", file=sys.stderr)
             return status
-        for line in next_steps(directory, config, row.get("spent", 1.0)):
+        status = Report(directory).run() if self.report else 0
+        for line in next_steps(directory, config, row.get("spent", 1.0), reported=self.report):
             console.print(line, soft_wrap=True)
-        return Report(directory).run() if self.report else 0
+        return status
 
     def alone(self) -> bool:
         """Whether this process trains; else it only starts those that do. Raises ValueError, before torch is loaded."""
@@ -160,8 +163,8 @@ class Run:
         if (directory / "checkpoint.safetensors").exists():
             raise ValueError(f"{directory} holds a run already: give --resume to go on with it, or another --out")
         changes = given(
-            self, "num_envs", "agents_per_world", "threads", "seed", "backend", "keep", "precision", "policy", "opponents",
-            "opponent_share", "wandb",
+            self, "num_envs", "agents_per_world", "threads", "seed", "backend", "keep", "action", "precision", "policy",
+            "opponents", "opponent_share", "wandb",
         )  # fmt: skip
         changes |= pairs("--set", self.set)
         if self.map:
@@ -202,7 +205,7 @@ def together(words: Sequence[str], processes: int) -> int:
     return subprocess.call([*launch, "-m", "gigaflow_train", *words])
 
 
-def next_steps(directory: Path, config: TrainConfig, spent: float) -> list[str]:
+def next_steps(directory: Path, config: TrainConfig, spent: float, *, reported: bool = False) -> list[str]:
     """What to do with a run that has ended or was interrupted, a line each."""
     more = ""
     if spent >= 1.0:
@@ -211,7 +214,9 @@ def next_steps(directory: Path, config: TrainConfig, spent: float) -> list[str]:
         f"the policy is in {directory / 'checkpoint.safetensors'}",
         f"  go on:     gigaflow-train run --resume --out {directory}{more}",
         f"  evaluate:  gigaflow-train evaluate {directory}",
-        f"  look:      gigaflow-train report {directory}",
+        f"  look:      {directory / 'video.mp4'}" if reported else f"  look:      gigaflow-train report {directory}",
+        f"  elsewhere: gigaflow-train evaluate {directory} --map downtown",
+        "  more:      gigaflow-train run --preset generalist   (many towns, for hours)",
     ]
 
 
@@ -286,7 +291,7 @@ class Evaluate:
         if learned:
             act = policies.trained(self.what, env, self.seed, greedy=self.greedy, other_scales=self.other_scales)
         else:
-            act = policies.BASELINES[self.what](env, self.seed)
+            act = policies.baseline(self.what, env, self.seed)
         steps = self.length(env.config)
         shown = self.inside(env) if learned else None
         failures = Failures(env, shown) if self.failures else None
@@ -340,6 +345,7 @@ class Evaluate:
             "threads": self.threads,
             "backend": self.backend,
             "traffic": 1.0 if self.what == "idm" else self.traffic,
+            "action": trained.action,
         }
 
     def length(self, config: Any) -> int:
@@ -419,8 +425,9 @@ class Export:
 
         facts = checkpoint.read_facts(self.what)
         env = environment.make(
-            maps=["loop"], preset=facts.config.preset, config=facts.environment, num_envs=1, agents_per_world=1, threads=1
-        )
+            maps=["loop"], preset=facts.config.preset, config=facts.environment, num_envs=1, agents_per_world=1, threads=1,
+            action=facts.config.action,
+        )  # fmt: skip
         path = self.onnx or (self.what if self.what.is_dir() else self.what.parent) / "policy.onnx"
         export.to_onnx(self.what, path, env)
         env.close()

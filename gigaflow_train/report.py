@@ -58,10 +58,11 @@ def write(
         "threads": facts.config.threads,
         "backend": backend,
         "traffic": facts.config.traffic,
+        "action": facts.config.action,
     }
     env = environment.make(**settings)
     acts = {"trained": policies.trained(policy, env, seed)}
-    acts |= {name: policies.BASELINES[name](env, seed) for name in COMPARED}
+    acts |= {name: policies.baseline(name, env, seed) for name in COMPARED}
     found = {}
     for name, act in acts.items():
         with progress(console, name, steps) as step:
