@@ -1,4 +1,7 @@
-"""A road map as one HTML page: pan, zoom, layers, search, and the facts of what is clicked. Needs no library, no network."""
+"""A road map as one HTML page: pan, zoom, layers, search, and the facts of what is clicked. Needs no library, no network.
+
+What the import repaired or left out, and what a mapping engineer should look at, are layers of it to click through.
+"""
 
 import json
 from importlib import resources
@@ -11,6 +14,7 @@ import numpy as np
 
 from gigaflow_env.files import write_text
 from gigaflow_env.render.pieces import Piece, crosswalk_levels, cut, edges
+from gigaflow_env.roads import import_report, problems
 from gigaflow_env.roads.formats.lanes_json import document
 from gigaflow_env.roads.road_map import RoadMap
 from gigaflow_env.roads.summary import summary
@@ -39,6 +43,8 @@ def page(road_map: RoadMap) -> str:
         "facts": summary(road_map),
         "levels": _levels(pieces),
         "edges": [[_steps(line) for line in lines] for lines in edges(pieces)],
+        "report": import_report.records(road_map.report),
+        "problems": problems.records(problems.problems(road_map)),
         "crosswalk_levels": {key: level for key, level in crosswalk_levels(road_map, pieces).items() if level},
     }
     web = resources.files("gigaflow_env.render") / "web"
