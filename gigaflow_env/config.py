@@ -368,8 +368,8 @@ DEFAULT_LIGHTS: dict[str, Any] = {
 """What `lights="default"` means: CARLA's phase times (arXiv 2502.03349, App. B.4, A)."""
 
 _SWITCHES = (
-    "agents_low", "agents_high", "crash_ends", "crash_freezes", "route_ends", "near_first", "signs_count", "lights_run_programs",
-    "inattentive_steps", "phantom_steps", "lanes_kept", "boundaries_kept", "drops", "noisy",
+    "agents_low", "agents_high", "crash_ends", "crash_freezes", "route_ends", "near_first", "signs_count",
+    "lights_run_programs", "inattentive_steps", "phantom_steps", "lanes_kept", "boundaries_kept", "drops", "noisy",
 )  # fmt: skip
 Params = namedtuple("Params", [*_flat_names(), *_SWITCHES])  # type: ignore[misc]
 """What the kernels see of a Config: the same names as float32 and int32 scalars; a range gives name_low and name_high."""

@@ -451,7 +451,9 @@ def test_the_report_is_a_layer_to_click_through(browser: Browser, tmp_path: Path
     browser.press("#before")
     assert browser.run("document.querySelector('#at').value") == "7 of 7"
     # Only the ones of a kind.
-    browser.run("(s => (s.value = 'problem dead end', s.dispatchEvent(new Event('change'))))(document.querySelector('#kinds'))")
+    browser.run(
+        "(s => (s.value = 'problem dead end', s.dispatchEvent(new Event('change'))))(document.querySelector('#kinds'))"
+    )
     assert sorted(listed(browser)) == ["dead end: bridge", "dead end: constructor"]
     browser.press("#listed button")
     assert details(browser)["title"].startswith("problem dead end: ")

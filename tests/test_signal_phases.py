@@ -2,8 +2,8 @@
 
 import dataclasses
 
-import pytest
 import numpy as np
+import pytest
 from conftest import crossing, run, simulator
 from plausibility import check_phases
 from town_specs import square

@@ -5,6 +5,7 @@ goes through its phases one after the other. Most maps have no programs; one tha
 """
 
 import math
+
 import numpy as np
 import shapely
 

@@ -81,7 +81,8 @@ def compile_roads(
 
     lane_spacing: distance of lane samples [m]; the counts are the lengths of the neighbour lists, nearest first; `shuffled`:
     lane samples and boundary points in an order of chance, of which `sim/observe.py` shows a window. yields: lines of yield
-    signs are among the stop lines. programs: lights have programs, the file's or made ones. With `cache` each map's tables are kept in the user's cache directory (see `files.cache_directory`), and found there the next time.
+    signs are among the stop lines. programs: lights have programs, the file's or made ones. With `cache` each map's tables
+    are kept in the user's cache directory (see `files.cache_directory`), and found there the next time.
 
     Raises MapError where a map is not consistent, is too large, or has no place to start from, ValueError for arguments out
     of range.
@@ -91,7 +92,15 @@ def compile_roads(
         raise ValueError("maps is empty: compile needs at least one RoadMap")
     if not (lane_spacing > 0 and math.isfinite(lane_spacing)):
         raise ValueError(f"lane_spacing={lane_spacing}: must be above 0")
-    sizes = Sizes(float(lane_spacing), int(lane_count), int(boundary_count), int(stop_count), bool(shuffled), bool(yields), bool(programs))
+    sizes = Sizes(
+        float(lane_spacing),
+        int(lane_count),
+        int(boundary_count),
+        int(stop_count),
+        bool(shuffled),
+        bool(yields),
+        bool(programs),
+    )
     for name, low in (("lane_count", 1), ("boundary_count", 1), ("stop_count", 0)):
         if getattr(sizes, name) < low:
             raise ValueError(f"{name}={getattr(sizes, name)}: must be at least {low}")

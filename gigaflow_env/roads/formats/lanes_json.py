@@ -96,7 +96,9 @@ def _signal(key: str, record: dict[str, Any]) -> Signal:
         return Signal(id=key, **record)
     _expect(given, {"offset": (int, float), "phases": list})
     for number, phase in enumerate(given["phases"]):
-        if not (isinstance(phase, list) and len(phase) == 2 and isinstance(phase[0], str) and type(phase[1]) in (int, float)):
+        if not (
+            isinstance(phase, list) and len(phase) == 2 and isinstance(phase[0], str) and type(phase[1]) in (int, float)
+        ):
             raise MapError(f"phase {number} is {str(phase):.100}: it must be a colour and its seconds")
     program = Program(tuple(Phase(*phase) for phase in given["phases"]), float(given["offset"]))
     return Signal(id=key, **record | {"program": program})

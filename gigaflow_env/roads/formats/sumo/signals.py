@@ -63,9 +63,7 @@ def _logics(root: etree._Element, program: str | None) -> dict[str, Logic]:
     names = {logic.name for logics in every.values() for logic in logics}
     if program is not None and program not in names:
         raise MapError(f"program={program!r}: no light has it; the file has {', '.join(map(repr, sorted(names))) or 'none'}")
-    return {
-        name: next((logic for logic in logics if logic.name == program), logics[-1]) for name, logics in every.items()
-    }
+    return {name: next((logic for logic in logics if logic.name == program), logics[-1]) for name, logics in every.items()}
 
 
 def _seconds(element: etree._Element) -> list[float]:
