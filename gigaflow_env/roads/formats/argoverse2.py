@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import shapely
 
+from gigaflow_env.roads.formats.common.driving_side import keeps_left
 from gigaflow_env.roads.formats.common.lane_bounds import MAX_POINTS, center, knots
 from gigaflow_env.roads.formats.common.polyline import checked
 from gigaflow_env.roads.formats.common.union_find import groups
@@ -76,6 +77,7 @@ def _road_map(given: Record, path: Path) -> RoadMap:
         name=path.stem,
         lanes=lanes,
         crosswalks=_crosswalks(given.get("pedestrian_crossings")),
+        left_hand=keeps_left(lanes),
         source=f"Argoverse 2 map {path.name}",
         licence="CC BY-NC-SA 4.0 (the Argoverse 2 data sets)",
         attribution="Argoverse 2, argoverse.org",

@@ -17,6 +17,7 @@ import shapely
 from lxml import etree
 
 from gigaflow_env.roads.formats.common import xml_file as xml
+from gigaflow_env.roads.formats.common.driving_side import keeps_left
 from gigaflow_env.roads.formats.common.junctions import junctions
 from gigaflow_env.roads.formats.common.lane_bounds import knots, outline, reversed_line, side_by_side
 from gigaflow_env.roads.formats.common.weld import successors, weld
@@ -96,12 +97,13 @@ def _road_map(root: etree._Element, path: Path) -> RoadMap:
         )
     lanes = _in_junctions(lanes, root)
     lanes, signals = _with_signals(lanes, welded, lanelets, signs, root)
+    right, left = (_opposite(root, side) for side in ("adjacentRight", "adjacentLeft"))
     return RoadMap(
         name=path.stem,
         lanes=lanes,
         signals=signals,
         crosswalks={crosswalk.id: crosswalk for crosswalk in _crosswalks(lanelets)},
-        left_hand=_opposite(root, "adjacentRight") > _opposite(root, "adjacentLeft"),
+        left_hand=right > left if right or left else keeps_left(lanes),
         source=f"CommonRoad file {path.name}, by {root.get('author') or 'unknown'} ({root.get('source') or 'no source'})",
     )
 
