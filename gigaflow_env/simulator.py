@@ -127,6 +127,8 @@ class Simulator:
             boundary_count=config.boundary_count,
             stop_count=config.stop_count,
             shuffled=config.drops,
+            yields=config.yield_signs == "show",
+            programs=config.lights == "program",
         )
         if until is not None:
             roads.network.maps["until"] = until

@@ -1,4 +1,7 @@
-"""A road map as one HTML page: pan, zoom, layers, search, and the facts of what is clicked. Needs no library, no network."""
+"""A road map as one HTML page: pan, zoom, layers, search, and the facts of what is clicked. Needs no library, no network.
+
+What the import repaired or left out, and what a mapping engineer should look at, are layers of it to click through.
+"""
 
 import json
 from importlib import resources
@@ -11,6 +14,7 @@ import numpy as np
 
 from gigaflow_env.files import write_text
 from gigaflow_env.render.pieces import Piece, crosswalk_levels, cut, edges
+from gigaflow_env.roads import import_report, problems
 from gigaflow_env.roads.formats.lanes_json import document
 from gigaflow_env.roads.road_map import RoadMap
 from gigaflow_env.roads.summary import summary
@@ -32,7 +36,11 @@ def write_page(road_map: RoadMap, path: str | Path) -> None:
 
 def page(road_map: RoadMap) -> str:
     """The page's text: template, style and scripts of `render/web`, and the map as JSON in the format of `*.lanes.json`."""
-    given = given_map(road_map)
+    told = {
+        "report": import_report.records(road_map.report),
+        "problems": problems.records(problems.problems(road_map)),
+    }
+    given = given_map(road_map) | told
     web = resources.files("gigaflow_env.render") / "web"
     parts = {
         "STYLE": (web / "page.css").read_text(encoding="utf-8"),

@@ -24,6 +24,8 @@ const COLOURS = [
   "successor",
   "predecessor",
   "neighbour",
+  "report",
+  "problem",
 ];
 const ARROW_EVERY = 15; // m, and 70 pixels
 const ARROW = [
@@ -103,6 +105,7 @@ function paint(ctx, map, view, settings) {
     colours,
     shown,
   );
+  paintMarks(ctx, map.marks, settings, pixel);
   if (shown("names"))
     paintNames(
       ctx,

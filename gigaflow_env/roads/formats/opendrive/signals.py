@@ -45,20 +45,34 @@ def with_signals(
                 for name in _governed(element, road, strips, lanes):
                     if name not in chosen or rank(kind) < rank(kinds[chosen[name]]):
                         chosen[name] = signal
-    controllers = root.iterfind("controller")
-    controlled = {e.get("id", ""): [c.get("signalId", "") for c in e.iterfind("control")] for e in controllers}
-    groups: dict[str, str] = {}
-    for junction in root.iterfind("junction"):
-        for controller in junction.iterfind("controller"):
-            with left_out("reference", f"controller of junction {junction.get('id')}"):
-                if xml.text(controller, "id") not in controlled:
-                    raise xml.wrong(controller, f"id={controller.get('id')!r}: there is no such controller")
-                groups |= dict.fromkeys(controlled[controller.get("id", "")], xml.text(junction, "id"))
+    turns = _turns(root)
     signals: dict[str, Signal] = {}
     for name, signal in chosen.items():
-        group = groups.get(signal, lanes[name].junction or "")
-        signals.setdefault(signal, Signal(signal, kinds[signal] or "", group))
+        group, stage = turns.get(signal, (lanes[name].junction or "", None))
+        signals.setdefault(signal, Signal(signal, kinds[signal] or "", group, stage))
     return {name: replace(lane, signal=chosen.get(name)) for name, lane in lanes.items()}, signals
+
+
+def _turns(root: etree._Element) -> dict[str, tuple[str, int]]:
+    """The junction of each signal that has a controller, and when its controller has its turn there.
+
+    Signals of one controller are always shown the same; controllers of a junction go by their `sequence`.
+    """
+    controllers = {e.get("id", ""): e for e in root.iterfind("controller")}
+    turns: dict[str, tuple[str, int]] = {}
+    for junction in root.iterfind("junction"):
+        named: list[tuple[float, etree._Element]] = []
+        for element in junction.iterfind("controller"):
+            with left_out("reference", f"controller of junction {junction.get('id')}"):
+                if xml.text(element, "id") not in controllers:
+                    raise xml.wrong(element, f"id={element.get('id')!r}: there is no such controller")
+                controller = controllers[element.get("id", "")]
+                own = xml.number_or(controller, "sequence", 0.0)
+                named.append((xml.number_or(element, "sequence", own), controller))
+        for stage, (_, controller) in enumerate(sorted(named, key=lambda pair: pair[0])):
+            for control in controller.iterfind("control"):
+                turns[control.get("signalId", "")] = junction.get("id", ""), stage
+    return turns
 
 
 def _governed(element: etree._Element, road: Road, strips: dict[Key, Strip], lanes: dict[str, Lane]) -> list[str]:
