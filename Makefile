@@ -59,9 +59,10 @@ driver: $(READY)  ## what the model card says of the pretrained driver, in bench
 	$(BIN)/python benchmarks/driver.py
 	$(BIN)/python benchmarks/driver.py --plot docs/media/conditioning.png
 
-gallery: $(READY)  ## the shipped towns and the moving picture of the README, in docs/media/
+gallery: $(READY)  ## the shipped towns and the moving pictures of traffic and viewer, in docs/media/
 	$(BIN)/python -m docs_tools.gallery
 	$(BIN)/python -m docs_tools.traffic
+	$(BIN)/python -m docs_tools.watch --dark
 
 world: $(READY)  ## the pictures docs/media/world_*.png: who is on the roads, a bridge, a light, a warped town
 	$(BIN)/python -m docs_tools.world
