@@ -60,6 +60,7 @@ driver: $(READY)  ## what the model card says of the pretrained driver, in bench
 	$(BIN)/python benchmarks/driver.py
 	$(BIN)/python benchmarks/driver.py --plot docs/media/conditioning.png
 
+<<<<<<< HEAD
 kills: $(READY)  ## kill -9 a hundred times while it trains: what is left is always whole (ten minutes)
 	$(BIN)/python benchmarks/kills.py --out benchmarks/results/kills.json
 
@@ -77,8 +78,12 @@ ablations: $(READY)  ## what the parts of the method are worth, three seeds each
 	$(BIN)/gigaflow-train sweep benchmarks/ablations.toml --out runs/ablations
 
 gallery: $(READY)  ## the shipped towns and the moving picture of the README, in docs/media/
+=======
+gallery: $(READY)  ## the shipped towns and the moving pictures of traffic and viewer, in docs/media/
+>>>>>>> watch
 	$(BIN)/python -m docs_tools.gallery
 	$(BIN)/python -m docs_tools.traffic
+	$(BIN)/python -m docs_tools.watch --dark
 
 world: $(READY)  ## the pictures docs/media/world_*.png: who is on the roads, a bridge, a light, a warped town
 	$(BIN)/python -m docs_tools.world

@@ -305,13 +305,14 @@ class Evaluate:
             found = figures(drive(env, act, steps=steps, seed=self.seed, show=after))
         if failures is not None and self.failures is not None:
             number = failures.write(self.failures)
-            console.print(f"{number} clips in {self.failures}" if number else "nothing went wrong: no page is written")
+            said = f"{number} clips in {self.failures}" if number else "nothing went wrong: no page is written"
+            console.print(said, soft_wrap=True)
         if self.replay is not None:
             recording = env.unwrapped.record(self.replay, policy=self.what if shown else None, title=f"{self.what}")
             obs, _ = env.reset(seed=self.seed)
             for _ in range(min(steps, round(report.VIDEO_SECONDS / env.config.dt))):
                 obs, *_ = env.step(act(obs))
-            console.print(f"{self.replay}: {recording.close() / 1e6:.2f} MB")
+            console.print(f"{self.replay}: {recording.close() / 1e6:.2f} MB", soft_wrap=True)
         if self.video is not None:
             video.record(env, act, self.video, steps=min(steps, round(report.VIDEO_SECONDS / env.config.dt)), seed=self.seed)
         settings |= {"agents_per_world": env.agents_per_world, "config": dataclasses.asdict(env.config)}

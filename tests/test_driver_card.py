@@ -90,6 +90,32 @@ def test_every_row_makes_a_config(script: Any, card: Any) -> None:
     assert long[0].steps * long[0].config.dt == pytest.approx(long[1].steps * long[1].config.dt, rel=0.01)
 
 
+def test_the_trainer_knows_the_name(card: Any, tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    import torch
+
+    import gigaflow_train
+    from gigaflow_env.driver import checkpoint as files
+    from gigaflow_train import opponents
+    from gigaflow_train.cli import main
+
+    monkeypatch.setattr(files, "SHIPPED", tmp_path / "checkpoint.safetensors")
+    env = GigaflowVectorEnv(4, map=ring(), config=laptop().replace(agents_per_world=4))
+    obs = torch.from_numpy(env.reset(seed=1)[0])
+    with torch.inference_mode():
+        logits, values = gigaflow_train.pretrained()(obs)
+        again, _ = gigaflow_train.pretrained(env)(obs)
+    assert logits.shape == (4, 12) and values.shape == (4,) and torch.equal(logits, again)
+    with pytest.raises(checkpoint.CheckpointError, match="view_range is 60.0 there and 200.0 here"):
+        gigaflow_train.pretrained(GigaflowVectorEnv(1, map=ring(), agents_per_world=1))
+    taken = opponents.load(env, training().replace(opponents="pretrained", opponent_share=0.5), torch.device("cpu"))
+    assert len(taken) == 1 and taken[0].rows.tolist() == [1, 3]
+    words = ["--map", str(tmp_path / "ring.lanes.json"), "--num-envs", "4", "--agents-per-world", "4", "--threads", "1"]
+    assert main(["evaluate", "pretrained", *words, "--steps", "10", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["settings"]["what"] == "pretrained"
+    assert main(["evaluate", "pretrainde"]) == 2
+    assert "none of pretrained, frozen" in capsys.readouterr().err
+
+
 def test_a_plot_is_drawn(script: Any, card: Any, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="draws")
     one = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 3}

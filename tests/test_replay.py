@@ -245,7 +245,7 @@ def test_an_evaluation_writes_replays(tmp_path: Path, capsys: pytest.CaptureFixt
     words = ["evaluate", "constant", "--map", "loop", "--num-envs", "8", "--agents-per-world", "4", "--threads", "1"]
     pages = ["--replay", str(tmp_path / "minute.html"), "--failures", str(tmp_path / "worst.html")]
     assert main([*words, "--steps", "60", *pages]) == 0
-    said = " ".join(capsys.readouterr().err.split())
+    said = capsys.readouterr().err
     assert "minute.html: 0." in said and "clips in" in said
     head, _ = inside((tmp_path / "minute.html").read_text())
     assert head["clips"][0]["tables"]["x"][1] == 61, "from the reset on"
