@@ -60,7 +60,6 @@ driver: $(READY)  ## what the model card says of the pretrained driver, in bench
 	$(BIN)/python benchmarks/driver.py
 	$(BIN)/python benchmarks/driver.py --plot docs/media/conditioning.png
 
-<<<<<<< HEAD
 kills: $(READY)  ## kill -9 a hundred times while it trains: what is left is always whole (ten minutes)
 	$(BIN)/python benchmarks/kills.py --out benchmarks/results/kills.json
 
@@ -77,10 +76,7 @@ against: $(READY)  ## training's speed beside another revision, in turns: make a
 ablations: $(READY)  ## what the parts of the method are worth, three seeds each (an hour)
 	$(BIN)/gigaflow-train sweep benchmarks/ablations.toml --out runs/ablations
 
-gallery: $(READY)  ## the shipped towns and the moving picture of the README, in docs/media/
-=======
 gallery: $(READY)  ## the shipped towns and the moving pictures of traffic and viewer, in docs/media/
->>>>>>> watch
 	$(BIN)/python -m docs_tools.gallery
 	$(BIN)/python -m docs_tools.traffic
 	$(BIN)/python -m docs_tools.watch --dark
