@@ -10,8 +10,8 @@ TRAIN_MAP ?= loop
 TRAIN_OUT ?= runs/$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test tests bench lint docs tables soak memory lookup towns maps driver gallery world gpu-check clean \
-  kills ranks paper against ablations
+.PHONY: help train test tests bench lint docs tables soak memory lookup towns maps damage import-times driver gallery world \
+  gpu-check kills ranks paper against ablations clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -49,6 +49,12 @@ lookup: $(READY)  ## a million points on the towns: kernels and Shapely agree on
 
 maps: $(READY)  ## what importing real maps shows: make maps MAPS="one.xodr other.osm"
 	$(BIN)/python benchmarks/maps.py $(MAPS)
+
+damage: $(READY)  ## real maps with one thing missing each: none is lost in silence: make damage MAPS="one.xodr other.osm"
+	$(BIN)/python benchmarks/damaged_maps.py $(MAPS)
+
+import-times: $(READY)  ## import and compile times beside those of another revision: make import-times BEFORE=folder MAPS="one.xodr"
+	$(BIN)/python benchmarks/import_times.py $(BEFORE) $(MAPS)
 
 towns: $(READY)  ## 200 random towns: all of them plausible (minutes)
 	$(BIN)/python benchmarks/towns.py

@@ -25,6 +25,8 @@ from gigaflow_env.bench.machine import machine
 from gigaflow_env.files import write_text
 from gigaflow_env.roads import MapError, MapWarning, RoadMap, load
 
+FREE = ("objects/object type dangling",)
+"""Ends of what is no damage: any word is right there."""
 NOWHERE = "nowhere"
 """What a reference leads to, and what a number or a word becomes."""
 
@@ -47,7 +49,7 @@ class Damaged(NamedTuple):
 
     what: str
     data: bytes
-    whole: bool = False  # a whole element is gone: nobody can know that it was there, but what refers to it
+    whole: bool = False  # a whole element is gone, or another one is there: nobody can know of the first one
 
 
 def damaged(path: Path, each: int) -> Iterator[Damaged]:
@@ -70,7 +72,8 @@ def _damaged_xml(data: bytes, each: int) -> Iterator[Damaged]:
                         del element.attrib[name]
                     else:
                         element.attrib[name] = new
-                    yield Damaged(f"{where} {name} {done}", etree.tostring(root))
+                    free = f"{kind} {name} {done}".endswith(FREE)
+                    yield Damaged(f"{where} {name} {done}", etree.tostring(root), whole=free)
                     element.attrib[name] = given
             if element.text and element.text.strip() and not len(element):
                 given = element.text
@@ -87,9 +90,11 @@ def _damaged_xml(data: bytes, each: int) -> Iterator[Damaged]:
 
 
 def _path_of(element: etree._Element) -> str:
-    """Names from the root; with the key and value of an OpenStreetMap tag, for its kinds are in there."""
+    """Names from the root; with the key of an OpenStreetMap tag, and the value where that is a kind."""
     names = [element.tag, *(parent.tag for parent in element.iterancestors())][::-1]
-    return "/".join(map(str, names)) + (f"[{element.get('k')}={element.get('v')}]" if element.tag == "tag" else "")
+    key = element.get("k", "")
+    of = f"[{key}={element.get('v')}]" if key in ("type", "subtype") else f"[{key}]"
+    return "/".join(map(str, names)) + (of if element.tag == "tag" else "")
 
 
 def _damaged_json(data: bytes, each: int) -> Iterator[Damaged]:
@@ -114,7 +119,9 @@ def _damaged_json(data: bytes, each: int) -> Iterator[Damaged]:
                 else:
                     place[key] = new
                 whole = done == "deleted" and (isinstance(place, list) or kind.endswith("*"))
-                whole |= done == "empty" and isinstance(before[key], (list, dict))  # that may be so
+                # An empty list may be so, and a lane segment without neighbour.
+                whole |= done == "empty" and isinstance(before[key], (list, dict))
+                whole |= done == "null" and str(key).endswith("_neighbor_id")
                 yield Damaged(f"{kind} ({key}) {done}", json.dumps(given).encode(), whole)
                 place.clear()  # the order stays
                 place.update(before) if isinstance(place, dict) else place.extend(before)

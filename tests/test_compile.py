@@ -903,7 +903,7 @@ def carla(town):
     return load(path)
 
 
-TOWNS = [("Town01", 124, 6.40), ("Town02", 88, 2.92), ("Town04", 463, 33.34)]
+TOWNS = [("Town01", 124, 6.40), ("Town02", 88, 2.92), ("Town04", 493, 33.34)]
 
 
 @pytest.mark.parametrize(("town", "lanes", "kilometres"), TOWNS)

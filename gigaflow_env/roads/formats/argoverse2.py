@@ -143,9 +143,12 @@ def _note_outside(kind: str, names: list[str]) -> None:
 def _neighbour(name: str, side: str, segments: dict[str, Record], lines: dict[str, np.ndarray]) -> str | None:
     """The driving lane of the same direction on the left or right into which the mark between them permits to change."""
     segment, back = segments[name], "right" if side == "left" else "left"
+    if f"{side}_neighbor_id" not in segment:
+        fault("reference", f"{name} {side}_neighbor_id", "it is missing", "no lane change")
     other = str(segment.get(f"{side}_neighbor_id"))
-    if other not in segments and other != "None":
-        note("reference", f"{name} {side}_neighbor_id", f"lane segment {other!r} is not in the file: left out")
+    if other != "None" and str(segments.get(other, {}).get(f"{back}_neighbor_id")) != name:
+        what = "is not in the file" if other not in segments else f"does not name it as its {back} neighbour"
+        note("reference", f"{name} {side}_neighbor_id", f"lane segment {other!r} {what}: no lane change")
     if other == name or other not in segments or str(segments[other].get(f"{back}_neighbor_id")) != name:
         return None
     if any(LANE_TYPES[segments[one]["lane_type"]] != "driving" for one in (name, other)):

@@ -28,6 +28,7 @@ from gigaflow_env.roads.formats.lanelet2.lanelets import (
     points,
     read_bounds,
     read_lanelets,
+    tell_mark,
     turned,
 )
 from gigaflow_env.roads.formats.lanelet2.regulations import Rule, at_end, in_order, limit, rules_of
@@ -118,6 +119,9 @@ def _neighbours(strips: dict[str, Strip], elements: Elements) -> dict[str, tuple
     for name, strip in strips.items():
         left = on_right.get(strip.left) if on_left.get(strip.left) == name else None
         right = on_left.get(strip.right) if on_right.get(strip.right) == name else None
+        for beside, bound in ((left, strip.left), (right, strip.right)):
+            if beside is not None:
+                tell_mark(bound.way, elements.ways[bound.way])
         # The way's own left is the lane's right where they run against each other.
         to_left = may_cross(elements.ways[strip.left.way], leftwards=strip.left.forward)
         to_right = may_cross(elements.ways[strip.right.way], leftwards=not strip.right.forward)

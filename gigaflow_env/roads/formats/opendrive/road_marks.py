@@ -9,6 +9,8 @@ from gigaflow_env.roads.formats.common import xml_file as xml
 
 OPEN_MARKS = ("broken", "none", "dots", "botts")
 """Marks that may be crossed where the file does not say."""
+PERMISSIONS = ("both", "none", "increase", "decrease")
+"""What `laneChange` may say."""
 MARKS = (*OPEN_MARKS, "solid", "grass", "curb", "custom", "edge")
 """All that there are, by the first or last word of their names: solid broken, botts dots."""
 
@@ -43,8 +45,11 @@ def _profile(section: etree._Element, length: float, lane: int, target: int) -> 
 
 def _allows(mark: etree._Element, lane: int, target: int) -> bool:
     permission = mark.get("laneChange")
-    if permission is not None:
+    if permission in PERMISSIONS:
         return permission == "both" or permission == ("increase" if target > lane else "decrease")
+    if permission is not None:
+        what = f"laneChange={permission!r} is not one of {', '.join(PERMISSIONS)}"
+        xml.fault(mark, "road mark", what, "its type says what is allowed")
     # Double lines are named from the inside to the outside; on the center lane from left to right.
     first = lane > 0 if lane * target < 0 else abs(lane) < abs(target)
     near = (mark.get("type", "").split() or [""])[0 if first else -1]

@@ -8,7 +8,7 @@ from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.opendrive.lanes import driving_lane
 from gigaflow_env.roads.formats.opendrive.road import Road
 from gigaflow_env.roads.formats.opendrive.strips import Key, Strip
-from gigaflow_env.roads.import_report import left_out
+from gigaflow_env.roads.import_report import left_out, note
 from gigaflow_env.roads.road_map import Lane, Signal
 
 SIGNALS = {
@@ -29,7 +29,7 @@ def with_signals(
 
     A lane obeys one signal. Of two lights at one stop line, the second head on the other side of the road controls none.
     """
-    kinds = {e.get("id", ""): SIGNALS.get(e.get("type", "")) for e in root.iterfind("road/signals/signal")}
+    kinds = {e.get("id", ""): SIGNALS.get(_type_of(e)) for e in root.iterfind("road/signals/signal")}
     rank = ("light", "stop", "yield").index
     chosen: dict[str, str] = {}
     for road in roads.values():
@@ -51,6 +51,16 @@ def with_signals(
         group, stage = turns.get(signal, (lanes[name].junction or "", None))
         signals.setdefault(signal, Signal(signal, kinds[signal] or "", group, stage))
     return {name: replace(lane, signal=chosen.get(name)) for name, lane in lanes.items()}, signals
+
+
+def _type_of(element: etree._Element) -> str:
+    """Type of a signal. Catalogues differ by country, so that only what has no type, or is no known light, is reported."""
+    kind = element.get("type", "")
+    if not kind:
+        xml.fault(element, "signal", f"type={element.get('type')!r}", "left out")
+    elif element.get("dynamic") == "yes" and not kind.startswith("1000"):
+        note("signal", element.get("id", ""), f"type={kind!r} is no light that is known: left out", line=element.sourceline)
+    return kind
 
 
 def _turns(root: etree._Element) -> dict[str, tuple[str, int]]:

@@ -111,6 +111,9 @@ def _signal(
     """What controls a connection. `first` remembers the lowest link of each light."""
     start, tl = xml.text(element, "from"), element.get("tl")
     if tl is None:
+        if element.get("linkIndex") is not None:
+            what = f"linkIndex={element.get('linkIndex')!r} of a connection without tl"
+            xml.fault(element, "signal", what, "no light there")
         return signs.get(start)
     index, states = -1, programs[tl].states if tl in programs else []
     with left_out("signal", f"light of the connection from {start}", line=element.sourceline):
