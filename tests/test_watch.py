@@ -5,6 +5,7 @@ import http.client
 import json
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -212,7 +213,7 @@ def test_what_viewers_send_is_checked(running: Running) -> None:
         said = []
         wishes = (
             "no json", "[1]", '{"do": "fly"}', '{"do": "pace", "pace": 99}', '{"do": "wheel", "gas": 7}',
-            '{"do": "world", "agents": 1e9}', '{"do": "conditioning", "values": {"collision": "x"}}',
+            '{"do": "select", "row": 1e999}', '{"do": "conditioning", "values": [3]}', '{"do": "world", "agents": 1e9}', '{"do": "conditioning", "values": {"collision": "x"}}',
         )  # fmt: skip
         async with ClientSession() as session:
             async with session.ws_connect(running.address.replace("/?", "/live?"), headers={"Origin": here}) as line:
@@ -224,10 +225,18 @@ def test_what_viewers_send_is_checked(running: Running) -> None:
                 await line.send_str(json.dumps({"do": "step"}))
                 while not (message := await line.receive_json(timeout=60)).get("paused"):
                     pass
+                await line.send_str(json.dumps({"do": "drive", "row": -1}))
+                while (message := await line.receive_json(timeout=60)).get("human", -1) < 0:
+                    pass
         return said
 
     said = asyncio.run(talk())
-    assert len(said) == 7 and "unknown wish 'fly'" in said[2] and "choose one of 0.25" in said[3] and "gas=7" in said[4]
+    for _ in range(200):
+        if running.server.world.human < 0:
+            break
+        time.sleep(0.1)
+    assert running.server.world.human == -1, "whoever leaves gives the wheel back"
+    assert len(said) == 9 and "unknown wish 'fly'" in said[2] and "choose one of 0.25" in said[3] and "gas=7" in said[4]
 
 
 # The page

@@ -313,8 +313,9 @@ function drawTicks() {
 }
 
 let silence = 0;
-function say(text, forMs = 0) {
+function say(text, forMs = 0, hint = false) {
   const box = byId("notice");
+  box.classList.toggle("hint", hint);
   box.textContent = text;
   box.hidden = false;
   clearTimeout(silence);
@@ -417,6 +418,7 @@ function cameState(state) {
     if (state.human >= 0) {
       choose(state.human);
       toggleFollow(true);
+      say("Arrow keys, WASD or a gamepad. Brake again at a stand to reverse. A double ring: stop there.", 6000, true);
     }
   }
   byId("take").setAttribute("aria-pressed", state.human >= 0);
