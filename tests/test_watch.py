@@ -213,7 +213,8 @@ def test_what_viewers_send_is_checked(running: Running) -> None:
         said = []
         wishes = (
             "no json", "[1]", '{"do": "fly"}', '{"do": "pace", "pace": 99}', '{"do": "wheel", "gas": 7}',
-            '{"do": "select", "row": 1e999}', '{"do": "conditioning", "values": [3]}', '{"do": "world", "agents": 1e9}', '{"do": "conditioning", "values": {"collision": "x"}}',
+            '{"do": "select", "row": 1e999}', '{"do": "conditioning", "values": [3]}',
+            '{"do": "world", "agents": 1e9}', '{"do": "conditioning", "values": {"collision": "x"}}',
         )  # fmt: skip
         async with ClientSession() as session:
             async with session.ws_connect(running.address.replace("/?", "/live?"), headers={"Origin": here}) as line:
