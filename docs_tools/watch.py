@@ -59,10 +59,10 @@ def draw(page: Path, out: Path, dark: bool) -> None:
     with Browser(SIZE) as browser:
         browser.open(page)
         browser.until("watch.tape && watch.frames > 0")
-        browser.run(f"setPlaying(false); setTheme({str(dark).lower()})")
+        browser.run(f"setPlaying(false); setTheme({str(dark).lower()}); watch.view.scale = 5")
         for k in range(round(SECONDS * FRAMES)):
             # Several pictures for each that is kept: the view follows smoothly.
-            browser.run(f"watch.at = {k / FRAMES} / watch.tape.dt; watch.dirty = true; draw(); draw(); draw()")
+            browser.run(f"watch.at = {k / FRAMES} / watch.tape.dt; watch.dirty = true; for (let n = 0; n < 12; n++) draw()")
             browser.settle()
             pictures.append(Image.open(io.BytesIO(browser.screenshot())).convert("RGB"))
     pictures[0].save(

@@ -225,7 +225,7 @@ function toggleFollow(on = !watch.following) {
   watch.following = on && watch.chosen >= 0;
   byId("follow").setAttribute("aria-pressed", watch.following);
   if (watch.following && watch.view.scale < 5) {
-    watch.view.scale = Math.max(innerWidth <= 640 ? 5 : 8, watch.view.scale);
+    watch.view.scale = Math.max(innerWidth <= 640 ? 5 : 6.5, watch.view.scale);
     const place = placeOf(watch.tape, Math.min(Math.floor(watch.at), watch.tape.last), 0, watch.chosen);
     if (place) Object.assign(watch.view, { x: place.x + watch.offset.x, y: place.y + watch.offset.y });
   }
