@@ -80,12 +80,8 @@ def draw_failures(page: Path, folder: Path, number: int) -> None:
     with Browser((760, 520)) as browser:
         browser.open(page)
         browser.until("watch.tape && watch.frames > 0")
-        browser.run(
-            "setPlaying(false); fold(); byId('transport').hidden = true; document.querySelector('nav').hidden = true"
-        )
-        browser.run(
-            "document.head.append(make('style', {textContent: '#inspect, #transport, nav {display: none !important}'}))"
-        )
+        hidden = "#inspect, #transport, nav {display: none !important}"
+        browser.run(f"setPlaying(false); fold(); document.head.append(make('style', {{textContent: {hidden!r}}})); 1")
         for k in range(min(number, browser.run("watch.head.clips.length"))):
             # The last moment before it, as its car begins anew at once.
             browser.run(
