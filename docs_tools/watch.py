@@ -87,7 +87,7 @@ def draw_failures(page: Path, folder: Path, number: int) -> None:
             browser.run(
                 f"openClip({k}); byId('name').textContent = watch.tape.title; watch.view.scale = 7;"
                 "watch.at = Math.max(0, watch.tape.events.filter(e => e.row === watch.chosen && e.frame * watch.tape.dt >= "
-                "watch.tape.start).map(e => e.frame)[0] - 0.05); for (let n = 0; n < 40; n++) draw()"
+                "watch.tape.start).map(e => e.frame)[0] - 1); for (let n = 0; n < 40; n++) draw()"
             )
             browser.settle()
             path = folder / f"failure_{k + 1}.png"
