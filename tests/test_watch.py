@@ -5,6 +5,7 @@ import http.client
 import json
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -212,6 +213,7 @@ def test_what_viewers_send_is_checked(running: Running) -> None:
         said = []
         wishes = (
             "no json", "[1]", '{"do": "fly"}', '{"do": "pace", "pace": 99}', '{"do": "wheel", "gas": 7}',
+            '{"do": "select", "row": 1e999}', '{"do": "conditioning", "values": [3]}',
             '{"do": "world", "agents": 1e9}', '{"do": "conditioning", "values": {"collision": "x"}}',
         )  # fmt: skip
         async with ClientSession() as session:
@@ -224,10 +226,18 @@ def test_what_viewers_send_is_checked(running: Running) -> None:
                 await line.send_str(json.dumps({"do": "step"}))
                 while not (message := await line.receive_json(timeout=60)).get("paused"):
                     pass
+                await line.send_str(json.dumps({"do": "drive", "row": -1}))
+                while (message := await line.receive_json(timeout=60)).get("human", -1) < 0:
+                    pass
         return said
 
     said = asyncio.run(talk())
-    assert len(said) == 7 and "unknown wish 'fly'" in said[2] and "choose one of 0.25" in said[3] and "gas=7" in said[4]
+    for _ in range(200):
+        if running.server.world.human < 0:
+            break
+        time.sleep(0.1)
+    assert running.server.world.human == -1, "whoever leaves gives the wheel back"
+    assert len(said) == 9 and "unknown wish 'fly'" in said[2] and "choose one of 0.25" in said[3] and "gas=7" in said[4]
 
 
 # The page
@@ -268,7 +278,8 @@ def test_the_page(running: Running) -> None:
         browser.until("watch.state && watch.tape.last > 2")
         assert browser.run("watch.state.world") == world.number
         browser.press("#take")
-        browser.until("watch.human >= 0 && watch.chosen === watch.human && watch.following")
+        browser.until("watch.human >= 0 || (drive(-1), false)")  # again where all three had just crashed
+        browser.until("watch.chosen === watch.human && watch.following")
         browser.key("keyDown", "ArrowUp", "ArrowUp")
         browser.until("!byId('score').hidden && parseFloat(byId('score').textContent) > 3")
         assert world.pedals["gas"] == 1.0
@@ -300,8 +311,8 @@ def test_a_wrong_token_shows_why(running: Running) -> None:
         browser.until("watch.state && watch.frames > 2")
         assert browser.run("byId('panel').classList.contains('folded')")
         assert browser.run("document.documentElement.scrollWidth") <= 390
-        browser.run("watch.live('drive', {row: -1})")
-        browser.until("watch.human >= 0 && !byId('pads').hidden")
+        browser.until("watch.human >= 0 || (drive(-1), false)")
+        browser.until("!byId('pads').hidden")
         x, y = browser.run("(b => [b.x + b.width / 2, b.y + b.height / 2])(byId('gas').getBoundingClientRect())")
         browser.mouse("mousePressed", x, y, button="left", clickCount=1)
         browser.until("parseFloat(byId('score').textContent) > 2")

@@ -50,6 +50,7 @@ class Server:
         self.world, self.drive, self.title = world, drive, title
         self.token = secrets.token_urlsafe(24)
         self.viewers: list[Viewer] = []
+        self.driving: Viewer | None = None  # who sits at the wheel
         self.paused, self.pace, self.single = False, 1.0, False
         # One thread: the world is never touched by two at once.
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="live-world")
@@ -127,8 +128,11 @@ class Server:
         finally:
             if viewer in self.viewers:
                 self.viewers.remove(viewer)
-            if not self.viewers:
+            if viewer is self.driving or not self.viewers:
+                # A car without anybody at its wheel drives by itself again.
+                self.driving = None
                 await self.do(self.world.release)
+                await self.tell_state()
         return line
 
     async def do(self, work: Callable[..., Any], *arguments: Any) -> Any:
@@ -160,9 +164,13 @@ class Server:
             elif name == "drive":
                 row = given.get("row")
                 await self.do(*((self.world.release,) if row is None else (self.world.take, row)))
+                self.driving = None if row is None else viewer
                 self.paused = self.paused and row is None
             elif name == "conditioning":
-                await self.do(self.world.condition, given.get("values") or {})
+                values = given.get("values")
+                if not isinstance(values, dict):
+                    raise ValueError("conditioning needs values: an object of names and numbers")
+                await self.do(self.world.condition, values)
             elif name == "world":
                 await self.do(self.world.change, given)
             elif name == "again":
@@ -175,7 +183,7 @@ class Server:
                 await self.tell_state()
                 if name in ("world", "again"):
                     await self.tell(await self.do(self.world.moment))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             await self.send(viewer, {"kind": "error", "text": " ".join(str(error).split())})
             await self.tell_state()
 

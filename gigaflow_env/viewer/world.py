@@ -30,6 +30,8 @@ MOST = 150
 """Cars of a world."""
 WRECK_TIME = 4.0
 """[s] How long a crashed car stands in the way."""
+LONGEST = 300.0
+"""[s] An episode: who stands in the way for good disappears some time."""
 COAST = 0.4
 """[m/s^2] A car slows down by that with neither pedal."""
 HOLD = LONGITUDINAL_JERKS.index(0.0) * len(LATERAL_JERKS) + LATERAL_JERKS.index(0.0)
@@ -127,7 +129,7 @@ class LiveWorld:
         base = self.base
         return base.replace(
             dt=base.dt / SUBSTEPS,
-            max_steps=base.max_steps * SUBSTEPS,
+            max_steps=round(LONGEST * SUBSTEPS / base.dt),
             world_steps=10**9,
             world_stagger=0.0,
             agents_per_world=settings.agents,

@@ -182,6 +182,14 @@ function paintGoal(ctx, place, moment, row, radius, colour, pixel, strong) {
   ctx.beginPath();
   ctx.arc(x, y, Math.max(radius, 4 * pixel), 0, 7);
   ctx.stroke();
+  if (moment.left[row] === 1) {
+    // The last one: it counts only for a car that is nearly standing.
+    ctx.beginPath();
+    ctx.arc(x, y, 0.55 * Math.max(radius, 4 * pixel), 0, 7);
+    ctx.stroke();
+  }
+  ctx.beginPath();
+  ctx.arc(x, y, Math.max(radius, 4 * pixel), 0, 7);
   ctx.globalAlpha *= 0.25;
   ctx.fill();
   ctx.globalAlpha = 1;

@@ -95,7 +95,7 @@ function placeOf(tape, k, u, row) {
     // Its episode ends in this step: straight on, while it fades.
     p.x += u * p.v * tape.dt * Math.cos(p.h);
     p.y += u * p.v * tape.dt * Math.sin(p.h);
-    p.gone = u;
+    p.gone = Math.max(0, 2 * u - 1);
     return p;
   }
   const x1 = b.x[row] * STEPS.x,

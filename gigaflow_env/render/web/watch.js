@@ -225,7 +225,7 @@ function toggleFollow(on = !watch.following) {
   watch.following = on && watch.chosen >= 0;
   byId("follow").setAttribute("aria-pressed", watch.following);
   if (watch.following && watch.view.scale < 5) {
-    watch.view.scale = Math.max(innerWidth <= 640 ? 5 : 8, watch.view.scale);
+    watch.view.scale = Math.max(innerWidth <= 640 ? 5 : 6.5, watch.view.scale);
     const place = placeOf(watch.tape, Math.min(Math.floor(watch.at), watch.tape.last), 0, watch.chosen);
     if (place) Object.assign(watch.view, { x: place.x + watch.offset.x, y: place.y + watch.offset.y });
   }
@@ -313,8 +313,9 @@ function drawTicks() {
 }
 
 let silence = 0;
-function say(text, forMs = 0) {
+function say(text, forMs = 0, hint = false) {
   const box = byId("notice");
+  box.classList.toggle("hint", hint);
   box.textContent = text;
   box.hidden = false;
   clearTimeout(silence);
@@ -417,6 +418,7 @@ function cameState(state) {
     if (state.human >= 0) {
       choose(state.human);
       toggleFollow(true);
+      say("Arrow keys, WASD or a gamepad. Brake again at a stand to reverse. A double ring: stop there.", 6000, true);
     }
   }
   byId("take").setAttribute("aria-pressed", state.human >= 0);
