@@ -10,8 +10,8 @@ TRAIN_MAP ?= loop
 TRAIN_OUT ?= runs/$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test tests bench lint docs tables soak memory lookup towns maps gallery world gpu-check clean \
-  kills ranks paper against ablations
+.PHONY: help train test tests bench lint docs tables soak memory lookup towns maps damage import-times driver gallery world \
+  gpu-check kills ranks paper against ablations clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -50,11 +50,21 @@ lookup: $(READY)  ## a million points on the towns: kernels and Shapely agree on
 maps: $(READY)  ## what importing real maps shows: make maps MAPS="one.xodr other.osm"
 	$(BIN)/python benchmarks/maps.py $(MAPS)
 
+damage: $(READY)  ## real maps with one thing missing each: none is lost in silence: make damage MAPS="one.xodr other.osm"
+	$(BIN)/python benchmarks/damaged_maps.py $(MAPS)
+
+import-times: $(READY)  ## import and compile times beside those of another revision: make import-times BEFORE=folder MAPS="one.xodr"
+	$(BIN)/python benchmarks/import_times.py $(BEFORE) $(MAPS)
+
 towns: $(READY)  ## 200 random towns: all of them plausible (minutes)
 	$(BIN)/python benchmarks/towns.py
 
 gpu-check: $(READY)  ## on a machine with a card, 8 minutes: tests, throughput, training; benchmarks/results/cuda.json
 	$(BIN)/python benchmarks/gpu_check.py
+
+driver: $(READY)  ## what the model card says of the pretrained driver, in benchmarks/results/driver.json (hours)
+	$(BIN)/python benchmarks/driver.py
+	$(BIN)/python benchmarks/driver.py --plot docs/media/conditioning.png
 
 kills: $(READY)  ## kill -9 a hundred times while it trains: what is left is always whole (ten minutes)
 	$(BIN)/python benchmarks/kills.py --out benchmarks/results/kills.json
@@ -72,9 +82,10 @@ against: $(READY)  ## training's speed beside another revision, in turns: make a
 ablations: $(READY)  ## what the parts of the method are worth, three seeds each (an hour)
 	$(BIN)/gigaflow-train sweep benchmarks/ablations.toml --out runs/ablations
 
-gallery: $(READY)  ## the shipped towns and the moving picture of the README, in docs/media/
+gallery: $(READY)  ## the shipped towns and the moving pictures of traffic and viewer, in docs/media/
 	$(BIN)/python -m docs_tools.gallery
 	$(BIN)/python -m docs_tools.traffic
+	$(BIN)/python -m docs_tools.watch --dark
 
 world: $(READY)  ## the pictures docs/media/world_*.png: who is on the roads, a bridge, a light, a warped town
 	$(BIN)/python -m docs_tools.world

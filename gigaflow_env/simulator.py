@@ -44,7 +44,7 @@ def drivers_of(given: Drivers, rows: int) -> np.ndarray:
     if not names or not all(isinstance(name, str) and name in DRIVERS for name in names):
         raise ValueError(
             f"drivers={bounds.shown(given)}: choose of {', '.join(map(repr, DRIVERS))}: one of them, shares of both, or one "
-            "for each row"
+            "for each row; an environment also takes 'pretrained' and paths of checkpoints"
         )
     if isinstance(given, str):
         return np.full(rows, DRIVERS[given], np.int8)
@@ -127,6 +127,8 @@ class Simulator:
             boundary_count=config.boundary_count,
             stop_count=config.stop_count,
             shuffled=config.drops,
+            yields=config.yield_signs == "show",
+            programs=config.lights == "program",
         )
         if until is not None:
             roads.network.maps["until"] = until

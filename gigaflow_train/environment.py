@@ -21,6 +21,7 @@ def make(
     output: str = "numpy",
     render: bool = False,
     traffic: float = 0.0,
+    events: bool = False,
     action: str = "discrete",
     say: Callable[[str], None] = lambda line: None,
 ) -> Any:
@@ -28,8 +29,8 @@ def make(
 
     maps, map_shares: as in TrainConfig; with several maps each world draws its own whenever it begins. config: values that
     differ from the preset. output: "torch" gives tensors on the backend's device. traffic: share of the rows with rule-based
-    drivers. action: "discrete" or "continuous". say gets a line where opening takes long. Raises ValueError or OSError where
-    a map or a value isn't right, RuntimeError where a device is missing.
+    drivers. events: keep the environment's event log. action: "discrete" or "continuous". say gets a line where opening
+    takes long. Raises ValueError or OSError where a map or a value isn't right, RuntimeError where a device is missing.
     """
     opened = towns.open_all(maps, map_shares, say)
     device = f"cuda:{ranks.local()}" if backend == "cuda" and ranks.count() > 1 else None
@@ -51,6 +52,7 @@ def make(
         action=action,
         render_mode="rgb_array" if render else None,
         drivers={"policy": 1.0 - traffic, "idm": traffic},
+        events=events,
     )
 
 

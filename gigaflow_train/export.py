@@ -33,7 +33,7 @@ class _Network(nn.Module):
         return mean, spread.exp(), value
 
 
-def to_onnx(run: Path, path: Path, env: Any) -> None:
+def to_onnx(run: str | Path, path: Path, env: Any) -> None:
     """Write the policy of a run directory or checkpoint file as ONNX.
 
     Input `obs` float32 (rows, columns); outputs `logits` (rows, 12) and `value` (rows,); with continuous actions `mean` and

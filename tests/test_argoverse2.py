@@ -10,7 +10,7 @@ import pytest
 from damage import damaged, survives
 
 from gigaflow_env.config import laptop
-from gigaflow_env.roads import MapError, RoadMap, load, save, summary
+from gigaflow_env.roads import MapError, MapWarning, RoadMap, load, save, summary
 from gigaflow_env.roads.road_map import HEADING, WIDTH, X, Y, Z
 from gigaflow_env.simulator import Simulator
 
@@ -71,7 +71,8 @@ def test_borders_of_a_curve_with_different_points(imported):
 def test_links_from_either_side_and_those_that_leave_the_file(imported):
     a, b = straight(0, 30, successors=["b", 404]), straight(30, 30)
     c = straight(60.1, 30, predecessors=["b", 405])
-    road_map = imported(a=a, b=b, c=c)
+    with pytest.warns(MapWarning, match=r"2 references lead to lane segments that are not in the file, as to '404'"):
+        road_map = imported(a=a, b=b, c=c)
     assert [road_map.lanes[name].successors for name in "abc"] == [("b",), ("c",), ()]
     assert summary(road_map)["max_link_gap_m"] <= 0.005
 
@@ -193,7 +194,8 @@ def test_the_shared_map(tmp_path):
     path = SHARED / "argoverse2" / "dummy_log_map.json"
     if not path.is_file():
         pytest.skip("the shared map argoverse2/dummy_log_map.json is not here")
-    road_map = load(path)
+    with pytest.warns(MapWarning, match="2 references lead to lane segments that are not in the file"):
+        road_map = load(path)
     found = summary(road_map)
     assert (found["lanes"], found["links"], found["crosswalks"], found["junctions"]) == (3, 1, 2, 1)
     assert found["lane_km"] == pytest.approx(0.0635, abs=0.0005)

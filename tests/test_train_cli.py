@@ -270,7 +270,9 @@ def test_driving_is_reproducible_and_counts_every_row():
 
 def test_only_public_names_of_the_environment_are_used():
     modules = (
-        gigaflow_env, gigaflow_env.bounds, gigaflow_env.extras, gigaflow_env.kernels, gigaflow_env.render, gigaflow_env.roads
+        gigaflow_env, gigaflow_env.bounds, gigaflow_env.driver, gigaflow_env.extras, gigaflow_env.kernels,
+        gigaflow_env.render,
+        gigaflow_env.replay, gigaflow_env.roads,
     )  # fmt: skip
     public = {module.__name__: set(module.__all__) for module in modules}
     seen = 0

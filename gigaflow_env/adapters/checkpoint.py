@@ -1,4 +1,4 @@
-"""A policy that `gigaflow-train` has trained, as drivers of the traffic around a single car."""
+"""A network of the user's own that `gigaflow-train` has trained, as drivers of the traffic around a single car."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

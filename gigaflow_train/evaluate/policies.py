@@ -109,7 +109,7 @@ def _metric(ego: np.ndarray, name: str) -> np.ndarray:
     return ego[:, FEATURES.ego._fields.index(name)] * np.float32(divisor)
 
 
-def trained(directory: Path, env: Any, seed: int, *, greedy: bool = False, other_scales: bool = False) -> Act:
+def trained(directory: str | Path, env: Any, seed: int, *, greedy: bool = False, other_scales: bool = False) -> Act:
     """The policy of a run directory or checkpoint file: sampled as in training, or the likeliest action.
 
     other_scales: also in an environment whose scales differ from the training's, see `checkpoint.SCALES`.

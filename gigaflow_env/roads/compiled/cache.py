@@ -24,7 +24,7 @@ from gigaflow_env.roads.road_map import RoadMap
 VERSION = 2
 """Of the file's layout. The compiler needs none: its source is part of the key."""
 
-_COMPILER = ("compiled/*.py", "centerline.py", "levels.py", "road_map.py")  # of roads/
+_COMPILER = ("compiled/*.py", "centerline.py", "levels.py", "road_map.py", "signal_phases.py")  # of roads/
 _GROUPS = (("network", Network), ("grid", Grid), ("nearby", Nearby))
 _ALIGN = 64  # bytes
 _ROADS = Path(__file__).resolve().parents[1]
