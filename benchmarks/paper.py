@@ -37,8 +37,8 @@ def predicted(config: TrainConfig, env: Any, policy: Any, states: Any, samples: 
     """Bytes of an iteration's parts, from shapes alone; largest: samples of the largest minibatch.
 
     A minibatch keeps of each body: its vector input, outputs of the vector layer, of the sets (and a byte that says which
-    element was largest), of both side by side, and of the trunk's layers; on the way back one gradient of the widest layer: the
-    second one has its place where the last layer's output was.
+    element was largest), of both side by side, and of the trunk's layers; on the way back one gradient of the widest layer:
+    the second one has its place where the last layer's output was.
     """
     columns, cells = env.layout.size, config.rollout * env.num_envs
     body = policy.bodies[0]
