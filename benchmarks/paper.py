@@ -37,7 +37,8 @@ def predicted(config: TrainConfig, env: Any, policy: Any, states: Any, samples: 
     """Bytes of an iteration's parts, from shapes alone; largest: samples of the largest minibatch.
 
     A minibatch keeps of each body: its vector input, outputs of the vector layer, of the sets (and a byte that says which
-    element was largest), of both side by side, and of the trunk's layers, and on the way back two gradients of the widest.
+    element was largest), of both side by side, and of the trunk's layers; on the way back one gradient of the widest layer:
+    the second one has its place where the last layer's output was.
     """
     columns, cells = env.layout.size, config.rollout * env.num_envs
     body = policy.bodies[0]
@@ -48,7 +49,7 @@ def predicted(config: TrainConfig, env: Any, policy: Any, states: Any, samples: 
     return {
         "store": states.nbytes if states is not None else 4 * columns * samples,
         "grid": cells * (4 + 4 + 1) + samples * (8 + 1 + 8 + 4 + 5 * 4),
-        "minibatch": largest * (4 * columns + len(policy.bodies) * kept + 2 * 4 * max(config.trunk_widths)),
+        "minibatch": largest * (4 * columns + len(policy.bodies) * kept + 4 * max(config.trunk_widths)),
         "gradients_and_moments": 3 * 4 * weights,
     }
 
@@ -100,7 +101,7 @@ def main() -> None:
     parts = max(1, round(found.kept / config.minibatch))
     expected = predicted(config, env, policy, states, found.driven.samples, math.ceil(found.kept / parts))
     total = sum(expected.values())
-    weights = sum(float(one.double().sum()) for one in policy.parameters())
+    weights = sum(float(one.detach().double().sum()) for one in policy.parameters())
     line = {
         "store": given.store, "rows": env.num_envs, "rollout": config.rollout, "epochs": config.epochs,
         "weights": sum(one.numel() for one in policy.parameters()), "samples": found.driven.samples, "live": found.live,

@@ -297,7 +297,7 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         if seated.checkpoints and backend != "cpu":
             raise ValueError(f"drivers={bounds.shown(drivers)}: checkpoints drive with backend='cpu' only")
         if seated.checkpoints and action != "discrete":
-            raise ValueError('a checkpoint has discrete actions: action="continuous" needs other drivers')
+            raise ValueError('checkpoints drive by discrete actions: action="continuous" needs other drivers')
         made = make_config(preset, config, list(seated.checkpoints))
         changes = {"agents_per_world": agents_per_world, "max_steps": max_episode_steps}
         self.config = made.replace(**{name: value for name, value in changes.items() if value is not None})

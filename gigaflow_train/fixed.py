@@ -71,7 +71,7 @@ class Fixed:
         self.most = min(self.samples, 1 + math.ceil(1.5 * config.minibatch))  # of a minibatch: n / round(n / M) <= 1.5 M
 
         def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-            return torch.zeros(*shape, dtype=dtype, device=device)
+            return torch.zeros(shape, dtype=dtype, device=device)
 
         # One entry more than there are samples: the bin.
         seen = torch.float16 if self.half else torch.float32
@@ -87,17 +87,17 @@ class Fixed:
         self.every = zeros(rows + 1, *self.kind.shape, dtype=self.kind.dtype)
         self.cuts = max(2 * rows, self.samples // CUT_SHARE)
         self.last_obs, self.last_cell = zeros(self.cuts + 1, columns), zeros(self.cuts + 1, dtype=torch.int64)
-        self.t, self.number = zeros(1, dtype=torch.int64), zeros((), dtype=torch.int64)
-        self.used, self.cut, self.missed = (zeros((), dtype=torch.int64) for _ in range(3))
+        self.t, self.number = zeros(1, dtype=torch.int64), zeros(dtype=torch.int64)
+        self.used, self.cut, self.missed = (zeros(dtype=torch.int64) for _ in range(3))
         self.sums = zeros(len(Tally._fields) + 2, dtype=torch.float64)  # a tally, episodes and their returns
-        self.largest = zeros(()).fill_(torch.nan)  # nan: none yet
+        self.largest = zeros().fill_(torch.nan)  # nan: none yet
 
         self.advantage, self.target, self.normalised = (zeros(self.samples) for _ in range(3))
         self.order = zeros(self.samples, dtype=torch.int64)
         self.kept_of = zeros(ranks.count(), dtype=torch.int64)  # of each process
-        self.part, self.parts = zeros((), dtype=torch.int64), zeros((), dtype=torch.int64)
-        self.entropy_weight = zeros(())
-        self.learned, self.updates, self.norm = zeros(len(Losses._fields)), zeros(()), zeros(())
+        self.part, self.parts = zeros(dtype=torch.int64), zeros(dtype=torch.int64)
+        self.entropy_weight = zeros()
+        self.learned, self.updates, self.norm = zeros(len(Losses._fields)), zeros(), zeros()
         self.replays: dict[str, Any] = {}
         self.calls: dict[str, int] = {}
         self.learns_already = False

@@ -48,7 +48,7 @@ def losses(
     batch: Batch,
     *,
     clip: float,
-    entropy_weight: float,
+    entropy_weight: float | Tensor,
     value_weight: float,
     count: int | Tensor | None = None,
     actions: Kind = KINDS["discrete"],

@@ -188,7 +188,7 @@ def iterate(
     filtered = keep_informative(
         advantage, learns, largest, share=config.filter_share, rate=config.filter_rate, least=config.kept_least
     )
-    kept, learned = 0, {}
+    kept, learned = 0, Row()
     if math.isfinite(filtered.spike):
         kept, learned = update(
             policy, optimizer, storage, advantage, target, filtered.keep, generator, config, entropy_weight

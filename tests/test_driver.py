@@ -85,6 +85,9 @@ def test_what_differs_is_named(tmp_path: Path) -> None:
     with pytest.raises(driver.CheckpointError, match=r"holds an own network, mine:Net: only torch"):
         own = write(tmp_path / "own.safetensors", laptop(), config={"policy": "mine:Net"})
         driver.load(own, Layout(laptop()), laptop())
+    with pytest.raises(driver.CheckpointError, match=r"box.safetensors has continuous actions: only gigaflow-train"):
+        box = write(tmp_path / "box.safetensors", laptop(), config={"action": "continuous"})
+        driver.load(box, Layout(laptop()), laptop())
     weights = tiny(Layout(laptop()))
     del weights["bodies.0.sets.lanes.first.weight"]
     with pytest.raises(driver.CheckpointError, match=r"one.safetensors: the weights are of another network"):
@@ -162,7 +165,7 @@ def test_draws_follow_the_probabilities(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments, message", [
-    ({"action": "continuous"}, "a checkpoint has discrete actions"),
+    ({"action": "continuous"}, "checkpoints drive by discrete actions"),
     ({"backend": "cuda"}, "checkpoints drive with backend='cpu' only"),
     ({"preset": "paper"}, "view_range is 60.0 there and 200.0 here"),
 ])  # fmt: skip

@@ -35,11 +35,13 @@ def load(path: str | Path, layout: Layout, config: Config, *, other_scales: bool
     """The driver in a run directory, a .safetensors file, or "pretrained", for an environment.
 
     Raises CheckpointError, which names what differs, where the environment shows something else than the training's did, or
-    where the network is the user's own, which torch has to run.
+    where the network is the user's own, which torch has to run, or has continuous actions.
     """
     facts, weights = read(path)
     if facts.config.get("policy"):
         raise CheckpointError(f"{find(path)} holds an own network, {facts.config['policy']}: only torch runs it")
+    if facts.config.get("action", "discrete") != "discrete":
+        raise CheckpointError(f"{find(path)} has continuous actions: only gigaflow-train evaluate drives with it")
     different = differences(facts, layout, config, other_scales=other_scales)
     if different:
         raise CheckpointError(f"{find(path)} was trained in another environment: {'; '.join(different)}")
