@@ -66,12 +66,15 @@ class Inspect:
     """Write a page for the browser into this file, *.html: pan, zoom, layers, search, and the facts of what is clicked."""
     strict: bool = False
     """Refuse the file for its first fault instead of repairing it."""
+    program: str | None = None
+    """Name of the traffic lights' program, in a SUMO network that has several."""
 
     def run(self) -> None:
         """Print the facts, and draw what was asked for."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MapWarning)  # the whole report is printed below
-            road_map = load(self.file, strict=True) if self.strict and Path(self.file).is_file() else find(self.file)
+            chosen = (self.strict or self.program is not None) and Path(self.file).is_file()
+            road_map = load(self.file, strict=self.strict, program=self.program) if chosen else find(self.file)
         facts, looked_at = summary(road_map), problems.problems(road_map)
         facts |= {f"{kind.replace(' ', '_')}_lanes": number for kind, number in problems.counts(looked_at).items()}
         if self.png is not None:

@@ -246,6 +246,8 @@ class Evaluate:
     """What steps the environment: `cpu` or `cuda`, wherever the policy was trained."""
     traffic: float = 0.0
     """Share of the agents with rule-based drivers, which don't count."""
+    lights: str | None = None
+    """Traffic lights: `random`, `default`, or `program` for coordinated ones; by default the environment's."""
     greedy: bool = False
     """Take the likeliest action instead of drawing one."""
     other_scales: bool = False
@@ -340,7 +342,7 @@ class Evaluate:
             "maps": list(self.map or trained.maps),
             "map_shares": "equal" if self.map else trained.map_shares,
             "preset": self.preset or trained.preset,
-            "config": facts.environment if facts and self.preset is None else {},
+            "config": (facts.environment if facts and self.preset is None else {}) | self._changed(),
             "num_envs": self.num_envs,
             "agents_per_world": self.agents_per_world or trained.agents_per_world,
             "threads": self.threads,
@@ -348,6 +350,10 @@ class Evaluate:
             "traffic": 1.0 if self.what == "idm" else self.traffic,
             "action": trained.action,
         }
+
+    def _changed(self) -> dict[str, Any]:
+        """What is asked for instead of the environment's configuration."""
+        return {} if self.lights is None else {"lights": self.lights}
 
     def length(self, config: Any) -> int:
         """How many steps are driven."""

@@ -468,6 +468,23 @@ def test_references_on_connecting_roads_control_their_lanes(imported):
     assert {signal.group for signal in road_map.signals.values()} == {"9"}
 
 
+def test_controllers_have_their_turns_in_the_order_of_the_junction(imported):
+    """The junction's `sequence` counts, else the controller's own; equal ones go by their order in the file."""
+    lights = f"<signals>{light(71)}{light(72)}</signals>"
+
+    def stages(junction: str, *own: str) -> list[int | None]:
+        controllers = "".join(f'<controller id="c{k}" {own[k]}><control signalId="7{k + 1}"/></controller>' for k in (0, 1))
+        extra = f'<junction id="88">{junction}</junction>'
+        road_map = imported(*crossing(reference(71, -1), reference(72, 1), first=lights), controllers, extra)
+        return [road_map.signals[name].stage for name in ("71", "72")]
+
+    named = '<controller id="c0" {}/><controller id="c1" {}/>'
+    assert stages(named.format('sequence="5"', 'sequence="2"'), "", "") == [1, 0]
+    assert stages(named.format("", ""), 'sequence="1"', 'sequence="0"') == [1, 0]
+    assert stages(named.format("", ""), "", "") == [0, 1]
+    assert stages("", "", "") == [None, None]
+
+
 def test_a_controller_puts_its_lights_into_the_group_of_its_junction(imported):
     road_map = imported(
         *crossing(reference(71, -1), first=f"<signals>{light(71)}</signals>"),

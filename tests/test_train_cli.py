@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ import gigaflow_env.roads
 import gigaflow_train
 from gigaflow_train import checkpoint, cli, environment, journal
 from gigaflow_train.cli import main
+from gigaflow_train.config import PRESETS as TRAIN_PRESETS
 from gigaflow_train.evaluate import policies
 from gigaflow_train.evaluate.run import drive, figures
 from gigaflow_train.rollout import present
@@ -142,6 +144,14 @@ FIGURES = {
 def evaluated(capsys, *arguments):
     assert main(["evaluate", *map(str, arguments), "--num-envs", "48", "--steps", "60", "--threads", "1", "--json"]) == 0
     return json.loads(capsys.readouterr().out)
+
+
+def test_evaluate_takes_coordinated_lights():
+    """What a run was trained with stays, but for the lights."""
+    facts = SimpleNamespace(config=TRAIN_PRESETS["laptop"](), environment={"dt": 0.2, "lights": "random"})
+    assert cli.Evaluate("runs/one", lights="program").settings(facts)["config"] == {"dt": 0.2, "lights": "program"}
+    assert cli.Evaluate("runs/one").settings(facts)["config"] == facts.environment
+    assert cli.Evaluate("idm", lights="program").settings(None)["config"] == {"lights": "program"}
 
 
 def test_evaluate_prints_one_json_object(run, capsys):
