@@ -30,5 +30,5 @@ def pretrained(env: Any = None) -> Any:
 
     if env is None:
         config = config_of(PRETRAINED)
-        env = SimpleNamespace(config=config, layout=Layout(config))
+        env = SimpleNamespace(config=config, layout=Layout(config), single_action_space=SimpleNamespace(shape=()))
     return checkpoint.load_policy(PRETRAINED, env)

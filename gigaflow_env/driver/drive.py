@@ -42,6 +42,8 @@ def load(path: str | Path, layout: Layout, config: Config, *, other_scales: bool
         raise CheckpointError(f"{find(path)} holds an own network, {facts.config['policy']}: only torch runs it")
     if facts.config.get("action", "discrete") != "discrete":
         raise CheckpointError(f"{find(path)} has continuous actions: only gigaflow-train evaluate drives with it")
+    if facts.config.get("action", "discrete") != "discrete":
+        raise CheckpointError(f"{find(path)} has {facts.config['action']} actions: drivers take discrete ones")
     different = differences(facts, layout, config, other_scales=other_scales)
     if different:
         raise CheckpointError(f"{find(path)} was trained in another environment: {'; '.join(different)}")

@@ -140,7 +140,7 @@ function buildMap(given) {
 }
 
 // Entries of the report, and problems: where the file names no place, that of the lane they are about, if there is one.
-function marksOf({ report, problems }, lanes, origin) {
+function marksOf({ report = [], problems = [] }, lanes, origin) {
   const placed = (place, lane) => {
     if (place) return { x: place[0] - origin.x, y: place[1] - origin.y };
     return lanes.has(lane) ? lanes.get(lane).points[0] : null;
