@@ -115,6 +115,6 @@ def _wrong(path: Path, read: object) -> list[str]:
 
 def test_the_committed_result_has_nothing_wrong() -> None:
     result = json.loads(RESULT.read_text(encoding="utf-8"))
-    assert {Path(name).suffix for name in result["maps"]} >= {".xodr", ".xml", ".json", ".osm"}
+    assert {Path(name).suffix for name in result["maps"]} >= {".xodr", ".xml", ".json"}
     for name, found in result["maps"].items():
         assert found["wrong"] == [] and found["files"] == found["maps"] + found.get("errors", 0), name
