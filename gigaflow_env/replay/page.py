@@ -19,9 +19,9 @@ from gigaflow_env.config import CONDITIONING
 from gigaflow_env.files import write_text
 from gigaflow_env.layout import LATERAL_JERKS, LONGITUDINAL_JERKS
 from gigaflow_env.render.page import given_map
+from gigaflow_env.replay.clip import Clip, events
 from gigaflow_env.replay.frame import FLAGS
 from gigaflow_env.replay.insight import TERMS
-from gigaflow_env.replay.recording import Clip, events
 
 SCRIPTS = (
     "model.js", "paint.js", "marks.js", "view.js", "panel.js", "tape.js", "cars.js", "inspect.js", "wheel.js", "live.js",

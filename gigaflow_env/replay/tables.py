@@ -11,8 +11,8 @@ import numpy as np
 
 from gigaflow_env.extras import remedy
 from gigaflow_env.files import replacing, write_text
+from gigaflow_env.replay.clip import Clip
 from gigaflow_env.replay.frame import FLAGS
-from gigaflow_env.replay.recording import Clip
 
 COLUMNS = (
     "tick", "time_s", "row", "episode", "kind", "x_m", "y_m", "heading_rad", "speed_mps", "steer_rad", "length_m", "width_m",
