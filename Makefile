@@ -10,7 +10,7 @@ TRAIN_MAP ?= loop
 TRAIN_OUT ?= runs/$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test tests bench lint docs tables soak memory lookup towns maps gallery world gpu-check clean
+.PHONY: help train test tests bench lint docs tables soak memory lookup towns maps traffic large-maps gallery world gpu-check clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -48,6 +48,12 @@ lookup: $(READY)  ## a million points on the towns: kernels and Shapely agree on
 
 maps: $(READY)  ## what importing real maps shows: make maps MAPS="one.xodr other.osm"
 	$(BIN)/python benchmarks/maps.py $(MAPS)
+
+large-maps: $(READY)  ## compile time and memory by lane-kilometres, up to 20 x 20 km (ten minutes)
+	$(BIN)/python benchmarks/large_maps.py --json benchmarks/results/large_maps.jsonl
+
+traffic: $(READY)  ## rule-based cars on all towns, on the files in FOLDER, and on 50 random towns (half an hour)
+	$(BIN)/python benchmarks/traffic.py $(if $(FOLDER),--folder $(FOLDER)) --towns 1000 1050 --json benchmarks/results/traffic.jsonl
 
 towns: $(READY)  ## 200 random towns: all of them plausible (minutes)
 	$(BIN)/python benchmarks/towns.py
