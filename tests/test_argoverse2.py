@@ -91,7 +91,9 @@ def test_marks_permit_lane_changes(imported, mark, from_left, from_right):
 def test_neighbours_of_the_other_direction_or_only_one_sided_are_none(imported):
     other = segment(line((30, 2), (0, 2)), line((30, 6), (0, 6)), left_neighbor_id="a", right_neighbor_id="a")
     with pytest.warns(MapWarning, match="does not name it as its left neighbour: no lane change"):
-        lanes = imported(a=straight(0, 30, left_neighbor_id="b", right_neighbor_id="c"), b=other, c=straight(0, 30, -4)).lanes
+        lanes = imported(
+            a=straight(0, 30, left_neighbor_id="b", right_neighbor_id="c"), b=other, c=straight(0, 30, -4)
+        ).lanes
     assert lanes["a"].left is None and lanes["a"].right is None and lanes["b"].left is None
 
 
