@@ -11,7 +11,7 @@ TRAIN_OUT ?= runs/$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
 .PHONY: help train test tests bench lint docs tables soak memory lookup towns maps traffic large-maps damage import-times driver gallery \
-  world gpu-check kills ranks paper against ablations clean
+  world cuda-cost gpu-check kills ranks paper against ablations clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -87,6 +87,9 @@ against: $(READY)  ## training's speed beside another revision, in turns: make a
 
 ablations: $(READY)  ## what the parts of the method are worth, three seeds each (an hour)
 	$(BIN)/gigaflow-train sweep benchmarks/ablations.toml --out runs/ablations
+
+cuda-cost: $(READY)  ## what the CUDA kernels do in a step, counted on the CPU: instructions and memory sectors (minutes)
+	$(BIN)/python benchmarks/cuda_cost.py --json benchmarks/results/cuda_cost.jsonl
 
 gallery: $(READY)  ## the shipped towns and the moving pictures of traffic and viewer, in docs/media/
 	$(BIN)/python -m docs_tools.gallery
