@@ -16,6 +16,7 @@ _MARGIN = f32(0.3)  # m, free distance at the sides
 # s, m: distance to the point that is steered to, as a time and at least; nearer at walking pace, where that is steady
 _PREVIEW, _PREVIEW_LEAST, _SLOW_PREVIEW, _SLOW_LEAST = f32(0.9), f32(3.5), f32(1.3), f32(2.0)
 _CHANGE, _CHANGE_LEAST = f32(2.0), f32(8.0)  # the same during a lane change: gentler
+_CHANGE_NEAR = f32(5.0)  # m, at least to the point that is steered to: near, so that slow changes are done in that room
 _SHORT_CHANGE = f32(0.7)  # share of a short lane that is left for a change: a sharp one
 _TOO_TIGHT = f32(300.0)  # m: a lane that the own body can't follow is taken if it saves more than this
 _BOLD = f32(1 / 20)  # 1/s: who has stood for 20 s before a lane change asks for no more than room for its body
@@ -161,14 +162,14 @@ def choose_lane(
         change = max(_CHANGE * speed, change_room(w, variant, conflicts, row, lane))
         x, y, along_x, along_y, _ = seat(w, variant, network, target)
         _, aside = into_frame(pose.x[w, a] - x, pose.y[w, a] - y, along_x, along_y)
-        # A lane change that is half done needs half of the distance: it must not be aborted for lack of the rest.
+        # A lane change that is half done needs a quarter of the distance: it must not be aborted for lack of the rest.
         to_go = min(abs(aside) / (TWO * network.sections[target].half_width), ONE)
         stretch = lane_stretch(w, variant, row)
-        fits = (conflicts.usable[lane] * row.length - s) * stretch > change * to_go
+        fits = (conflicts.usable[lane] * row.length - s) * stretch > change * to_go * to_go
         short = not fits
         beside = in_the_way_beside(w, a, target, stood, count, close, pose, motion, body, variant, network, p)
         if fits and beside < 0:
-            lane, s, section, held, preview = wished, there, target, False, change
+            lane, s, section, held, preview = wished, there, target, False, max(_CHANGE * speed, _CHANGE_NEAR)
     # Without room, and without another route to the goal, the driver waits where the change is still possible.
     waits = held and onward(w, variant, network, map_row, lane, s, goal_lane, goal_s) > _REACHABLE
     return section, s, preview, wished if held else i32(-1), beside, waits, short and waits
