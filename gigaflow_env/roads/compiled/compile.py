@@ -422,7 +422,8 @@ def _stops(
 def _programs(road_map: RoadMap, lights: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """ProgramRow of each light, and their PhaseRows."""
     found = signal_phases.programs(road_map) if lights else {}
-    rows, phases = np.zeros(len(lights), record(ProgramRow)), []
+    rows = np.zeros(len(lights), record(ProgramRow))
+    phases: list[tuple[float, int]] = []
     for row, light in zip(rows, lights, strict=True):
         program = found[light]
         of = {colour: [phase.seconds for phase in program.phases if phase.colour == colour] for colour in COLOURS}
