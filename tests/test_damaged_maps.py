@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from argoverse2_files import line, segment, straight
 from lanelet2_files import lanelet, member, rule, two_lanes, way
 from opendrive_files import crossing, light, reference
-from test_argoverse2 import line, segment, straight
-from test_imperfect_maps import CORNERS, commonroad, crosswalk, sumo
+from small_maps import CORNERS, commonroad, crosswalk, sumo
 
 from gigaflow_env.roads import RoadMap, load
 

@@ -14,6 +14,7 @@ import pytest
 import gigaflow_env
 import gigaflow_env.bounds
 import gigaflow_env.extras
+import gigaflow_env.kernels
 import gigaflow_env.render
 import gigaflow_env.roads
 import gigaflow_train
@@ -56,6 +57,7 @@ def test_it_ends_with_what_to_do_next(tmp_path, capsys):
         f"the policy is in {out}/checkpoint.safetensors",
         f"run --resume --out {out} --steps 1000",
         f"evaluate {out}",
+        "run --preset generalist",
     ):
         assert line in said
 
@@ -277,7 +279,11 @@ def test_driving_is_reproducible_and_counts_every_row():
 
 
 def test_only_public_names_of_the_environment_are_used():
-    modules = (gigaflow_env, gigaflow_env.bounds, gigaflow_env.extras, gigaflow_env.render, gigaflow_env.roads)
+    modules = (
+        gigaflow_env, gigaflow_env.bounds, gigaflow_env.driver, gigaflow_env.extras, gigaflow_env.kernels,
+        gigaflow_env.render,
+        gigaflow_env.replay, gigaflow_env.roads,
+    )  # fmt: skip
     public = {module.__name__: set(module.__all__) for module in modules}
     seen = 0
     for file in Path(gigaflow_train.__file__).parent.rglob("*.py"):

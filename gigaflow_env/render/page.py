@@ -36,17 +36,11 @@ def write_page(road_map: RoadMap, path: str | Path) -> None:
 
 def page(road_map: RoadMap) -> str:
     """The page's text: template, style and scripts of `render/web`, and the map as JSON in the format of `*.lanes.json`."""
-    records = document(road_map)  # first: it validates
-    pieces = cut(road_map)
-    given = {
-        "map": records,
-        "facts": summary(road_map),
-        "levels": _levels(pieces),
-        "edges": [[_steps(line) for line in lines] for lines in edges(pieces)],
+    told = {
         "report": import_report.records(road_map.report),
         "problems": problems.records(problems.problems(road_map)),
-        "crosswalk_levels": {key: level for key, level in crosswalk_levels(road_map, pieces).items() if level},
     }
+    given = given_map(road_map) | told
     web = resources.files("gigaflow_env.render") / "web"
     parts = {
         "STYLE": (web / "page.css").read_text(encoding="utf-8"),
@@ -59,6 +53,19 @@ def page(road_map: RoadMap) -> str:
     middle, _, rest = rest.partition("{{DATA}}")
     gap, _, tail = rest.partition("{{SCRIPT}}")
     return "".join([head, parts["STYLE"], middle, parts["DATA"], gap, parts["SCRIPT"], tail])
+
+
+def given_map(road_map: RoadMap) -> dict[str, Any]:
+    """What the scripts of `render/web` make their map of, ready for JSON. Raises MapError for an inconsistent map."""
+    records = document(road_map)  # first: it validates
+    pieces = cut(road_map)
+    return {
+        "map": records,
+        "facts": summary(road_map),
+        "levels": _levels(pieces),
+        "edges": [[_steps(line) for line in lines] for lines in edges(pieces)],
+        "crosswalk_levels": {key: level for key, level in crosswalk_levels(road_map, pieces).items() if level},
+    }
 
 
 def _levels(pieces: list[Piece]) -> dict[str, list[list[Any]]]:
