@@ -14,7 +14,7 @@ import shapely
 from shapely import STRtree
 
 from gigaflow_env import files
-from gigaflow_env.declare import fields, record
+from gigaflow_env.declare import fields, row_type
 from gigaflow_env.roads.centerline import sample
 from gigaflow_env.roads.compiled import compile as compile_module
 from gigaflow_env.roads.compiled.compile import capacity, compile_roads, needed_bytes
@@ -175,7 +175,7 @@ def test_tables_have_the_declared_types():
         for name, declared in fields(group).items():
             table = getattr(tables, name)
             is_record = name in rows and (group, name) not in ((Nearby, "stops"), (Nearby, "samples"))
-            assert table.dtype == (record(rows[name]) if is_record else declared.dtype), name
+            assert table.dtype == (row_type(rows[name]) if is_record else declared.dtype), name
             assert table.ndim == len(declared.axes), name
     assert roads.names == ("junction",)
     assert roads.origins.dtype == np.float64 and roads.origins.shape == (1, 3)
@@ -330,7 +330,7 @@ def test_route_to_the_own_start_goes_around():
 def test_route_equals_dijkstra():
     rng = np.random.default_rng(1)
     for count in (1, 2, 40):
-        lanes = np.zeros(count, record(LaneRow))
+        lanes = np.zeros(count, row_type(LaneRow))
         lanes["length"], lanes["local"] = rng.uniform(5, 50, count), rng.permutation(count)
         lanes["left"] = lanes["right"] = -1
         for a in range(0, count - 3, 5):  # bundles of three; the way back to the left is closed
@@ -974,7 +974,7 @@ def test_only_driving_lanes_need_memory(monkeypatch):
     lanes = [straight(str(k), 0, 10 * k, 1000, 10 * k, successors=(str(k),)) for k in range(3)]
     shoulders = [straight(f"s{k}", 0, 10 * k - 3, 1000, 10 * k - 3, kind="shoulder") for k in range(3)]
     with_them, without = road_map(*lanes, *shoulders, name="m"), road_map(*lanes, name="m")
-    sizes = Sizes(40.0, 80, 80, 5, False)
+    sizes = Sizes(40.0, 80, 80, 5, False, False, False)
     needed = sum(needed_bytes(without, sizes).values())
     assert needed == pytest.approx(sum(needed_bytes(with_them, sizes).values()))
     roads = compile_roads(without, cache=False)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gigaflow_env.declare import record
+from gigaflow_env.declare import row_type
 from gigaflow_env.progress import slow
 from gigaflow_env.roads import signal_phases
 from gigaflow_env.roads.centerline import sample
@@ -161,7 +161,7 @@ def _compile(road_map: RoadMap, sizes: Sizes) -> Roads:
     cells = Cells(float(low[0]), float(low[1]), CELL, columns, rows)
     grid = _grid(sections, lanes, border.edges, cells)
 
-    maps = np.zeros(1, record(MapRow))
+    maps = np.zeros(1, row_type(MapRow))
     maps["lanes"], maps["starts"], maps["lights"] = len(lanes), len(starts), len(lights)
     maps["x"], maps["y"], maps["columns"], maps["rows"] = cells.x, cells.y, cells.columns, cells.rows
     nearby, samples = lists(sections, lanes, stops, border.points, sizes)
@@ -227,7 +227,7 @@ def memory_bytes() -> float:
 
 def _sections(lines: list[np.ndarray]) -> np.ndarray:
     every = np.concatenate(lines)
-    sections = np.zeros(len(every), record(Section))
+    sections = np.zeros(len(every), row_type(Section))
     sections["x"], sections["y"], sections["z"] = every[:, [X, Y, Z]].T
     sections["cos"], sections["sin"] = np.cos(every[:, HEADING]), np.sin(every[:, HEADING])
     sections["half_width"], sections["curvature"] = every[:, WIDTH] / 2, every[:, CURVATURE]
@@ -247,7 +247,7 @@ def _lanes(road_map: RoadMap, driving: list[Lane], lines: list[np.ndarray]) -> t
     """LaneRows and the successors that they point to."""
     number = {lane.id: k for k, lane in enumerate(driving)}
     sections = np.array([len(line) for line in lines[: len(driving)]])
-    rows = np.zeros(len(driving), record(LaneRow))
+    rows = np.zeros(len(driving), row_type(LaneRow))
     rows["first"] = np.cumsum(sections) - sections
     rows["quads"] = sections - 1
     rows["length"] = [line[-1, S] for line in lines[: len(driving)]]
@@ -416,13 +416,13 @@ def _stops(
         else:
             near_by.setdefault((light, column, line), []).append(len(stops))
             stops.append((*(start[name] for name in ("x", "y", "z", "cos", "sin", "half_width")), light))
-    return np.array(stops, record(StopRow))
+    return np.array(stops, row_type(StopRow))
 
 
 def _programs(road_map: RoadMap, lights: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """ProgramRow of each light, and their PhaseRows."""
     found = signal_phases.programs(road_map) if lights else {}
-    rows = np.zeros(len(lights), record(ProgramRow))
+    rows = np.zeros(len(lights), row_type(ProgramRow))
     phases: list[tuple[float, int]] = []
     for row, light in zip(rows, lights, strict=True):
         program = found[light]
@@ -432,7 +432,7 @@ def _programs(road_map: RoadMap, lights: list[str]) -> tuple[np.ndarray, np.ndar
         row["offset"] = program.offset % program.cycle
         ends = np.cumsum([phase.seconds for phase in program.phases])
         phases += [(end, COLOURS.index(phase.colour)) for end, phase in zip(ends, program.phases, strict=True)]
-    return rows, np.array(phases, record(PhaseRow))
+    return rows, np.array(phases, row_type(PhaseRow))
 
 
 def _groups(road_map: RoadMap, lights: list[str]) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gigaflow_env.declare import array, number, record
+from gigaflow_env.declare import array, number, row_type
 from gigaflow_env.jit import kernel
 from gigaflow_env.roads.compiled.tables import SAME_LINE, START_WIDTH, Roads
 from gigaflow_env.roads.levels import LEVEL_GAP
@@ -62,7 +62,7 @@ def conflicts(roads: Roads) -> Conflicts:
     _search(sections, lanes, network.successors, boxes, number_of, counts, np.zeros((0, 6), np.float32))
     found = np.zeros((int(counts.sum()), 6), np.float32)
     _search(sections, lanes, network.successors, boxes, number_of, counts, found)
-    rows = np.zeros(len(found), record(ConflictRow))
+    rows = np.zeros(len(found), row_type(ConflictRow))
     for column, name in enumerate(ConflictRow._fields):
         rows[name] = found[:, column + 1]
     at = np.concatenate([[0], np.cumsum(counts)]).astype(i32)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gigaflow_env.declare import record
+from gigaflow_env.declare import row_type
 from gigaflow_env.jit import kernel
 from gigaflow_env.roads.compiled.tables import LANE_CHANGE_COST, LEAD_UNIT, ROUTE_BLOCK, UNREACHABLE, BendRow
 
@@ -94,7 +94,7 @@ def _leads(left_on: np.ndarray, own: np.ndarray) -> np.ndarray:
 
 
 def _bend_rows(cos2: np.ndarray, sin2: np.ndarray, route: np.ndarray) -> np.ndarray:
-    rows = np.zeros(len(route), record(BendRow))
+    rows = np.zeros(len(route), row_type(BendRow))
     longer = np.maximum(route, np.float32(1e-3))
     rows["cos2"], rows["sin2"] = np.round(_UNIT * cos2 / longer), np.round(_UNIT * sin2 / longer)
     return rows
