@@ -10,7 +10,8 @@ TRAIN_MAP ?= loop
 TRAIN_OUT ?= runs/$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test tests bench lint docs tables soak memory lookup towns maps traffic large-maps gallery world gpu-check clean
+.PHONY: help train test tests bench lint docs tables soak memory lookup towns maps traffic large-maps damage import-times driver gallery \
+  world cuda-cost gpu-check kills ranks paper against ablations clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -49,6 +50,12 @@ lookup: $(READY)  ## a million points on the towns: kernels and Shapely agree on
 maps: $(READY)  ## what importing real maps shows: make maps MAPS="one.xodr other.osm"
 	$(BIN)/python benchmarks/maps.py $(MAPS)
 
+damage: $(READY)  ## real maps with one thing missing each: none is lost in silence: make damage MAPS="one.xodr other.osm"
+	$(BIN)/python benchmarks/damaged_maps.py $(MAPS)
+
+import-times: $(READY)  ## import and compile times beside those of another revision: make import-times BEFORE=folder MAPS="one.xodr"
+	$(BIN)/python benchmarks/import_times.py $(BEFORE) $(MAPS)
+
 large-maps: $(READY)  ## compile time and memory by lane-kilometres, up to 20 x 20 km (ten minutes)
 	$(BIN)/python benchmarks/large_maps.py --json benchmarks/results/large_maps.jsonl
 
@@ -61,9 +68,33 @@ towns: $(READY)  ## 200 random towns: all of them plausible (minutes)
 gpu-check: $(READY)  ## on a machine with a card, 8 minutes: tests, throughput, training; benchmarks/results/cuda.json
 	$(BIN)/python benchmarks/gpu_check.py
 
-gallery: $(READY)  ## the shipped towns and the moving picture of the README, in docs/media/
+driver: $(READY)  ## what the model card says of the pretrained driver, in benchmarks/results/driver.json (hours)
+	$(BIN)/python benchmarks/driver.py
+	$(BIN)/python benchmarks/driver.py --plot docs/media/conditioning.png
+
+kills: $(READY)  ## kill -9 a hundred times while it trains: what is left is always whole (ten minutes)
+	$(BIN)/python benchmarks/kills.py --out benchmarks/results/kills.json
+
+ranks: $(READY)  ## what 1 to 8 processes send while they train: counted, on the wire, and computed (minutes)
+	$(BIN)/python benchmarks/ranks.py --out benchmarks/results/ranks.json
+
+paper: $(READY)  ## one iteration of the published setting on the CPU, both stores: memory as predicted (an hour)
+	$(BIN)/python benchmarks/paper.py --store observations --out benchmarks/results/paper.jsonl
+	$(BIN)/python benchmarks/paper.py --store states --out benchmarks/results/paper.jsonl
+
+against: $(READY)  ## training's speed beside another revision, in turns: make against OTHER=../before (minutes)
+	$(BIN)/python benchmarks/training_against.py $(OTHER)
+
+ablations: $(READY)  ## what the parts of the method are worth, three seeds each (an hour)
+	$(BIN)/gigaflow-train sweep benchmarks/ablations.toml --out runs/ablations
+
+cuda-cost: $(READY)  ## what the CUDA kernels do in a step, counted on the CPU: instructions and memory sectors (minutes)
+	$(BIN)/python benchmarks/cuda_cost.py --json benchmarks/results/cuda_cost.jsonl
+
+gallery: $(READY)  ## the shipped towns and the moving pictures of traffic and viewer, in docs/media/
 	$(BIN)/python -m docs_tools.gallery
 	$(BIN)/python -m docs_tools.traffic
+	$(BIN)/python -m docs_tools.watch --dark
 
 world: $(READY)  ## the pictures docs/media/world_*.png: who is on the roads, a bridge, a light, a warped town
 	$(BIN)/python -m docs_tools.world

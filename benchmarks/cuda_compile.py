@@ -31,8 +31,8 @@ REGISTERS, THREADS, BLOCKS = 65536, 2048, 32
 SHARED = {(8, 0): 164 * 1024, (9, 0): 228 * 1024}
 
 
-def arguments(sim: Simulator) -> dict[str, tuple[int, int, tuple[Any, ...], list[str]]]:
-    """Threads and bytes of shared memory of a block, arguments by kernel, and the names of the arrays among them."""
+def arguments(sim: Simulator) -> dict[str, tuple[int, int, tuple[Any, ...]]]:
+    """Threads and bytes of shared memory of a block, and arguments, by kernel."""
     launched: dict[str, Any] = {}
 
     class Listener(backend.Device):
@@ -50,12 +50,12 @@ def arguments(sim: Simulator) -> dict[str, tuple[int, int, tuple[Any, ...], list
     listener.clear(parts, True, np.zeros(2, np.uint32), sim.chosen)
     listener.step(parts)
     listener.step(parts._replace(mode=DISABLED, obs_dtype=1, obs=parts.obs.astype(np.uint16)))
-    return {name: (*found, [label for arg in found[2] for label in labels(arg)]) for name, found in launched.items()}
+    return launched
 
 
 def labels(arg: Any) -> list[str]:
     """A name for each parameter of the compiled kernel: Group.field for the address of an array, "" for others."""
-    if isinstance(arg, np.ndarray):
+    if getattr(arg, "ndim", 0):
         return ["", "", "", "", "array", *[""] * (2 * arg.ndim)]
     if isinstance(arg, tuple):
         named = zip(getattr(arg, "_fields", [""] * len(arg)), arg, strict=True)
@@ -73,16 +73,21 @@ def compile_all(sim: Simulator, cc: tuple[int, int]) -> list[dict[str, Any]]:
     # Device functions ask the card that is there for its capability; here none is.
     numba.cuda.dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=cc)
     rows = []
-    for name, (threads, shared, args, labels) in arguments(sim).items():
+    for name, (threads, shared, args) in arguments(sim).items():
         start = time.perf_counter()
         signature = void(*(typeof(arg, Purpose.argument) for arg in args))
         ptx, _ = cuda.compile(backend.KERNELS[name].py_func, signature, cc=cc, device=False, abi="numba", output="ptx")
         seconds = time.perf_counter() - start
-        rows.append({"kernel": name, "cc": f"{cc[0]}.{cc[1]}", **read_ptx(ptx, labels), **assemble(ptx, cc)})
-        rows[-1]["threads"], rows[-1]["dynamic_shared_bytes"] = threads, shared
-        rows[-1]["occupancy"] = occupancy(rows[-1]["registers"], threads, shared, cc)
-        rows[-1]["compile_s"] = round(seconds, 1)
+        rows.append(code_of(name, ptx, threads, shared, args, cc) | {"compile_s": round(seconds, 1)})
     return rows
+
+
+def code_of(name: str, ptx: str, threads: int, shared: int, args: tuple[Any, ...], cc: tuple[int, int]) -> dict[str, Any]:
+    """What is in the code of one kernel, for blocks of so many threads and bytes of shared memory."""
+    names = [label for arg in args for label in labels(arg)]
+    row = {"kernel": name, "cc": f"{cc[0]}.{cc[1]}", **read_ptx(ptx, names), **assemble(ptx, cc)}
+    row |= {"threads": threads, "dynamic_shared_bytes": shared}
+    return row | {"occupancy": occupancy(row["registers"], threads, shared, cc)}
 
 
 def read_ptx(ptx: str, labels: list[str]) -> dict[str, Any]:

@@ -4,7 +4,8 @@
 
 Runs iterations of the trainer on the real environment with a clock around every part, and prints microseconds a sample that
 was driven. On a card every part waits for the device before its clock is read: honest parts, whose sum is more than the
-undisturbed whole, which is printed, too. `--budget` prints the FLOPs and bytes of the preset's network for a sample instead.
+undisturbed whole, which is printed, too. `--budget` prints instead the FLOPs and bytes of the preset's network for a sample,
+what this machine gives of both, and how long a sample takes at least by either.
 """
 
 import argparse
@@ -17,36 +18,43 @@ from typing import Any
 
 import torch
 
-from gigaflow_env import Layout
 from gigaflow_env.bench.machine import machine
 from gigaflow_train import environment
 from gigaflow_train.advantage import gae, keep_informative
 from gigaflow_train.config import PRESETS, TrainConfig
 from gigaflow_train.networks import build
 from gigaflow_train.ppo import Batch, losses, normalise
-from gigaflow_train.rollout import Chance, allocate, collect, present
+from gigaflow_train.rollout import Chance, allocate, collect, observed, present
 from gigaflow_train.train import measure, update
 
 PARTS = (
-    "simulate and observe", "infer", "sample and store", "advantage", "filter", "gather", "forward", "backward", "optimise",
+    "simulate", "observe", "infer", "sample and store", "advantage", "filter", "gather", "forward", "backward", "optimise",
 )  # fmt: skip
 
 
-class Clock:
-    """Seconds by part; waits for the device where there is one."""
+OBSERVED = 20
+"""Observations of all rows whose time is taken."""
 
-    def __init__(self, device: torch.device) -> None:
+
+class Clock:
+    """Seconds by part; waits for the device where there is one.
+
+    With one thread on a CPU it is the process's own time: others who use the machine hardly change it.
+    """
+
+    def __init__(self, device: torch.device, threads: int) -> None:
+        self.now = time.process_time if device.type == "cpu" and threads == 1 else time.perf_counter
         self.wait: Callable[[], Any] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
         self.spent: dict[str, float] = defaultdict(float)
-        self.before = time.perf_counter()
+        self.before = self.now()
 
     def start(self) -> None:
         self.wait()
-        self.before = time.perf_counter()
+        self.before = self.now()
 
     def add(self, part: str) -> None:
         self.wait()
-        now = time.perf_counter()
+        now = self.now()
         self.spent[part] += now - self.before
         self.before = now
 
@@ -93,14 +101,21 @@ def profile(config: TrainConfig, iterations: int, *, fused: bool) -> dict[str, A
     generator = torch.Generator(device).manual_seed(config.seed)
     storage = allocate(config.rollout, env.num_envs, env.layout.size, device)
     measure(env, policy, storage, config, config.seed)
-    now, clock, samples, kept, largest, whole = present(*env.reset(seed=config.seed)), Clock(device), 0, 0, None, 0.0
+    now, clock, samples, kept, largest, whole = (
+        present(*env.reset(seed=config.seed)),
+        Clock(device, config.threads),
+        0,
+        0,
+        None,
+        0.0,
+    )
     for iteration in range(iterations + 2):
         if iteration == 2:
             clock.spent.clear()
             samples, kept, whole = 0, 0, 0.0
         chance = Chance(config.seed, iteration * config.rollout)
         clock.start()
-        timed_env, timed_policy = Clocked(env, clock, "simulate and observe"), Clocked(policy, clock, "infer")
+        timed_env, timed_policy = Clocked(env, clock, "simulate"), Clocked(policy, clock, "infer")
         now, driven = collect(timed_env, timed_policy, storage, now, chance, config.discount)
         clock.add("sample and store")
         n = driven.samples
@@ -117,7 +132,7 @@ def profile(config: TrainConfig, iterations: int, *, fused: bool) -> dict[str, A
         learn(policy, optimizer, storage, advantage, target, filtered.keep, generator, config, clock)
         samples, kept = samples + n, kept + len(filtered.keep)
 
-        start = time.perf_counter()  # the same undisturbed
+        start = clock.now()  # the same undisturbed
         now, driven = collect(env, policy, storage, now, chance, config.discount)
         n = driven.samples
         grid = gae(storage.reward, storage.value, storage.ended, discount=config.discount, trace=config.trace)
@@ -129,12 +144,19 @@ def profile(config: TrainConfig, iterations: int, *, fused: bool) -> dict[str, A
         )  # fmt: skip
         update(policy, optimizer, storage, advantage, target, filtered.keep, generator, config, config.entropy)
         clock.wait()
-        whole += (time.perf_counter() - start) / n
+        whole += (clock.now() - start) / n
+    # A step simulates and observes: how long it takes to observe alone is taken off.
+    clock.start()
+    for _ in range(OBSERVED):
+        env.unwrapped.simulator.observe()
+    clock.add("observe")
+    seconds = clock.spent["observe"] / OBSERVED * config.rollout * iterations
+    clock.spent["observe"], clock.spent["simulate"] = seconds, clock.spent["simulate"] - seconds
     env.close()
     parts = {part: 1e6 * clock.spent[part] / samples for part in PARTS}
     return {
         "us_per_sample": parts, "sum_us": sum(parts.values()), "whole_us": 1e6 * whole / iterations,
-        "kept": kept / samples, "fused": fused,
+        "kept": kept / samples, "fused": fused, "clock": clock.now.__name__,
     }  # fmt: skip
 
 
@@ -148,7 +170,11 @@ def learn(policy, optimizer, storage, advantage, target, keep, generator, config
         for chosen in order.tensor_split(max(1, round(len(keep) / config.minibatch))):
             clock.start()
             batch = Batch(
-                storage.obs[chosen], storage.action[chosen], storage.log_prob[chosen], normalised[chosen], target[chosen]
+                observed(storage, chosen),
+                storage.action[chosen],
+                storage.log_prob[chosen],
+                normalised[chosen],
+                target[chosen],
             )
             clock.add("gather")
             logits, value = policy(batch.obs)
@@ -165,15 +191,16 @@ def learn(policy, optimizer, storage, advantage, target, keep, generator, config
             clock.add("optimise")
 
 
-def budget(config: TrainConfig, kept: float) -> dict[str, float]:
+def budget(config: TrainConfig, kept: float) -> dict[str, Any]:
     """What a driven sample costs at least: multiply-adds of all networks, and bytes that are kept of it.
 
-    A gradient pass is three times a forward pass. Bytes: observations as float32, as float16, and as states.
+    A gradient pass is three times a forward pass. Bytes: observations as float32, as float16, and as states. An observation
+    is moved when it is written, when the policy reads it, when it is kept, and twice for each gradient pass.
     """
-    from gigaflow_env import PRESETS as ENVIRONMENTS
-
-    layout = Layout(ENVIRONMENTS[config.preset]().replace(**config.environment))
-    policy = build(layout, config)
+    env = environment.of_training(config.replace(num_envs=min(config.num_envs, 1024), backend="cpu"))
+    layout, policy = env.layout, build(env.layout, config)
+    states = env.state_memory(1).nbytes / env.num_envs
+    env.close()
     counted: list[int] = []
     for module in policy.modules():
         if isinstance(module, torch.nn.Linear):
@@ -191,8 +218,38 @@ def budget(config: TrainConfig, kept: float) -> dict[str, float]:
         "kept": kept,
         "bytes_float32": 4 * layout.size,
         "bytes_float16": 2 * layout.size,
+        "bytes_states": round(states, 1),
+        "bytes_moved": round(4 * layout.size * (4 + 2 * kept * config.epochs)),
         "gradient_bytes_per_step": 4 * sum(one.numel() for one in policy.parameters()),
     }
+
+
+def gives(device: torch.device, threads: int) -> dict[str, float]:
+    """What the machine gives: multiply-adds of a large product of matrices, and bytes read and written by a copy."""
+    torch.set_num_threads(threads)
+    wait, now = Clock(device, threads).wait, Clock(device, threads).now
+    size = 8192 if device.type == "cuda" else 1024
+    square = torch.rand(size, size, device=device)
+    long, other = (torch.zeros(2**28 if device.type == "cuda" else 2**25, device=device) for _ in range(2))
+
+    def fastest(function: Callable[[], Any]) -> float:
+        spent = []
+        for _ in range(5):
+            wait()
+            start = now()
+            function()
+            wait()
+            spent.append(now() - start)
+        return min(spent)
+
+    found = {"gflops_float32": 2e-9 * size**3 / fastest(lambda: square @ square)}
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+        found["gflops_tf32"] = 2e-9 * size**3 / fastest(lambda: square @ square)
+        half = square.bfloat16()
+        found["gflops_bf16"] = 2e-9 * size**3 / fastest(lambda: half @ half)
+    found["gb_per_s"] = 1e-9 * 2 * long.nbytes / fastest(lambda: other.copy_(long))
+    return {name: round(number, 1) for name, number in found.items()}
 
 
 def main() -> None:
@@ -211,7 +268,12 @@ def main() -> None:
     config = PRESETS[given.preset]().replace(maps=(given.map,), backend=given.backend, threads=given.threads)
     config = config.replace(num_envs=given.num_envs or config.num_envs, map_shares="equal")
     if given.budget:
-        print(json.dumps(budget(config, given.kept), indent=1))
+        found = budget(config, given.kept)
+        found["machine"] = rates = gives(torch.device(given.backend), given.threads)
+        fastest = max(number for name, number in rates.items() if name.startswith("gflops"))
+        found["us_at_least_by_flops"] = round(1e3 * found["mflop_per_sample"] / fastest, 3)
+        found["us_at_least_by_bytes"] = round(1e-3 * found["bytes_moved"] / rates["gb_per_s"], 4)
+        print(json.dumps(found, indent=1))
         return
     found = profile(config, given.iterations, fused=not given.plain)
     if given.json:

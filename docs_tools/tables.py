@@ -212,6 +212,83 @@ def soak() -> str:
     return table([head, *(f'`on_crash="{name}"`' for name in passes)], rows)
 
 
+def _driver(section: str) -> list[dict[str, Any]]:
+    """Rows of one section of what `benchmarks/driver.py` measured."""
+    path = RESULTS / "driver.json"
+    found = json.loads(path.read_text()) if path.exists() else {"rows": []}
+    return [row for row in found["rows"] if row["section"] == section]
+
+
+def _with_interval(found: Mapping[str, Any], factor: float = 1.0, digits: int = 2, unit: str = "") -> str:
+    """A figure and its interval; a dash where nothing was observed."""
+    if found["value"] is None:
+        return f"at least {factor * found['low']:.{digits}f}{unit}" if found["low"] else "-"
+    ends = [f"{factor * found[end]:.{digits}f}" if found[end] is not None else "..." for end in ("low", "high")]
+    return f"{factor * found['value']:.{digits}f}{unit} ({ends[0]} to {ends[1]})"
+
+
+def _driven(rows: list[dict[str, Any]], first: str) -> str:
+    cells = [
+        [
+            row["name"], *(_with_interval(row[f"{one}_rate"], 100, 1, " %") for one in ("goal", "collision", "offroad")),
+            _with_interval(row["red_lights_per_km"]), str(row["stuck"]), f"{row['mean_speed_mps']['value']:.1f}",
+            str(row["goal_rate"]["n"]),
+        ]
+        for row in rows
+    ]  # fmt: skip
+    head = [
+        first, "goal reached", "collided", "left the road", "red lights run per km", "stuck", "mean speed [m/s]", "routes",
+    ]  # fmt: skip
+    return table(head, cells)
+
+
+def driver_ladder() -> str:
+    """The pretrained driver in towns that it knows and in such that it never saw."""
+    return _driven(_driver("ladder"), "towns")
+
+
+def driver_robustness() -> str:
+    """The pretrained driver in harder worlds."""
+    return _driven(_driver("robustness"), "what is different")
+
+
+def driver_longform() -> str:
+    """Kilometres per incident, with the exact interval."""
+    rows = []
+    for row in _driver("longform"):
+        per = row["km_per_incident"]
+        kinds = f"{row['collision_incidents']} collisions, {row['offroad_incidents']} off the road"
+        rows.append(
+            [
+                row["name"], f"{row['km']['value']:.0f}", f"{row['hours']:.0f}", f"{row['incidents']} ({kinds})",
+                str(row["incidents_at_start"]), _with_interval(per), _with_interval(row["red_lights_per_km"]),
+                str(row["stuck"]), f"{row['mean_speed_mps']['value']:.1f}",
+            ]
+        )  # fmt: skip
+    head = [
+        "decisions", "km", "agent-hours", "incidents", "in the first 2 s", "km per incident", "red lights run per km",
+        "stuck", "mean speed [m/s]",
+    ]  # fmt: skip
+    return table(head, rows)
+
+
+def driver_conditioning() -> str:
+    """What each coefficient changes, at the ends of the range in which it was drawn."""
+    rows = [
+        [
+            row["name"], _with_interval(row["goal_rate"], 100, 1, " %"), _with_interval(row["collision_rate"], 100, 1, " %"),
+            _with_interval(row["red_lights_per_km"]), _with_interval(row["mean_speed_mps"]), f"{row['offset_m']:.2f}",
+            f"{row['bias_m']:+.2f}", f"{100 * row['harsh_share']:.1f} %",
+        ]
+        for row in _driver("conditioning")
+    ]  # fmt: skip
+    head = [
+        "coefficient", "goal reached", "collided", "red lights run per km", "mean speed [m/s]", "from the lane's center [m]",
+        "to its left [m]", "harsh",
+    ]  # fmt: skip
+    return table(head, rows)
+
+
 def cuda_code() -> str:
     """What the compiler makes of the kernels."""
     rows = []
@@ -345,7 +422,8 @@ PARTS = {
     part.__name__: part
     for part in (
         actions, observation, conditioning, config, population, state, events, cli, throughput, speed, stages, parts,
-        cuda_code, learning, headline, traffic, soak,
+        cuda_code, learning, headline, traffic, soak, driver_ladder, driver_longform, driver_robustness,
+        driver_conditioning,
     )
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The command `gigaflow-env`: the shipped towns, a look at any map, imports and the benchmark.
+"""The command `gigaflow-env`: the shipped towns, a look at any map, a live world in the browser, imports, the benchmark.
 
 Each command is a frozen dataclass: its fields are the arguments, its docstring the help, its `run` what it does.
 """
@@ -23,6 +23,9 @@ from gigaflow_env.simulator import MissingDevice
 
 USER_ERRORS = (ValueError, OSError, MemoryError, MissingExtra, MissingDevice)
 """What a user can cause and mend; MapError is a ValueError. Anything else is a defect and keeps its traceback."""
+
+REPLAYED = 60.0
+"""[s] of a world that `watch` replays where it can't serve a live one."""
 
 _CPU_ONLY = ("agents_per_world", "num_envs", "threads")
 """Options of `bench` that `--backend cuda` has its own series for."""
@@ -63,12 +66,15 @@ class Inspect:
     """Write a page for the browser into this file, *.html: pan, zoom, layers, search, and the facts of what is clicked."""
     strict: bool = False
     """Refuse the file for its first fault instead of repairing it."""
+    program: str | None = None
+    """Name of the traffic lights' program, in a SUMO network that has several."""
 
     def run(self) -> None:
         """Print the facts, and draw what was asked for."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MapWarning)  # the whole report is printed below
-            road_map = load(self.file, strict=True) if self.strict and Path(self.file).is_file() else find(self.file)
+            chosen = (self.strict or self.program is not None) and Path(self.file).is_file()
+            road_map = load(self.file, strict=self.strict, program=self.program) if chosen else find(self.file)
         facts, looked_at = summary(road_map), problems.problems(road_map)
         facts |= {f"{kind.replace(' ', '_')}_lanes": number for kind, number in problems.counts(looked_at).items()}
         if self.png is not None:
@@ -200,6 +206,67 @@ class Bench:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """Show a world of trained drivers in the browser: follow them, look inside, change the world, or drive among them."""
+
+    map: Annotated[Positional[str], arg(metavar="MAP")] = "downtown"
+    """A shipped town, a map file, or `random:SEED`."""
+    policy: str = "pretrained"
+    """Who drives: `pretrained`, `idm` for rules, a run directory, or a .safetensors file."""
+    agents: int = 40
+    """Cars, at most 150."""
+    drive: bool = False
+    """Begin at the wheel of one of them."""
+    port: int = 0
+    """Of the page, on this machine only; any free one by default."""
+    no_browser: bool = False
+    """Print the address and open nothing."""
+    seed: int = 0
+    """Of the world."""
+
+    def run(self) -> None:
+        """Make the world, open the browser, and go on until Ctrl-C."""
+        from gigaflow_env.bounds import Bounds, whole
+        from gigaflow_env.viewer import LiveWorld, Settings
+
+        port = whole("--port", self.port, Bounds(0, 65535))
+        try:
+            from gigaflow_env.viewer.server import serve
+        except MissingExtra as error:
+            if self.drive:
+                raise
+            print(f"gigaflow-env: {error}. A replay of {REPLAYED:.0f} s instead", file=sys.stderr)
+            serve = None  # type: ignore[assignment]
+        drives = "rules" if self.policy == "idm" else f"policy {Path(self.policy).name}"
+        road_map = find(self.map)
+        world = LiveWorld(road_map, self.policy, Settings(agents=self.agents), self.seed)
+        world.step()  # compiles, and says so, before a page waits for it
+        if serve is None:
+            self.replay(world, drives)
+            return
+        serve(world, port=port, drive=self.drive, title=f"live · {drives}", browser=not self.no_browser,
+              say=lambda line: print(line, flush=True))  # fmt: skip
+
+    def replay(self, world: Any, drives: str) -> None:
+        """What the base install can show: some time of the world, as a page."""
+        import tempfile
+        import webbrowser
+
+        from gigaflow_env.replay import Recorder, write_replay
+
+        recorder = Recorder(world.env.simulator, 0, policy=world.trained)
+        for _ in range(round(REPLAYED / world.dt)):
+            world.step()
+            recorder.add()
+        path = Path(tempfile.mkdtemp(prefix="gigaflow-")) / "watch.html"
+        write_replay([recorder.clip(f"{world.road_map.name}, {drives}")], path)
+        world.close()
+        print(f"open {path}")
+        if not self.no_browser:
+            webbrowser.open(path.as_uri())
+
+
+@dataclass(frozen=True)
 class Compile:
     """Compile the kernels into the cache: for images of containers, for CI, and before many processes start at once."""
 
@@ -208,10 +275,15 @@ class Compile:
 
     def run(self) -> None:
         """Compile, with progress on stderr, and say where the cache is."""
+        import numpy as np
+
+        from gigaflow_env.driver.network import linear
         from gigaflow_env.env import GigaflowVectorEnv
         from gigaflow_env.roads.compiled.compile import compile_roads
 
         compile_roads(find("loop"), cache=False)  # compiling a map has kernels, too
+        zero = np.zeros((1, 1), np.float32)
+        linear(zero, zero, zero[0], True, zero.copy())  # a trained policy's network
         variants: list[dict[str, Any]] = [{}]
         if self.all:
             variants.append({"drivers": "idm", "events": True, "obs_dtype": "float16"})
@@ -225,6 +297,7 @@ class Compile:
 Command = (
     Annotated[Maps, subcommand("maps")]
     | Annotated[MapCommand, subcommand("map")]
+    | Annotated[Watch, subcommand("watch")]
     | Annotated[Bench, subcommand("bench")]
     | Annotated[Compile, subcommand("compile")]
 )
@@ -241,7 +314,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Command,
         args=argv,
         prog="gigaflow-env",
-        description="GIGAFLOW's driving simulator: maps and benchmarks. --version says which one this is.",
+        description="GIGAFLOW's driving simulator: maps, a live viewer and benchmarks. --version says which one this is.",
         config=(OmitSubcommandPrefixes, OmitArgPrefixes, FlagCreatePairsOff),
     )
     try:

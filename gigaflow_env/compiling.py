@@ -25,7 +25,7 @@ from typing import Any
 from numba.core.serialize import dumps
 
 from gigaflow_env.files import cache_directory
-from gigaflow_env.jit import SIMULATED, SOURCE_HASH
+from gigaflow_env.jit import SOURCE_HASH
 from gigaflow_env.kernel_cache import announce, folder, prune
 from gigaflow_env.progress import say
 
@@ -41,8 +41,6 @@ def ready(calls: Sequence[tuple[Callable, Sequence[Any]]], processes: int) -> No
 
     What a kernel's compilation raises is raised.
     """
-    if SIMULATED:
-        return
     wanted: list[Wanted] = [(kernel, tuple(map(kernel.typeof_pyval, args))) for kernel, args in calls]  # type: ignore[attr-defined]
     if _missing(wanted):
         with _one_at_a_time():

@@ -152,12 +152,17 @@ class Config:
     lights_removed: float = value(0.2, "share", "single lights that are removed (A)", 0, 1)
     lights_green: float = value(0.05, "share", "remaining lights that are always green (A)", 0, 1)
     lights: str = choice(
-        "random, default", "`random`: as above; `default`: 2 s red, 3 s yellow, 10 s green, none removed (A)"
+        "random, default, program",
+        "`random`: as above; `default`: 2 s red, 3 s yellow, 10 s green, none removed (A); `program`: coordinated, by the "
+        "programs of the map file, or made ones without greens in conflict (D)",
     )
     stop_signs: str = choice(
         "obey, ignore",
         "`obey`: a line that is red until the agent has stood at it; `ignore`: none. On, as who never met one would not "
         "stop near enough (D)",
+    )
+    yield_signs: str = choice(
+        "hide, show", "`show`: the line of a yield sign is a yellow one of the stop lines, and may be crossed (D)"
     )
     stop_sign_speed: float = value(0.1, "m/s", "below this an agent stands (D)", 0.01, 30)
     stop_sign_distance: float = value(4.0, "m", "where it has to stand: from the line to its front, at most (D)", 0.1, 100)
@@ -364,7 +369,7 @@ DEFAULT_LIGHTS: dict[str, Any] = {
 
 _SWITCHES = (
     "agents_low", "agents_high", "crash_ends", "crash_freezes", "route_ends", "near_first", "signs_count",
-    "inattentive_steps", "phantom_steps", "lanes_kept", "boundaries_kept", "drops", "noisy",
+    "lights_run_programs", "inattentive_steps", "phantom_steps", "lanes_kept", "boundaries_kept", "drops", "noisy",
 )  # fmt: skip
 Params = namedtuple("Params", [*_flat_names(), *_SWITCHES])  # type: ignore[misc]
 """What the kernels see of a Config: the same names as float32 and int32 scalars; a range gives name_low and name_high."""
@@ -390,6 +395,7 @@ def params(config: Config) -> Params:
     flat["lanes_kept"], flat["boundaries_kept"] = map(np.int32, (config.lanes_kept, config.boundaries_kept))
     flat["drops"] = np.int32(config.drops)
     flat["noisy"] = np.int32(max(config.noise_position, config.noise_heading, config.noise_speed) > 0)
+    flat["lights_run_programs"] = np.int32(config.lights == "program")
     flat["signs_count"] = np.int32(config.stop_signs == "obey" and config.stop_count > 0)
     for name in ("inattentive", "phantom"):
         flat[f"{name}_steps"] = np.int32(max(1, round(getattr(config, f"{name}_time") / config.dt)))

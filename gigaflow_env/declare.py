@@ -50,7 +50,19 @@ def allocate(group: type, sizes: dict[str, int]) -> Any:
 
 def record(group: type) -> np.dtype:
     """Structured dtype with one entry a field: the row of a table which is read at random (array of structures)."""
-    return np.dtype([(name, field.dtype) for name, field in fields(group).items()])
+    return aligned([(name, field.dtype) for name, field in fields(group).items()])
+
+
+def aligned(described: list[tuple[str, Any]]) -> np.dtype:
+    """A structured dtype whose fields may be loaded whole; where numpy does not say so, CUDA reads byte by byte.
+
+    Raises ValueError where there would be room between fields: other fields, or another order, leave none.
+    """
+    found = np.dtype(described, align=True)
+    packed = np.dtype(described)
+    if found.itemsize != packed.itemsize:
+        raise ValueError(f"a row of {packed.itemsize} bytes would need {found.itemsize}: {described}")
+    return found
 
 
 def describe(group: type) -> str:

@@ -4,6 +4,7 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from gigaflow_env import bounds, snapshot
+from gigaflow_env import bounds, driver, snapshot
 from gigaflow_env.backend import world_step
 from gigaflow_env.conditioning import clear_overrides, override, ranges_of
 from gigaflow_env.config import PRESETS, Config
@@ -19,9 +20,12 @@ from gigaflow_env.event_log import EventLog
 from gigaflow_env.layout import ACTIONS, Layout
 from gigaflow_env.output.arrays import Arrays
 from gigaflow_env.output.output import Output
+from gigaflow_env.replay import Recorder, Recording
 from gigaflow_env.roads.loading import MapLike
-from gigaflow_env.simulator import BACKENDS, ROWS, Drivers, Simulator
+from gigaflow_env.seats import Drivers, seats
+from gigaflow_env.simulator import BACKENDS, ROWS, Simulator
 from gigaflow_env.state import IDM
+from gigaflow_env.state_memory import StateMemory
 
 _MODES = {
     AutoresetMode.SAME_STEP: world_step.SAME_STEP,
@@ -34,23 +38,35 @@ PICTURE_SIZES = bounds.Bounds(16, 8192)
 PICTURE_WIDTHS = bounds.Bounds(1, 100_000)
 
 
-def make_config(preset: str, config: Config | Mapping[str, Any] | None) -> Config:
+def make_config(
+    preset: str | None, config: Config | Mapping[str, Any] | None, checkpoints: Sequence[str | Path] = ()
+) -> Config:
     """The preset with changes, or a complete Config as it is.
 
+    Without a preset: the environment in which the first of the checkpoints was trained, or "paper" where there is none.
     Raises ValueError for an unknown preset, name or value, TypeError where `config` is something else.
     """
-    bounds.choice("preset", preset, PRESETS)
+    if preset is not None:
+        bounds.choice("preset", preset, PRESETS)
     if isinstance(config, Config):
         return config
+    start = driver.config_of(checkpoints[0]) if preset is None and checkpoints else PRESETS[preset or "paper"]()
     if config is None:
-        return PRESETS[preset]()
+        return start
     if not isinstance(config, Mapping):
         hint = f"; did you mean preset={config!r}?" if isinstance(config, str) and config in PRESETS else ""
         raise TypeError(f"config={bounds.shown(config)}: expected a dict of names and values, or a Config{hint}")
     for name in config:
         if not isinstance(name, str):
             raise ValueError(f"unknown configuration {bounds.shown(name)}: names are words")
-    return PRESETS[preset]().replace(**config)
+    return start.replace(**config)
+
+
+def checkpoints_of(traffic: str | Path) -> list[str]:
+    """The checkpoint that `traffic` names, if it is one. Raises ValueError for what is neither that nor "idm"."""
+    if traffic != "idm" and not driver.is_checkpoint(traffic):
+        raise ValueError(f"traffic={bounds.shown(traffic)} is neither 'idm' nor 'pretrained' nor a checkpoint: no such path")
+    return [] if traffic == "idm" else [str(traffic)]
 
 
 def device_number(backend: str, device: str | int | None) -> int:
@@ -174,7 +190,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | goal, route_done | bool | reached a goal; the final one |
     | timeout | bool | the episode was `max_steps` old |
     | distance | float32 | way moved in the step [m] |
-    | traffic | bool | the row has a rule-based driver, ignores its action, and is nothing to learn from |
+    | traffic | bool | the row has a driver of its own, ignores its action, and is nothing to learn from |
     | final_obs, _final_obs | float32 (num_envs, size); bool | "SameStep": last observation of the rows that ended; which |
     | episode, _episode | {r: float32, l: int32}; bool | `record_stats`: return and length of the rows that ended, else 0 |
 
@@ -189,7 +205,8 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | num_envs | 1 | rows: agents of all worlds together |
     | map | "loop" | shipped town, path of a map, RoadMap, or a list of these: world i has map i modulo their number |
     | map_shares | None | worlds draw one of the maps by these shares, anew when they begin; None: as above, for good |
-    | preset | "paper" | "paper", "laptop" for two CPU cores, or "longform", the paper's safety evaluation |
+    | preset | None | "paper", "laptop" for two CPU cores, or "longform", the paper's safety evaluation; None: "paper", \
+or, where `drivers` names a checkpoint, the environment that it was trained in |
     | config | None | changes to the preset by name, or a complete Config, which makes `preset` irrelevant |
     | agents_per_world, max_episode_steps | None | short for the config's `agents_per_world` and `max_steps` |
     | autoreset_mode | "SameStep" | "SameStep", "NextStep" or "Disabled" |
@@ -203,7 +220,9 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | obs_dtype | "float32" | "float16", and with tensors "bfloat16", halve the bytes of observations |
     | action | "discrete" | "discrete" or "continuous" |
     | conditioning | None | values chosen by hand, see `reset` |
-    | drivers | "policy" | "idm": rule-based drivers; `{"policy": 0.8, "idm": 0.2}`: for a share of rows; or a name a row |
+    | drivers | "policy" | "idm": rule-based drivers; "pretrained" or a checkpoint: a trained policy; \
+`{"policy": 0.8, "idm": 0.2}`: for a share of rows; or a name a row |
+    | traffic | None | "idm", "pretrained" or a checkpoint: drives all rows but the first of each world, as in `make` |
     | events | False | True keeps a log of collisions, departures from the road and red lights: `event_log` |
 
     On a CUDA device with `output="torch"` a step waits for nothing: it runs on torch's current stream, takes actions from
@@ -233,7 +252,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         *,
         map: MapLike | Sequence[MapLike] = "loop",
         map_shares: Sequence[float] | None = None,
-        preset: str = "paper",
+        preset: str | None = None,
         config: Config | Mapping[str, Any] | None = None,
         agents_per_world: int | None = None,
         max_episode_steps: int | None = None,
@@ -249,6 +268,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         action: str = "discrete",
         conditioning: Mapping[str, Any] | None = None,
         drivers: Drivers = "policy",
+        traffic: str | Path | None = None,
         events: bool = False,
     ) -> None:
         num_envs = bounds.whole("num_envs", num_envs, ROWS)
@@ -266,7 +286,19 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         except ValueError:
             choices = ", ".join(repr(mode.value) for mode in AutoresetMode)
             raise ValueError(f"autoreset_mode={autoreset_mode!r}: choose one of {choices}") from None
-        made = make_config(preset, config)
+        if traffic is not None:
+            if drivers != "policy":
+                raise ValueError(f"traffic={bounds.shown(traffic)} and drivers={bounds.shown(drivers)}: give one of them")
+            config = make_config(preset, config, checkpoints_of(traffic))
+            asked = {} if agents_per_world is None else {"agents_per_world": agents_per_world}
+            most = config.replace(**asked).agents[1]
+            drivers = ["policy" if row % min(most, num_envs) == 0 else str(traffic) for row in range(num_envs)]
+        seated = seats(drivers, num_envs)
+        if seated.checkpoints and backend != "cpu":
+            raise ValueError(f"drivers={bounds.shown(drivers)}: checkpoints drive with backend='cpu' only")
+        if seated.checkpoints and action != "discrete":
+            raise ValueError('checkpoints drive by discrete actions: action="continuous" needs other drivers')
+        made = make_config(preset, config, list(seated.checkpoints))
         changes = {"agents_per_world": agents_per_world, "max_steps": max_episode_steps}
         self.config = made.replace(**{name: value for name, value in changes.items() if value is not None})
         chosen = None if conditioning is None else ranges_of(conditioning, num_envs)
@@ -291,8 +323,14 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             obs_dtype=obs_dtype,
             map_shares=map_shares,
             continuous=action == "continuous",
-            drivers=drivers,
+            drivers=seated.drivers,
         )
+        self._checkpoints = [
+            (rows, driver.load(path, self.simulator.layout, self.config)) for path, rows in seated.checkpoints.items()
+        ]
+        self._traffic = self.simulator.drivers == IDM
+        for rows, _ in self._checkpoints:
+            self._traffic[rows] = True
         if chosen is not None:
             override(self.simulator, chosen)
         self._log = EventLog(self.simulator) if events else None
@@ -308,6 +346,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if action == "continuous":
             self.single_action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
         self._begun = False
+        self._recordings: list[Recording] = []
         self._window = _window(self.metadata["render_fps"]) if render_mode == "human" else None
 
     # Gymnasium's batched spaces hold two bounds per number: 200 MB for 65,536 rows. Most trainers never look.
@@ -362,9 +401,13 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if mask is None or seed is not None:
             key = self.np_random.integers(0, 2**32, 2, dtype=np.uint32)
         self.simulator.reset(key, self._output.mask(mask))
-        if mask is None and self._log is not None:
-            self._log.clear()
+        if mask is None:
+            if self._log is not None:
+                self._log.clear()
+            for recording in self._recordings:
+                recording.restart()
         self._begun = True
+        self._keep()
         self._show()
         return self._output.of(self.simulator.observations), self._info()
 
@@ -386,7 +429,14 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if self.autoreset_mode == AutoresetMode.DISABLED and not self._on_cuda and self.simulator.ended.any():
             row = int(np.flatnonzero(self.simulator.ended)[0])
             raise RuntimeError(f"row {row} has ended: reset it with options={{'reset_mask': mask}} before the next step")
-        self.simulator.step(self._output.actions(actions))
+        given = self._output.actions(actions)
+        if self._checkpoints:
+            self.simulator.write_actions(given)
+            given = self.simulator.actions
+            seen = Arrays(self.simulator, copy=False).of(self.simulator.observations)
+            for rows, trained in self._checkpoints:
+                self.simulator.per_row(given)[rows] = trained.act(self.simulator, rows, seen[rows])
+        self.simulator.step(given)
         if self._log is not None:
             self._log.add(self.simulator)
         of, outcome = self._output.of, self.simulator.state.outcome
@@ -394,13 +444,14 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         done = terminated | truncated
         info = self._info()
         if self.autoreset_mode == AutoresetMode.SAME_STEP:
-            seen = self.simulator.final_observations
-            info["final_obs"] = self._output.only(seen, done) if self.copy else of(seen)
+            last = self.simulator.final_observations
+            info["final_obs"] = self._output.only(last, done) if self.copy else of(last)
             info["_final_obs"] = done
         if self.record_stats:
             only = self._output.only
             info["episode"] = {"r": only(outcome.episode_return, done), "l": only(outcome.episode_length, done)}
             info["_episode"] = done
+        self._keep()
         self._show()
         return of(self.simulator.observations), of(outcome.reward), terminated, truncated, info
 
@@ -444,6 +495,29 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             raise RuntimeError("event_log needs events=True at make_vec")
         return self._log.array
 
+    def record(
+        self, path: str | Path, *, world: int = 0, policy: str | Path | None = None, title: str | None = None
+    ) -> Recording:
+        """Record a world from its present moment on, or from the next reset, into one file.
+
+        The file is written when the recording is closed: at the end of a `with`, by its `close`, or by `env.close`. The
+        suffix says what it is: .html, a page that plays it in any browser and needs nothing else; .csv or .parquet, a table
+        of trajectories; .xml, SUMO's floating car data. policy: a checkpoint or "pretrained", whose action probabilities and
+        values the page shows. With `events=True` the page also knows the exact place of a crash and whose fault it was.
+
+        Recording ends where the world begins anew with another map or map variant. Raises ValueError for a world that is not
+        there, another suffix, or a policy of another environment.
+        """
+        self._check_open()
+        world = bounds.whole("world", world, bounds.Bounds(0, self.num_worlds - 1))
+        trained = None if policy is None else driver.load(policy, self.layout, self.config)
+        path = Path(path)
+        recording = Recording(Recorder(self.simulator, world, policy=trained), path, title or path.stem)
+        if self._begun:
+            recording.add()
+        self._recordings.append(recording)
+        return recording
+
     def observation_state(self) -> dict[str, np.ndarray]:
         """The arrays from which the present observations follow, a small part of their size: what a trainer may keep."""
         self._check_begun("observation_state()")
@@ -465,6 +539,14 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._check_open()
         return snapshot.observe(self.simulator, state)
 
+    def state_memory(self, steps: int) -> StateMemory:
+        """Room for the states of some steps, from which observations of single rows are rebuilt: see StateMemory.
+
+        A tenth of the memory of the observations themselves. Raises ValueError on a CUDA device, which has none yet.
+        """
+        self._check_open()
+        return StateMemory(self.simulator, steps)
+
     def capture(self) -> None:
         """Record the step on a CUDA device: from the second step on it is one launch. Needs `output="torch"`."""
         self._check_open()
@@ -481,7 +563,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         info["erratic"] = of(state.outcome.erratic)
         info["active"] = of(state.outcome.active)
         info["distance"] = of(state.motion.distance)
-        info["traffic"] = self._output.rows_of(self.simulator.drivers == IDM)
+        info["traffic"] = self._output.rows_of(self._traffic)
         return info
 
     def _check_open(self) -> None:
@@ -494,7 +576,10 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             raise RuntimeError(f"{call} before the first reset(): call reset() first")
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Stop the threads; Gymnasium's `close` calls it once."""
+        """Write what is being recorded, and stop the threads; Gymnasium's `close` calls it once."""
+        for recording in self._recordings:
+            if recording.recorder.moments:
+                recording.close()
         self.simulator.close()
         if self._window is not None:
             self._window.close()
@@ -533,6 +618,11 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if self.render_mode is None:
             raise RuntimeError('render() needs render_mode="rgb_array" or "human" at make_vec')
         return _Frames(self) if self.render_mode == "rgb_array" else None
+
+    def _keep(self) -> None:
+        """The next moment of each recording."""
+        for recording in self._recordings:
+            recording.add()
 
     def _show(self) -> None:
         """The window's next frame, with render_mode="human"."""

@@ -1,14 +1,11 @@
 """The only place that knows Numba's options.
 
 `rule` marks a pure scalar function, `stage` marks a function that loads, calls rules and stores one agent's row, `kernel`
-marks the loop around the stages that Python calls. All three are ordinary Python functions under the CUDA simulator
-(NUMBA_ENABLE_CUDASIM=1), where device code runs interpreted. `barrier` and `anyone` are what the workers of a world have in
-common; backend/cuda.py says what they are on CUDA.
+marks the loop around the stages that Python calls. `barrier` and `anyone` are what the workers of a world have in common;
+backend/cuda.py says what they are on CUDA.
 """
 
 import hashlib
-import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,8 +20,6 @@ from gigaflow_env.kernel_cache import KernelCache
 f32 = np.float32
 i32 = np.int32
 u32 = np.uint32
-
-SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") == "1"
 
 _PACKAGE = Path(__file__).parent
 _KERNEL_SOURCES = (
@@ -77,22 +72,16 @@ _KERNEL: Any = {"nogil": True, **_OPTIONS}
 
 def rule(function: Callable) -> Callable:
     """Numbers in, numbers out. Always inlined: what lets LLVM vectorise the loops of the stages that call it."""
-    if SIMULATED:
-        return function
     return numba.njit(function, **_INLINED)
 
 
 def stage(function: Callable) -> Callable:
     """One concept for agent `a` of world `w`: loads, calls rules, stores. Writes only row (w, a)."""
-    if SIMULATED:
-        return function
     return numba.njit(function, **_INLINED)
 
 
 def kernel(function: Callable, *, cache: bool = True) -> Callable:
     """A loop over worlds, compiled once and cached on disk; releases the GIL so that threads may share the worlds."""
-    if SIMULATED:
-        return function
     if not cache:
         return numba.njit(function, **_KERNEL)
     function.__qualname__ = f"{function.__qualname__}_{SOURCE_HASH}"
@@ -103,15 +92,11 @@ def kernel(function: Callable, *, cache: bool = True) -> Callable:
 
 def barrier() -> None:
     """The workers of a world wait for each other: what one wrote before, all see after."""
-    worker: Any = threading.current_thread()
-    if hasattr(worker, "syncthreads"):  # a thread of a simulated block
-        worker.syncthreads()
 
 
 def anyone(flag: Any) -> Any:
     """Whether the flag of any worker of the world is set; a barrier, too."""
-    worker: Any = threading.current_thread()
-    return worker.syncthreads_or(flag) if hasattr(worker, "syncthreads_or") else flag
+    return flag
 
 
 @overload(barrier, target="cpu")

@@ -44,7 +44,7 @@ def drivers_of(given: Drivers, rows: int) -> np.ndarray:
     if not names or not all(isinstance(name, str) and name in DRIVERS for name in names):
         raise ValueError(
             f"drivers={bounds.shown(given)}: choose of {', '.join(map(repr, DRIVERS))}: one of them, shares of both, or one "
-            "for each row"
+            "for each row; an environment also takes 'pretrained' and paths of checkpoints"
         )
     if isinstance(given, str):
         return np.full(rows, DRIVERS[given], np.int8)
@@ -127,6 +127,8 @@ class Simulator:
             boundary_count=config.boundary_count,
             stop_count=config.stop_count,
             shuffled=config.drops,
+            yields=config.yield_signs == "show",
+            programs=config.lights == "program",
         )
         if until is not None:
             roads.network.maps["until"] = until
@@ -200,6 +202,16 @@ class Simulator:
             self.write(array, values)
         self._machine.observe(self._parts._replace(state=there, obs=seen, obs_dtype=FLOAT32))
         observations[...] = self.host(seen)[: len(observations)]
+
+    def observe_chosen(
+        self, state: State, first: np.ndarray, agents: np.ndarray, places: np.ndarray, observations: np.ndarray
+    ) -> None:
+        """What some agents of a state made by `new_state` see, on the CPU: agents[first[w] : first[w + 1]] of world w.
+
+        The i-th of the agents becomes row places[i] of observations, float32 (rows, size).
+        """
+        parts = self._parts._replace(state=state, obs=observations, obs_dtype=FLOAT32)
+        self._machine.observe_chosen(parts, first, agents, places)
 
     def prepare(self) -> None:
         """Compile the kernels of the CPU, or load them from disk, without a reset; else the first reset does it."""

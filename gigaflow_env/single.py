@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from gigaflow_env import bounds
+from gigaflow_env import bounds, driver
 from gigaflow_env.conditioning import Ranges, clear_overrides, override, ranges_of
 from gigaflow_env.config import Config
 from gigaflow_env.env import GigaflowVectorEnv, make_config, reset_options
@@ -33,13 +33,14 @@ class GigaflowEnv(gymnasium.Env[np.ndarray, Any]):
 
     | argument | default | meaning |
     |---|---|---|
-    | map, preset, config, max_episode_steps, action, render_mode | | as in `GigaflowVectorEnv` |
+    | map, preset, config, max_episode_steps, action, render_mode | | as in `GigaflowVectorEnv`; without a preset, among \
+traffic from a checkpoint, the environment of its training |
     | agents_per_world | None | cars in the world, with this one; by default as the preset has it |
-    | traffic | "idm" | who drives the others: "idm", rule-based drivers; a callable; or a checkpoint's path |
+    | traffic | "idm" | who drives the others: "idm", rule-based drivers; "pretrained" or a checkpoint's path; a callable |
     | conditioning | None | values chosen by hand for this car, see `GigaflowVectorEnv.reset`; also as a reset option |
 
     A callable gets the observations of the others, float32 (rows, size), and their info, and returns their actions. A
-    checkpoint of `gigaflow-train` needs torch.
+    checkpoint of `gigaflow-train` drives without torch, unless its network is the user's own.
 
     `info` has the car's numbers of the vector environment's info: collision, offroad, red_light, goal, route_done, timeout,
     active, distance.
@@ -51,7 +52,7 @@ class GigaflowEnv(gymnasium.Env[np.ndarray, Any]):
         self,
         *,
         map: MapLike = "loop",
-        preset: str = "paper",
+        preset: str | None = None,
         config: Config | Mapping[str, Any] | None = None,
         agents_per_world: int | None = None,
         max_episode_steps: int | None = None,
@@ -61,14 +62,17 @@ class GigaflowEnv(gymnasium.Env[np.ndarray, Any]):
         render_mode: str | None = None,
     ) -> None:
         # All that can be refused is refused before anything is made.
-        made = make_config(preset, config)
+        _check_traffic(traffic)
+        files = [] if callable(traffic) or traffic == "idm" else [traffic]
+        made = make_config(preset, config, files)
         if agents_per_world is not None:
             made = made.replace(agents_per_world=bounds.whole("agents_per_world", agents_per_world, _WORLD, "agents"))
         rows = made.agents[1]
         bounds.choice("render_mode", render_mode, (None, *self.metadata["render_modes"]))
-        _check_traffic(traffic)
         chosen = None if conditioning is None else ranges_of(conditioning, 1)
-        ruled = isinstance(traffic, str) and traffic == "idm"
+        # Torch runs what this package can't: an own network drives as a callable does.
+        own = bool(files) and bool(driver.read_facts(files[0]).config.get("policy"))
+        others = "policy" if callable(traffic) or own else str(traffic)
         self.vector = GigaflowVectorEnv(
             rows,
             map=map,
@@ -77,7 +81,7 @@ class GigaflowEnv(gymnasium.Env[np.ndarray, Any]):
             threads=1,
             render_mode=render_mode,
             action=action,
-            drivers=["policy"] + ["idm" if ruled else "policy"] * (rows - 1),
+            drivers=["policy"] + [others] * (rows - 1),
         )
         self.render_mode = render_mode
         self.metadata = {**self.metadata, "render_fps": self.vector.metadata["render_fps"]}
@@ -85,7 +89,7 @@ class GigaflowEnv(gymnasium.Env[np.ndarray, Any]):
         self.action_space = self.vector.single_action_space
         self.layout: Layout = self.vector.layout
         self.config: Config = self.vector.config
-        self._drive = _drivers(traffic, self.vector) if not ruled and rows > 1 else None
+        self._drive = _drivers(traffic, self.vector) if others == "policy" and rows > 1 else None
         self._choose(chosen)
         self._actions = self._rest()
         self._over = True
@@ -167,17 +171,17 @@ def _of(info: Mapping[str, Any], row: int) -> dict[str, Any]:
 def _check_traffic(traffic: Any) -> None:
     """Raises TypeError or ValueError for what can't drive the others."""
     if isinstance(traffic, (str, Path)):
-        if traffic != "idm" and not Path(traffic).exists():
+        if traffic != "idm" and not driver.is_checkpoint(traffic):
             raise ValueError(f"traffic={str(traffic)!r} is neither 'idm', nor a callable, nor a checkpoint: no such path")
     elif not callable(traffic):
         raise TypeError(
-            f"traffic={bounds.shown(traffic)}: expected 'idm', a callable (observations, info) -> actions, or a "
-            "checkpoint's path"
+            f"traffic={bounds.shown(traffic)}: expected 'idm', a callable (observations, info) -> actions, 'pretrained' "
+            "or a checkpoint's path"
         )
 
 
 def _drivers(traffic: Any, env: GigaflowVectorEnv) -> Traffic:
-    """What drives the others: the callable, or a policy from a checkpoint."""
+    """What drives the others: the callable, or an own network from a checkpoint."""
     if callable(traffic):
         return traffic
     from gigaflow_env.adapters.checkpoint import drivers

@@ -161,11 +161,11 @@ class Outcome(NamedTuple):
 
 
 class Lights(NamedTuple):
-    """The lights' program of each world; colours follow from the world's age."""
+    """The times of each world's lights; colours follow from the world's age. With programs, times in a cycle."""
 
     colour: np.ndarray = array("world light", "", "OFF, GREEN, YELLOW or RED", i8)
     red: np.ndarray = array("world light", "s", "red time, 0: no light")
-    yellow: np.ndarray = array("world light", "s", "yellow time")
+    yellow: np.ndarray = array("world light", "s", "yellow time; with programs the shortest")
     green: np.ndarray = array("world light", "s", "green time")
     offset: np.ndarray = array("world light", "s", "time in its cycle when the world began")
 

@@ -23,26 +23,21 @@ import safetensors.torch
 import torch
 
 from gigaflow_env import FEATURES
+from gigaflow_env.driver import FORMAT, SCALES, WEIGHTS, CheckpointError, find
+from gigaflow_env.driver import differences as different_blocks
+from gigaflow_env.driver import read_facts as facts_in
 from gigaflow_train import ranks
+from gigaflow_train.actions import kind_of
 from gigaflow_train.config import TrainConfig, from_json
 from gigaflow_train.files import replacing, write_bytes
 from gigaflow_train.networks import build
-from gigaflow_train.policy import SETS, VECTORS
 
-FORMAT = 2
-"""1: weights and facts were two files, a run had one map."""
-WEIGHTS, BEST, RESUME = "checkpoint.safetensors", "best.safetensors", "resume.pt"
+__all__ = ["SCALES", "CheckpointError", "Facts", "Progress", "find", "load_policy", "read_facts", "resume", "save"]
+
+BEST, RESUME = "best.safetensors", "resume.pt"
 NUMBERED = "checkpoint-{step:015d}.safetensors"
 OWN = "resume-{iteration}-{rank}.pt"
 """What one of several processes has of its own: worlds and random numbers."""
-
-SCALES = ("dt", "view_range", "route_range", "lane_spacing", "steer_max")
-"""Values of the environment's Config by which observations are divided, spaced or timed: the same numbers mean something
-else where these differ."""
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that is not there, not whole, or made for another environment; the message names the file."""
 
 
 class Progress(NamedTuple):
@@ -174,61 +169,25 @@ def resume(
     return progress, env.restore(_unpacked(saved["environment"]))
 
 
-def find(path: Path) -> Path:
-    """The weights of a run directory, or a .safetensors file itself."""
-    weights = path / WEIGHTS if path.is_dir() else path
-    if weights.suffix != ".safetensors":
-        raise CheckpointError(f"{path} is neither a run directory nor a .safetensors file")
-    if not weights.is_file():
-        raise CheckpointError(f"{path} holds no checkpoint: {weights} does not exist")
-    return weights
-
-
-def read_facts(path: Path) -> Facts:
-    """The facts of a run directory or checkpoint file. Raises CheckpointError."""
-    file = find(path)
+def read_facts(path: str | Path) -> Facts:
+    """The facts of a run directory or checkpoint file, or of "pretrained". Raises CheckpointError."""
+    raw = facts_in(path)
     try:
-        with safetensors.safe_open(file, "pt") as opened:
-            metadata = opened.metadata() or {}
-    except (safetensors.SafetensorError, OSError) as error:
-        raise CheckpointError(f"{file} is not a checkpoint: {_first_line(error)}") from None
-    if "facts" not in metadata:
-        old = "format 1" if file.with_suffix(".json").exists() else "no facts in its metadata"
-        raise CheckpointError(f"{file} has {old}, this version reads format {FORMAT}: train it anew")
-    if metadata.get("format") != str(FORMAT):
-        raise CheckpointError(f"{file} has format {metadata.get('format')}, this version reads {FORMAT}")
-    try:
-        facts = Facts(**json.loads(metadata["facts"]))
-        return facts._replace(config=from_json(facts.config))  # type: ignore[arg-type]
+        return Facts(**{**raw._asdict(), "config": from_json(raw.config)})
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{file} has facts that this version can't read: {_first_line(error)}") from None
+        raise CheckpointError(f"{find(path)} has facts that this version can't read: {_first_line(error)}") from None
 
 
 def differences(facts: Facts, env: Any, *, other_scales: bool = False) -> list[str]:
-    """What an environment shows differently from what a policy was trained with, a phrase each; none: it fits.
-
-    Sets may have any number of elements but none: the paper trains with 20 agents in view and elements dropped, and
-    evaluates with 40. other_scales: don't mind SCALES.
-    """
-    found = []
-    shown = env.layout.counts._asdict()
-    for name in (*VECTORS, *SETS):
-        trained, here = facts.counts.get(name, 0), shown[name]
-        if trained != here if name in VECTORS else (trained > 0) != (here > 0):
-            found.append(f"{trained} {name} there and {here} here")
-    for name, block in FEATURES._asdict().items():
-        if facts.features.get(name) != list(block._fields):
-            found.append(f"features of {name} are {facts.features.get(name)} there and {list(block._fields)} here")
-    if not other_scales:
-        for name in SCALES:
-            scale, this = facts.environment.get(name), getattr(env.config, name)
-            if scale != this:
-                found.append(f"{name} is {scale} there and {this} here")
+    """What an environment shows differently from what a policy was trained with, see `gigaflow_env.driver.differences`."""
+    found = different_blocks(facts, env.layout, env.config, other_scales=other_scales)
+    if facts.config.action != kind_of(env):
+        found.insert(0, f"actions are {facts.config.action} there and {kind_of(env)} here")
     return found
 
 
-def load_policy(path: Path, env: Any, *, other_scales: bool = False) -> Any:
-    """The policy of a run directory or checkpoint file, for this environment.
+def load_policy(path: str | Path, env: Any, *, other_scales: bool = False) -> Any:
+    """The policy of a run directory or checkpoint file, or of "pretrained", for this environment.
 
     Raises CheckpointError, which names what differs, where the environment shows something else than the training's did;
     other_scales: also where only scales differ, see SCALES.

@@ -28,7 +28,9 @@ from tyro.conf import (
 
 from gigaflow_env import MissingDevice, __version__
 from gigaflow_env.bounds import Bounds, real
+from gigaflow_env.driver import PRETRAINED, is_checkpoint
 from gigaflow_env.render import MissingExtra
+from gigaflow_env.replay import SUFFIXES
 from gigaflow_train import towns
 from gigaflow_train.config import PRESETS, TrainConfig
 
@@ -76,12 +78,14 @@ class Run:
     as `torchrun --nproc-per-node N -m gigaflow_train run ...`."""
     backend: str | None = None
     """What steps the environment, and where the learner works: `cpu` or `cuda`."""
+    action: str | None = None
+    """`discrete`: one of twelve jerks, as published; or `continuous`: two jerks in a box."""
     precision: str | None = None
     """`float32`, or `bf16`: networks in bfloat16, for processors and cards that have it."""
     policy: str | None = None
     """An own network, as module:Class, see examples/attention_policy.py."""
     opponents: str | None = None
-    """Folder of older checkpoints that drive --opponent-share of the rows."""
+    """Folder of older checkpoints that drive --opponent-share of the rows, one file, or `pretrained`."""
     opponent_share: float | None = None
     """Share of the rows that opponents drive."""
     wandb: str | None = None
@@ -135,9 +139,10 @@ class Run:
         if status:
             print(f"gigaflow-train: error: {stopped}: {directory}", file=sys.stderr)
             return status
-        for line in next_steps(directory, config, row.get("spent", 1.0)):
+        status = Report(directory).run() if self.report else 0
+        for line in next_steps(directory, config, row.get("spent", 1.0), reported=self.report):
             console.print(line, soft_wrap=True)
-        return Report(directory).run() if self.report else 0
+        return status
 
     def alone(self) -> bool:
         """Whether this process trains; else it only starts those that do. Raises ValueError, before torch is loaded."""
@@ -158,8 +163,8 @@ class Run:
         if (directory / "checkpoint.safetensors").exists():
             raise ValueError(f"{directory} holds a run already: give --resume to go on with it, or another --out")
         changes = given(
-            self, "num_envs", "agents_per_world", "threads", "seed", "backend", "keep", "precision", "policy", "opponents",
-            "opponent_share", "wandb",
+            self, "num_envs", "agents_per_world", "threads", "seed", "backend", "keep", "action", "precision", "policy",
+            "opponents", "opponent_share", "wandb",
         )  # fmt: skip
         changes |= pairs("--set", self.set)
         if self.map:
@@ -200,7 +205,7 @@ def together(words: Sequence[str], processes: int) -> int:
     return subprocess.call([*launch, "-m", "gigaflow_train", *words])
 
 
-def next_steps(directory: Path, config: TrainConfig, spent: float) -> list[str]:
+def next_steps(directory: Path, config: TrainConfig, spent: float, *, reported: bool = False) -> list[str]:
     """What to do with a run that has ended or was interrupted, a line each."""
     more = ""
     if spent >= 1.0:
@@ -209,7 +214,9 @@ def next_steps(directory: Path, config: TrainConfig, spent: float) -> list[str]:
         f"the policy is in {directory / 'checkpoint.safetensors'}",
         f"  go on:     gigaflow-train run --resume --out {directory}{more}",
         f"  evaluate:  gigaflow-train evaluate {directory}",
-        f"  look:      gigaflow-train report {directory}",
+        f"  look:      {directory / 'video.mp4'}" if reported else f"  look:      gigaflow-train report {directory}",
+        f"  elsewhere: gigaflow-train evaluate {directory} --map downtown",
+        "  more:      gigaflow-train run --preset generalist   (many towns, for hours)",
     ]
 
 
@@ -218,7 +225,7 @@ class Evaluate:
     """Say how well a policy drives, with 95 % intervals."""
 
     what: Annotated[Positional[str], arg(metavar="WHAT")]
-    """A run directory, a .safetensors file, or one of: frozen, random, reverse, constant, idm."""
+    """A run directory, a .safetensors file, or one of: pretrained, frozen, random, reverse, constant, idm."""
     map: Maps = ()
     """A shipped town, a map file, a folder, `random:SEED` or `random:1-64`; by default those of the training, or `loop`."""
     preset: str | None = None
@@ -239,6 +246,8 @@ class Evaluate:
     """What steps the environment: `cpu` or `cuda`, wherever the policy was trained."""
     traffic: float = 0.0
     """Share of the agents with rule-based drivers, which don't count."""
+    lights: str | None = None
+    """Traffic lights: `random`, `default`, or `program` for coordinated ones; by default the environment's."""
     greedy: bool = False
     """Take the likeliest action instead of drawing one."""
     other_scales: bool = False
@@ -247,6 +256,10 @@ class Evaluate:
     """Print a JSON object."""
     video: Path | None = None
     """Write a video of one agent, .mp4 or .gif."""
+    replay: Path | None = None
+    """Write a page that plays a minute of one world in any browser, .html; or trajectories, .csv, .parquet or .xml (FCD)."""
+    failures: Path | None = None
+    """Write a page of what went wrong, the worst first, .html: at most 20 clips."""
 
     def run(self) -> int:
         """Drive, and print the figures or write the video."""
@@ -255,29 +268,53 @@ class Evaluate:
         learned = self.what not in BASELINES
         if not learned and self.greedy:
             raise ValueError(f"--greedy is for checkpoints: {self.what} has no likeliest action")
-        if learned and not Path(self.what).exists():
-            names = ", ".join(BASELINES)
+        if learned and not is_checkpoint(self.what):
+            names = ", ".join((PRETRAINED, *BASELINES))
             raise FileNotFoundError(f"{self.what!r} is no run directory, no checkpoint file and none of {names}")
         checked(self, "num_envs", 1, 2**24, "rows")
         checked(self, "seed", 0, 2**31 - 1, "")
         checked(self, "traffic", 0.0, 1.0, "share")
+        # Before minutes are driven for nothing.
+        for name, path, suffixes in (("replay", self.replay, SUFFIXES), ("failures", self.failures, (".html",))):
+            if path is not None and path.suffix.lower() not in suffixes:
+                raise ValueError(f"--{name} {path}: it is written as {', '.join(suffixes)}")
+            if path is not None and not path.parent.is_dir():
+                raise FileNotFoundError(f"--{name} {path}: the directory {path.parent} does not exist")
         from rich.console import Console
 
         from gigaflow_train import checkpoint, environment, report
         from gigaflow_train.evaluate import policies, video
+        from gigaflow_train.evaluate.failures import Failures
         from gigaflow_train.evaluate.run import as_json, drive, figures
 
         console = Console(stderr=True, markup=False, highlight=False)
-        path = Path(self.what)
-        settings = self.settings(checkpoint.read_facts(path) if learned else None)
-        env = environment.make(**settings, say=console.print)
+        settings = self.settings(checkpoint.read_facts(self.what) if learned else None)
+        env = environment.make(**settings, events=bool(self.replay or self.failures), say=console.print)
         if learned:
-            act = policies.trained(path, env, self.seed, greedy=self.greedy, other_scales=self.other_scales)
+            act = policies.trained(self.what, env, self.seed, greedy=self.greedy, other_scales=self.other_scales)
         else:
-            act = policies.BASELINES[self.what](env, self.seed)
+            act = policies.baseline(self.what, env, self.seed)
         steps = self.length(env.config)
+        shown = self.inside(env) if learned else None
+        failures = Failures(env, shown) if self.failures else None
         with report.progress(console, self.what, steps) as step:
-            found = figures(drive(env, act, steps=steps, seed=self.seed, show=step))
+
+            def after() -> None:
+                step()
+                if failures is not None:
+                    failures.add()
+
+            found = figures(drive(env, act, steps=steps, seed=self.seed, show=after))
+        if failures is not None and self.failures is not None:
+            number = failures.write(self.failures)
+            said = f"{number} clips in {self.failures}" if number else "nothing went wrong: no page is written"
+            console.print(said, soft_wrap=True)
+        if self.replay is not None:
+            recording = env.unwrapped.record(self.replay, policy=self.what if shown else None, title=f"{self.what}")
+            obs, _ = env.reset(seed=self.seed)
+            for _ in range(min(steps, round(report.VIDEO_SECONDS / env.config.dt))):
+                obs, *_ = env.step(act(obs))
+            console.print(f"{self.replay}: {recording.close() / 1e6:.2f} MB", soft_wrap=True)
         if self.video is not None:
             video.record(env, act, self.video, steps=min(steps, round(report.VIDEO_SECONDS / env.config.dt)), seed=self.seed)
         settings |= {"agents_per_world": env.agents_per_world, "config": dataclasses.asdict(env.config)}
@@ -290,6 +327,14 @@ class Evaluate:
             Console().print(report.table({self.what: found}, title=title))
         return 0
 
+    def inside(self, env: Any) -> Any:
+        """The policy as replays show its probabilities; None where only torch runs it."""
+        from gigaflow_env.driver import load, read_facts
+
+        if read_facts(self.what).config.get("policy"):
+            return None
+        return load(self.what, env.layout, env.config, other_scales=self.other_scales)
+
     def settings(self, facts: Any) -> dict[str, Any]:
         """Arguments of `environment.make`: the training's, but for what was given."""
         trained = facts.config if facts else PRESETS["laptop"]()
@@ -297,13 +342,18 @@ class Evaluate:
             "maps": list(self.map or trained.maps),
             "map_shares": "equal" if self.map else trained.map_shares,
             "preset": self.preset or trained.preset,
-            "config": facts.environment if facts and self.preset is None else {},
+            "config": (facts.environment if facts and self.preset is None else {}) | self._changed(),
             "num_envs": self.num_envs,
             "agents_per_world": self.agents_per_world or trained.agents_per_world,
             "threads": self.threads,
             "backend": self.backend,
             "traffic": 1.0 if self.what == "idm" else self.traffic,
+            "action": trained.action,
         }
+
+    def _changed(self) -> dict[str, Any]:
+        """What is asked for instead of the environment's configuration."""
+        return {} if self.lights is None else {"lights": self.lights}
 
     def length(self, config: Any) -> int:
         """How many steps are driven."""
@@ -320,7 +370,7 @@ class Report:
     """Compare a run's policy with ones that learned nothing; write report.json, curve.png and video.mp4."""
 
     directory: Annotated[Positional[Path], arg(metavar="DIR")]
-    """The directory of the run."""
+    """The directory of the run, or `pretrained`: its report goes to runs/pretrained, without a curve."""
     num_envs: int = 256
     """Agents that drive at once."""
     steps: int = 1200
@@ -372,9 +422,9 @@ class Export:
     """Write a policy as an ONNX file, for programs without torch."""
 
     what: Annotated[Positional[Path], arg(metavar="RUN")]
-    """A run directory or a .safetensors file."""
+    """A run directory, a .safetensors file, or `pretrained`."""
     onnx: Path | None = None
-    """The file; policy.onnx beside the checkpoint by default."""
+    """The file; by default policy.onnx beside the checkpoint, or here for `pretrained`."""
 
     def run(self) -> int:
         """Write the network as a file that other programs run."""
@@ -382,8 +432,9 @@ class Export:
 
         facts = checkpoint.read_facts(self.what)
         env = environment.make(
-            maps=["loop"], preset=facts.config.preset, config=facts.environment, num_envs=1, agents_per_world=1, threads=1
-        )
+            maps=["loop"], preset=facts.config.preset, config=facts.environment, num_envs=1, agents_per_world=1, threads=1,
+            action=facts.config.action,
+        )  # fmt: skip
         path = self.onnx or (self.what if self.what.is_dir() else self.what.parent) / "policy.onnx"
         export.to_onnx(self.what, path, env)
         env.close()

@@ -45,6 +45,9 @@ class TrainConfig:
     num_envs: int = value(
         2048, "rows", "agents that drive at once: 128 steps of 2048 take 1 GB (D; the paper: 2.6 M)", low=1, high=2**24
     )
+    action: str = value(
+        "discrete", "", "discrete: one of twelve jerks (A); continuous: two jerks in a box, a Gaussian", absent="discrete"
+    )
     agents_per_world: int | None = value(
         None, "rows", "rows that share a world; none: as the environment's preset has it", low=1, high=256
     )
@@ -108,7 +111,11 @@ class TrainConfig:
     trunk_widths: tuple[int, ...] = value((1024, 1024, 1024), "units", "layers behind the encoders (A)", low=1, high=65_536)
     separate: bool = value(True, "", "actor and critic share nothing: 3 M parameters each (A)")
     brake_bias: float = value(
-        0.0, "", "taken off the first logits of the strongest braking; 0 in the paper (D)", low=-100, high=100
+        0.0,
+        "",
+        "taken off the first logits of the strongest braking, of discrete actions; 0 in the paper (D)",
+        low=-100,
+        high=100,
     )
     policy: str = value("", "", "own network, as module:Class; none: that of policy.py", absent="")
     policy_arguments: dict[str, Any] = value({}, "", "further arguments of the own network", absent={})
@@ -117,6 +124,19 @@ class TrainConfig:
         "",
         "bf16: networks in bfloat16, kept observations in float16; the rest stays",
         absent="float32",
+    )
+
+    store: str = value(
+        "auto",
+        "",
+        "what a rollout keeps: observations, or the states that those of the kept samples are rebuilt from; auto: by memory",
+        absent="auto",
+    )
+    fixed: bool = value(
+        False,
+        "",
+        "arrays of fixed shape: nothing in a rollout waits for the device, on a card recorded as graphs (D)",
+        absent=False,
     )
 
     # Others on the road
@@ -134,7 +154,11 @@ class TrainConfig:
         if self.map_shares not in SHARES and isinstance(self.map_shares, str):
             names = ", ".join(map(repr, SHARES))
             raise ValueError(f"map_shares={self.map_shares!r}: choose one of {names}, or give a number for each map")
+        choice("action", self.action, ("discrete", "continuous"))
         choice("precision", self.precision, PRECISIONS)
+        choice("store", self.store, ("auto", "observations", "states"))
+        if self.fixed and self.store == "states":
+            raise ValueError("fixed=True keeps observations: store='states' needs fixed=False")
         if self.minutes is None and self.steps is None:
             raise ValueError("minutes and steps are both unset: give at least one budget")
 

@@ -21,14 +21,16 @@ def make(
     output: str = "numpy",
     render: bool = False,
     traffic: float = 0.0,
+    events: bool = False,
+    action: str = "discrete",
     say: Callable[[str], None] = lambda line: None,
 ) -> Any:
     """A GigaFlow vector environment whose returned arrays are reused by the next step: copy what is to be kept.
 
     maps, map_shares: as in TrainConfig; with several maps each world draws its own whenever it begins. config: values that
     differ from the preset. output: "torch" gives tensors on the backend's device. traffic: share of the rows with rule-based
-    drivers. say gets a line where opening takes long. Raises ValueError or OSError where a map or a value isn't right,
-    RuntimeError where a device is missing.
+    drivers. events: keep the environment's event log. action: "discrete" or "continuous". say gets a line where opening
+    takes long. Raises ValueError or OSError where a map or a value isn't right, RuntimeError where a device is missing.
     """
     opened = towns.open_all(maps, map_shares, say)
     device = f"cuda:{ranks.local()}" if backend == "cuda" and ranks.count() > 1 else None
@@ -47,8 +49,10 @@ def make(
         threads=threads,
         copy=False,
         record_stats=True,
+        action=action,
         render_mode="rgb_array" if render else None,
         drivers={"policy": 1.0 - traffic, "idm": traffic},
+        events=events,
     )
 
 
@@ -64,6 +68,7 @@ def of_training(config: Any, say: Callable[[str], None] = lambda line: None, **c
         "threads": config.threads,
         "backend": config.backend,
         "traffic": config.traffic,
+        "action": config.action,
         "output": "torch",
     }
     return make(say=say, **(arguments | changes))

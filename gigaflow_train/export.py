@@ -11,28 +11,35 @@ from torch import Tensor, nn
 from gigaflow_env import FEATURES
 from gigaflow_env.extras import remedy
 from gigaflow_train import checkpoint
+from gigaflow_train.actions import mean_and_spread
 from gigaflow_train.files import replacing
 
 OPSET = 17
 
 
 class _Network(nn.Module):
-    """The policy with the names of its outputs; the set encoders by torch, whose operations ONNX knows."""
+    """The policy with the outputs of the file; the set encoders by torch, whose operations ONNX knows."""
 
-    def __init__(self, policy: Any) -> None:
+    def __init__(self, policy: Any, action: str) -> None:
         super().__init__()
         self.policy = policy
+        self.action = action
 
-    def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
-        return self.policy(obs)
+    def forward(self, obs: Tensor) -> tuple[Tensor, ...]:
+        outputs, value = self.policy(obs)
+        if self.action == "discrete":
+            return outputs, value
+        mean, spread = mean_and_spread(outputs)
+        return mean, spread.exp(), value
 
 
-def to_onnx(run: Path, path: Path, env: Any) -> None:
+def to_onnx(run: str | Path, path: Path, env: Any) -> None:
     """Write the policy of a run directory or checkpoint file as ONNX.
 
-    Input `obs` float32 (rows, columns); outputs `logits` (rows, 12) and `value` (rows,). The normaliser is part of the
-    network. The metadata say as JSON where each block lies in a row (`layout`), by what its features are divided
-    (`features`), in what environment it was trained (`environment`) and how far (`step`).
+    Input `obs` float32 (rows, columns); outputs `logits` (rows, 12) and `value` (rows,); with continuous actions `mean` and
+    `spread` (rows, 2), to be clipped to the box, instead of logits. The normaliser is part of the network. The metadata say
+    as JSON where each block lies in a row (`layout`), by what its features are divided (`features`), in what environment it
+    was trained (`environment`) and how far (`step`).
     Raises ValueError where onnx is missing, CheckpointError.
     """
     try:
@@ -42,17 +49,18 @@ def to_onnx(run: Path, path: Path, env: Any) -> None:
     facts = checkpoint.read_facts(run)
     policy = checkpoint.load_policy(run, env)
     example = torch.zeros(2, env.layout.size)
+    names = ["logits", "value"] if facts.config.action == "discrete" else ["mean", "spread", "value"]
     with replacing(path) as temporary, torch.no_grad(), warnings.catch_warnings():
         # By tracing: it needs one package less than torch's new way, which it warns about, and shapes are plain here.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
         torch.onnx.export(
-            _Network(policy).eval(),
+            _Network(policy, facts.config.action).eval(),
             (example,),
             str(temporary),
             input_names=["obs"],
-            output_names=["logits", "value"],
-            dynamic_axes={name: {0: "rows"} for name in ("obs", "logits", "value")},
+            output_names=names,
+            dynamic_axes={name: {0: "rows"} for name in ("obs", *names)},
             opset_version=OPSET,
             dynamo=False,
         )

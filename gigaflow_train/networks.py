@@ -2,7 +2,8 @@
 
 An own network is a torch module `Class(layout, config, **policy_arguments)` with
 
-    forward(obs) -> (logits, value)    obs float32 (rows, layout.size); logits (rows, 12), value (rows,)
+    forward(obs) -> (outputs, value)   obs float32 (rows, layout.size); value (rows,); outputs (rows, 12), logits, or with
+                                       continuous actions (rows, 4): means and log spreads of the two jerks
     measure(obs)                       optional: called with observations of an untrained policy, before training
     value(obs) -> value                optional: the value alone, where that is cheaper
     halves() -> lists of parameters    optional: each list has a gradient norm of its own

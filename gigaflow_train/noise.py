@@ -1,5 +1,7 @@
 """Chance of the actions: a function of (seed, step, row), without a state. A row draws the same in whatever process."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -8,19 +10,35 @@ _MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 _HALF = 2.0**-25
 
 
-def exponential(seed: int, step: int, rows: Tensor, columns: int) -> Tensor:
-    """Standard exponential numbers float32 (n, columns), for rows int64 (n,).
+def exponential(seed: int, step: int | Tensor, rows: Tensor, columns: int) -> Tensor:
+    """Standard exponential numbers float32 (n, columns), for rows int64 (n,). step: a number, or a tensor () of int64."""
+    return uniform(seed, step, rows, columns).log_().neg_()
+
+
+def normal(seed: int, step: int | Tensor, rows: Tensor, columns: int) -> Tensor:
+    """Standard normal numbers float32 (n, columns), for rows int64 (n,).
+
+    Source: G. Box, M. Muller, Annals of Mathematical Statistics 29 (1958).
+    """
+    one, other = uniform(seed, step, rows, 2 * columns).split(columns, dim=1)
+    return (-2.0 * one.log()).sqrt() * torch.cos(2.0 * math.pi * other)
+
+
+def uniform(seed: int, step: int | Tensor, rows: Tensor, columns: int) -> Tensor:
+    """Uniform numbers float32 (n, columns) between 0 and 1, neither of which they reach, for rows int64 (n,).
 
     Source of the mixing: splitmix64 (G. Steele, D. Lea, C. Flood, OOPSLA 2014), of a counter that no two (seed, step, row,
     column) share in practice.
     """
-    start = _signed(seed * _SEED + step * _STEP)
+    if isinstance(step, Tensor):  # int64 wraps around, as the numbers below do
+        start: int | Tensor = step * _signed(_STEP) + _signed(seed * _SEED)
+    else:
+        start = _signed(seed * _SEED + step * _STEP)
     x = rows[:, None] * _signed(_ROW * columns) + torch.arange(columns, device=rows.device) * _signed(_ROW) + start
     x = (x ^ _right(x, 30)) * _signed(_MIX[0])
     x = (x ^ _right(x, 27)) * _signed(_MIX[1])
     x = x ^ _right(x, 31)
-    uniform = _right(x, 40).to(torch.float32) * 2.0**-24 + _HALF  # in (0, 1): 24 bits, and half of the last one
-    return uniform.log_().neg_()
+    return _right(x, 40).to(torch.float32) * 2.0**-24 + _HALF  # 24 bits, and half of the last one
 
 
 def _right(x: Tensor, bits: int) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from gigaflow_env.driver import PRETRAINED
 from gigaflow_train import checkpoint
 from gigaflow_train.config import TrainConfig
 
@@ -23,12 +24,16 @@ class Opponent(NamedTuple):
 def load(env: Any, config: TrainConfig, device: torch.device) -> list[Opponent]:
     """The opponents of a run: `opponent_share` of the rows, spread evenly, one policy a row.
 
-    Raises ValueError where the folder has no checkpoint, CheckpointError where one was trained for another environment.
+    `opponents` is a folder of checkpoints, one file, or "pretrained". Raises ValueError where the folder has no checkpoint,
+    CheckpointError where one was trained for another environment.
     """
     if not config.opponents or config.opponent_share == 0.0:
         return []
     folder = Path(config.opponents)
-    files = sorted(folder.glob("*.safetensors"), key=lambda file: file.stat().st_mtime)[-MOST:]
+    if config.opponents == PRETRAINED or folder.is_file():
+        files = [checkpoint.find(config.opponents)]
+    else:
+        files = sorted(folder.glob("*.safetensors"), key=lambda file: file.stat().st_mtime)[-MOST:]
     if not files:
         raise ValueError(f"opponents={config.opponents!r}: there is no .safetensors file in it")
     policies = [checkpoint.load_policy(file, env).to(device) for file in files]

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gigaflow_env import ACTIONS, FEATURES, LATERAL_JERKS, LONGITUDINAL_JERKS
+from gigaflow_env import FEATURES, LATERAL_JERKS, LONGITUDINAL_JERKS
+from gigaflow_train.actions import JERKS, KINDS, START_MEAN, START_SPREAD
 from gigaflow_train.config import TrainConfig
 from gigaflow_train.set_encoder import SetShape, encode, usable
 
@@ -152,7 +153,7 @@ class Body(nn.Module):
 
 
 class Policy(nn.Module):
-    """`policy(obs)` gives logits (rows, actions) and values (rows,) for float32 observations (rows, layout.size).
+    """`policy(obs)` gives the outputs of actions.py and values (rows,) for float32 observations (rows, layout.size).
 
     layout: an environment's `layout`. With `config.separate`, actor and critic have a body each.
     """
@@ -161,12 +162,12 @@ class Policy(nn.Module):
         super().__init__()
         bodies = [Body(layout, config) for _ in range(1 + config.separate)]
         self.bodies: Sequence[Body] = nn.ModuleList(bodies)  # type: ignore[assignment]
-        self.actor = nn.Linear(config.trunk_widths[-1], ACTIONS)
+        self.actor = nn.Linear(config.trunk_widths[-1], KINDS[config.action].outputs)
         self.critic = nn.Linear(config.trunk_widths[-1], 1)
-        self._start(config.brake_bias)
+        self._start(config)
 
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
-        """obs: (rows, layout.size) to logits (rows, ACTIONS) and value (rows,)."""
+        """obs: (rows, layout.size) to what KINDS[config.action] takes and value (rows,)."""
         acting = self.bodies[0](obs)
         judging = self.bodies[-1](obs) if len(self.bodies) > 1 else acting
         return self.actor(acting), self.critic(judging).squeeze(1)
@@ -190,21 +191,16 @@ class Policy(nn.Module):
         for body in self.bodies:
             body.measure(obs)
 
-    def _start(self, brake_bias: float) -> None:
+    def _start(self, config: TrainConfig) -> None:
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.orthogonal_(module.weight, math.sqrt(2.0))
                 nn.init.zeros_(module.bias)
         nn.init.orthogonal_(self.actor.weight, 0.01)  # nearly uniform: explore everything at first
         nn.init.orthogonal_(self.critic.weight, 1.0)
-        hardest = LONGITUDINAL_JERKS.index(min(LONGITUDINAL_JERKS)) * len(LATERAL_JERKS)
         with torch.no_grad():
-            self.actor.bias[hardest : hardest + len(LATERAL_JERKS)] -= brake_bias
-
-
-def sample(logits: Tensor, clocks: Tensor) -> Tensor:
-    """Actions (rows,) drawn from softmax(logits): the first of racing exponential clocks, cheaper than multinomial.
-
-    clocks: standard exponential numbers in the shape of logits.
-    """
-    return (logits - clocks.log()).argmax(dim=1)
+            if config.action == "continuous":
+                self.actor.bias[0], self.actor.bias[JERKS:] = START_MEAN, START_SPREAD
+                return
+            hardest = LONGITUDINAL_JERKS.index(min(LONGITUDINAL_JERKS)) * len(LATERAL_JERKS)
+            self.actor.bias[hardest : hardest + len(LATERAL_JERKS)] -= config.brake_bias

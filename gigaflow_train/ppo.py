@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gigaflow_train import ranks
+from gigaflow_train.actions import KINDS, Kind
 
 LARGEST_CHANGE = 20.0
 """Of a log-probability: the ratio is bounded long before, and exp would overflow at 89."""
@@ -15,7 +16,7 @@ class Batch(NamedTuple):
     """Samples to learn from, one a row."""
 
     obs: Tensor  # (B, D)
-    action: Tensor  # int64 (B,)
+    action: Tensor  # (B, ...) as it was drawn
     log_prob: Tensor  # (B,) of the action when it was taken
     advantage: Tensor  # (B,) normalised
     target: Tensor  # (B,) what the critic should say: advantage + value when it was taken
@@ -42,32 +43,38 @@ def normalise(advantage: Tensor) -> Tensor:
 
 
 def losses(
-    logits: Tensor,
+    outputs: Tensor,
     value: Tensor,
     batch: Batch,
     *,
     clip: float,
-    entropy_weight: float,
+    entropy_weight: float | Tensor,
     value_weight: float,
-    count: int | None = None,
+    count: int | Tensor | None = None,
+    actions: Kind = KINDS["discrete"],
+    weight: Tensor | None = None,
 ) -> Losses:
     """Total = policy - entropy_weight * entropy + value_weight * value.
 
-    logits (B, actions), value (B,). All are sums over the batch divided by `count`, the samples of all processes in this
-    minibatch, so that the sum over the processes is their mean; B by default.
+    outputs (B, actions.outputs), value (B,). All are sums over the batch divided by `count`, the samples of all processes in
+    this minibatch, so that the sum over the processes is their mean; B by default.
+    weight (B,): 0 for samples that don't count; all do by default.
     Source: arXiv 1707.06347, eq. 7 and 9; the critic isn't clipped.
     """
     count = len(value) if count is None else count
-    log_probs = torch.log_softmax(logits, dim=1)  # (B, actions)
-    log_prob = log_probs.gather(1, batch.action[:, None]).squeeze(1)  # (B,)
+    log_prob, each_entropy = actions.judge(outputs, batch.action)  # (B,)
     change = (log_prob - batch.log_prob).clamp(max=LARGEST_CHANGE)
     ratio = change.exp()
     bounded = ratio.clamp(1.0 - clip, 1.0 + clip)
-    policy = -torch.minimum(ratio * batch.advantage, bounded * batch.advantage).sum() / count
-    critic = 0.5 * (value - batch.target).square().sum() / count
-    entropy = -(log_probs.exp() * log_probs).sum() / count
+
+    def mean(each: Tensor) -> Tensor:
+        return (each if weight is None else each * weight).sum() / count
+
+    policy = -mean(torch.minimum(ratio * batch.advantage, bounded * batch.advantage))
+    critic = 0.5 * mean((value - batch.target).square())
+    entropy = mean(each_entropy)
     total = policy - entropy_weight * entropy + value_weight * critic
     with torch.no_grad():
-        kl = (ratio - 1.0 - change).sum() / count
-        clipped = ((ratio - 1.0).abs() > clip).float().sum() / count
+        kl = mean(ratio - 1.0 - change)
+        clipped = mean(((ratio - 1.0).abs() > clip).float())
     return Losses(total, policy.detach(), critic.detach(), entropy.detach(), kl, clipped)

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from gigaflow_env.driver import PRETRAINED
 from gigaflow_train import checkpoint, curves, environment, towns
 from gigaflow_train.evaluate import policies, video
 from gigaflow_train.evaluate.metrics import Estimate
@@ -39,9 +40,14 @@ def write(
 ) -> dict[str, dict[str, Estimate]]:
     """Evaluate the run in `directory`, print a table, and write report.json, curve.png and video.mp4 beside it.
 
-    Drives `num_envs` rows for `steps` steps on the run's own maps, with the training's environment. Raises CheckpointError.
+    Drives `num_envs` rows for `steps` steps on the run's own maps, with the training's environment. "pretrained" has no
+    directory of its own: its report goes to runs/pretrained, without the curve. Raises CheckpointError.
     """
-    facts = checkpoint.read_facts(directory)
+    policy = directory
+    facts = checkpoint.read_facts(policy)
+    if str(policy) == PRETRAINED:
+        directory = Path("runs") / PRETRAINED
+        directory.mkdir(parents=True, exist_ok=True)
     settings: dict[str, Any] = {
         "maps": facts.config.maps,
         "map_shares": facts.config.map_shares,
@@ -52,20 +58,24 @@ def write(
         "threads": facts.config.threads,
         "backend": backend,
         "traffic": facts.config.traffic,
+        "action": facts.config.action,
     }
     env = environment.make(**settings)
-    acts = {"trained": policies.trained(directory, env, seed)}
-    acts |= {name: policies.BASELINES[name](env, seed) for name in COMPARED}
+    acts = {"trained": policies.trained(policy, env, seed)}
+    acts |= {name: policies.baseline(name, env, seed) for name in COMPARED}
     found = {}
     for name, act in acts.items():
         with progress(console, name, steps) as step:
             found[name] = figures(drive(env, act, steps=steps, seed=seed, show=step))
     console.print(table(found, title=f"{directory}: {facts.step:,} samples on {towns.titled(facts.config.maps)}"))
     write_text(directory / "report.json", as_json(found, {**settings, "steps": steps, "seed": seed, "samples": facts.step}))
-    curves.draw(directory, directory / "curve.png")
+    written = ["report.json", "video.mp4"]
+    if str(policy) != PRETRAINED:
+        curves.draw(directory, directory / "curve.png")
+        written.insert(1, "curve.png")
     video.record(env, acts["trained"], directory / "video.mp4", steps=round(VIDEO_SECONDS / env.config.dt), seed=seed)
     env.close()
-    console.print(f"wrote report.json, curve.png and video.mp4 to {directory}", markup=False)
+    console.print(f"wrote {', '.join(written[:-1])} and {written[-1]} to {directory}", markup=False)
     return found
 
 

@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from gigaflow_train.actions import KINDS, Kind
 from gigaflow_train.evaluate.metrics import Tally, count, total
-from gigaflow_train.noise import exponential
 from gigaflow_train.opponents import Opponent
-from gigaflow_train.policy import sample
 
 USED = (
     "active", "erratic", "traffic", "collision", "offroad", "red_light", "goal", "route_done", "timeout", "distance",
@@ -28,11 +27,12 @@ class Storage(NamedTuple):
     value: Tensor  # (T + 1, N) 0 where the policy doesn't drive
     reward: Tensor  # (T, N), with discount * value of the last observation where an episode was truncated
     ended: Tensor  # bool (T, N)
-    obs: Tensor  # (T * N, D): on the CPU, memory that no sample reaches is never touched
+    obs: Tensor  # (T * N, D): on the CPU, memory that no sample reaches is never touched; (0, D) where states are kept
     cell: Tensor  # int64 (T * N,): where in the grid, step * N + row
     learns: Tensor  # bool (T * N,): not an erratic driver's
-    action: Tensor  # int64 (T * N,)
+    action: Tensor  # (T * N, ...) as it was drawn
     log_prob: Tensor  # (T * N,)
+    states: Any = None  # the environment's memory of states instead of observations, see store.py
 
 
 class Present(NamedTuple):
@@ -50,10 +50,11 @@ class Chance(NamedTuple):
     seed: int
     step: int  # number of the first step among all
     first: int = 0  # number of row 0 among the rows of all processes
+    actions: Kind = KINDS["discrete"]
 
-    def action(self, logits: Tensor, t: int, rows: Tensor) -> Tensor:
-        """Actions int64 (n,) of some rows in step t of the rollout."""
-        return sample(logits, exponential(self.seed, self.step + t, rows + self.first, logits.shape[1]))
+    def action(self, outputs: Tensor, t: int, rows: Tensor) -> Tensor:
+        """Actions (n, ...) of some rows in step t of the rollout."""
+        return self.actions.draw(outputs, self.actions.noises(self.seed, self.step + t, rows + self.first))
 
 
 class Driven(NamedTuple):
@@ -65,10 +66,31 @@ class Driven(NamedTuple):
     episode_return: float  # sum over them, not discounted
 
 
+class Found(NamedTuple):
+    """What an iteration came to, on the host."""
+
+    driven: Driven  # of all processes
+    explained: float  # share of the returns' variance that the critic foresaw
+    live: int  # samples to learn from
+    kept: int
+    largest: float  # running largest |advantage|
+    threshold: float
+    spike: float  # largest |advantage| of this rollout
+    learned: dict[str, float]  # figures of the update; none where they aren't known yet
+    read_at: float  # [s] when the host had waited for the device
+    drove: float  # [s] of the rollout alone; nan where it isn't known
+
+
 def allocate(
-    steps: int, rows: int, columns: int, device: torch.device | str = "cpu", seen: torch.dtype = torch.float32
+    steps: int,
+    rows: int,
+    columns: int,
+    device: torch.device | str = "cpu",
+    seen: torch.dtype = torch.float32,
+    actions: Kind = KINDS["discrete"],
+    states: Any = None,
 ) -> Storage:
-    """Storage for a rollout; seen: type of the observations in it."""
+    """Storage for a rollout; seen: type of the observations in it; states: kept instead of them."""
 
     def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.zeros(*shape, dtype=dtype, device=device)
@@ -77,11 +99,12 @@ def allocate(
         value=zeros(steps + 1, rows),
         reward=zeros(steps, rows),
         ended=zeros(steps, rows, dtype=torch.bool),
-        obs=torch.empty(steps * rows, columns, dtype=seen, device=device),
+        obs=torch.empty(0 if states is not None else steps * rows, columns, dtype=seen, device=device),
         cell=zeros(steps * rows, dtype=torch.int64),
         learns=zeros(steps * rows, dtype=torch.bool),
-        action=zeros(steps * rows, dtype=torch.int64),
+        action=zeros(steps * rows, *actions.shape, dtype=actions.dtype),
         log_prob=zeros(steps * rows),
+        states=states,
     )
 
 
@@ -115,29 +138,33 @@ def collect(
     places, last_obs = [], []  # of truncated episodes
     tallies, episodes, episode_returns = [], [], []
     on_host = storage.obs.device.type == "cpu"
-    every = torch.zeros(rows, dtype=torch.int64, device=storage.obs.device)  # an action for each row
+    kind = chance.actions
+    every = torch.zeros(rows, *kind.shape, dtype=kind.dtype, device=storage.obs.device)  # an action for each row
     storage.value.zero_()
     used = 0
     with torch.inference_mode():
         for t in range(steps):
             new = slice(used, used := used + len(now.rows))
             seen = storage.obs[new]  # (n, D)
-            if seen.dtype == now.obs.dtype:
+            if storage.states is not None:
+                storage.states.keep(t)
+                seen = now.obs[now.rows]
+            elif seen.dtype == now.obs.dtype:
                 torch.index_select(now.obs, 0, now.rows, out=seen)
             else:
                 seen.copy_(now.obs[now.rows])
-            logits, value = policy(seen.float())
-            action = chance.action(logits.float(), t, now.rows)  # (n,)
+            outputs, value = policy(seen.float())
+            action = chance.action(outputs.float(), t, now.rows)  # (n, ...)
             storage.value[t].index_copy_(0, now.rows, value.float())
             storage.action[new] = action
-            storage.log_prob[new] = torch.log_softmax(logits.float(), dim=1).gather(1, action[:, None]).squeeze(1)
+            storage.log_prob[new] = kind.log_prob(outputs.float(), action)
             storage.cell[new] = now.rows + t * rows
             storage.learns[new] = now.learners[now.rows]
-            every.index_copy_(0, now.rows, action)
+            every.index_copy_(0, now.rows, kind.driven(action))
             for opponent in opponents:
                 theirs = opponent.rows[now.active[opponent.rows]]
-                logits, _ = opponent.policy(now.obs[theirs])
-                every.index_copy_(0, theirs, chance.action(logits.float(), t, theirs))
+                outputs, _ = opponent.policy(now.obs[theirs])
+                every.index_copy_(0, theirs, kind.driven(chance.action(outputs.float(), t, theirs)))
 
             obs, reward, terminated, truncated, info = env.step(every.numpy() if on_host else every)
             reward, terminated, truncated = map(torch.as_tensor, (reward, terminated, truncated))
@@ -160,6 +187,13 @@ def collect(
         if places:
             storage.reward.view(-1).index_add_(0, torch.cat(places), discount * value_of(policy, torch.cat(last_obs)))
     return now, Driven(used, total(tallies), int(sum(episodes)), float(sum(episode_returns)))
+
+
+def observed(storage: Storage, samples: Tensor) -> Tensor:
+    """Observations float32 (n, D) of some samples int64 (n,): those which were kept, or rebuilt from states."""
+    if storage.states is None:
+        return storage.obs[samples].float()
+    return torch.from_numpy(storage.states.observe(storage.cell[samples].numpy()))
 
 
 def value_of(policy: Any, obs: Tensor) -> Tensor:

@@ -12,10 +12,10 @@ vectorises over both.
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
-import numba
 import numpy as np
+
+from gigaflow_env.kernels import compiled
 
 TILE = 64
 """Rows at once: hidden units of a tile fill 16 to 32 KB, the size of a first cache."""
@@ -31,19 +31,12 @@ LOWEST = np.float32(-3.0e38)
 NOTHING = np.float32(0.0)
 
 # Sums may be reordered, which vectorisation needs; not a number stays what it is, as training has to notice it.
-_OPTIONS: Any = {"nogil": True, "error_model": "numpy", "_nrt": False, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
+FASTMATH = ("contract", "reassoc", "nsz", "arcp")
 
 
 def fits(elements: int, widths: tuple[int, ...]) -> bool:
     """Whether there are kernels for a set of so many elements and layers of these widths."""
     return len(widths) == 2 and widths[0] % UNROLLED == 0 and widths[1] % PAIR == 0 and elements <= MOST_ELEMENTS
-
-
-def _compiled(function: Callable) -> Callable:
-    try:
-        return numba.njit(function, cache=True, **_OPTIONS)
-    except RuntimeError:  # Numba found no directory it may write its cache to: compile in every process instead.
-        return numba.njit(function, **_OPTIONS)
 
 
 @functools.cache
@@ -107,7 +100,7 @@ def forward(features: int) -> Callable:
                 for c in range(W):
                     places[c] = np.uint8(which[c * TILE + r])
 
-    return _compiled(encode)
+    return compiled(encode, f"encode_{F}", FASTMATH)
 
 
 def scratch_forward(features: int, hidden: int, width: int) -> tuple[np.ndarray, ...]:
@@ -168,7 +161,7 @@ def backward(features: int, hidden: int) -> Callable:
                         for k in range(F):
                             dw1[k * H + j] += seen[element + u(k)] * d
 
-    return _compiled(pull_back)
+    return compiled(pull_back, f"pull_back_{F}_{H}", FASTMATH)
 
 
 def scratch_backward(elements: int, hidden: int, width: int) -> tuple[np.ndarray, ...]:

@@ -4,7 +4,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,20 @@ import torch
 from torch import Tensor
 
 from gigaflow_train import checkpoint, opponents, ranks
+from gigaflow_train.actions import KINDS
 from gigaflow_train.advantage import gae, keep_informative
 from gigaflow_train.checkpoint import Progress
 from gigaflow_train.config import TrainConfig
 from gigaflow_train.evaluate.held_out import evaluate
 from gigaflow_train.evaluate.metrics import Tally
+from gigaflow_train.fixed import Fixed, figures_of
 from gigaflow_train.journal import Journal, Row
 from gigaflow_train.networks import build
-from gigaflow_train.policy import NormalisedLinear
+from gigaflow_train.opponents import Opponent
+from gigaflow_train.policy import MEASURED_AT_ONCE, NormalisedLinear
 from gigaflow_train.ppo import Batch, Losses, losses, normalise
-from gigaflow_train.rollout import Chance, Driven, Storage, allocate, collect, present
+from gigaflow_train.rollout import Chance, Driven, Found, Present, Storage, allocate, collect, observed, present
+from gigaflow_train.store import states_for
 
 MEASURED = 4
 """Rollouts of the untrained policy that the normaliser is fitted to, each in worlds of its own: one shows too few."""
@@ -62,13 +66,21 @@ def train(
     policy = build(env.layout, config).to(device)
     others = opponents.load(env, config, device)
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.learning_rate, eps=config.adam_epsilon, fused=True)
+    set_rate(optimizer, config.learning_rate, device)
     generator = torch.Generator(device).manual_seed(worlds)
     half = config.precision == "bf16"
     seen = torch.float16 if half else torch.float32
-    storage = allocate(config.rollout, env.num_envs, env.layout.size, device, seen)
+    actions = KINDS[config.action]
+    fixed = Fixed(env, policy, optimizer, config, device, generator, others) if config.fixed else None
+    if fixed is None:
+        states = states_for(env, config, device, say)
+        storage = allocate(config.rollout, env.num_envs, env.layout.size, device, seen, actions, states)
+    else:
+        storage = fixed.storage
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32
-        env.capture()
+        if not config.fixed:  # else the step is a part of a larger graph
+            env.capture()
     saved = (directory, env, config, policy, optimizer, generator)
 
     if resume:
@@ -81,67 +93,54 @@ def train(
         obs, info = env.reset(seed=worlds)
         checkpoint.save(*saved, progress)
     now = present(obs, info, others)
+    if fixed is not None:
+        fixed.begin(obs, info)
 
     row: Row = {}
     stop = False
     first = ranks.rank() == 0
     with interruptible() as interrupted, Journal(directory, progress.iteration, config, writes=first) as journal:
+        start = time.perf_counter()
         while (share := spent(config, progress)) < 1.0 and not stop:
             rate = 0.5 * config.learning_rate * (1.0 + math.cos(math.pi * share))
             entropy_weight = config.entropy + (config.entropy_end - config.entropy) * share
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            set_rate(optimizer, rate, device)
 
-            start = time.perf_counter()
-            chance = Chance(config.seed, (1 + progress.iteration) * config.rollout, ranks.rank() * env.num_envs)
-            with torch.autocast(device.type, torch.bfloat16, enabled=half):
-                now, driven = collect(env, policy, storage, now, chance, config.discount, others)
-            drove = time.perf_counter()
-            grid = gae(storage.reward, storage.value, storage.ended, discount=config.discount, trace=config.trace)
-            cell, learns = storage.cell[: driven.samples], storage.learns[: driven.samples]
-            advantage, value = grid.view(-1)[cell], storage.value.view(-1)[cell]  # (samples,)
-            target = advantage + value
-            driven, explained, live = everywhere(driven, advantage[learns], target[learns])
-            if live == 0:
+            number = (1 + progress.iteration) * config.rollout  # of the first step among all
+            if fixed is not None:
+                wait = due(config, progress.iteration + 1, held_out)
+                found = fixed.iterate(number, progress.largest, entropy_weight, wait=wait)
+            else:
+                chance = Chance(config.seed, number, ranks.rank() * env.num_envs, actions)
+                now, found = iterate(
+                    env, policy, optimizer, storage, now, chance, config, others, generator, progress.largest, entropy_weight
+                )
+            if found.live == 0:
                 raise ValueError(nobody(info, progress.iteration + 1))
-            filtered = keep_informative(
-                advantage,
-                learns,
-                progress.largest,
-                share=config.filter_share,
-                rate=config.filter_rate,
-                least=config.kept_least,
-            )
-            finite({"advantage": filtered.spike}, progress.iteration + 1)
-            kept, learned = update(
-                policy, optimizer, storage, advantage, target, filtered.keep, generator, config, entropy_weight
-            )
-            finite(learned, progress.iteration + 1)
-            # The losses are read: the device has finished. The slowest process says how long it took.
-            took = time.perf_counter() - start
-            took, stop = ranks.max_(torch.tensor([took, interrupted.is_set()], dtype=torch.float64, device=device)).tolist()
+            finite({"advantage": found.spike, **found.learned}, progress.iteration + 1)
+            # The slowest process says how long it took, from one moment at which the device had finished to the next.
+            took, stop = slowest(found.read_at - start, interrupted.is_set(), device)
 
             progress = progress._replace(
                 iteration=progress.iteration + 1,
-                step=progress.step + live,
+                step=progress.step + found.live,
                 seconds=progress.seconds + took,
-                largest=filtered.largest,
+                largest=found.largest,
             )
             row = {
                 "iteration": progress.iteration,
                 "step": progress.step,
                 "minutes": progress.seconds / 60.0,
                 "spent": spent(config, progress),
-                **driving(driven, env.config.dt),
-                "kept": kept / live,
-                "largest_advantage": filtered.spike,
-                "threshold": filtered.threshold,
-                "explained": explained,
-                **learned,
+                **driving(found.driven, env.config.dt),
+                "kept": found.kept / found.live,
+                "largest_advantage": found.spike,
+                "threshold": found.threshold,
+                "explained": found.explained,
+                **found.learned,
                 "learning_rate": rate,
-                "samples_per_s": live / took,
-                "rollout_s": drove - start,
-                "update_s": took - (drove - start),
+                "samples_per_s": found.live / took,
+                **({} if fixed is not None else {"rollout_s": found.drove, "update_s": took - found.drove}),
             }
             journal.write(row)
             show(row)
@@ -149,8 +148,88 @@ def train(
                 progress = evaluate(held_out, policy, env, config, directory, progress, journal, say)
             if progress.iteration % config.checkpoint_every == 0:
                 checkpoint.save(*saved, progress)
+            # With fixed shapes the device is at the update still.
+            start = found.read_at if fixed is not None and not wait else time.perf_counter()
+    if fixed is not None and fixed.learns_already:
+        finite(figures_of(fixed.losses().tolist()), progress.iteration)
     checkpoint.save(*saved, progress)
     return row
+
+
+def iterate(
+    env: Any,
+    policy: Any,
+    optimizer: torch.optim.Optimizer,
+    storage: Storage,
+    now: Present,
+    chance: Chance,
+    config: TrainConfig,
+    others: Sequence[Opponent],
+    generator: torch.Generator,
+    largest: float | None,
+    entropy_weight: float,
+) -> tuple[Present, Found]:
+    """One iteration: drive, estimate advantages, drop what teaches nothing, learn. `fixed.Fixed.iterate` is another way.
+
+    largest: of the filter, of the iteration before. Where nobody is there to learn from, or an advantage is not finite,
+    nothing is learned.
+    """
+    start = time.perf_counter()
+    with torch.autocast(storage.reward.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+        now, driven = collect(env, policy, storage, now, chance, config.discount, others)
+    drove = time.perf_counter() - start
+    grid = gae(storage.reward, storage.value, storage.ended, discount=config.discount, trace=config.trace)
+    cell, learns = storage.cell[: driven.samples], storage.learns[: driven.samples]
+    advantage, value = grid.view(-1)[cell], storage.value.view(-1)[cell]  # (samples,)
+    target = advantage + value
+    driven, explained, live = everywhere(driven, advantage[learns], target[learns])
+    if live == 0:
+        return now, Found(driven, explained, 0, 0, largest or 0.0, 0.0, 0.0, {}, time.perf_counter(), drove)
+    filtered = keep_informative(
+        advantage, learns, largest, share=config.filter_share, rate=config.filter_rate, least=config.kept_least
+    )
+    kept, learned = 0, Row()
+    if math.isfinite(filtered.spike):
+        kept, learned = update(
+            policy, optimizer, storage, advantage, target, filtered.keep, generator, config, entropy_weight
+        )
+    # The losses are read: the device has finished.
+    return now, Found(
+        driven,
+        explained,
+        live,
+        kept,
+        filtered.largest,
+        filtered.threshold,
+        filtered.spike,
+        learned,
+        time.perf_counter(),
+        drove,
+    )
+
+
+def slowest(took: float, stop: bool, device: torch.device) -> tuple[float, bool]:
+    """Seconds of the slowest process, and whether any of them wants to stop. One alone asks nobody and needn't wait."""
+    if ranks.count() == 1:
+        return took, stop
+    took, stopped = ranks.max_(torch.tensor([took, float(stop)], dtype=torch.float64, device=device)).tolist()
+    return took, bool(stopped)
+
+
+def due(config: TrainConfig, iteration: int, held_out: Any) -> bool:
+    """Whether a checkpoint or an evaluation comes after an iteration: its losses have to be known by then."""
+    return iteration % config.checkpoint_every == 0 or (held_out is not None and iteration % config.eval_every == 0)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float, device: torch.device) -> None:
+    """The learning rate: a number, on a card a tensor, which a recorded graph reads anew."""
+    for group in optimizer.param_groups:
+        if device.type != "cuda":
+            group["lr"] = rate
+        elif isinstance(group["lr"], Tensor) and group["lr"].device.type == "cuda":
+            group["lr"].fill_(rate)
+        else:
+            group["lr"], group["capturable"] = torch.tensor(rate, device=device), True
 
 
 def measure(env: Any, policy: Any, storage: Storage, config: TrainConfig, worlds: int) -> None:
@@ -159,10 +238,10 @@ def measure(env: Any, policy: Any, storage: Storage, config: TrainConfig, worlds
         return
     for k in range(MEASURED):
         now = present(*env.reset(seed=worlds + k))
-        chance = Chance(config.seed + 1 + k, 0, ranks.rank() * env.num_envs)
+        chance = Chance(config.seed + 1 + k, 0, ranks.rank() * env.num_envs, KINDS[config.action])
         _, driven = collect(env, policy, storage, now, chance, config.discount)
-        seen = storage.obs[: driven.samples]
-        policy.measure(seen[storage.learns[: driven.samples]].float())
+        for samples in storage.learns[: driven.samples].nonzero().squeeze(1).split(MEASURED_AT_ONCE):
+            policy.measure(observed(storage, samples))
     for module in policy.modules():
         if ranks.count() > 1 and isinstance(module, NormalisedLinear):
             ranks.sum_(module.sums)
@@ -203,22 +282,23 @@ def update(
         order = keep[torch.randperm(len(keep), generator=generator, device=keep.device)]
         for k, chosen in enumerate(order.tensor_split(minibatches)):
             batch = Batch(
-                storage.obs[chosen].float(),
+                observed(storage, chosen),
                 storage.action[chosen],
                 storage.log_prob[chosen],
                 normalised[chosen],
                 target[chosen],
             )
             with torch.autocast(keep.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-                logits, value = policy(batch.obs)
+                outputs, value = policy(batch.obs)
             found = losses(
-                logits.float(),
+                outputs.float(),
                 value.float(),
                 batch,
                 clip=config.clip,
                 entropy_weight=entropy_weight,
                 value_weight=config.value_weight,
                 count=sum(n // minibatches + (k < n % minibatches) for n in kept),
+                actions=KINDS[config.action],
             )
             optimizer.zero_grad()
             found.total.backward()

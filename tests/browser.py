@@ -107,7 +107,10 @@ class Browser:
         return event
 
     def open(self, path: Path) -> None:
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        self.go(path.resolve().as_uri())
+
+    def go(self, url: str) -> None:
+        self.call("Page.navigate", url=url)
         while self._next().get("method") != "Page.loadEventFired":
             pass
         self.settle()
@@ -118,6 +121,28 @@ class Browser:
         if "exceptionDetails" in done:
             raise RuntimeError(done["exceptionDetails"].get("exception", {}).get("description", str(done)))
         return done["result"].get("value")
+
+    def until(self, script: str) -> Any:
+        """The value of an expression once it is true."""
+        end = time.monotonic() + PATIENCE
+        while not (value := self.run(script)):
+            if time.monotonic() > end:
+                raise TimeoutError(f"never true: {script}")
+            time.sleep(0.05)
+        return value
+
+    def another(self) -> Any:
+        """A second tab, which gets what comes from now on; returns the session of the first."""
+        before, self.session = self.session, None
+        target = self.call("Target.createTarget", url="about:blank", newWindow=True)["targetId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Network"):
+            self.call(f"{domain}.enable")
+        return before
+
+    def key(self, kind: str, code: str, key: str) -> None:
+        """kind: keyDown or keyUp."""
+        self.call("Input.dispatchKeyEvent", type=kind, code=code, key=key)
 
     def settle(self) -> None:
         """Wait until two frames are drawn."""

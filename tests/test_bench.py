@@ -6,17 +6,20 @@ import pytest
 from gigaflow_env import GigaflowVectorEnv
 from gigaflow_env.bench import stages, throughput
 
+SOME = ["move", "observe_stops", "respawn"]
+"""Of one agent, of one block, and of those whose episode ended: each stage is compiled anew, for seconds."""
+
 
 @pytest.fixture(scope="module")
 def measured():
     env = GigaflowVectorEnv(64, map="loop", preset="laptop", agents_per_world=8, threads=2, copy=False)
     rate = throughput.steps_per_s(env, 10)
-    return env, rate, stages.stage_times(env.simulator)
+    return env, rate, stages.stage_times(env.simulator, SOME)
 
 
 def test_stages_take_time(measured):
     env, rate, times = measured
-    assert list(times)[0] == "move" and list(times)[-1] == "respawn" and len(times) == 18
+    assert list(times) == SOME
     assert all(0.1 < ns < 1e5 for ns in times.values()), times
     assert 1e3 < rate < 1e9
 

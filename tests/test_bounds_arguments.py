@@ -46,7 +46,7 @@ def everything(env):
         ({"threads": True}, r"threads=True: must be a whole number"),
         ({"threads": 1.5}, r"threads=1\.5: must be a whole number"),
         ({"threads": "all"}, r"threads='all': must be a whole number"),
-        ({"preset": None}, r"preset=None: choose one of 'paper', 'laptop', 'longform'"),
+        ({"preset": "papr"}, r"preset='papr': choose one of 'paper', 'laptop', 'longform'"),
         ({"preset": ["laptop"]}, r"preset=\['laptop'\]: choose one of"),
         (
             {"config": "laptop"},

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from importing import damaged, drive, survives
 
-from gigaflow_env.roads import MapError, RoadMap, load, load_scenario, summary
+from gigaflow_env.roads import MapError, MapWarning, RoadMap, load, load_scenario, summary
 from gigaflow_env.roads.compiled.compile import compile_roads
 from gigaflow_env.roads.scenario import LIGHT_STATES, Scenario, validate_scenario
 
@@ -228,6 +228,22 @@ def test_without_intersections_junctions_are_where_lanes_overlap(imported):
     across = f'<lanelet id="9"><leftBound>{bounds[0]}</leftBound><rightBound>{bounds[1]}</rightBound></lanelet>'
     lanes = imported(two_lanes(more=across)).lanes
     assert {name for name, lane in lanes.items() if lane.junction} == {"2", "4", "9"}
+
+
+def test_a_cycle_becomes_the_program_of_its_light(imported):
+    """Steps of 0.1 s; an offset of 30 steps delays a cycle of 10 s, so that it is at 7 s when the world begins."""
+    cycle = light(80, ("red", 40), ("redYellow", 10), ("green", 30), ("yellow", 20), offset=30)
+    (signal,) = imported(two_lanes(refs(trafficLightRef=80), more=cycle)).signals.values()
+    assert signal.program is not None and signal.program.offset == pytest.approx(7.0)
+    found = [(phase.colour, pytest.approx(phase.seconds)) for phase in signal.program.phases]
+    assert found == [("red", 4.0), ("red", 1.0), ("green", 3.0), ("yellow", 2.0)]
+    (dark,) = imported(two_lanes(refs(trafficLightRef=80), more=light(80, ("red", 1), active="false"))).signals.values()
+    assert [tuple(phase) for phase in dark.program.phases] == [("off", 1.0)]
+    (none,) = imported(two_lanes(refs(trafficLightRef=80), more=light(80))).signals.values()
+    assert none.program is None
+    with pytest.warns(MapWarning, match="'pink' for 5.0 steps"):
+        (odd,) = imported(two_lanes(refs(trafficLightRef=80), more=light(80, ("pink", 5)))).signals.values()
+    assert odd.program is None
 
 
 # Recorded traffic

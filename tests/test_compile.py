@@ -35,7 +35,9 @@ from gigaflow_env.roads.compiled.tables import (
     MapRow,
     Nearby,
     Network,
+    PhaseRow,
     PointRow,
+    ProgramRow,
     SampleRow,
     Section,
     StopRow,
@@ -167,7 +169,7 @@ def test_tables_have_the_declared_types():
     roads = compile_roads(junction())
     rows = {
         "maps": MapRow, "sections": Section, "lanes": LaneRow, "stops": StopRow, "edges": EdgeRow, "bends": BendRow,
-        "boundaries": PointRow, "samples": SampleRow,
+        "boundaries": PointRow, "samples": SampleRow, "programs": ProgramRow, "phases": PhaseRow,
     }  # fmt: skip
     for group, tables in ((Network, roads.network), (Grid, roads.grid), (Nearby, roads.nearby)):
         for name, declared in fields(group).items():
@@ -905,7 +907,7 @@ def carla(town):
     return load(path)
 
 
-TOWNS = [("Town01", 124, 6.40), ("Town02", 88, 2.92), ("Town04", 463, 33.34)]
+TOWNS = [("Town01", 124, 6.40), ("Town02", 88, 2.92), ("Town04", 493, 33.34)]
 
 
 @pytest.mark.parametrize(("town", "lanes", "kilometres"), TOWNS)

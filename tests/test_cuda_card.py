@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import key
+from cuda_scenes import differing, put
 
 from gigaflow_env import GigaflowVectorEnv
 from gigaflow_env.backend import world_step
@@ -45,30 +46,6 @@ MARGIN = 200e-6
 def pair(name, rows=4096, **changes):
     config = (laptop() if name == "loop" else paper()).replace(agents_per_world=32, **changes)
     return [Simulator(name, rows, config, backend=backend) for backend in ("cpu", "cuda")]
-
-
-def put(cpu, cuda):
-    """The card goes on from the CPU's state."""
-    for here, there in zip(cpu.state, cuda.state, strict=True):
-        for array, device in zip(here, there, strict=True):
-            cuda._machine.write(device, array)
-
-
-def differing(cpu, cuda):
-    """Rows that differ, by array, as a share: integers and flags at all, floats by more than 1e-5 of their size or 1e-4."""
-    found = {}
-    for group in cpu.state._fields:
-        for name, here in getattr(cpu.state, group)._asdict().items():
-            if f"{group}.{name}" in WORKSPACE:
-                continue
-            there = cuda.host(getattr(getattr(cuda.state, group), name))
-            wrong = here != there
-            if here.dtype.kind == "f":
-                wrong &= ~(np.abs(here - there) <= 1e-4 + 1e-5 * np.abs(here)) & ~(np.isnan(here) & np.isnan(there))
-            share = wrong.reshape(*here.shape[:2], -1).any(axis=-1).mean() if here.ndim > 1 else wrong.mean()
-            if share:
-                found[f"{group}.{name}"] = float(share)
-    return found
 
 
 @pytest.mark.parametrize("name", TOWNS)

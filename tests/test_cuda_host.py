@@ -1,4 +1,4 @@
-"""The host's side of the CUDA backend on a driver that knows no card (stub_driver.c).
+"""The host's side of the CUDA backend on a driver that knows no card (benchmarks/emulator/driver.c).
 
 Which kernels are launched, in what order, on what stream; that a step waits for nothing; that the benchmark runs. What
 kernels do is for test_cuda.py, and for a card.
@@ -11,11 +11,10 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
+from benchmarks.emulator import launch as emulator
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("numba_cuda") is None, reason="numba-cuda is not installed"),
@@ -50,15 +49,11 @@ env.close()
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("driver")
-    subprocess.run(
-        ["gcc", "-shared", "-fPIC", "-w", "-o", folder / "libcuda.so.1", HERE / "stub_driver.c", "-ldl"], check=True
-    )
-    return folder
+    return emulator.build(tmp_path_factory.mktemp("driver"))
 
 
 def run(program, library, **environment):
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(library), "NUMBA_ENABLE_CUDASIM": "0", **environment}
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(library), **environment}
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=900, env=environment
     )

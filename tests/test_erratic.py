@@ -88,7 +88,7 @@ def test_phantom_moments():
     config = laptop().replace(agents_per_world=1, phantom=1.0)
     sim = simulator(ring(), 300, config)
     brakes = []
-    for _ in range(400):
+    for _ in range(100):
         sim.state.clock.tick[:] += 1
         sim.state.motion.speed[:] = 10
         sim.actions[:] = KEEP

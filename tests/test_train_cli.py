@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,11 +14,13 @@ import pytest
 import gigaflow_env
 import gigaflow_env.bounds
 import gigaflow_env.extras
+import gigaflow_env.kernels
 import gigaflow_env.render
 import gigaflow_env.roads
 import gigaflow_train
 from gigaflow_train import checkpoint, cli, environment, journal
 from gigaflow_train.cli import main
+from gigaflow_train.config import PRESETS as TRAIN_PRESETS
 from gigaflow_train.evaluate import policies
 from gigaflow_train.evaluate.run import drive, figures
 from gigaflow_train.rollout import present
@@ -54,6 +57,7 @@ def test_it_ends_with_what_to_do_next(tmp_path, capsys):
         f"the policy is in {out}/checkpoint.safetensors",
         f"run --resume --out {out} --steps 1000",
         f"evaluate {out}",
+        "run --preset generalist",
     ):
         assert line in said
 
@@ -140,6 +144,14 @@ FIGURES = {
 def evaluated(capsys, *arguments):
     assert main(["evaluate", *map(str, arguments), "--num-envs", "48", "--steps", "60", "--threads", "1", "--json"]) == 0
     return json.loads(capsys.readouterr().out)
+
+
+def test_evaluate_takes_coordinated_lights():
+    """What a run was trained with stays, but for the lights."""
+    facts = SimpleNamespace(config=TRAIN_PRESETS["laptop"](), environment={"dt": 0.2, "lights": "random"})
+    assert cli.Evaluate("runs/one", lights="program").settings(facts)["config"] == {"dt": 0.2, "lights": "program"}
+    assert cli.Evaluate("runs/one").settings(facts)["config"] == facts.environment
+    assert cli.Evaluate("idm", lights="program").settings(None)["config"] == {"lights": "program"}
 
 
 def test_evaluate_prints_one_json_object(run, capsys):
@@ -267,7 +279,11 @@ def test_driving_is_reproducible_and_counts_every_row():
 
 
 def test_only_public_names_of_the_environment_are_used():
-    modules = (gigaflow_env, gigaflow_env.bounds, gigaflow_env.extras, gigaflow_env.render, gigaflow_env.roads)
+    modules = (
+        gigaflow_env, gigaflow_env.bounds, gigaflow_env.driver, gigaflow_env.extras, gigaflow_env.kernels,
+        gigaflow_env.render,
+        gigaflow_env.replay, gigaflow_env.roads,
+    )  # fmt: skip
     public = {module.__name__: set(module.__all__) for module in modules}
     seen = 0
     for file in Path(gigaflow_train.__file__).parent.rglob("*.py"):

@@ -91,7 +91,7 @@ def test_a_run_in_the_real_environment_goes_on_bit_equal(preset, agents, tmp_pat
         train(env(), config, broken, show=crash)
     said = []
     train(env(), config, broken, resume=True, say=said.append)
-    assert not said and len(rows(whole)) >= 6  # rows without agents are no steps
+    assert not any("anew" in line for line in said) and len(rows(whole)) >= 6  # rows without agents are no steps
     assert rows(broken) == rows(whole)
     ours, theirs = weights(broken), weights(whole)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -106,7 +106,7 @@ def test_where_the_environment_has_no_snapshot_it_says_so_and_goes_on(tmp_path, 
     monkeypatch.delattr(Stub, "restore")
     said = []
     last = train(Stub(), SHORT, tmp_path, resume=True, say=said.append)
-    assert "can't be restored" in said[0]
+    assert "can't be restored" in said[1]
     assert last["iteration"] > done
     assert [row["iteration"] for row in rows(tmp_path)] == list(range(1, last["iteration"] + 1))
 
@@ -287,6 +287,7 @@ class Shown:
     def __init__(self, **changes):
         self.config = Stub().config.replace(**changes)
         self.layout = Layout(self.config)
+        self.single_action_space = Stub().single_action_space
 
 
 def test_another_layout_is_refused_but_not_other_numbers_of_elements(run):
@@ -336,7 +337,7 @@ def test_held_out_evaluations_keep_the_best_policy(tmp_path):
     lines = journal.read(tmp_path / "evaluations.jsonl")
     last = rows(tmp_path)[-1]["iteration"]
     expected = [k for k in range(1, last + 1) if k % 4 == 0 or k == last]  # and one at the end
-    assert [line["iteration"] for line in lines] == expected and len(said) == len(expected) >= 3
+    assert [line["iteration"] for line in lines] == expected and len(said) - 1 == len(expected) >= 3
     assert all(line["goal_rate"]["low"] <= line["goal_rate"]["value"] <= line["goal_rate"]["high"] for line in lines)
     best = max(lines, key=lambda line: line["goal_rate"]["value"])
     facts = checkpoint.read_facts(tmp_path / checkpoint.BEST)

@@ -13,10 +13,11 @@ from train_stub import Stub
 from gigaflow_env import ACTIONS, FEATURES, PRESETS, Layout
 from gigaflow_env.bounds import shown
 from gigaflow_train import cli
+from gigaflow_train.actions import sample
 from gigaflow_train.config import PRESETS as TRAINING
 from gigaflow_train.config import TrainConfig, from_json, laptop, paper
 from gigaflow_train.noise import exponential
-from gigaflow_train.policy import SETS, SPREAD_LEAST, NormalisedLinear, Policy, sample
+from gigaflow_train.policy import SETS, SPREAD_LEAST, NormalisedLinear, Policy
 
 LAYOUT = Layout(PRESETS["laptop"]())
 SEPARATE = paper().replace(set_widths=(32, 32), vector_width=32, trunk_widths=(64, 64))

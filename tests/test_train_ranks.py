@@ -1,5 +1,6 @@
 """Several processes that train one policy: the same as one process with the worlds of all of them."""
 
+import json
 import os
 import signal
 import socket
@@ -46,8 +47,6 @@ WORKER = """
 
 def together(count, out, config, *, resume=False, breaks=0, timeout=600):
     """Run WORKER in `count` processes as torchrun would; returns their exit statuses and what process 0 said."""
-    import json
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -109,8 +108,9 @@ def weights(directory):
     return load_file(directory / checkpoint.WEIGHTS)
 
 
-def test_two_processes_are_one_with_both_their_worlds(tmp_path):
-    statuses, _ = together(2, tmp_path / "two", CONFIG)
+@pytest.mark.parametrize("fixed", [False, True])
+def test_two_processes_are_one_with_both_their_worlds(fixed, tmp_path):
+    statuses, _ = together(2, tmp_path / "two", CONFIG.replace(fixed=fixed))
     assert statuses == [0, 0]
     train(SideBySide(32), CONFIG.replace(num_envs=64), tmp_path / "one")
     two, one = weights(tmp_path / "two"), weights(tmp_path / "one")
@@ -145,8 +145,21 @@ def test_a_process_that_dies_ends_the_job_which_goes_on_bit_equal(tmp_path):
     said = []
     step = checkpoint.read_facts(broken).step
     last = train(Stub(32), config.replace(steps=step + 1000), broken, resume=True, say=said.append)
-    assert "2 processes before, 1 now" in said[0] and last["step"] >= step + 1000
+    assert "2 processes before, 1 now" in said[1] and last["step"] >= step + 1000
     assert not list(broken.glob("resume-*.pt"))
+
+
+def test_what_two_processes_send_is_as_computed():
+    """The script exits with an error where a process has sent another amount."""
+    script = TESTS.parent / "benchmarks" / "ranks.py"
+    words = [sys.executable, "-W", "ignore", str(script), "--processes", "2", "--iterations", "2"]
+    done = subprocess.run(
+        words, capture_output=True, text=True, timeout=600, env={**os.environ, "PYTHONPATH": str(TESTS.parent)}
+    )
+    assert done.returncode == 0, done.stderr
+    row = json.loads(done.stdout.splitlines()[-1])
+    assert row["equal"] and row["minibatches"] >= row["iterations"] >= 2
+    assert row["sent"]["all_reduce"] > row["minibatches"] * 4 * 50_000  # gradients of the laptop's network
 
 
 def test_the_chance_of_an_action_depends_on_seed_step_and_row_alone():

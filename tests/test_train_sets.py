@@ -1,5 +1,6 @@
 """The fused set encoder against the same in torch, and the maps of a run."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -114,3 +115,27 @@ def test_the_towns_of_the_generalist_are_the_shipped_ones():
     from gigaflow_env.roads import shipped
 
     assert set(TOWNS) == set(shipped())
+
+
+def test_kernels_of_the_trainer_are_announced_and_kept(tmp_path, monkeypatch, capfd):
+    from gigaflow_env import kernel_cache
+    from gigaflow_env.kernels import compiled
+
+    monkeypatch.setenv("GIGAFLOW_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("GIGAFLOW_QUIET", "0")
+
+    def scaled(factor):
+        def scale(x):
+            for i in range(len(x)):
+                x[i] *= factor
+
+        return compiled(scale, f"scale_{factor}")
+
+    for factor, told in ((2, 1), (3, 1), (2, 0)):  # an enclosed number is part of the name, and the second time is silent
+        kernel_cache.announce.cache_clear()
+        x = np.ones(3, np.float32)
+        scaled(factor)(x)
+        assert x.tolist() == [factor] * 3
+        said = capfd.readouterr().err
+        assert said.count("compiling kernels, once per installation") == told and said.count(f"scale_{factor} ") == told
+    assert len(list(tmp_path.rglob("*.kernel"))) == 2

@@ -7,6 +7,7 @@ the next one begins. Chance depends on (seed, tick) alone, so a snapshot is a fe
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 
 from gigaflow_env import ACTIONS, Config, Layout
 
@@ -19,6 +20,7 @@ class Stub:
         self.config = Config(lane_count=3, boundary_count=2, stop_count=0, agent_count=2, agents_per_world=4)
         self.layout = Layout(self.config)
         self.num_envs = num_envs
+        self.single_action_space = spaces.Discrete(ACTIONS)
         self.agents_per_world = 4
         self.shuffled = shuffled  # rewards go to other rows: there is nothing to learn
         self.breaks_at = breaks_at  # tick at which the machine "crashes"
@@ -84,6 +86,22 @@ class Stub:
         for name, array in state.items():
             setattr(self, name, array)
         return self.obs, {"active": self.active, "erratic": self.erratic, "traffic": np.zeros(self.num_envs, bool)}
+
+
+class Pointing(Stub):
+    """The reward is how near the two numbers are to the first two of the ego block."""
+
+    def __init__(self, num_envs=128):
+        super().__init__(num_envs)
+        self.single_action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+    def step(self, actions):
+        assert actions.shape == (self.num_envs, 2) and np.abs(actions).max() <= 1.0  # in the box, always
+        aim = self.layout.split(self.obs).ego[:, :2].copy()
+        acted = self.active.copy()
+        obs, _, *rest = super().step(np.zeros(self.num_envs, np.int64))
+        reward = np.where(acted, 1.0 - np.abs(actions - aim).mean(axis=1), 0.0).astype(np.float32)
+        return obs, reward, *rest
 
 
 def earned(env: Stub, act: Any, steps: int = 50) -> float:

@@ -1,4 +1,4 @@
-"""A policy that `gigaflow-train` has trained, as drivers of the traffic around a single car."""
+"""A network of the user's own that `gigaflow-train` has trained, as drivers of the traffic around a single car."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,9 +21,7 @@ def drivers(path: Path, env: GigaflowVectorEnv) -> Callable[[np.ndarray, Mapping
     """Actions of the policy in a run directory or checkpoint file, sampled as in training.
 
     Raises gigaflow_train's CheckpointError, a ValueError, where the checkpoint isn't one, or where the environment
-    shows something else than the training's did, other scales among it.
+    shows something else than the training's did, other scales or another kind of actions among it.
     """
-    if env.simulator.wanted.size:
-        raise ValueError('a checkpoint has discrete actions: action="continuous" needs other traffic')
     act = trained(path, env, seed=0)
     return lambda observations, info: act(np.ascontiguousarray(observations))

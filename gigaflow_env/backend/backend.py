@@ -44,5 +44,11 @@ class Backend(Protocol):
     def observe(self, parts: Parts) -> None:
         """Observe all rows as they are."""
 
+    def observe_chosen(self, parts: Parts, first: np.ndarray, agents: np.ndarray, places: np.ndarray) -> None:
+        """Observe some agents of the worlds of a state that was kept: agents[first[w] : first[w + 1]] of world w.
+
+        The i-th of the agents becomes row places[i] of `parts.obs`, float32 (rows, columns).
+        """
+
     def close(self) -> None:
         """Release all resources."""

@@ -16,7 +16,7 @@ from gigaflow_env.backend import world_step
 from gigaflow_env.backend.world_step import DISABLED, RESET_ATTEMPTS, SAME_STEP, Parts, known, parameters
 from gigaflow_env.bounds import Bounds, whole
 from gigaflow_env.compiling import ready
-from gigaflow_env.jit import kernel
+from gigaflow_env.jit import i32, kernel
 from gigaflow_env.layout import FLOAT32
 from gigaflow_env.sim.precision import half_bits
 
@@ -136,6 +136,30 @@ def write_observation_half(
                     obs[w, a, i] = half_bits(bits[w, i], obs_dtype)
 
 
+@kernel
+def observe_chosen(
+    begin, end, first, agents, places, obs, starts,
+    clock, rows, pose, motion, body, lane_position, goals, reward_weights, outcome, lights, neighbours, lane_routes,
+    variant, perceived,
+    network, nearby, p,
+):  # fmt: skip
+    """Observations of some agents of each world, from a state of which only what they follow from is known."""
+    for w in range(begin, end):
+        for i in range(first[w], first[w + 1]):
+            a = agents[i]
+            lane_routes.goal[w, a] = i32(-1)  # not yet measured: it was another world's
+            world_step.prepare_observation(
+                w, a, False, clock, rows, pose, lane_position, goals, outcome, neighbours, lane_routes, variant, network,
+                nearby, p,
+            )  # fmt: skip
+            world_step.write_observation(
+                w, a, FIRST, STRIDE, obs[places[i]], starts,
+                clock, rows, pose, motion, body, lane_position, goals, reward_weights, lights, neighbours, lane_routes,
+                variant, perceived,
+                network, nearby, p,
+            )  # fmt: skip
+
+
 class Threads:
     """The processors: arrays are numpy's, and a range of worlds is a thread's.
 
@@ -193,6 +217,12 @@ class Threads:
         """Show all rows as they are."""
         self._run(self._show, parts, known(parts), False, parts.obs)
 
+    def observe_chosen(self, parts: Parts, first: np.ndarray, agents: np.ndarray, places: np.ndarray) -> None:
+        """Some agents of each world of a state that was kept, see Backend."""
+        have = known(parts) | {"first": first, "agents": agents, "places": places}
+        ready([(observe_chosen, [0, 0, *(have[name] for name in parameters(observe_chosen)[2:])])], 1)
+        self._share(len(first) - 1, self._call, observe_chosen, have)
+
     def _reset(self, begin: int, end: int, have: dict[str, Any]) -> None:
         self._call(begin, end, respawn, {**have, "mode": DISABLED, "anew": True, "attempts": RESET_ATTEMPTS})
         self._show(begin, end, have, False, have["obs"])
@@ -228,6 +258,10 @@ class Threads:
         worlds, _, columns = parts.obs.shape
         if parts.obs_dtype != FLOAT32 and self._row.shape != (worlds, columns):
             self._row = np.zeros((worlds, columns), np.float32)
+        self._share(worlds, function, *args)
+
+    def _share(self, worlds: int, function: Callable, *args: Any) -> None:
+        """The same of some worlds, whose kernels are ready."""
         ranges = min(self.threads, worlds)
         bounds = [worlds * part // ranges for part in range(ranges + 1)]
         if ranges > 1 and self._process != os.getpid():

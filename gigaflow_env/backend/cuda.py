@@ -31,13 +31,13 @@ from numba import cuda
 from gigaflow_env.backend import world_step
 from gigaflow_env.backend.world_step import DISABLED, RESET_ATTEMPTS, SAME_STEP, Parts, known, parameters
 from gigaflow_env.extras import remedy
-from gigaflow_env.jit import SIMULATED, SOURCE_HASH, anyone, barrier
+from gigaflow_env.jit import SOURCE_HASH, anyone, barrier
 from gigaflow_env.layout import FLOAT32
 from gigaflow_env.sim.precision import half_bits
 from gigaflow_env.state import ENDED
 
-LANES = 1 if SIMULATED else 32
-"""Threads that share a row in `write_observation`: a warp. The simulator of CUDA knows no warps."""
+LANES = 32
+"""Threads that share a row in `write_observation`: a warp."""
 ROWS = 4
 """Rows of a block in `write_observation`, where shared memory suffices."""
 MOST_SHARED = 48 * 1024
@@ -45,25 +45,26 @@ MOST_SHARED = 48 * 1024
 MOST_THREADS = 256
 INSTALL = f"for CUDA 13 {remedy('cuda13')}, for CUDA 12 the same with cuda12"
 
-if not SIMULATED and getattr(cuda, "implementation", "") != "NVIDIA":
+if getattr(cuda, "implementation", "") != "NVIDIA":
     # Numba's own target of that name is no longer maintained, and fails at kernels like these.
     raise ImportError(f"backend='cuda' needs the package numba-cuda, which is missing: {INSTALL}")
 
-if not SIMULATED:
-    from cuda.bindings import driver as bindings
-    from numba.cuda.core import config
-    from numba.cuda.extending import overload  # type: ignore[attr-defined]
+from cuda.bindings import driver as bindings  # noqa: E402  # after the check, which says what is missing
+from numba.cuda.core import config  # noqa: E402
+from numba.cuda.extending import overload  # type: ignore[attr-defined]  # noqa: E402
 
-    # It warns of small grids, at every launch: few worlds are what people try first.
-    config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
+# It warns of small grids, at every launch: few worlds are what people try first.
+config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
 
-    @overload(barrier)
-    def _barrier_of_block() -> Any:
-        return lambda: cuda.syncthreads()  # type: ignore[call-arg]
 
-    @overload(anyone)
-    def _anyone_of_block(flag):  # type: ignore[no-untyped-def]
-        return lambda flag: cuda.syncthreads_or(numba.int32(flag)) != 0
+@overload(barrier)
+def _barrier_of_block() -> Any:
+    return lambda: cuda.syncthreads()  # type: ignore[call-arg]
+
+
+@overload(anyone)
+def _anyone_of_block(flag):  # type: ignore[no-untyped-def]
+    return lambda flag: cuda.syncthreads_or(numba.int32(flag)) != 0
 
 
 def clear(  # type: ignore[no-untyped-def]
@@ -158,8 +159,7 @@ def write_observation(  # type: ignore[no-untyped-def]
         clock, rows, pose, motion, body, lane_position, goals, reward_weights, lights, neighbours, lane_routes, variant,
         perceived, network, nearby, p,
     )  # fmt: skip
-    if LANES > 1:
-        cuda.syncwarp()
+    cuda.syncwarp()
     for i in range(lane, columns, LANES):
         obs[w, a, i] = out[i]
 
@@ -184,8 +184,7 @@ def write_observation_half(  # type: ignore[no-untyped-def]
         clock, rows, pose, motion, body, lane_position, goals, reward_weights, lights, neighbours, lane_routes, variant,
         perceived, network, nearby, p,
     )  # fmt: skip
-    if LANES > 1:
-        cuda.syncwarp()
+    cuda.syncwarp()
     for i in range(lane, columns, LANES):
         obs[w, a, i] = half_bits(bits[number * columns + i], obs_dtype)
 
@@ -252,7 +251,7 @@ class Device:
     threads = 1
 
     def __init__(self, device: int = 0) -> None:
-        if not SIMULATED and not 0 <= device < len(cuda.gpus):
+        if not 0 <= device < len(cuda.gpus):
             raise ValueError(f"device={device}: this machine has {len(cuda.gpus)} CUDA devices, numbered from 0")
         self.device = device
         self.stream = 0
@@ -266,8 +265,6 @@ class Device:
 
     def expect(self, worlds: int, nbytes: int) -> None:
         """Raises MemoryError where arrays of so many bytes a world don't fit."""
-        if SIMULATED:
-            return
         with self._here():
             free = int(cuda.current_context().get_memory_info()[0])
         if worlds * nbytes > free:
@@ -278,15 +275,11 @@ class Device:
 
     def put(self, group: Any) -> Any:
         """A group of arrays as the kernels want them: copies on the device."""
-        if SIMULATED:  # where kernels run as Python: rows of a table are read by the names of their fields
-            return type(group)(*(a.view(np.recarray) if a.dtype.names else a for a in group))
         with self._here():
             return type(group)(*(cuda.to_device(array) for array in group))
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """A new array of the device, filled with 0."""
-        if SIMULATED:
-            return np.zeros(shape, dtype)
         with self._here():
             array = cuda.device_array(shape, dtype)
             if array.nbytes:
@@ -295,16 +288,11 @@ class Device:
 
     def write(self, array: Any, values: np.ndarray) -> None:
         """Copy values from the host into an array of the device."""
-        if SIMULATED:
-            array[...] = values
-            return
         with self._here():
             array.copy_to_device(np.ascontiguousarray(values, array.dtype), stream=self._stream())
 
     def fetch(self, array: Any) -> np.ndarray:
         """A copy on the host, after all work of the device is done: a graph may run on another stream than kernels."""
-        if SIMULATED:
-            return array.copy()
         with self._here():
             cuda.synchronize()
             return array.copy_to_host()
@@ -363,9 +351,6 @@ class Device:
 
     def _launch(self, name: str, blocks: int, threads: int, shared: int, have: dict[str, Any]) -> None:
         args = tuple(have[parameter] for parameter in parameters(FUNCTIONS[name]))
-        if SIMULATED:
-            KERNELS[name][blocks, threads, 0, shared](*args)
-            return
         with self._here():
             # By identity: arrays, groups and parameters live as long as the simulator, and the launch holds on to them.
             key = (name, *(arg if isinstance(arg, int) else id(arg) for arg in args))
@@ -445,8 +430,6 @@ class Device:
 
 def missing() -> str:
     """What is missing for kernels to be compiled and run, and what to do about it; empty if nothing is."""
-    if SIMULATED:
-        return ""
     if not cuda.is_available():
         why = " ".join(str(cuda.cuda_error() or "no card found").split())
         return f"backend='cuda': no usable CUDA device ({why})"

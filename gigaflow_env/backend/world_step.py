@@ -73,7 +73,7 @@ def begin_world(w, first, stride, clock, rows, lights, variant, network, p):
         populate(w, a, clock, rows)
     for k in range(first, network.maps[clock.map[w]].lights, stride):
         schedule(w, k, clock, network, lights, p)
-        switch(w, k, clock, lights, p)
+        switch(w, k, clock, network, lights, p)
 
 
 @stage
@@ -146,7 +146,7 @@ def drive(
         clock.step[w] += i32(1)
     barrier()
     for k in range(first, network.maps[clock.map[w]].lights, stride):
-        switch(w, k, clock, lights, p)
+        switch(w, k, clock, network, lights, p)
 
 
 @stage

@@ -2,6 +2,7 @@
 
 import copy
 import time
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,8 @@ BLOCK_STAGES = {
 """Stages that write one block of an observation, by its name in the layout."""
 
 
-def stage_times(simulator: Simulator) -> dict[str, float]:
-    """Time of each stage alone [ns per agent], on one thread.
+def stage_times(simulator: Simulator, stages: Collection[str] | None = None) -> dict[str, float]:
+    """Time of each stage alone [ns per agent], on one thread; of all stages, or of those named.
 
     The median of some passes, each after a step with random actions: a stage then finds what it finds in a step, rows of
     tables that have to be fetched. `respawn` is the start of those whose episode ended, as a share of all agents.
@@ -42,6 +43,8 @@ def stage_times(simulator: Simulator) -> dict[str, float]:
         start = getattr(simulator.layout.starts, block)
         given = have["obs"], start, have["lane_position"], have["network"]
         loops[stage.__name__] = _each_row(stage), [*given, *_wanted(stage, have)]
+    if stages is not None:
+        loops = {name: loop for name, loop in loops.items() if name in stages}
     sizes = simulator.worlds, simulator.agents
     actions = np.random.default_rng(1).integers(0, ACTIONS, (STAGE_PASSES, simulator.rows))
     lane_routes = simulator.state.lane_routes

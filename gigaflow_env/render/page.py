@@ -1,4 +1,7 @@
-"""A road map as one HTML page: pan, zoom, layers, search, and the facts of what is clicked. Needs no library, no network."""
+"""A road map as one HTML page: pan, zoom, layers, search, and the facts of what is clicked. Needs no library, no network.
+
+What the import repaired or left out, and what a mapping engineer should look at, are layers of it to click through.
+"""
 
 import json
 from importlib import resources
@@ -11,6 +14,7 @@ import numpy as np
 
 from gigaflow_env.files import write_text
 from gigaflow_env.render.pieces import Piece, crosswalk_levels, cut, edges
+from gigaflow_env.roads import import_report, problems
 from gigaflow_env.roads.formats.lanes_json import document
 from gigaflow_env.roads.road_map import RoadMap
 from gigaflow_env.roads.summary import summary
@@ -32,15 +36,11 @@ def write_page(road_map: RoadMap, path: str | Path) -> None:
 
 def page(road_map: RoadMap) -> str:
     """The page's text: template, style and scripts of `render/web`, and the map as JSON in the format of `*.lanes.json`."""
-    records = document(road_map)  # first: it validates
-    pieces = cut(road_map)
-    given = {
-        "map": records,
-        "facts": summary(road_map),
-        "levels": _levels(pieces),
-        "edges": [[_steps(line) for line in lines] for lines in edges(pieces)],
-        "crosswalk_levels": {key: level for key, level in crosswalk_levels(road_map, pieces).items() if level},
+    told = {
+        "report": import_report.records(road_map.report),
+        "problems": problems.records(problems.problems(road_map)),
     }
+    given = given_map(road_map) | told
     web = resources.files("gigaflow_env.render") / "web"
     parts = {
         "STYLE": (web / "page.css").read_text(encoding="utf-8"),
@@ -53,6 +53,19 @@ def page(road_map: RoadMap) -> str:
     middle, _, rest = rest.partition("{{DATA}}")
     gap, _, tail = rest.partition("{{SCRIPT}}")
     return "".join([head, parts["STYLE"], middle, parts["DATA"], gap, parts["SCRIPT"], tail])
+
+
+def given_map(road_map: RoadMap) -> dict[str, Any]:
+    """What the scripts of `render/web` make their map of, ready for JSON. Raises MapError for an inconsistent map."""
+    records = document(road_map)  # first: it validates
+    pieces = cut(road_map)
+    return {
+        "map": records,
+        "facts": summary(road_map),
+        "levels": _levels(pieces),
+        "edges": [[_steps(line) for line in lines] for lines in edges(pieces)],
+        "crosswalk_levels": {key: level for key, level in crosswalk_levels(road_map, pieces).items() if level},
+    }
 
 
 def _levels(pieces: list[Piece]) -> dict[str, list[list[Any]]]:

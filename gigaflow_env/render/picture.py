@@ -22,7 +22,9 @@ class RoadPicture:
     levels: np.ndarray  # (shapes,) int: 0 on the ground, 1 on a bridge, 2 on a bridge over that one
     boxes: np.ndarray  # (shapes, 4) [m]: smallest x, y, largest x, y of each shape
     stops: np.ndarray  # (stops, 4) [m]: the two ends of each stop line, x1, y1, x2, y2
-    stop_lights: np.ndarray  # (stops,) int: the light of each stop line, an index into Scene.lights; -1: a stop sign
+    stop_lights: (
+        np.ndarray
+    )  # (stops,) int: the light of each stop line, an index into Scene.lights; -1: a stop sign, -2: a yield sign
     stop_levels: np.ndarray  # (stops,) int
     lanes: "Lanes"
 

@@ -24,6 +24,8 @@ LIGHTS: tuple[Colour, ...] = (MARK, (52, 199, 116), (250, 204, 60), (240, 72, 62
 """Stop lines by the state of their light: 0 off, 1 green, 2 yellow, 3 red."""
 SIGN: Colour = (196, 70, 150)
 """Stop lines with a stop sign."""
+GIVE_WAY: Colour = (240, 140, 0)
+"""Lines of yield signs."""
 FOLLOWED: Colour = (255, 170, 40)
 NEIGHBOUR: Colour = (240, 244, 250)
 GLASS: Colour = (22, 26, 34)
@@ -179,11 +181,12 @@ def _draw_stops(frame: Any, scene: Scene, level: int, scale: float, corner: np.n
     pygame = load_pygame()
     ends = _pixels(scene.roads.stops.reshape(-1, 2, 2), scale, corner)
     numbers = scene.roads.stop_lights
-    states = np.append(np.asarray(scene.lights, np.int64), len(LIGHTS))[numbers]  # -1, a sign, is the one appended
+    signs = [len(LIGHTS) + 1, len(LIGHTS)]  # what is appended: -2 is a yield sign, -1 a stop sign
+    states = np.append(np.asarray(scene.lights, np.int64), signs)[numbers]
     # Red last: it is what matters where lines of several lanes cover each other.
     for k in np.argsort(states, kind="stable"):
         if states[k] > 0 and scene.roads.stop_levels[k] == level:
-            pygame.draw.line(frame, (*LIGHTS, SIGN)[states[k]], *ends[k].tolist(), max(2, round(0.6 * scale)))
+            pygame.draw.line(frame, (*LIGHTS, SIGN, GIVE_WAY)[states[k]], *ends[k].tolist(), max(2, round(0.6 * scale)))
 
 
 def _draw_goals(frame: Any, scene: Scene, scale: float, corner: np.ndarray) -> None:

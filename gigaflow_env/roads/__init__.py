@@ -3,7 +3,18 @@
 from gigaflow_env.roads.cut import cut
 from gigaflow_env.roads.formats.lanes_json import save
 from gigaflow_env.roads.loading import find, load, load_scenario, shipped
-from gigaflow_env.roads.road_map import Crosswalk, Entry, Lane, MapError, MapWarning, RoadMap, Signal, validate
+from gigaflow_env.roads.road_map import (
+    Crosswalk,
+    Entry,
+    Lane,
+    MapError,
+    MapWarning,
+    Phase,
+    Program,
+    RoadMap,
+    Signal,
+    validate,
+)
 from gigaflow_env.roads.scenario import Scenario
 from gigaflow_env.roads.summary import summary
 
@@ -13,6 +24,8 @@ __all__ = [
     "Lane",
     "MapError",
     "MapWarning",
+    "Phase",
+    "Program",
     "RoadMap",
     "Scenario",
     "Signal",

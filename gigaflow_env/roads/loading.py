@@ -88,6 +88,7 @@ def load(
     path: str | os.PathLike[str],
     *,
     record: int | str | None = None,
+    program: str | None = None,
     strict: bool = False,
     around: tuple[float, float] | None = None,
     radius: float | None = None,
@@ -97,6 +98,7 @@ def load(
     What a car does not need, and references that lead nowhere, are repaired or left out: `RoadMap.report` lists all of it,
     and one MapWarning sums it up. strict: the first fault of the file is an error instead.
     record: number of a record, or id of its scenario, in a file that has several (Waymo Open Motion).
+    program: name of the traffic lights' program, in a file that has several for a junction (SUMO); see `lights="program"`.
     around, radius: only the part within `radius` [m] of x, y [m] is kept, with its cut ends as exits; see `cut`.
     Raises MapError that names the file for a format that is not supported and for content that makes no map, ValueError
     where only one of `around` and `radius` is given.
@@ -106,7 +108,7 @@ def load(
     path = Path(path)
     with slow(f"reading {path}"), _opened(path) as file, import_report.collecting(strict) as report:
         importer = _importer(file)
-        road_map = importer.read(file, **_chosen(file, record))
+        road_map = importer.read(file, **_chosen(file, record), **_program(importer, program))
         if importer is not lanes_json:  # the own format is written by this package: a fault in it is an error
             road_map = mended(road_map)
         if around is not None and radius is not None:
@@ -198,6 +200,15 @@ def _chosen(path: Path, record: int | str | None) -> dict[str, int | str]:
     if ".tfrecord" not in path.name:
         raise MapError(f"record={record!r}: only files of Waymo Open Motion have several records")
     return {"record": record}
+
+
+def _program(importer: Any, program: str | None) -> dict[str, str]:
+    """The argument of an importer that says which program of the lights."""
+    if program is None:
+        return {}
+    if not importer.__name__.endswith(".sumo"):
+        raise MapError(f"program={program!r}: only SUMO networks have several programs of a light")
+    return {"program": program}
 
 
 def _importer(path: Path) -> Any:

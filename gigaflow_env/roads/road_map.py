@@ -14,6 +14,10 @@ X, Y, Z, HEADING, WIDTH = range(5)
 
 LANE_KINDS = ("driving", "shoulder", "parking", "biking")
 SIGNAL_KINDS = ("light", "stop", "yield")
+COLOURS = ("off", "green", "yellow", "red")
+"""What a light shows; the places are those of the kernels, see state.py."""
+MAX_CYCLE = 86_400.0
+"""[s] Ours: a program of lights takes a day at most."""
 DEFAULT_SPEED = 13.9
 """[m/s] Limit of a lane where a file gives none. Ours: 50 km/h, the limit of most towns."""
 
@@ -54,13 +58,38 @@ class Lane:
     twin: str | None = None  # the lane of the other direction on the same surface, where traffic may go both ways
 
 
+class Phase(NamedTuple):
+    """One colour of a light, and for how long."""
+
+    colour: str  # one of COLOURS
+    seconds: float
+
+
+class Program(NamedTuple):
+    """What a light shows, over and over: its phases one after the other."""
+
+    phases: tuple[Phase, ...]
+    offset: float = 0.0  # [s] time in its cycle when the world begins
+
+    @property
+    def cycle(self) -> float:
+        """Length of a round [s]."""
+        return sum(phase.seconds for phase in self.phases)
+
+
 @dataclass(frozen=True)
 class Signal:
-    """A traffic light, stop or yield sign; the lanes that obey it name it in `Lane.signal`."""
+    """A traffic light, stop or yield sign; the lanes that obey it name it in `Lane.signal`.
+
+    A light's program is the file's; `signal_phases.programs` makes one where a file gives none, in which lights of one group
+    and one stage are green together, and stages have their turns in order.
+    """
 
     id: str
     kind: str = "light"  # one of SIGNAL_KINDS
     group: str = ""  # lights of one group belong to one controller (as a rule: one junction)
+    stage: int | None = None  # when it has its turn in its group, where the file says
+    program: Program | None = None  # its times, where the file says
 
 
 @dataclass(frozen=True)
@@ -112,6 +141,8 @@ def validate(road_map: RoadMap) -> None:
             raise MapError(f"signal {signal.id!r} is filed under {key!r}: the key must be the id")
         if signal.kind not in SIGNAL_KINDS:
             raise MapError(f"signal {key!r}: kind {signal.kind!r} is not one of {', '.join(SIGNAL_KINDS)}")
+        if signal.program is not None and (wrong := program_fault(signal.program)) is not None:
+            raise MapError(f"signal {key!r}: {wrong}")
     for key, crosswalk in road_map.crosswalks.items():
         if key != crosswalk.id:
             raise MapError(f"crosswalk {crosswalk.id!r} is filed under {key!r}: the key must be the id")
@@ -131,6 +162,20 @@ def validate(road_map: RoadMap) -> None:
             raise MapError(f"lane {key!r}: its twin {lane.twin!r} must be another lane, whose twin it is")
         _validate_line(lane)
         _validate_links(lane, road_map.lanes)
+
+
+def program_fault(program: Program) -> str | None:
+    """What is wrong with a program; None: nothing."""
+    for number, phase in enumerate(program.phases):
+        if phase.colour not in COLOURS:
+            return f"phase {number} of its program shows {phase.colour!r}, which is not one of {', '.join(COLOURS)}"
+        if not 0 < phase.seconds <= MAX_CYCLE:
+            return f"phase {number} of its program lasts {phase.seconds} s: it must be above 0, at most {MAX_CYCLE:.0f} s"
+    if not 0 < program.cycle <= MAX_CYCLE:
+        return f"its program takes {program.cycle} s: it must have phases, and take at most {MAX_CYCLE:.0f} s"
+    if not math.isfinite(program.offset):
+        return f"its program begins at {program.offset} s: that must be a finite number"
+    return None
 
 
 def _validate_line(lane: Lane) -> None:

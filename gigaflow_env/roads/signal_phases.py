@@ -1,21 +1,20 @@
 """Phases: which lights of a junction may be green together, and the fixed programs that follow.
 
-Training draws the times of every light by itself, as the paper does. These programs are what lights do by default where they
-are to make sense: each group goes through its phases one after the other. Ours: maps as a rule have no programs.
+Training draws the times of every light by itself, as the paper does. These programs are for `lights="program"`: each group
+goes through its phases one after the other. Most maps have no programs; one that a file has goes before these.
 """
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 import shapely
 
 from gigaflow_env.roads.centerline import sample
 from gigaflow_env.roads.levels import same_level
-from gigaflow_env.roads.road_map import HEADING, WIDTH, Lane, RoadMap, X, Y, Z
+from gigaflow_env.roads.road_map import HEADING, WIDTH, Lane, Phase, Program, RoadMap, Signal, X, Y, Z
 
 GREEN, YELLOW, CLEAR = 15.0, 3.0, 2.0
-"""[s] of a phase: CLEAR is red for everybody."""
+"""[s] of a phase: CLEAR is red for everybody. Ours; 3 s of yellow is what Germany's RiLSA asks for at 50 km/h."""
 MARGIN = 0.25
 """[m] Lanes whose borders overlap by less than twice this are side by side."""
 CONFLICT_SPACING = 2.0
@@ -25,17 +24,8 @@ OPPOSITE = math.radians(135)
 TURN = math.radians(30)
 """Connectors that bend by more turn."""
 
-Phase = tuple[str, ...]
+Together = tuple[str, ...]
 """Lights that are green together."""
-
-
-class Program(NamedTuple):
-    """Cycle of a light: green, then yellow, then red; at time 0 it is `offset` into it. All [s]."""
-
-    green: float
-    yellow: float
-    red: float
-    offset: float
 
 
 def conflicts(road_map: RoadMap) -> dict[str, list[str]]:
@@ -59,45 +49,83 @@ def conflicts(road_map: RoadMap) -> dict[str, list[str]]:
     return found
 
 
-def plan(road_map: RoadMap) -> dict[str, list[Phase]]:
+def plan(road_map: RoadMap) -> dict[str, list[Together]]:
     """The phases of every group of lights, by group: each light is in one of them.
+
+    Lights of one stage stay together, and stages have their turns in the order of the file, unless two lights of a stage
+    conflict: then each of them is looked at by itself.
 
     Lights are in one phase only if their connectors don't conflict, but for turns across traffic from the opposite side,
     which wait for a gap in it. Lanes under one light that merge are its own affair. A light that belongs to no group is a
     group of its own, under its own name.
     """
-    members: dict[str, list[str]] = {}
-    for name, signal in sorted(road_map.signals.items()):
-        if signal.kind == "light":
-            members.setdefault(signal.group or name, []).append(name)
-    lanes = road_map.lanes
+    lanes, members = road_map.lanes, lights(road_map)
     apart: dict[str, set[str]] = {}  # the lights that may not be green with each one
     for one, others in conflicts(road_map).items():
         rivals = {lanes[other].signal for other in others if not yields(lanes[one], lanes[other])}
         apart.setdefault(lanes[one].signal or "", set()).update(name for name in rivals if name)
-    plans: dict[str, list[Phase]] = {}
-    for group, names in members.items():
+    plans: dict[str, list[Together]] = {}
+    for group, signals in members.items():
         phases: list[list[str]] = []
-        for name in names:
-            fitting = next((phase for phase in phases if not apart.get(name, set()) & set(phase)), None)
+        for stage in _stages(signals, apart):
+            rivals = set().union(*(apart.get(name, set()) for name in stage))
+            fitting = next((phase for phase in phases if not rivals & set(phase)), None)
             if fitting is None:
-                phases.append([name])
+                phases.append(stage)
             else:
-                fitting.append(name)
+                fitting += stage
         plans[group] = [tuple(phase) for phase in phases]
     return plans
 
 
+def lights(road_map: RoadMap) -> dict[str, list[Signal]]:
+    """The lights of every group, by name. A light that belongs to no group is one by itself, under its own name."""
+    members: dict[str, list[Signal]] = {}
+    for name, signal in sorted(road_map.signals.items()):
+        if signal.kind == "light":
+            members.setdefault(signal.group or name, []).append(signal)
+    return members
+
+
+def _stages(signals: list[Signal], apart: dict[str, set[str]]) -> list[list[str]]:
+    """Lights that have to stay together, in the order of their turns; those without a stage come last, one by one."""
+    found: dict[int | str, list[str]] = {}
+    for signal in sorted(signals, key=lambda signal: (signal.stage is None, signal.stage or 0)):
+        found.setdefault(signal.id if signal.stage is None else signal.stage, []).append(signal.id)
+    stages = []
+    for names in found.values():
+        rivals = set().union(*(apart.get(name, set()) for name in names))
+        stages += [[name] for name in names] if rivals & set(names) else [names]
+    return stages
+
+
 def programs(road_map: RoadMap) -> dict[str, Program]:
-    """The default program of every light: its phase is green for GREEN seconds, then comes the next one's turn."""
-    made: dict[str, Program] = {}
-    for phases in plan(road_map).values():
+    """The program of every light: the file's, where it has one for all lights of a group; else one is made.
+
+    Made: each phase of `plan` is green for GREEN seconds, then YELLOW; after CLEAR seconds comes the next one's turn.
+    """
+    own = given(road_map)
+    found = {s.id: s.program for group in own.values() for s in group if s.program is not None}
+    if own.keys() == lights(road_map).keys():
+        return found
+    for group, phases in plan(road_map).items():
+        if group in own:
+            continue
         slot = GREEN + YELLOW + CLEAR
         cycle = slot * max(2, len(phases))  # where all are green together they stop for those who walk
+        shown = (Phase("green", GREEN), Phase("yellow", YELLOW), Phase("red", cycle - GREEN - YELLOW))
         for number, phase in enumerate(phases):
-            offset = (cycle - number * slot) % cycle
-            made |= {name: Program(GREEN, YELLOW, cycle - GREEN - YELLOW, offset) for name in phase}
-    return made
+            found |= dict.fromkeys(phase, Program(shown, (cycle - number * slot) % cycle))
+    return found
+
+
+def _complete(group: list[Signal]) -> bool:
+    return all(signal.program is not None for signal in group)
+
+
+def given(road_map: RoadMap) -> dict[str, list[Signal]]:
+    """The groups of lights whose programs are the file's."""
+    return {name: group for name, group in lights(road_map).items() if _complete(group)}
 
 
 def yields(one: Lane, other: Lane) -> bool:

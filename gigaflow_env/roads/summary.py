@@ -6,13 +6,15 @@ import numpy as np
 
 from gigaflow_env.roads.centerline import length, sample
 from gigaflow_env.roads.road_map import Lane, RoadMap
+from gigaflow_env.roads.signal_phases import given
 
 
 def summary(road_map: RoadMap) -> dict[str, Any]:
     """What people ask about a map: a flat dict of numbers and names, ready for JSON. Lanes are driving lanes throughout.
 
     largest_component is the share of lanes in the largest set where each is reachable from each over successors and
-    permitted lane changes; lane_km counts a surface that is used both ways once; bounds are (x low, y low, x high, y high)
+    permitted lane changes; light_programs_of_the_file are lights whose times the file gives, the others' are made with
+    `lights="program"`; lane_km counts a surface that is used both ways once; bounds are (x low, y low, x high, y high)
     of the lanes' edges [m].
     """
     lanes = {lane.id: lane for lane in road_map.lanes.values() if lane.kind == "driving"}
@@ -34,6 +36,7 @@ def summary(road_map: RoadMap) -> dict[str, Any]:
         "links": len(gaps),
         "junctions": len({lane.junction for lane in lanes.values()} - {None}),
         "traffic_lights": sum(signal.kind == "light" for signal in road_map.signals.values()),
+        "light_programs_of_the_file": sum(map(len, given(road_map).values())),
         "stop_signs": sum(signal.kind == "stop" for signal in road_map.signals.values()),
         "yield_signs": sum(signal.kind == "yield" for signal in road_map.signals.values()),
         "stop_lines": sum(lane.signal is not None for lane in lanes.values()),

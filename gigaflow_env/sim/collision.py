@@ -1,7 +1,7 @@
 """Collision with other agents, with the edge of the road, and with red lights."""
 
 from gigaflow_env.jit import f32, i32, rule, stage, u32
-from gigaflow_env.roads.compiled.tables import EDGE_CELL, ROW_QUADS
+from gigaflow_env.roads.compiled.tables import EDGE_CELL, ROW_QUADS, STOP_SIGN
 from gigaflow_env.sim.geometry import (
     HALF,
     LEVEL_GAP,
@@ -179,7 +179,7 @@ def run_light(w, a, rows, pose, motion, body, lane_position, lights, variant, ne
         if number < 0:
             break
         stop = network.stops[number]
-        sign = stop.light < 0
+        sign = stop.light == STOP_SIGN
         red = shown(w, a, number, stop.light, lane_position, lights, p) == RED
         if (not red and not sign) or abs(stop.z - z) > LEVEL_GAP:
             continue

@@ -32,7 +32,7 @@ def evaluate(
 
     env: of the evaluation; training: the environment of the training, whose facts go into the file.
     """
-    act = policies.acting(policy, SEED)
+    act = policies.acting(policy, SEED, action=config.action)
     found = figures(drive(env, act, steps=config.eval_steps, seed=SEED))
     line: dict[str, Any] = {"iteration": progress.iteration, "step": progress.step, "minutes": progress.seconds / 60.0}
     line |= {name: estimate._asdict() for name, estimate in found.items()}

@@ -10,10 +10,10 @@ import torch
 
 from gigaflow_env import ACTIONS, FEATURES, LATERAL_JERKS, LONGITUDINAL_JERKS
 from gigaflow_train import checkpoint
-from gigaflow_train.policy import sample
+from gigaflow_train.actions import KINDS, in_box, kind_of
 
 Act = Callable[[np.ndarray], np.ndarray]
-"""Observations float32 (N, D) -> actions int64 (N,)."""
+"""Observations float32 (N, D) -> actions int64 (N,), or float32 (N, 2) where they are continuous."""
 
 STRAIGHT = LATERAL_JERKS.index(0.0)
 HOLD = LONGITUDINAL_JERKS.index(0.0)
@@ -109,24 +109,38 @@ def _metric(ego: np.ndarray, name: str) -> np.ndarray:
     return ego[:, FEATURES.ego._fields.index(name)] * np.float32(divisor)
 
 
-def trained(directory: Path, env: Any, seed: int, *, greedy: bool = False, other_scales: bool = False) -> Act:
+def trained(directory: str | Path, env: Any, seed: int, *, greedy: bool = False, other_scales: bool = False) -> Act:
     """The policy of a run directory or checkpoint file: sampled as in training, or the likeliest action.
 
     other_scales: also in an environment whose scales differ from the training's, see `checkpoint.SCALES`.
     """
-    return acting(checkpoint.load_policy(directory, env, other_scales=other_scales), seed, greedy=greedy)
+    policy = checkpoint.load_policy(directory, env, other_scales=other_scales)
+    return acting(policy, seed, greedy=greedy, action=kind_of(env))
 
 
-def acting(policy: Any, seed: int, *, greedy: bool = False) -> Act:
+def baseline(name: str, env: Any, seed: int) -> Act:
+    """A policy of BASELINES, whatever kind of actions the environment takes."""
+    act = BASELINES[name](env, seed)
+    if kind_of(env) == "discrete":
+        return act
+    points = in_box().numpy()
+    return lambda obs: points[act(obs)]
+
+
+def acting(policy: Any, seed: int, *, greedy: bool = False, action: str = "discrete") -> Act:
     """A network as a function from numpy's observations to numpy's actions, on whatever device its weights are."""
+    kind = KINDS[action]
     device = next(policy.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
 
     def act(obs: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            logits, _ = policy(torch.from_numpy(obs).to(device))
-            clocks = torch.empty_like(logits).exponential_(generator=generator)
-            return (logits.argmax(dim=1) if greedy else sample(logits, clocks)).cpu().numpy()
+            outputs, _ = policy(torch.from_numpy(obs).to(device))
+            if greedy:
+                return kind.driven(kind.likeliest(outputs)).cpu().numpy()
+            chance = torch.empty(len(obs), kind.chances, device=device)
+            chance = chance.normal_(generator=generator) if kind.shape else chance.exponential_(generator=generator)
+            return kind.driven(kind.draw(outputs, chance)).cpu().numpy()
 
     return act
 

@@ -13,6 +13,7 @@ const settings = {
     !hidden.has(layer) && (level === undefined || settings.level === null || settings.level === level),
 };
 let here = [],
+  kind = "", // of the marks that are listed; empty: all
   waiting = false;
 
 function redraw() {
@@ -30,6 +31,7 @@ function choose(thing, found = []) {
   settings.selected = thing;
   here = found;
   showDetails(map, thing, here, { choose: (other) => choose(other, other && here), go });
+  showMarks(map.marks, kind, thing, go);
   redraw();
 }
 
@@ -38,6 +40,7 @@ function go(thing, whole = false) {
   choose(thing, whole ? here : []);
   const box = boxOfThing(thing),
     free = panelWidth();
+  if (!box) return; // an entry of the report without a place
   const low = view.toScreen({ x: box.x0, y: box.y0 }),
     high = view.toScreen({ x: box.x1, y: box.y1 });
   const outside = low.x < free || high.x > view.width || high.y < 0 || low.y > view.height;
@@ -101,6 +104,11 @@ function setTheme(dark) {
 
 function start() {
   showFacts(map);
+  showKinds(map, (chosen) => {
+    kind = chosen;
+    showMarks(map.marks, kind, settings.selected, go);
+  });
+  showMarks(map.marks, kind, null, go);
   showLegend(layersOf(map), hidden, (name, on) => {
     if (on) hidden.delete(name);
     else hidden.add(name);

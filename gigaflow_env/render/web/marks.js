@@ -64,8 +64,37 @@ function paintSigns(ctx, map, lanes, pixel, colours, shown) {
   }
 }
 
+// What importing did (a diamond), and what is worth a look (a pentagon); the chosen one has a ring.
+function paintMarks(ctx, marks, { selected, colours, shown }, pixel) {
+  const radius = 1.3 * signRadius(pixel);
+  for (const mark of marks) {
+    if (!mark.place || !shown(mark.layer)) continue;
+    const corners = mark.layer === "report" ? 4 : 5,
+      { x, y } = mark.place;
+    const outline = (size) => {
+      ctx.beginPath();
+      for (let k = 0; k < corners; k++) {
+        const angle = Math.PI / 2 + (2 * Math.PI * k) / corners;
+        ctx.lineTo(x + size * Math.cos(angle), y + size * Math.sin(angle));
+      }
+      ctx.closePath();
+    };
+    outline(radius);
+    ctx.fillStyle = colours[mark.layer];
+    ctx.fill();
+    ctx.lineWidth = 0.9 * pixel;
+    ctx.strokeStyle = "#ffffff";
+    ctx.stroke();
+    if (!selected || selected[1] !== mark) continue;
+    outline(2 * radius);
+    ctx.lineWidth = 3 * pixel;
+    ctx.strokeStyle = colours.selected;
+    ctx.stroke();
+  }
+}
+
 function paintSelection(ctx, map, { selected, colours }, pixel) {
-  if (!selected) return;
+  if (!selected || isMark(selected)) return;
   const [kind, thing] = selected;
   const tint = (lane, name, alpha) => {
     ctx.globalAlpha = alpha;

@@ -135,8 +135,26 @@ function buildMap(given) {
     ]),
   );
   const top = Math.max(0, ...new Set(pieces.map((piece) => piece.level)));
-  return { name: map.name, head: map, facts, origin, lanes, signals, crosswalks, junctions, pieces, edges, bounds, top };
+  const marks = marksOf(given, lanes, origin);
+  return { name: map.name, head: map, facts, origin, lanes, signals, crosswalks, junctions, pieces, edges, bounds, top, marks };
 }
+
+// Entries of the report, and problems: where the file names no place, that of the lane they are about, if there is one.
+function marksOf({ report, problems }, lanes, origin) {
+  const placed = (place, lane) => {
+    if (place) return { x: place[0] - origin.x, y: place[1] - origin.y };
+    return lanes.has(lane) ? lanes.get(lane).points[0] : null;
+  };
+  const entry = (found) => ({ ...found, layer: "report", id: `${found.kind} ${found.element}`, about: found.element });
+  const problem = (found) => ({ ...found, layer: "problem", id: `${found.kind}: ${found.lane}`, about: found.lane });
+  return [...report.map(entry), ...problems.map(problem)].map((mark, number) => ({
+    ...mark,
+    number,
+    place: placed(mark.place, mark.about),
+  }));
+}
+
+const isMark = ([kind]) => kind === "report" || kind === "problem";
 
 // Centimetres: the first point, then steps.
 function edgeOf(steps, origin) {
@@ -174,9 +192,13 @@ function stripes(outline) {
   });
 }
 
-// Everything at a place: signals within `reach` metres of their stop line's middle, lanes from the top down, crosswalks.
+// Everything at a place: marks within `reach` metres, signals within `reach` metres of their stop line's middle, lanes from the top down, crosswalks.
 function thingsAt(map, x, y, reach, shown) {
   const found = [];
+  for (const mark of map.marks) {
+    if (mark.place && shown(mark.layer) && Math.hypot(mark.place.x - x, mark.place.y - y) < reach)
+      found.push([mark.layer, mark]);
+  }
   for (const signal of map.signals.values()) {
     const near = ({ points, pieces }) =>
       shown(signal.kind, pieces[0].level) && Math.hypot(points[0].x - x, points[0].y - y) < reach;

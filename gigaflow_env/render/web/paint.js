@@ -24,6 +24,8 @@ const COLOURS = [
   "successor",
   "predecessor",
   "neighbour",
+  "report",
+  "problem",
 ];
 const ARROW_EVERY = 15; // m, and 70 pixels
 const ARROW = [
@@ -62,9 +64,13 @@ function paint(ctx, map, view, settings) {
   ctx.fillStyle = colours.paper;
   ctx.fillRect(0, 0, ctx.canvas.width, ctx.canvas.height);
   const k = view.scale * ratio;
-  ctx.setTransform(k, 0, 0, -k, (view.width * ratio) / 2 - view.x * k, (view.height * ratio) / 2 + view.y * k);
+  const [a, b, c, d] = settings.warp?.matrix ?? [1, 0, 0, 1], // the image of the map in a map variant
+    about = settings.warp?.about ?? { x: 0, y: 0 };
+  const left = about.x - a * about.x - b * about.y - view.x,
+    up = about.y - c * about.x - d * about.y - view.y;
+  ctx.setTransform(a * k, -c * k, b * k, -d * k, (view.width * ratio) / 2 + left * k, (view.height * ratio) / 2 - up * k);
   ctx.lineJoin = "bevel"; // three times as fast as round ones
-  const window = view.window(10);
+  const window = settings.warp ? { x0: -Infinity, y0: -Infinity, x1: Infinity, y1: Infinity } : view.window(10);
   const seen = ({ box }) => box.x1 > window.x0 && box.x0 < window.x1 && box.y1 > window.y0 && box.y0 < window.y1;
   const pieces = map.pieces.filter((piece) => seen(piece) && shown(layerOf(piece.lane)));
   const crosswalks = shown("crosswalk") ? [...map.crosswalks.values()].filter(seen) : [];
@@ -99,6 +105,7 @@ function paint(ctx, map, view, settings) {
     colours,
     shown,
   );
+  paintMarks(ctx, map.marks, settings, pixel);
   if (shown("names"))
     paintNames(
       ctx,

@@ -6,6 +6,7 @@ function make(tag, more = {}, ...children) {
   return element;
 }
 
+const LISTED = 50; // marks in the list at a time
 const byId = (id) => document.getElementById(id);
 const number = (value, digits = 1) => value.toFixed(digits);
 
@@ -16,6 +17,17 @@ function describe(map, [kind, thing]) {
     return [`${low === high ? low : `${low} to ${high}`} ${unit}`];
   };
   const lanes = (ids) => (ids.length ? ids.map((id) => ["lane", map.lanes.get(id)]) : ["none"]);
+  if (isMark([kind, thing])) {
+    const amount = `${+thing.amount?.toPrecision(3)} ${thing.unit}`;
+    return [
+      ["kind", [thing.kind]],
+      ["about", [map.lanes.has(thing.about) ? ["lane", map.lanes.get(thing.about)] : thing.about]],
+      ["done", thing.done === undefined ? [] : [thing.done]],
+      ["line", thing.line == null ? [] : [String(thing.line)]],
+      ["amount", thing.amount == null ? [] : [amount]],
+      ["place", [thing.place ? `${number(thing.place.x + map.origin.x)}, ${number(thing.place.y + map.origin.y)} m` : "none"]],
+    ].filter(([, values]) => values.length);
+  }
   if (kind === "lane") {
     const points = thing.points,
       levels = [...new Set(thing.pieces.map((piece) => piece.level))].sort();
@@ -56,6 +68,7 @@ function describe(map, [kind, thing]) {
     return [
       ["kind", [{ light: "traffic light", stop: "stop sign", yield: "give way" }[thing.kind]]],
       ["group", [thing.group || "none"]],
+      ...(thing.kind === "light" ? [["program", thing.program ? shownPhases(thing.program) : ["made, see lights=program"]]] : []),
       ["lanes", lanes(thing.lanes.map((lane) => lane.id))],
       ["same group", others.length ? others.map((other) => ["signal", other]) : ["none"]],
     ];
@@ -75,10 +88,13 @@ function describe(map, [kind, thing]) {
   ];
 }
 
+const shownPhases = ({ phases }) => [phases.map(([colour, seconds]) => `${colour} ${seconds} s`).join(", ")];
+
 const levelName = (level) => (level === 0 ? "ground" : level === 1 ? "bridge" : `bridge, level ${level}`);
 
 function boxOfThing([kind, thing]) {
   if (kind === "lane" || kind === "crosswalk") return thing.box;
+  if (isMark([kind, thing])) return thing.place ? boxOf([thing.place], 20) : null;
   const corners = thing.lanes.flatMap(({ box }) => [
     { x: box.x0, y: box.y0 },
     { x: box.x1, y: box.y1 },
@@ -116,6 +132,39 @@ function showDetails(map, selected, here, { choose, go }) {
     " ",
     make("button", { textContent: "Close", onclick: () => choose(null) }),
   );
+}
+
+// The list of marks of the chosen kind, and the number of the chosen one among them.
+function showMarks(marks, kind, selected, go) {
+  const of = marks.filter((mark) => !kind || mark.layer + " " + mark.kind === kind);
+  const now = selected ? of.indexOf(selected[1]) : -1;
+  byId("at").value = now < 0 ? `${of.length}` : `${now + 1} of ${of.length}`;
+  const button = (mark) => {
+    const row = make("button", { textContent: mark.id, onclick: () => go([mark.layer, mark]) });
+    if (now >= 0 && of[now] === mark) row.style.borderColor = "var(--accent)";
+    return make("li", {}, row);
+  };
+  const first = Math.max(0, Math.min(now - 2, of.length - LISTED));
+  const rows = of.slice(first, first + LISTED).map(button);
+  if (of.length > LISTED) rows.push(make("li", { textContent: `${LISTED} of ${of.length}` }));
+  byId("listed").replaceChildren(...rows);
+  const step = (by) => () => {
+    const next = of[now < 0 ? (by > 0 ? 0 : of.length - 1) : (now + by + of.length) % of.length];
+    if (next) go([next.layer, next]);
+  };
+  byId("before").onclick = step(-1);
+  byId("after").onclick = step(1);
+}
+
+// How many there are, and their kinds to choose from.
+function showKinds(map, chosen) {
+  const count = (layer) => map.marks.filter((mark) => mark.layer === layer).length;
+  byId("marks").hidden = map.marks.length === 0;
+  byId("counted").textContent = `Import report (${count("report")}), problems (${count("problem")})`;
+  const kinds = [...new Set(map.marks.map((mark) => `${mark.layer} ${mark.kind}`))];
+  const option = (value, textContent) => make("option", { value, textContent });
+  byId("kinds").replaceChildren(option("", "all"), ...kinds.map((kind) => option(kind, kind.replace(" ", ": "))));
+  byId("kinds").onchange = (event) => chosen(event.target.value);
 }
 
 function search(map, text) {
@@ -223,6 +272,18 @@ function layersOf(map) {
       [...box("driving"), ["path", { d: "M4 1V13M10 1V13M16 1V13M22 1V13", stroke: "var(--zebra)", "stroke-width": 3 }]],
       map.crosswalks.size > 0,
     ],
+    [
+      "report",
+      "repaired or left out when imported",
+      [["path", { d: "M13 1L19 7L13 13L7 7Z", fill: "var(--report)", stroke: "#fff" }]],
+      map.marks.some(({ layer }) => layer === "report"),
+    ],
+    [
+      "problem",
+      "dead end, out of reach, trap, steep, tight",
+      [["path", { d: "M13 1L19 5L17 12H9L7 5Z", fill: "var(--problem)", stroke: "#fff" }]],
+      map.marks.some(({ layer }) => layer === "problem"),
+    ],
     ["names", "lane ids (near)", [["text", { x: 1, y: 12, fill: "var(--ink)", "font-size": 12, children: "id" }]], true],
   ].filter(([, , , present]) => present);
 }
@@ -261,6 +322,7 @@ function showFacts(map) {
     ["links", String(facts.links)],
     ["largest gap of a link", `${number(facts.max_link_gap_m * 1000, 0)} mm`],
     ["largest component", `${number(facts.largest_component * 100)} %`],
+    ["light programs of the file", String(facts.light_programs_of_the_file)],
     ["stop signs", String(facts.stop_signs)],
     ["give way signs", String(facts.yield_signs)],
     ["stop lines", String(facts.stop_lines)],

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import shapely
 
+from gigaflow_env.declare import aligned
 from gigaflow_env.files import cache_directory, replacing
 from gigaflow_env.roads.compiled.tables import Grid, Nearby, Network, Roads
 from gigaflow_env.roads.road_map import RoadMap
@@ -24,7 +25,7 @@ from gigaflow_env.roads.road_map import RoadMap
 VERSION = 2
 """Of the file's layout. The compiler needs none: its source is part of the key."""
 
-_COMPILER = ("compiled/*.py", "centerline.py", "levels.py", "road_map.py")  # of roads/
+_COMPILER = ("compiled/*.py", "centerline.py", "levels.py", "road_map.py", "signal_phases.py")  # of roads/
 _GROUPS = (("network", Network), ("grid", Grid), ("nearby", Nearby))
 _ALIGN = 64  # bytes
 _ROADS = Path(__file__).resolve().parents[1]
@@ -69,7 +70,7 @@ def fetch(path: Path) -> Roads | None:
     head = json.loads(bytes(whole[_ALIGN:at]))
     tables = {}
     for name, descr, shape in head["tables"]:
-        dtype = np.dtype(descr if isinstance(descr, str) else [tuple(field) for field in descr])
+        dtype = np.dtype(descr) if isinstance(descr, str) else aligned([tuple(field) for field in descr])
         at += -at % _ALIGN
         end = at + dtype.itemsize * math.prod(shape)
         tables[name] = whole[at:end].view(dtype).reshape(shape)

@@ -3,12 +3,13 @@
 import math
 import os
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from gigaflow_env.declare import record
 from gigaflow_env.progress import slow
+from gigaflow_env.roads import signal_phases
 from gigaflow_env.roads.centerline import sample
 from gigaflow_env.roads.compiled.cache import fetch, keep, path_for
 from gigaflow_env.roads.compiled.concatenate import join
@@ -23,15 +24,19 @@ from gigaflow_env.roads.compiled.tables import (
     ROW_QUADS,
     SAME_LINE,
     START_WIDTH,
+    STOP_SIGN,
+    YIELD_SIGN,
     Grid,
     LaneRow,
     MapRow,
     Network,
+    PhaseRow,
+    ProgramRow,
     Roads,
     Section,
     StopRow,
 )
-from gigaflow_env.roads.road_map import HEADING, WIDTH, Lane, MapError, RoadMap, X, Y, Z, validate
+from gigaflow_env.roads.road_map import COLOURS, HEADING, WIDTH, Lane, MapError, RoadMap, X, Y, Z, validate
 
 SECTION_SPACING = 1.0
 """[m] Length of a quad. Source: arXiv 2502.03349 (A)."""
@@ -70,13 +75,16 @@ def compile_roads(
     boundary_count: int = 80,
     stop_count: int = 5,
     shuffled: bool = False,
+    yields: bool = False,
+    programs: bool = False,
     cache: bool = True,
 ) -> Roads:
     """Kernel tables of one or several maps, in the order given.
 
     lane_spacing: distance of lane samples [m]; the counts are the lengths of the neighbour lists, nearest first; `shuffled`:
-    lane samples and boundary points in an order of chance, of which `sim/observe.py` shows a window. With `cache` each map's
-    tables are kept in the user's cache directory (see `files.cache_directory`), and found there the next time.
+    lane samples and boundary points in an order of chance, of which `sim/observe.py` shows a window. yields: lines of yield
+    signs are among the stop lines. programs: lights have programs, the file's or made ones. With `cache` each map's tables
+    are kept in the user's cache directory (see `files.cache_directory`), and found there the next time.
 
     Raises MapError where a map is not consistent, is too large, or has no place to start from, ValueError for arguments out
     of range.
@@ -86,7 +94,15 @@ def compile_roads(
         raise ValueError("maps is empty: compile needs at least one RoadMap")
     if not (lane_spacing > 0 and math.isfinite(lane_spacing)):
         raise ValueError(f"lane_spacing={lane_spacing}: must be above 0")
-    sizes = Sizes(float(lane_spacing), int(lane_count), int(boundary_count), int(stop_count), bool(shuffled))
+    sizes = Sizes(
+        float(lane_spacing),
+        int(lane_count),
+        int(boundary_count),
+        int(stop_count),
+        bool(shuffled),
+        bool(yields),
+        bool(programs),
+    )
     for name, low in (("lane_count", 1), ("boundary_count", 1), ("stop_count", 0)):
         if getattr(sizes, name) < low:
             raise ValueError(f"{name}={getattr(sizes, name)}: must be at least {low}")
@@ -132,7 +148,8 @@ def _compile(road_map: RoadMap, sizes: Sizes) -> Roads:
             f"{START_LENGTH} m long and {START_WIDTH} m wide, with {WAY_LEAST:g} m of road ahead"
         )
     lights = sorted(signal.id for signal in road_map.signals.values() if signal.kind == "light")
-    signs = [signal.id for signal in road_map.signals.values() if signal.kind == "stop"]
+    shown = {"stop": STOP_SIGN, "yield": YIELD_SIGN} if sizes.yields else {"stop": STOP_SIGN}
+    signs = {signal.id: shown[signal.kind] for signal in road_map.signals.values() if signal.kind in shown}
     stops = _stops(driving, sections, lanes, lights, signs)
     strips = _strips(lines)
     links = np.repeat(np.arange(len(lanes)), lanes["successors"])
@@ -161,6 +178,8 @@ def _compile(road_map: RoadMap, sizes: Sizes) -> Roads:
         samples,
         stops,
         _groups(road_map, lights),
+        *_programs(road_map, lights if sizes.programs else []),
+        np.array([lane.signal is not None and road_map.signals[lane.signal].kind == "yield" for lane in driving]),
     )
     return Roads(network, grid, nearby, (road_map.name,), origin[None])
 
@@ -376,10 +395,10 @@ def _quads(lanes: np.ndarray) -> np.ndarray:
 
 
 def _stops(
-    driving: list[Lane], sections: np.ndarray, lanes: np.ndarray, lights: list[str], signs: Collection[str]
+    driving: list[Lane], sections: np.ndarray, lanes: np.ndarray, lights: list[str], signs: dict[str, int]
 ) -> np.ndarray:
-    """StopRows: one per light and place, or stop sign, as wide as the widest lane that starts there."""
-    number = {light: k for k, light in enumerate(lights)} | dict.fromkeys(signs, -1)
+    """StopRows: one per light and place, or sign, as wide as the widest lane that starts there."""
+    number = {light: k for k, light in enumerate(lights)} | signs
     stops: list[tuple] = []
     near_by: dict[tuple, list[int]] = {}  # stops by light and cell of SAME_LINE
     for lane, row in zip(driving, lanes, strict=True):
@@ -398,6 +417,22 @@ def _stops(
             near_by.setdefault((light, column, line), []).append(len(stops))
             stops.append((*(start[name] for name in ("x", "y", "z", "cos", "sin", "half_width")), light))
     return np.array(stops, record(StopRow))
+
+
+def _programs(road_map: RoadMap, lights: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """ProgramRow of each light, and their PhaseRows."""
+    found = signal_phases.programs(road_map) if lights else {}
+    rows = np.zeros(len(lights), record(ProgramRow))
+    phases: list[tuple[float, int]] = []
+    for row, light in zip(rows, lights, strict=True):
+        program = found[light]
+        of = {colour: [phase.seconds for phase in program.phases if phase.colour == colour] for colour in COLOURS}
+        row["phases_at"], row["phases"], row["cycle"] = len(phases), len(program.phases), program.cycle
+        row["red"], row["yellow"], row["green"] = sum(of["red"]), min(of["yellow"], default=0.0), sum(of["green"])
+        row["offset"] = program.offset % program.cycle
+        ends = np.cumsum([phase.seconds for phase in program.phases])
+        phases += [(end, COLOURS.index(phase.colour)) for end, phase in zip(ends, program.phases, strict=True)]
+    return rows, np.array(phases, record(PhaseRow))
 
 
 def _groups(road_map: RoadMap, lights: list[str]) -> np.ndarray:

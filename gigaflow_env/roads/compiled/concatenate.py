@@ -16,6 +16,7 @@ _POINTERS = {
     ("network", "maps", "lights_at"): ("network", "light_group"),
     ("network", "maps", "cells_at"): ("grid", "quads_at"),
     ("network", "maps", "edge_cells_at"): ("grid", "edges_at"),
+    ("network", "programs", "phases_at"): ("network", "phases"),
     ("network", "sections", "lane"): ("network", "lanes"),
     ("network", "lanes", "first"): ("network", "sections"),
     ("network", "lanes", "left"): ("network", "lanes"),

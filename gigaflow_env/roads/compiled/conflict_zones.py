@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gigaflow_env.declare import array, number, record
-from gigaflow_env.jit import SIMULATED, kernel
+from gigaflow_env.jit import kernel
 from gigaflow_env.roads.compiled.tables import SAME_LINE, START_WIDTH, Roads
 from gigaflow_env.roads.levels import LEVEL_GAP
 
@@ -51,8 +51,6 @@ def conflicts(roads: Roads) -> Conflicts:
     """Conflicts of all lanes of all maps, and the stop lines at their starts."""
     network = roads.network
     sections, lanes = network.sections, network.lanes
-    if SIMULATED:  # where kernels run as Python: rows are read by the names of their fields
-        sections, lanes = sections.view(np.recarray), lanes.view(np.recarray)
     boxes = np.zeros((len(lanes), 4), np.float32)
     for k, lane in enumerate(lanes):
         part = sections[lane["first"] : lane["first"] + lane["quads"] + 1]

@@ -15,13 +15,15 @@ VIEW_GAP = 6.0
 
 
 class Sizes(NamedTuple):
-    """What the lists hold."""
+    """What the tables hold."""
 
     lane_spacing: float  # distance of lane samples [m]
     lane_count: int
     boundary_count: int
     stop_count: int
     shuffled: bool  # lane samples and boundary points in an order of chance instead of nearest first
+    yields: bool  # lines of yield signs among the stop lines
+    programs: bool  # programs of lights
 
 
 def lists(

@@ -30,6 +30,8 @@ START_WIDTH = 2.4
 """[m] Width of lane where an agent may start. Ours: 0.3 m more than the widest car."""
 SAME_LINE = 0.5
 """[m] Lanes whose starts are nearer to each other share a stop line."""
+STOP_SIGN, YIELD_SIGN = -1, -2
+"""What controls a stop line that has no light."""
 
 
 class Section(NamedTuple):
@@ -93,7 +95,7 @@ class MapRow(NamedTuple):
 
 
 class StopRow(NamedTuple):
-    """A stop line across the start of a lane that a light or a stop sign controls."""
+    """A stop line across the start of a lane that a light or a sign controls."""
 
     x: float = number("m", "middle of the line")
     y: float = number("m", "middle of the line")
@@ -101,7 +103,26 @@ class StopRow(NamedTuple):
     cos: float = number("", "direction of the traffic it stops, x")
     sin: float = number("", "direction of the traffic it stops, y")
     half_width: float = number("m", "half of its length")
-    light: int = number("", "number of its light inside the map, -1: a stop sign", i32)
+    light: int = number("", "number of its light inside the map, -1: a stop sign, -2: a yield sign", i32)
+
+
+class ProgramRow(NamedTuple):
+    """What a light shows, over and over."""
+
+    phases_at: int = number("", "its first phase in Network.phases", i32)
+    phases: int = number("", "number of phases", i32)
+    cycle: float = number("s", "time of all phases")
+    offset: float = number("s", "time in its cycle when a world begins")
+    red: float = number("s", "red in a cycle")
+    yellow: float = number("s", "the shortest yellow; 0 where none is between green and red")
+    green: float = number("s", "green in a cycle")
+
+
+class PhaseRow(NamedTuple):
+    """A colour of a light."""
+
+    until: float = number("s", "its end, from the start of the cycle")
+    colour: int = number("", "OFF, GREEN, YELLOW or RED", i32)
 
 
 class EdgeRow(NamedTuple):
@@ -176,6 +197,9 @@ class Network(NamedTuple):
     samples: np.ndarray = array("sample", "", "SampleRow: the points on each lane, in order")
     stops: np.ndarray = array("stop", "", "StopRow")
     light_group: np.ndarray = array("light", "", "group of each light, numbered inside its map", i32)
+    programs: np.ndarray = array("program", "", "ProgramRow: of each light, where lights have programs; else none")
+    phases: np.ndarray = array("phase", "", "PhaseRow")
+    gives_way: np.ndarray = array("lane", "", "a yield sign stands at its start", np.bool_)
 
 
 class Grid(NamedTuple):

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import shapely
 
+from gigaflow_env.roads.formats.common.driving_side import keeps_left
 from gigaflow_env.roads.formats.common.lane_bounds import MAX_POINTS, center, knots
 from gigaflow_env.roads.formats.common.polyline import checked
 from gigaflow_env.roads.formats.common.union_find import groups
 from gigaflow_env.roads.formats.common.weld import successors, weld
-from gigaflow_env.roads.import_report import fault, left_out
+from gigaflow_env.roads.import_report import fault, left_out, note
 from gigaflow_env.roads.road_map import DEFAULT_SPEED, Crosswalk, Lane, MapError, RoadMap, X, Y
 
 LANE_TYPES = {"VEHICLE": "driving", "BUS": "driving", "BIKE": "biking"}
@@ -75,7 +76,8 @@ def _road_map(given: Record, path: Path) -> RoadMap:
     return RoadMap(
         name=path.stem,
         lanes=lanes,
-        crosswalks=_crosswalks(given.get("pedestrian_crossings", {})),
+        crosswalks=_crosswalks(given.get("pedestrian_crossings")),
+        left_hand=keeps_left(lanes),
         source=f"Argoverse 2 map {path.name}",
         licence="CC BY-NC-SA 4.0 (the Argoverse 2 data sets)",
         attribution="Argoverse 2, argoverse.org",
@@ -107,7 +109,7 @@ def _points(given: Any, where: str) -> np.ndarray:
 
 
 def _ids(segment: Record, name: str, where: str) -> list[str]:
-    given = segment.get(name) or []
+    given = _field(segment, name, where)
     if not isinstance(given, list) or any(type(other) not in (int, str) for other in given):
         raise MapError(f"{where}: {name} are {given!r}: they must be a list of ids")
     return [str(other) for other in given]
@@ -122,17 +124,31 @@ def _links(segments: dict[str, Record]) -> list[tuple[str, str]]:
             pairs += [(name, other) for other in _ids(segment, "successors", where)]
         with left_out("reference", name):
             pairs += [(other, name) for other in _ids(segment, "predecessors", where)]
+    pairs = list(dict.fromkeys(pairs))
+    _note_outside("link", [other for pair in pairs for other in pair if other not in segments])
     return [
         pair
-        for pair in dict.fromkeys(pairs)
+        for pair in pairs
         if all(other in segments and LANE_TYPES[segments[other]["lane_type"]] == "driving" for other in pair)
     ]
+
+
+def _note_outside(kind: str, names: list[str]) -> None:
+    """Say how many references lead to what is not in the file: a map of a log is an excerpt, so that is no fault."""
+    if names:
+        what = f"{len(names)} references lead to lane segments that are not in the file, as to {names[0]!r}: left out"
+        note(kind, "lane_segments", what, amount=float(len(names)), unit="references")
 
 
 def _neighbour(name: str, side: str, segments: dict[str, Record], lines: dict[str, np.ndarray]) -> str | None:
     """The driving lane of the same direction on the left or right into which the mark between them permits to change."""
     segment, back = segments[name], "right" if side == "left" else "left"
+    if f"{side}_neighbor_id" not in segment:
+        fault("reference", f"{name} {side}_neighbor_id", "it is missing", "no lane change")
     other = str(segment.get(f"{side}_neighbor_id"))
+    if other != "None" and str(segments.get(other, {}).get(f"{back}_neighbor_id")) != name:
+        what = "is not in the file" if other not in segments else f"does not name it as its {back} neighbour"
+        note("reference", f"{name} {side}_neighbor_id", f"lane segment {other!r} {what}: no lane change")
     if other == name or other not in segments or str(segments[other].get(f"{back}_neighbor_id")) != name:
         return None
     if any(LANE_TYPES[segments[one]["lane_type"]] != "driving" for one in (name, other)):
@@ -159,7 +175,8 @@ def _crosswalks(given: Any) -> dict[str, Crosswalk]:
     """Crosswalks between two edges, which may run the same way or opposite ways."""
     found: dict[str, Crosswalk] = {}
     if not isinstance(given, dict):
-        fault("crosswalk", "pedestrian_crossings", f"it is {type(given).__name__}, it must be an object", "left out")
+        wrong = "it is missing" if given is None else f"it is {type(given).__name__}, it must be an object"
+        fault("crosswalk", "pedestrian_crossings", wrong, "left out")
         return found
     for name, crossing in given.items():
         where = f"pedestrian crossing {name!r}"

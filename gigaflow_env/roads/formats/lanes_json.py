@@ -9,7 +9,7 @@ import numpy as np
 
 from gigaflow_env.files import write_text
 from gigaflow_env.roads.centerline import length
-from gigaflow_env.roads.road_map import Crosswalk, Lane, MapError, RoadMap, Signal, validate
+from gigaflow_env.roads.road_map import Crosswalk, Lane, MapError, Phase, Program, RoadMap, Signal, validate
 
 SUFFIX = ".lanes.json"
 FORMAT, VERSION = "gigaflow-lanes", 1
@@ -51,7 +51,7 @@ def document(road_map: RoadMap) -> dict[str, Any]:
     head = {"format": FORMAT, "version": VERSION, **{name: getattr(road_map, name) for name in HEAD}}
     crosswalks = {key: {"outline": _integers(c.outline, 100.0)} for key, c in road_map.crosswalks.items()}
     lanes = {key: _lane_record(lane, ends) for key, lane in road_map.lanes.items()}
-    signals = {key: {"group": s.group, "kind": s.kind} for key, s in road_map.signals.items()}
+    signals = {key: _signal_record(signal) for key, signal in road_map.signals.items()}
     return head | dict(zip(PARTS, (crosswalks, lanes, signals), strict=True))
 
 
@@ -77,6 +77,31 @@ def _lane_record(lane: Lane, ends: dict[tuple[str, int], np.ndarray]) -> dict[st
     knots = np.concatenate([knots[keep], knots[-1:]])
     record = {"kind": lane.kind, "line": knots.tolist(), "speed": round(lane.speed, 3), "successors": lane.successors}
     return record | {name: getattr(lane, name) for name in LANE_OPTIONAL if getattr(lane, name) is not None}
+
+
+def _signal_record(signal: Signal) -> dict[str, Any]:
+    record: dict[str, Any] = {"group": signal.group, "kind": signal.kind}
+    if signal.stage is not None:
+        record["stage"] = signal.stage
+    if signal.program is not None:
+        phases = [[phase.colour, round(phase.seconds, 3)] for phase in signal.program.phases]
+        record["program"] = {"offset": round(signal.program.offset, 3), "phases": phases}
+    return record
+
+
+def _signal(key: str, record: dict[str, Any]) -> Signal:
+    _expect(record, {"group": str, "kind": str}, {"stage": int, "program": dict})
+    given = record.get("program")
+    if given is None:
+        return Signal(id=key, **record)
+    _expect(given, {"offset": (int, float), "phases": list})
+    for number, phase in enumerate(given["phases"]):
+        if not (
+            isinstance(phase, list) and len(phase) == 2 and isinstance(phase[0], str) and type(phase[1]) in (int, float)
+        ):
+            raise MapError(f"phase {number} is {str(phase):.100}: it must be a colour and its seconds")
+    program = Program(tuple(Phase(*phase) for phase in given["phases"]), float(given["offset"]))
+    return Signal(id=key, **record | {"program": program})
 
 
 def _weld(lanes: dict[str, Lane]) -> dict[tuple[str, int], np.ndarray]:
@@ -118,8 +143,7 @@ def read(path: Path) -> RoadMap:
             lanes[key] = Lane(id=key, **(record | {"line": line, "successors": tuple(record["successors"])}))
         for key, record in given["signals"].items():
             place = f"signal {key!r}"
-            _expect(record, {"group": str, "kind": str})
-            signals[key] = Signal(id=key, **record)
+            signals[key] = _signal(key, record)
         for key, record in given["crosswalks"].items():
             place = f"crosswalk {key!r}"
             _expect(record, {"outline": list})

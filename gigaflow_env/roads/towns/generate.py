@@ -15,7 +15,7 @@ from gigaflow_env.roads.road_map import Crosswalk, Lane, MapError, RoadMap, Sign
 from gigaflow_env.roads.towns import bridge, streets
 from gigaflow_env.roads.towns.junctions import bulb, crossing, joint, midblock, roundabout
 from gigaflow_env.roads.towns.mirror import mirrored, mirrored_spec
-from gigaflow_env.roads.towns.parts import Arm, Built, Ends, Link, Way
+from gigaflow_env.roads.towns.parts import Arm, Built, Direction, Ends, Link
 from gigaflow_env.roads.towns.spec import Node, Road, parse
 
 
@@ -62,7 +62,7 @@ def _parts(nodes: dict[str, Node], roads: list[Road]) -> tuple[list[Lane], list[
     """The lanes of all roads and then of all junctions, with their links, and the crosswalks."""
     axes = streets.axes(nodes, roads)
     arms = streets.arms_of(nodes, roads, axes)
-    clear: dict[Way, float] = {}
+    clear: dict[Direction, float] = {}
     for name, node in nodes.items():
         clear |= _clearances(name, node, arms[name], roads)
 
@@ -73,8 +73,10 @@ def _parts(nodes: dict[str, Node], roads: list[Road]) -> tuple[list[Lane], list[
     for road in roads:
         axis = streets.between_junctions(road, axes[road.between], clear)
         here: list[Lane] = []
-        for way, count, pocket, edge in streets.directions(road, axis):
-            more_lanes, more_links, starts[way], ends[way] = streets.lanes_of(road, way, count, pocket, edge)
+        for direction, count, pocket, edge in streets.directions(road, axis):
+            more_lanes, more_links, starts[direction], ends[direction] = streets.lanes_of(
+                road, direction, count, pocket, edge
+            )
             here += more_lanes
             links += more_links
         if road.bridge[2]:
@@ -92,7 +94,7 @@ def _parts(nodes: dict[str, Node], roads: list[Road]) -> tuple[list[Lane], list[
     return lanes, links, crosswalks
 
 
-def _clearances(name: str, node: Node, arms: list[Arm], roads: list[Road]) -> dict[Way, float]:
+def _clearances(name: str, node: Node, arms: list[Arm], roads: list[Road]) -> dict[Direction, float]:
     match node.kind:
         case "roundabout":
             return roundabout.clearances(name, node, arms)
@@ -107,7 +109,7 @@ def _clearances(name: str, node: Node, arms: list[Arm], roads: list[Road]) -> di
 
 
 def _build(
-    name: str, node: Node, arms: list[Arm], roads: list[Road], clear: dict[Way, float], starts: Ends, ends: Ends
+    name: str, node: Node, arms: list[Arm], roads: list[Road], clear: dict[Direction, float], starts: Ends, ends: Ends
 ) -> Built:
     match node.kind:
         case "roundabout":

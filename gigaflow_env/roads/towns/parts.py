@@ -35,11 +35,11 @@ class End(NamedTuple):
     pocket: bool = False
 
 
-Way = tuple[str, str]
+Direction = tuple[str, str]
 """From one node to the next."""
 Link = tuple[str, str]
 """A lane and one of its successors."""
-Ends = dict[Way, list[End]]
+Ends = dict[Direction, list[End]]
 """The ends of all lanes at a junction, from the right."""
 
 

@@ -5,7 +5,7 @@ import math
 from gigaflow_env.roads.road_map import Lane, MapError
 from gigaflow_env.roads.towns import curve as curves
 from gigaflow_env.roads.towns.curve import Curve
-from gigaflow_env.roads.towns.parts import Arm, End, Link, Way, lane_line, speed_in
+from gigaflow_env.roads.towns.parts import Arm, Direction, End, Link, lane_line, speed_in
 from gigaflow_env.roads.towns.spec import MIN_MEDIAN, MIN_RADIUS, Node, Road
 
 TAPER = 25.0
@@ -33,12 +33,12 @@ def called(road: Road) -> str:
     return f"the road {road.between[0]} to {road.between[1]}"
 
 
-def axes(nodes: dict[str, Node], roads: list[Road]) -> dict[Way, Curve]:
+def axes(nodes: dict[str, Node], roads: list[Road]) -> dict[Direction, Curve]:
     """The axis of every road from node to node: between its directions; of a one-way road see `Road.axis`.
 
     Ramps come last, for where they join depends on the road beside.
     """
-    lines: dict[Way, Curve] = {}
+    lines: dict[Direction, Curve] = {}
     for road in sorted(roads, key=lambda road: road.ramp):
         points = [nodes[road.between[0]].at, *((x, y) for x, y, _ in road.bends), nodes[road.between[1]].at]
         radii = [radius for *_, radius in road.bends]
@@ -62,7 +62,12 @@ def beside(road: Road, name: str, roads: list[Road]) -> Road:
 
 
 def _ramp(
-    road: Road, nodes: dict[str, Node], roads: list[Road], lines: dict[Way, Curve], points: list[Point], radii: list[float]
+    road: Road,
+    nodes: dict[str, Node],
+    roads: list[Road],
+    lines: dict[Direction, Curve],
+    points: list[Point],
+    radii: list[float],
 ) -> tuple[list[Point], list[float]]:
     """Points and radii of a ramp, whose ends at joints lie beside the other road and leave it by an arc."""
     points, radii = list(points), list(radii)
@@ -89,7 +94,7 @@ def _ramp(
     return points, radii
 
 
-def gores(road: Road, nodes: dict[str, Node], roads: list[Road], lines: dict[Way, Curve]) -> list[Lane]:
+def gores(road: Road, nodes: dict[str, Node], roads: list[Road], lines: dict[Direction, Curve]) -> list[Lane]:
     """What is paved where a ramp and the road beside part or meet: less than MIN_MEDIAN between them would be a slit."""
     found = []
     for side, name in enumerate(road.between):
@@ -106,7 +111,7 @@ def gores(road: Road, nodes: dict[str, Node], roads: list[Road], lines: dict[Way
     return found
 
 
-def arms_of(nodes: dict[str, Node], roads: list[Road], lines: dict[Way, Curve]) -> dict[str, list[Arm]]:
+def arms_of(nodes: dict[str, Node], roads: list[Road], lines: dict[Direction, Curve]) -> dict[str, list[Arm]]:
     """The arms of every node, counter-clockwise."""
     arms: dict[str, list[Arm]] = {name: [] for name in nodes}
     for road in roads:
@@ -134,7 +139,7 @@ def left(road: Road) -> float:
     return road.lanes[0] * road.width / 2 if road.axis == "middle" else 0.0
 
 
-def between_junctions(road: Road, axis: Curve, clear: dict[Way, float]) -> Curve:
+def between_junctions(road: Road, axis: Curve, clear: dict[Direction, float]) -> Curve:
     """The part of a road's axis between the junctions at its ends."""
     first, second = road.between
     before, behind = clear[first, second], clear[second, first]
@@ -153,7 +158,7 @@ def between_junctions(road: Road, axis: Curve, clear: dict[Way, float]) -> Curve
     return curves.cut(axis, before, curves.length(axis) - behind)
 
 
-def directions(road: Road, axis: Curve) -> list[tuple[Way, int, float, Curve]]:
+def directions(road: Road, axis: Curve) -> list[tuple[Direction, int, float, Curve]]:
     """Way, number of lanes, length of the pocket and left edge of the lanes, for each direction of a road."""
     first, second = road.between
     forward = ((first, second), road.lanes[0], road.pockets[0], _parallel(road, axis, left(road)))
@@ -175,7 +180,7 @@ def _parallel(road: Road, line: Curve, offset: float) -> Curve:
 
 
 def lanes_of(
-    road: Road, way: Way, count: int, pocket: float, edge: Curve
+    road: Road, direction: Direction, count: int, pocket: float, edge: Curve
 ) -> tuple[list[Lane], list[Link], list[End], list[End]]:
     """The lanes of one direction, their links, and where they leave the first junction and meet the second, from the right.
 
@@ -183,7 +188,7 @@ def lanes_of(
     S-curve leads from the left lane into it, and `a>b.pocket` beside it. The S-curve leaves less and less of the median:
     where it would be narrower than MIN_MEDIAN it is paved, as `a>b.taper.nose`.
     """
-    name, total = f"{way[0]}>{way[1]}", curves.length(edge)
+    name, total = f"{direction[0]}>{direction[1]}", curves.length(edge)
     parking = _parking(road, name, count, edge)
     if not pocket:
         lanes, starts, ends = _section(road, name, edge, count, False)

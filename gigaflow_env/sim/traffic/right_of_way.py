@@ -1,10 +1,12 @@
 """Right of way: stop lines, and lanes that overlap, which are entered by one agent at a time.
 
 Which lanes overlap: roads/compiled/conflict_zones.py. Ours: an agent that can no longer stop goes first, then those inside
-of the junction, then who has waited longest, then the nearest. So nobody waits for ever for others that come and go.
+of the junction, then who has waited longest, then the nearest. So nobody waits for ever for others that come and go. Who has
+a yield sign counts as farther away, by what others need to pass.
 """
 
 from gigaflow_env.jit import f32, i32, rule, stage
+from gigaflow_env.roads.compiled.tables import YIELD_SIGN
 from gigaflow_env.sim.geometry import HALF, TWO, ZERO
 from gigaflow_env.sim.lanes import FAR, place_s
 from gigaflow_env.sim.lights import shown
@@ -16,6 +18,7 @@ from gigaflow_env.state import LIVE, OFF, POLICY, RED, YELLOW
 
 _COMMIT_BRAKE = f32(4.0)  # m/s^2: a driver that would have to brake harder to stop before a junction is committed to enter
 _SLOW = f32(0.5)  # m/s: a slower agent of the policy may not intend to go
+_GIVE_WAY = f32(50.0)  # m, added to the gap of an agent at a yield sign: those who come within it go first
 _IN_JUNCTION = f32(1000.0)  # m, subtracted from the gap of an agent inside a junction: it goes before all outside
 _WAITED = f32(40.0)  # m, subtracted for each second of waiting: after 25 s before those inside
 
@@ -38,12 +41,15 @@ def stop_lines(w, a, lane, line, motion, lane_position, lights, network, conflic
     for k in range(conflicts.stops_at[lane], conflicts.stops_at[lane + i32(1)]):
         number = conflicts.stops[k]
         light = network.stops[number].light
+        if light == YIELD_SIGN:  # `announce` tells
+            continue
         colour = shown(w, a, number, light, lane_position, lights, p)
         if colour == RED or (colour == YELLOW and can_stop):
             red = True
         elif light >= 0 and colour != OFF:
             # Slow enough to either stop when it turns yellow, or pass before it is red.
-            yellow = max(p.light_yellow_low - p.dt - HALF * p.dt, p.dt)
+            shortest = lights.yellow[w, light] if p.lights_run_programs else p.light_yellow_low
+            yellow = max(shortest - p.dt - HALF * p.dt, p.dt)
             cap = min(cap, stopping_speed(line - yellow * speed, TWO * p.brake_max * yellow, p))
     return red, cap
 
@@ -71,7 +77,8 @@ def announce(w, a, target, gap, stood, blocked, waiting, rows, motion, lane_posi
     within = conflicts.within[network.sections[lane_position.section[w, a]].lane]
     blocked = blocked and not within
     traffic.next[w, a], traffic.gap[w, a] = target, gap
-    traffic.priority[w, a] = (gap - _IN_JUNCTION if within else gap) - _WAITED * stood
+    give_way = _GIVE_WAY if target >= 0 and network.gives_way[target] else ZERO
+    traffic.priority[w, a] = (gap - _IN_JUNCTION if within else gap + give_way) - _WAITED * stood
     if target >= 0:
         slow = rows.driver[w, a] == POLICY and speed < _SLOW
         ends_cycle = traffic.turn[w, a] and traffic.waits_how[w, a] == YIELD

@@ -6,7 +6,17 @@ from dataclasses import replace
 import numpy as np
 
 from gigaflow_env.roads.import_report import fault
-from gigaflow_env.roads.road_map import DEFAULT_SPEED, LANE_KINDS, SIGNAL_KINDS, WIDTH, Crosswalk, Lane, RoadMap, Signal
+from gigaflow_env.roads.road_map import (
+    DEFAULT_SPEED,
+    LANE_KINDS,
+    SIGNAL_KINDS,
+    WIDTH,
+    Crosswalk,
+    Lane,
+    RoadMap,
+    Signal,
+    program_fault,
+)
 
 APART = 0.01
 """[m] Knots nearer to each other are one."""
@@ -15,7 +25,7 @@ APART = 0.01
 def mended(road_map: RoadMap) -> RoadMap:
     """A map that `validate` accepts if any driving lane is left. Raises MapError where reading is strict."""
     lanes = {name: line for name, lane in road_map.lanes.items() if (line := _lane(lane)) is not None}
-    signals = {name: signal for name, signal in road_map.signals.items() if signal.kind in SIGNAL_KINDS}
+    signals = {name: _signal(signal) for name, signal in road_map.signals.items() if signal.kind in SIGNAL_KINDS}
     crosswalks = {name: crosswalk for name, crosswalk in road_map.crosswalks.items() if _has_area(crosswalk)}
     lanes = {name: _linked(lane, lanes, signals) for name, lane in lanes.items()}
     lanes = {name: _agreed(lane, lanes) for name, lane in lanes.items()}
@@ -62,6 +72,14 @@ def _without_close_knots(lane: Lane) -> np.ndarray:
         place=_place(line), amount=float(len(line) - len(kept)), unit="knots",
     )  # fmt: skip
     return line[kept]
+
+
+def _signal(signal: Signal) -> Signal:
+    """A signal whose program can run; else the one that is made for it does."""
+    if signal.program is None or (wrong := program_fault(signal.program)) is None:
+        return signal
+    fault("signal", signal.id, wrong, "its program is left out")
+    return replace(signal, program=None)
 
 
 def _has_area(crosswalk: Crosswalk) -> bool:

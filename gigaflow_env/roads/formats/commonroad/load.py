@@ -17,10 +17,11 @@ import shapely
 from lxml import etree
 
 from gigaflow_env.roads.formats.common import xml_file as xml
+from gigaflow_env.roads.formats.common.driving_side import keeps_left
 from gigaflow_env.roads.formats.common.junctions import junctions
 from gigaflow_env.roads.formats.common.lane_bounds import knots, outline, reversed_line, side_by_side
 from gigaflow_env.roads.formats.common.weld import successors, weld
-from gigaflow_env.roads.formats.commonroad.obstacles import read_traffic
+from gigaflow_env.roads.formats.commonroad.obstacles import read_program, read_traffic
 from gigaflow_env.roads.formats.commonroad.values import points, speed
 from gigaflow_env.roads.import_report import left_out
 from gigaflow_env.roads.road_map import DEFAULT_SPEED, Crosswalk, Lane, RoadMap, Signal
@@ -96,12 +97,13 @@ def _road_map(root: etree._Element, path: Path) -> RoadMap:
         )
     lanes = _in_junctions(lanes, root)
     lanes, signals = _with_signals(lanes, welded, lanelets, signs, root)
+    on_right, on_left = (_opposite(root, side) for side in ("adjacentRight", "adjacentLeft"))
     return RoadMap(
         name=path.stem,
         lanes=lanes,
         signals=signals,
         crosswalks={crosswalk.id: crosswalk for crosswalk in _crosswalks(lanelets)},
-        left_hand=_opposite(root, "adjacentRight") > _opposite(root, "adjacentLeft"),
+        left_hand=on_right > on_left if on_right or on_left else keeps_left(lanes),
         source=f"CommonRoad file {path.name}, by {root.get('author') or 'unknown'} ({root.get('source') or 'no source'})",
     )
 
@@ -173,6 +175,10 @@ def _neighbours(element: etree._Element, lanelets: dict[str, etree._Element]) ->
         beside = None
         for name in _referred(element, side, lanelets, "lanelet"):
             child, other = element.find(side), lanelets[name]
+            direction = None if child is None else child.get("drivingDir")
+            if direction not in ("same", "opposite"):
+                what = f"drivingDir={direction!r} is neither 'same' nor 'opposite'"
+                xml.fault(element if child is None else child, "reference", what, "no lane change")
             agreed = [e.get("ref") for e in other.iterfind(back)] == [element.get("id")]
             marks = [element.findtext(f"{bound}/lineMarking", ""), other.findtext(f"{facing}/lineMarking", "")]
             solid = any("solid" in mark for mark in marks)
@@ -244,9 +250,11 @@ def _with_signals(
                 obeyed.setdefault(lane, []).extend(entries)
     rank = ("light", "stop", "yield").index
     chosen = {name: min(entries, key=lambda entry: rank(entry[0])) for name, entries in obeyed.items()}
+    programs = {name: read_program(light, root) for name, light in lights.items()}
     signals: dict[str, Signal] = {}
     for name, (kind, ref) in chosen.items():
-        signals.setdefault(ref, Signal(ref, kind, lanes[name].junction or ""))
+        program = programs[ref] if kind == "light" else None
+        signals.setdefault(ref, Signal(ref, kind, lanes[name].junction or "", program=program))
     return lanes | {name: replace(lanes[name], signal=ref) for name, (_, ref) in chosen.items()}, signals
 
 

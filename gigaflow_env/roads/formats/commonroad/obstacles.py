@@ -11,7 +11,8 @@ from lxml import etree
 
 from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.commonroad.values import child, number, place, points, step, value
-from gigaflow_env.roads.road_map import MapError
+from gigaflow_env.roads.import_report import left_out
+from gigaflow_env.roads.road_map import MapError, Phase, Program
 from gigaflow_env.roads.scenario import LIGHT_STATES, Scenario, masked
 
 OBSTACLE_TYPES = {
@@ -128,16 +129,37 @@ def _light_states(light: etree._Element, steps: int) -> np.ndarray:
     cycle = light.find("cycle")
     if cycle is None:
         return np.full(steps, LIGHT_STATES.index("unknown"), np.int8)
-    ends: list[float] = []
-    colours = []
+    parts, offset = _cycle(cycle)
+    ends, colours = np.cumsum([duration for _, duration in parts]), [LIGHT_STATES.index(colour) for colour, _ in parts]
+    at = np.remainder(np.arange(steps) - offset, ends[-1])
+    return np.array(colours, np.int8)[np.minimum(np.searchsorted(ends, at, side="right"), len(ends) - 1)]
+
+
+def read_program(light: etree._Element, root: etree._Element) -> Program | None:
+    """The times of a light; None where the file gives none."""
+    if light.findtext("active", "true").strip() == "false":
+        return Program((Phase("off", 1.0),))
+    cycle = light.find("cycle")
+    if cycle is None:
+        return None
+    program = None
+    with left_out("value", f"times of light {light.get('id')}", line=cycle.sourceline):
+        (parts, offset), dt = _cycle(cycle), xml.number(root, "timeStepSize")
+        if dt <= 0:
+            raise xml.wrong(root, f"timeStepSize={dt}: it must be above 0 s")
+        phases = tuple(Phase(colour, duration * dt) for colour, duration in parts)
+        program = Program(phases, -offset * dt % sum(phase.seconds for phase in phases))
+    return program
+
+
+def _cycle(cycle: etree._Element) -> tuple[list[tuple[str, float]], float]:
+    """Colours of a light with their durations, and by how much the first begins later; both in steps."""
+    parts = []
     for part in cycle.iterfind("cycleElement"):
         colour, duration = part.findtext("color", "").strip(), number(part, "duration")
         if colour not in COLOURS or duration <= 0:
             raise xml.wrong(part, f"{colour!r} for {duration} steps: a light is {', '.join(COLOURS)} for more than 0 steps")
-        ends.append((ends[-1] if ends else 0.0) + duration)
-        colours.append(LIGHT_STATES.index(COLOURS[colour]))
-    if not ends:
+        parts.append((COLOURS[colour], duration))
+    if not parts:
         raise xml.wrong(cycle, "it has no <cycleElement>")
-    offset = number(cycle, "timeOffset") if cycle.find("timeOffset") is not None else 0.0
-    at = np.remainder(np.arange(steps) - offset, ends[-1])
-    return np.array(colours, np.int8)[np.minimum(np.searchsorted(ends, at, side="right"), len(ends) - 1)]
+    return parts, number(cycle, "timeOffset") if cycle.find("timeOffset") is not None else 0.0

@@ -7,7 +7,7 @@ import numpy as np
 
 from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.lanelet2.elements import Elements, Relation, Way
-from gigaflow_env.roads.import_report import is_strict, note
+from gigaflow_env.roads.import_report import fault, is_strict, note
 from gigaflow_env.roads.road_map import MapError
 
 SUBTYPES = {
@@ -15,7 +15,27 @@ SUBTYPES = {
     **dict.fromkeys(("emergency_lane", "road_shoulder"), "shoulder"),
     "bicycle_lane": "biking",
 }
-"""Subtypes of lanelets that cars can drive on. The others (walkway, stairs, rail, ...) are not part of the map."""
+"""Subtypes of lanelets that cars can drive on."""
+OTHER_SUBTYPES = (
+    "walkway",
+    "shared_walkway",
+    "crosswalk",
+    "stairs",
+    "rail",
+    "tram",
+    "railway",
+    "waterway",
+    "private",
+    "parking",
+)
+"""Subtypes of lanelets that are not part of the map."""
+MARKS = (
+    "line_thin", "line_thick", "virtual", "curbstone", "road_border", "guard_rail", "wall", "fence", "jersey_barrier",
+    "zebra_marking", "pedestrian_marking", "bike_marking", "keepout", "rail", "zig-zag", "stop_line", "gate", "door",
+)  # fmt: skip
+"""Types of ways that bound lanelets."""
+LINES = ("solid", "dashed")
+"""Words of the subtypes of painted lines."""
 
 CARS = {"vehicle", "vehicle:car", "vehicle:car:electric", "vehicle:car:combustion", "vehicle:bus", "vehicle:taxi"}
 """Participants whose lanelets are driving lanes."""
@@ -55,6 +75,7 @@ def read_lanelets(elements: Elements) -> list[Lanelet]:
     lanelets = []
     for relation in elements.relations.values():
         kind = _kind(relation.tags) if relation.tags.get("type") == "lanelet" else None
+        _tell(relation)
         if kind is not None:
             try:
                 left, right = read_bounds(relation, elements.ways)
@@ -66,6 +87,28 @@ def read_lanelets(elements: Elements) -> list[Lanelet]:
             both = relation.tags.get("one_way", relation.tags.get("one_way:vehicle", "yes")) in ("no", "false")
             lanelets.append(Lanelet(relation.id, relation, kind, left, right, both))
     return lanelets
+
+
+def _tell(relation: Relation) -> None:
+    """Report what may be a lanelet but does not say so."""
+    kind, subtype = relation.tags.get("type"), relation.tags.get("subtype", "road")
+    wrong = None
+    if kind != "lanelet" and relation.members("left") and relation.members("right"):
+        wrong = f"type={kind!r} of a relation with a left and a right bound: a lanelet's is 'lanelet'"
+    elif kind == "lanelet" and subtype not in SUBTYPES and subtype not in OTHER_SUBTYPES:
+        wrong = f"subtype={subtype!r} is none of {', '.join((*SUBTYPES, *OTHER_SUBTYPES))}"
+    if wrong is not None:
+        xml.fault(relation.element, "lane", wrong, "not part of the map unless a participant says more")
+
+
+def tell_mark(name: str, way: Way) -> None:
+    """Report a way between two lanes whose type is none that could be crossed or not."""
+    kind, subtype = way.tags.get("type"), way.tags.get("subtype", "")
+    painted = kind in ("line_thin", "line_thick")
+    if "lane_change" in way.tags or "lane_change:left" in way.tags or "lane_change:right" in way.tags:
+        return
+    if kind not in MARKS or (painted and not set(subtype.split("_")) <= set(LINES)):
+        fault("mark", name, f"a way of type={kind!r}, subtype={subtype!r} between lanes", "lanes may not be changed over it")
 
 
 def read_bounds(relation: Relation, ways: dict[str, Way]) -> tuple[Bound, Bound]:

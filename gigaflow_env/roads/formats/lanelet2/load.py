@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gigaflow_env.roads.formats.common import xml_file as xml
+from gigaflow_env.roads.formats.common.driving_side import keeps_left
 from gigaflow_env.roads.formats.common.junctions import junctions
 from gigaflow_env.roads.formats.common.lane_bounds import knots, outline, reversed_line, side_by_side
 from gigaflow_env.roads.formats.common.weld import Link, successors, weld
@@ -27,6 +28,7 @@ from gigaflow_env.roads.formats.lanelet2.lanelets import (
     points,
     read_bounds,
     read_lanelets,
+    tell_mark,
     turned,
 )
 from gigaflow_env.roads.formats.lanelet2.regulations import Rule, at_end, in_order, limit, rules_of
@@ -75,7 +77,7 @@ def read(path: Path) -> RoadMap:
         lanes=lanes,
         signals=signals,
         crosswalks={crosswalk.id: crosswalk for crosswalk in _crosswalks(elements)},
-        left_hand=_left_hand(strips),
+        left_hand=_left_hand(strips, lanes),
         source=f"Lanelet2 file {path.name}{place}",
     )
 
@@ -117,6 +119,9 @@ def _neighbours(strips: dict[str, Strip], elements: Elements) -> dict[str, tuple
     for name, strip in strips.items():
         left = on_right.get(strip.left) if on_left.get(strip.left) == name else None
         right = on_left.get(strip.right) if on_right.get(strip.right) == name else None
+        for beside, bound in ((left, strip.left), (right, strip.right)):
+            if beside is not None:
+                tell_mark(bound.way, elements.ways[bound.way])
         # The way's own left is the lane's right where they run against each other.
         to_left = may_cross(elements.ways[strip.left.way], leftwards=strip.left.forward)
         to_right = may_cross(elements.ways[strip.right.way], leftwards=not strip.right.forward)
@@ -155,8 +160,9 @@ def _crosswalks(elements: Elements) -> list[Crosswalk]:
     return found
 
 
-def _left_hand(strips: dict[str, Strip]) -> bool:
-    """Whether opposite lanes lie more often on each other's right than on each other's left."""
+def _left_hand(strips: dict[str, Strip], lanes: dict[str, Lane]) -> bool:
+    """Whether opposite lanes lie more often on each other's right than on each other's left: by shared bounds, if any."""
     one_way = [strip for strip in strips.values() if strip.lanelet.kind == "driving" and not strip.lanelet.both]
     lefts, rights = {strip.left for strip in one_way}, {strip.right for strip in one_way}
-    return sum(turned(bound) in rights for bound in rights) > sum(turned(bound) in lefts for bound in lefts)
+    right, left = (sum(turned(bound) in bounds for bound in bounds) for bounds in (rights, lefts))
+    return right > left if right or left else keeps_left(lanes)

@@ -15,6 +15,7 @@ import numpy as np
 import shapely
 
 from gigaflow_env.roads.formats.common.centerlines import drawn
+from gigaflow_env.roads.formats.common.driving_side import keeps_left
 from gigaflow_env.roads.formats.common.lane_bounds import knots
 from gigaflow_env.roads.formats.common.lane_changes import with_neighbours
 from gigaflow_env.roads.formats.common.lane_widths import calm, nearest, probes, sides
@@ -110,6 +111,7 @@ def _road_map(layers: Layers, grid: Grid, path: Path) -> RoadMap:
     return RoadMap(
         name=path.stem,
         lanes={name: replace(lane, signal=chosen.get(name)) for name, lane in lanes.items()},
+        left_hand=keeps_left(lanes),
         signals=signals,
         crosswalks={name: Crosswalk(name, points_of(row, "crosswalks", grid)) for name, row in layers.crosswalks.items()},
         source=f"nuPlan map {path.name}",

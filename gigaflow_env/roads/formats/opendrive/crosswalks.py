@@ -26,7 +26,9 @@ def read_crosswalks(road: Road) -> list[Crosswalk]:
 
 
 def _is_crosswalk(element: etree._Element) -> bool:
-    kind = element.get("type", "-1")
+    kind = element.get("type", "")
+    if not kind and "crosswalk" not in element.get("name", "").lower():
+        xml.fault(element, "object", f"type={element.get('type')!r}", "left out")
     return kind == "crosswalk" or (kind in ("-1", "none", "") and "crosswalk" in element.get("name", "").lower())
 
 

@@ -4,13 +4,12 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from lxml import etree
 
 from gigaflow_env.roads.centerline import fit
-from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.common.union_find import groups
 from gigaflow_env.roads.formats.common.weld import Link, holds, successors, weld
 from gigaflow_env.roads.formats.opendrive.links import End
+from gigaflow_env.roads.formats.opendrive.road_marks import may_change
 from gigaflow_env.roads.formats.opendrive.strips import Key, Strip
 from gigaflow_env.roads.road_map import HEADING, Lane
 
@@ -18,9 +17,10 @@ MAX_GAP = 0.3
 """[m] Ours: ends which are farther apart are linked only if they face each other, see `weld.facing`."""
 
 
-def name_of(key: Key, back: bool = False) -> str:
+def name_of(strip: Strip, back: bool = False) -> str:
     """Id of a lane of the RoadMap; `back` for travel against what is usual there."""
-    return ".".join(map(str, key)) + (".back" if back else "")
+    road, section, lane = strip.key
+    return f"{road}.{strip.road.labels[section]}.{lane}" + (".back" if back else "")
 
 
 def directed_lanes(strips: dict[Key, Strip], joints: dict[End, list[End]]) -> dict[str, Lane]:
@@ -59,7 +59,7 @@ def directed_lanes(strips: dict[Key, Strip], joints: dict[End, list[End]]) -> di
 
 def names(strip: Strip, forward: bool) -> list[str]:
     """Names of a strip's lanes in the direction of travel: one for each of its parts, numbered along the road."""
-    name = name_of(strip.key, forward != strip.forward)
+    name = name_of(strip, forward != strip.forward)
     parts = [name] + [f"{name}.part{number}" for number in range(2, len(strip.lines) + 1)]
     return parts if forward else parts[::-1]
 
@@ -130,30 +130,5 @@ def _neighbour(strip: Strip, forward: bool, higher: bool, strips: dict[Key, Stri
     other = driving_lane(strips, (road, section, beside), forward)
     if other is None or len(strip.lines) > 1 or len(strips[road, section, beside].lines) > 1:
         return None  # parts of lanes do not run side by side from start to end
-    return other if _may_change(strip, beside) else None
-
-
-def _may_change(strip: Strip, target: int) -> bool:
-    """Whether the road marks allow to change into lane `target` on more than half of the section."""
-    road, section, lane = strip.key
-    owner = 0 if lane * target < 0 else min(lane, target, key=abs)  # marks are on the outer side of their lane
-    element = next((e for e in strip.road.sections[section].iterfind("*/lane") if e.get("id") == str(owner)), None)
-    marks = (
-        [] if element is None else sorted(element.findall("roadMark"), key=lambda mark: xml.number_or(mark, "sOffset", 0.0))
-    )
-    if not marks:
-        return True
     length = strip.road.bounds[section + 1] - strip.road.bounds[section]
-    starts = np.clip([xml.number_or(mark, "sOffset", 0.0) for mark in marks] + [math.inf], 0.0, length)
-    allowed = [_mark_allows(mark, lane, target) for mark in marks]
-    return bool(np.diff(starts) @ allowed > length / 2)
-
-
-def _mark_allows(mark: etree._Element, lane: int, target: int) -> bool:
-    permission = mark.get("laneChange")
-    if permission is not None:
-        return permission == "both" or permission == ("increase" if target > lane else "decrease")
-    # Double lines are named from the inside to the outside; on the center lane from left to right.
-    first = lane > 0 if lane * target < 0 else abs(lane) < abs(target)
-    near = mark.get("type", "none").split()[0 if first else -1]
-    return near in ("broken", "none", "dots", "botts")
+    return other if may_change(strip.road.sections[section], length, lane, beside) else None

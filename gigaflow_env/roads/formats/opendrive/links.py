@@ -10,6 +10,9 @@ from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.opendrive.road import Road, reference_line
 from gigaflow_env.roads.import_report import is_strict, left_out
 
+MAX_ASIDE = 0.1
+"""[m] Ours: sections are not cut nearer than this to their ends."""
+
 End = tuple[str, int, int, int]
 """Road id, number of the lane section, lane id, and 0 for the lane's end at the start of the section, 1 for the other."""
 
@@ -34,7 +37,8 @@ def read_joints(root: etree._Element, roads: dict[str, Road]) -> dict[End, list[
                                 here = (road.id, number, xml.integer(lane, "id"), end)
                                 join(here, (other, section_beyond, xml.integer(link, "id"), end_beyond))
     for junction in root.iterfind("junction"):
-        for connection in junction.iterfind("connection") if junction.get("type") != "virtual" else ():
+        virtual = junction.get("type") == "virtual"  # the links of its connecting roads say all
+        for connection in junction.iterfind("connection") if not virtual else ():
             name = f"junction {junction.get('id')}, connection {connection.get('id')}"
             with left_out("link", name, line=connection.sourceline):
                 _join_connection(junction, connection, roads, join)
@@ -47,10 +51,28 @@ def _beyond(road: Road, number: int, end: int, roads: dict[str, Road]) -> tuple[
     if 0 <= adjacent < len(road.sections):
         return road.id, adjacent, 1 - end
     link = road.element.find(f"link/{('predecessor', 'successor')[end]}")
-    if link is None or link.get("elementType") == "junction" or link.get("elementS") is not None:  # elementS: virtual
+    if link is None or link.get("elementType") == "junction":
         return None
     other = _linked(link, "elementId", roads)
+    if link.get("elementS") is not None:
+        return _inside(link, other, end)
     return other.id, *_contact(link, other, road, (end,))
+
+
+def _inside(link: etree._Element, road: Road, end: int) -> tuple[str, int, int]:
+    """Road, section and end at the place inside of `road` where a virtual junction leads off it (end 0) or onto it.
+
+    Sections are cut there, see `cuts`. elementDir: the direction of travel on the road.
+    """
+    s, way = xml.number(link, "elementS"), link.get("elementDir", "+")
+    if way not in ("+", "-"):
+        raise xml.wrong(link, f"elementDir={way!r} is neither '+' nor '-'")
+    behind = int(np.abs(road.bounds - s).argmin())  # the section behind that place
+    before = (end == 0) == (way == "+")
+    section = behind - 1 if before else behind
+    if abs(road.bounds[behind] - s) > MAX_ASIDE or not 0 <= section < len(road.sections):
+        raise xml.wrong(link, f"elementS={s}: no lane of road {road.id} {'ends' if before else 'begins'} there")
+    return road.id, section, int(before)
 
 
 def _linked(element: etree._Element, name: str, roads: dict[str, Road]) -> Road:

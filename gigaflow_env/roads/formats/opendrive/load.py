@@ -1,33 +1,34 @@
 """OpenDRIVE (*.xodr) to RoadMap. Source: ASAM OpenDRIVE 1.4 to 1.8.
 
 A lane of a lane section becomes one Lane, named `road.section.lane`; where it may be used both ways there is a second one,
-`road.section.lane.back`. Read are plan view, lane offset, widths and borders, elevation, links, junctions (common and
-direct), speed limits, road marks as permission to change lanes, crosswalks, and the traffic lights, stop and yield signs of
-junctions. Ours: lanes end where they get narrower than MIN_WIDTH, and lanes shorter than MIN_LENGTH are bypassed.
+`road.section.lane.back`; a section that is cut in two has `road.section/2.lane`. Read are plan view, lane offset, widths and
+borders, elevation, superelevation, links, junctions (common, direct and virtual), speed limits, road marks as permission to
+change lanes, crosswalks, and the traffic lights, stop and yield signs of junctions. Ours: lanes end where they get narrower
+than MIN_WIDTH, and lanes shorter than MIN_LENGTH are bypassed.
 
-Not read: superelevation and lane height, so that a banked road is as flat as its reference line (6 % over 10 m are 2 cm in
-the plane and 0.6 m in height: nothing here needs that); virtual junctions, which a warning names: the street goes on past
-them, and what branches off there is paved but led to by no lane; signals away from junctions, signal programs, the geo
-reference.
+Not read: lane height, crossfall and other shapes of the surface, signals away from junctions other than limits, the geo
+reference. OpenDRIVE has no times of lights.
 """
 
 from pathlib import Path
 
 from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.opendrive.crosswalks import read_crosswalks
+from gigaflow_env.roads.formats.opendrive.cuts import cut_sections
 from gigaflow_env.roads.formats.opendrive.lanes import directed_lanes
 from gigaflow_env.roads.formats.opendrive.links import read_joints
 from gigaflow_env.roads.formats.opendrive.road import Road, read_road
 from gigaflow_env.roads.formats.opendrive.signals import with_signals
 from gigaflow_env.roads.formats.opendrive.speeds import with_speeds
 from gigaflow_env.roads.formats.opendrive.strips import read_strips
-from gigaflow_env.roads.import_report import left_out, note
+from gigaflow_env.roads.import_report import left_out
 from gigaflow_env.roads.road_map import RoadMap
 
 
 def read(path: Path) -> RoadMap:
     """Read an OpenDRIVE file. Raises MapError where it is none; faults of its elements go into the import report."""
     root = xml.parse(path, "OpenDRIVE", "an OpenDRIVE file")
+    cut_sections(root)
     roads: dict[str, Road] = {}
     for element in root.iterfind("road"):
         with left_out("road", element.get("id") or ""):
@@ -38,9 +39,6 @@ def read(path: Path) -> RoadMap:
     strips = {strip.key: strip for road in roads.values() for strip in read_strips(road)}
     lanes = with_speeds(directed_lanes(strips, read_joints(root, roads)), strips)
     lanes, signals = with_signals(lanes, strips, roads, root)
-    for junction in root.iterfind("junction"):
-        if junction.get("type") == "virtual":
-            note("junction", junction.get("id", ""), "virtual junctions are left out", line=junction.sourceline)
     header = root.find("header")
     vendor = "" if header is None else header.get("vendor", "")
     return RoadMap(

@@ -160,7 +160,9 @@ class Road(NamedTuple):
     geometries: list[Geometry]
     elevation: Cubics
     offset: Cubics
+    bank: Cubics  # superelevation [rad]: left side up
     sections: list[etree._Element]
+    labels: list[str]  # of the sections: their numbers in the file; 3/2 is the second part of section 3
     bounds: np.ndarray  # (sections + 1,) [m] along the road
     broken: tuple[float, ...]  # [m] along the road: where the plan view jumps or turns on the spot
 
@@ -191,7 +193,9 @@ def read_road(element: etree._Element) -> Road:
         geometries=geometries,
         elevation=read_cubics(element.findall("elevationProfile/elevation"), "s"),
         offset=read_cubics(element.findall("lanes/laneOffset"), "s"),
+        bank=read_cubics(element.findall("lateralProfile/superelevation"), "s"),
         sections=sections,
+        labels=_labels(sections),
         bounds=bounds,
         broken=_broken(geometries),
     )
@@ -226,6 +230,17 @@ def _bounds(sections: list[etree._Element], length: float) -> tuple[list[etree._
     if not order:
         raise xml.wrong(sections[0], f"no lane section begins within the road's length {length}")
     return [sections[k] for _, k in order], np.array([*(min(start, length) for start, _ in order), length])
+
+
+def _labels(sections: list[etree._Element]) -> list[str]:
+    """Numbers of the sections in the file, with those of their parts where they are cut, see `cuts`."""
+    labels: list[str] = []
+    number = -1
+    for section in sections:
+        part = section.get("part")
+        number += part is None
+        labels.append(str(number) if part is None else f"{number}/{part}")
+    return labels
 
 
 def _broken(geometries: list[Geometry]) -> tuple[float, ...]:

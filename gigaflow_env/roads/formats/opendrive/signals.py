@@ -8,7 +8,7 @@ from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.opendrive.lanes import driving_lane
 from gigaflow_env.roads.formats.opendrive.road import Road
 from gigaflow_env.roads.formats.opendrive.strips import Key, Strip
-from gigaflow_env.roads.import_report import left_out
+from gigaflow_env.roads.import_report import left_out, note
 from gigaflow_env.roads.road_map import Lane, Signal
 
 SIGNALS = {
@@ -29,7 +29,7 @@ def with_signals(
 
     A lane obeys one signal. Of two lights at one stop line, the second head on the other side of the road controls none.
     """
-    kinds = {e.get("id", ""): SIGNALS.get(e.get("type", "")) for e in root.iterfind("road/signals/signal")}
+    kinds = {e.get("id", ""): SIGNALS.get(_type_of(e)) for e in root.iterfind("road/signals/signal")}
     rank = ("light", "stop", "yield").index
     chosen: dict[str, str] = {}
     for road in roads.values():
@@ -45,20 +45,44 @@ def with_signals(
                 for name in _governed(element, road, strips, lanes):
                     if name not in chosen or rank(kind) < rank(kinds[chosen[name]]):
                         chosen[name] = signal
-    controllers = root.iterfind("controller")
-    controlled = {e.get("id", ""): [c.get("signalId", "") for c in e.iterfind("control")] for e in controllers}
-    groups: dict[str, str] = {}
-    for junction in root.iterfind("junction"):
-        for controller in junction.iterfind("controller"):
-            with left_out("reference", f"controller of junction {junction.get('id')}"):
-                if xml.text(controller, "id") not in controlled:
-                    raise xml.wrong(controller, f"id={controller.get('id')!r}: there is no such controller")
-                groups |= dict.fromkeys(controlled[controller.get("id", "")], xml.text(junction, "id"))
+    turns = _turns(root)
     signals: dict[str, Signal] = {}
     for name, signal in chosen.items():
-        group = groups.get(signal, lanes[name].junction or "")
-        signals.setdefault(signal, Signal(signal, kinds[signal] or "", group))
+        group, stage = turns.get(signal, (lanes[name].junction or "", None))
+        signals.setdefault(signal, Signal(signal, kinds[signal] or "", group, stage))
     return {name: replace(lane, signal=chosen.get(name)) for name, lane in lanes.items()}, signals
+
+
+def _type_of(element: etree._Element) -> str:
+    """Type of a signal. Catalogues differ by country, so that only what has no type, or is no known light, is reported."""
+    kind = element.get("type", "")
+    if not kind:
+        xml.fault(element, "signal", f"type={element.get('type')!r}", "left out")
+    elif element.get("dynamic") == "yes" and not kind.startswith("1000"):
+        note("signal", element.get("id", ""), f"type={kind!r} is no light that is known: left out", line=element.sourceline)
+    return kind
+
+
+def _turns(root: etree._Element) -> dict[str, tuple[str, int]]:
+    """The junction of each signal that has a controller, and when its controller has its turn there.
+
+    Signals of one controller are always shown the same; controllers of a junction go by their `sequence`.
+    """
+    controllers = {e.get("id", ""): e for e in root.iterfind("controller")}
+    turns: dict[str, tuple[str, int]] = {}
+    for junction in root.iterfind("junction"):
+        named: list[tuple[float, etree._Element]] = []
+        for element in junction.iterfind("controller"):
+            with left_out("reference", f"controller of junction {junction.get('id')}"):
+                if xml.text(element, "id") not in controllers:
+                    raise xml.wrong(element, f"id={element.get('id')!r}: there is no such controller")
+                controller = controllers[element.get("id", "")]
+                own = xml.number_or(controller, "sequence", 0.0)
+                named.append((xml.number_or(element, "sequence", own), controller))
+        for stage, (_, controller) in enumerate(sorted(named, key=lambda pair: pair[0])):
+            for control in controller.iterfind("control"):
+                turns[control.get("signalId", "")] = junction.get("id", ""), stage
+    return turns
 
 
 def _governed(element: etree._Element, road: Road, strips: dict[Key, Strip], lanes: dict[str, Lane]) -> list[str]:

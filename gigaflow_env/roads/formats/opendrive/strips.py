@@ -19,7 +19,12 @@ LANE_TYPES = {
     "parking": "parking",
     "biking": "biking",
 }
-"""Lane types that cars can drive on. The others (sidewalk, border, median, none, ...) are not part of the map."""
+"""Lane types that cars can drive on."""
+OTHER_TYPES = (
+    "none", "border", "restricted", "sidewalk", "walking", "median", "curb", "tram", "rail", "roadWorks",
+    "special1", "special2", "special3", "shared", "mwyEntry", "mwyExit",
+)  # fmt: skip
+"""Lane types that are not part of the map."""
 
 POINT_SPACING = 0.5
 """[m] distance of the points to which the center lines are fitted."""
@@ -54,7 +59,8 @@ class Strip(NamedTuple):
 
 def read_strips(road: Road) -> list[Strip]:
     """All strips that cars can drive on."""
-    breaks = np.concatenate([[geometry.s for geometry in road.geometries], road.elevation.starts, road.offset.starts])
+    profiles = (road.elevation.starts, road.offset.starts, road.bank.starts)
+    breaks = np.concatenate([[geometry.s for geometry in road.geometries], *profiles])
     strips: list[Strip] = []
     for number, section in enumerate(road.sections):
         low, high = road.bounds[number : number + 2]
@@ -82,6 +88,7 @@ def _section_strips(road: Road, number: int, breaks: np.ndarray) -> list[Strip]:
     inside = np.clip(s, low + margin, high - margin)
     reference = reference_line(road, s, inside)
     middle = value_slope(road.offset, s, inside)
+    bank = value_slope(road.bank, s, inside)[0]
     strips = []
     for side in (1, -1):
         inner = middle
@@ -100,7 +107,7 @@ def _section_strips(road: Road, number: int, breaks: np.ndarray) -> list[Strip]:
             value, slope = (np.abs(value), slope * np.sign(value)) if is_border else (np.maximum(value, 0.0), slope)
             outer = start[0] + side * value, start[1] + side * slope
             if kind is not None:
-                lines = _trimmed(_center(reference, inner, outer))
+                lines = _trimmed(_center(reference, inner, outer, bank))
                 if len(lines) > 1:
                     place = float(lines[0][-1, X]), float(lines[0][-1, Y])
                     done = f"{len(lines)} lanes, what is narrower than {MIN_WIDTH} m between them is left out"
@@ -142,6 +149,9 @@ def _lanes(section: etree._Element) -> list[etree._Element]:
                 xml.fault(element, "lane", f"lane id {lane} is used twice in its section", "left out")
             else:
                 found[lane] = element
+            kind = element.get("type")
+            if lane != 0 and kind not in LANE_TYPES and kind not in OTHER_TYPES:
+                xml.fault(element, "lane", f"type={kind!r} of lane {lane} is no lane type", "it is not part of the map")
     return list(found.values())
 
 
@@ -158,16 +168,23 @@ def _stations(low: float, high: float, breaks: np.ndarray) -> np.ndarray:
     return np.sort(np.concatenate([uniform[~near], breaks]))
 
 
-def _center(reference: np.ndarray, inner: tuple[np.ndarray, np.ndarray], outer: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """Center line between two borders, each offset and slope to the left of the reference line."""
+def _center(
+    reference: np.ndarray, inner: tuple[np.ndarray, np.ndarray], outer: tuple[np.ndarray, np.ndarray], bank: np.ndarray
+) -> np.ndarray:
+    """Center line between two borders, each offset and slope to the left of the reference line, on a road that leans.
+
+    bank: superelevation [rad]; it lifts the left side, and what is seen from above gets narrower.
+    """
     x, y, z, heading, curvature = reference.T
-    offset, slope = (inner[0] + outer[0]) / 2, (inner[1] + outer[1]) / 2
+    flat = np.cos(bank)
+    across, slope = (inner[0] + outer[0]) / 2, (inner[1] + outer[1]) / 2 * flat
+    offset = across * flat
     line = np.empty((len(x), 5))
     line[:, X] = x - np.sin(heading) * offset
     line[:, Y] = y + np.cos(heading) * offset
-    line[:, Z] = z
+    line[:, Z] = z + across * np.sin(bank)
     line[:, HEADING] = np.unwrap(heading + np.arctan2(slope, 1 - curvature * offset))
-    line[:, WIDTH] = np.abs(outer[0] - inner[0])
+    line[:, WIDTH] = np.abs(outer[0] - inner[0]) * flat
     return line
 
 

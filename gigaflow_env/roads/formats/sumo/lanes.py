@@ -59,6 +59,7 @@ def read_net(root: etree._Element) -> Net:
             if name in edges:
                 raise xml.wrong(edge, f"id {name!r} is used twice")
             edges[name] = edge
+            _function(edge, name)
             if edge.get("function") not in ("crossing", "walkingarea"):
                 for element in edge.iterfind("lane"):
                     with left_out("lane", element.get("id") or f"of edge {name}"):
@@ -82,6 +83,15 @@ def read_net(root: etree._Element) -> Net:
             strips[name] = _strip(first, points)
     whole = {part: name for part, name in whole.items() if name in strips}
     return Net(edges, strips, whole, root.get("lefthand") in ("true", "1"))
+
+
+def _function(edge: etree._Element, name: str) -> None:
+    """Say what an edge inside of a junction is where it doesn't: ids that begin with a colon are theirs, and tell."""
+    if name.startswith(":") and edge.get("function") not in ("internal", "crossing", "walkingarea"):
+        kind = re.match(r"[cw]?", name.rpartition("_")[2])
+        found = {"c": "crossing", "w": "walkingarea", "": "internal"}[kind[0] if kind else ""]
+        xml.fault(edge, "edge", f"function={edge.get('function')!r} of an edge in a junction", f"{found} taken")
+        edge.set("function", found)
 
 
 def _lane_id(element: etree._Element, edge: str) -> str:

@@ -5,7 +5,7 @@ has to wait they are one, with the first part's id. Coordinates are the file's.
 Read are shapes, widths, speeds, permissions, connections, lane changes, traffic light programs, priorities and crossings.
 Lanes that are not for cars belong to the drivable area only. A connection over a gap (in networks without internal lanes)
 gets a connector of its own, named `from->to`. Ours: kinks of lanes are rounded, and lanes shorter than 5 cm are bypassed.
-Not read: the times of traffic light programs, what pedestrians and trains use.
+Not read: what makes programs wait for traffic, what pedestrians and trains use.
 """
 
 import math
@@ -25,12 +25,15 @@ from gigaflow_env.roads.road_map import HEADING, Lane, RoadMap
 SUFFIX = ".net.xml"
 
 
-def read(path: Path) -> RoadMap:
-    """Read a SUMO network. Raises MapError naming line and element where it is not valid or has no driving lane."""
+def read(path: Path, program: str | None = None) -> RoadMap:
+    """Read a SUMO network; program: name of that of its lights, where there are several.
+
+    Raises MapError naming line and element where it is not valid or has no driving lane.
+    """
     root = xml.parse(path, "net", "a SUMO network")
     net = read_net(root)
     links, bridges = read_links(root, net)
-    signals, signal_of = read_signals(root, net, links)
+    signals, signal_of = read_signals(root, net, links, program)
     lines = {strip.id: strip.line for strip in net.strips.values() if len(strip.line)}
     lines |= {bridge.id: bridge.line for bridge in bridges}
     lines = {name: dense(line) for name, line in _aligned(lines, net, links).items()}

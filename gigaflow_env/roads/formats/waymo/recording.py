@@ -12,6 +12,7 @@ import shapely
 
 from gigaflow_env.roads.centerline import sample
 from gigaflow_env.roads.formats.common.centerlines import drawn
+from gigaflow_env.roads.formats.common.driving_side import keeps_left
 from gigaflow_env.roads.formats.common.lane_bounds import knots
 from gigaflow_env.roads.formats.common.lane_changes import with_neighbours
 from gigaflow_env.roads.formats.common.lane_widths import calm, nearest, probes, sides
@@ -148,7 +149,7 @@ def road_map(recording: Recording) -> RoadMap:
     lanes = with_neighbours(lanes, allowed)
     lanes, signals = _with_signals(recording, lanes)
     crosswalks = {name: Crosswalk(name, _outline(points)) for name, points in recording.crosswalks.items()}
-    return RoadMap(recording.name, lanes, signals, crosswalks, source=recording.source)
+    return RoadMap(recording.name, lanes, signals, crosswalks, keeps_left(lanes), recording.source)
 
 
 def scenario(recording: Recording) -> Scenario:

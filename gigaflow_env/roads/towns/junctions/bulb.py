@@ -7,7 +7,7 @@ import numpy as np
 from gigaflow_env.roads.road_map import Lane, MapError
 from gigaflow_env.roads.towns import curve as curves
 from gigaflow_env.roads.towns.curve import Curve, Piece
-from gigaflow_env.roads.towns.parts import DECIMALS, Arm, Built, Ends, Way, lane_line, speed_in
+from gigaflow_env.roads.towns.parts import DECIMALS, Arm, Built, Direction, Ends, lane_line, speed_in
 from gigaflow_env.roads.towns.spec import Node
 
 FINE = 1e-5
@@ -16,7 +16,7 @@ PAVED = 0.95
 """Share of the radius up to which the middle of a bulb is paved; the lane itself covers the rest."""
 
 
-def clearances(name: str, node: Node, arms: list[Arm]) -> dict[Way, float]:
+def clearances(name: str, node: Node, arms: list[Arm]) -> dict[Direction, float]:
     """Distance from the node, the middle of the circle, at which the road ends [m]."""
     (arm,) = arms
     if arm.incoming != arm.outgoing:
@@ -24,7 +24,7 @@ def clearances(name: str, node: Node, arms: list[Arm]) -> dict[Way, float]:
     return {(name, arm.other): round(math.sqrt((node.radius + node.corner) ** 2 - _across(node, arm) ** 2), 2)}
 
 
-def build(name: str, node: Node, arms: list[Arm], clear: dict[Way, float], starts: Ends, ends: Ends) -> Built:
+def build(name: str, node: Node, arms: list[Arm], clear: dict[Direction, float], starts: Ends, ends: Ends) -> Built:
     """The turn, in two halves: to the right with radius `corner`, to the left with `radius`, to the right again."""
     (arm,) = arms
     (a,), (b,) = ends.get((arm.other, name), [None]), starts.get((name, arm.other), [None])

@@ -8,7 +8,7 @@ from gigaflow_env.roads.road_map import Crosswalk, Lane, MapError
 from gigaflow_env.roads.towns import curve as curves
 from gigaflow_env.roads.towns.curve import Pose
 from gigaflow_env.roads.towns.junctions.patches import patches
-from gigaflow_env.roads.towns.parts import DECIMALS, Arm, Built, End, Ends, Way, lane_line, speed_in
+from gigaflow_env.roads.towns.parts import DECIMALS, Arm, Built, Direction, End, Ends, lane_line, speed_in
 from gigaflow_env.roads.towns.spec import MIN_RADIUS, Node
 
 MIN_ANGLE = math.radians(50)
@@ -21,7 +21,7 @@ CROSSWALK_NEAR, CROSSWALK_FAR, CROSSWALK_LEAD = 1.0, 4.0, 4.5
 """[m] From the stop line to the crosswalk, to its far side, and to where turns may begin."""
 
 
-def clearances(name: str, node: Node, arms: list[Arm]) -> dict[Way, float]:
+def clearances(name: str, node: Node, arms: list[Arm]) -> dict[Direction, float]:
     """Distance from the node at which each road ends [m], so that right turns have the radius `node.corner`."""
     lead = CROSSWALK_LEAD if node.crosswalks else 0.0
     clear = dict.fromkeys((arm.other for arm in arms), 0.0)
@@ -44,7 +44,7 @@ def clearances(name: str, node: Node, arms: list[Arm]) -> dict[Way, float]:
     return {(name, other): round(distance + lead, 2) for other, distance in clear.items()}
 
 
-def build(name: str, node: Node, arms: list[Arm], clear: dict[Way, float], starts: Ends, ends: Ends) -> Built:
+def build(name: str, node: Node, arms: list[Arm], clear: dict[Direction, float], starts: Ends, ends: Ends) -> Built:
     """The lanes that cross a junction, its paved mouths and its crosswalks."""
     lead = CROSSWALK_LEAD if node.crosswalks else 0.0
     built = Built([], [], [])

@@ -5,7 +5,7 @@ import math
 from gigaflow_env.roads.road_map import MapError
 from gigaflow_env.roads.towns import curve as curves
 from gigaflow_env.roads.towns.junctions.crossing import CROSSWALK_FAR, CROSSWALK_NEAR, connector, crosswalk, mouth
-from gigaflow_env.roads.towns.parts import Arm, Built, Ends, Way
+from gigaflow_env.roads.towns.parts import Arm, Built, Direction, Ends
 from gigaflow_env.roads.towns.spec import Node
 
 BEND = math.radians(5)
@@ -14,7 +14,7 @@ CLEAR = (CROSSWALK_NEAR + CROSSWALK_FAR) / 2
 """[m] From the node to both stop lines, so that the crosswalk lies in the middle between them."""
 
 
-def clearances(name: str, arms: list[Arm]) -> dict[Way, float]:
+def clearances(name: str, arms: list[Arm]) -> dict[Direction, float]:
     """Distance from the node at which each road ends [m]."""
     one, other = arms
     bend = abs(curves.turn(one.heading + math.pi, other.heading))

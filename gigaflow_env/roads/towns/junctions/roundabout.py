@@ -6,7 +6,7 @@ from gigaflow_env.roads.road_map import Lane, MapError
 from gigaflow_env.roads.towns import curve as curves
 from gigaflow_env.roads.towns.curve import Curve, Piece, Pose
 from gigaflow_env.roads.towns.junctions.crossing import CROSSWALK_LEAD, crosswalk, mouth
-from gigaflow_env.roads.towns.parts import Arm, Built, End, Ends, Way, lane_line, speed_in
+from gigaflow_env.roads.towns.parts import Arm, Built, Direction, End, Ends, lane_line, speed_in
 from gigaflow_env.roads.towns.spec import Node
 
 MAX_ANGLE = math.radians(300)
@@ -15,7 +15,7 @@ MIN_ARC = 3.0
 """[m] Least length of the innermost lane between a road that joins and the next that leaves."""
 
 
-def clearances(name: str, node: Node, arms: list[Arm]) -> dict[Way, float]:
+def clearances(name: str, node: Node, arms: list[Arm]) -> dict[Direction, float]:
     """Distance from the node at which each road ends [m]: there its arcs, and before them its crosswalk, begin."""
     lead = CROSSWALK_LEAD if node.crosswalks else 0.0
     return {
@@ -24,7 +24,7 @@ def clearances(name: str, node: Node, arms: list[Arm]) -> dict[Way, float]:
     }
 
 
-def build(name: str, node: Node, arms: list[Arm], clear: dict[Way, float], starts: Ends, ends: Ends) -> Built:
+def build(name: str, node: Node, arms: list[Arm], clear: dict[Direction, float], starts: Ends, ends: Ends) -> Built:
     """The ring with the lanes that enter and leave it, its paved mouths and its crosswalks."""
     width = _width(arms)
     radii = [node.radius + (node.rings - 1 - k) * width for k in range(node.rings)]  # from the right, as all lanes

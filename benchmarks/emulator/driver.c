@@ -1,4 +1,4 @@
-/* A CUDA driver without a card, for tests of the host's side: memory is the host's, kernels are named and not run.
+/* A CUDA driver without a card: memory is the host's. Kernels are named, and run where `attach` gave them a translation.
  *
  * With STUB_LOG each launch, copy and synchronisation is a line in that file. Functions that nobody needs an answer of succeed.
  */
@@ -97,10 +97,36 @@ Result cuLibraryGetKernel(void **kernel, void *library, const char *name) { *ker
 Result cuKernelGetFunction(void **function, void *kernel) { *function = kernel; return 0; }
 Result cuKernelGetAttribute(int *value, int attribute, void *kernel, int device) { *value = 64; return 0; }
 Result cuFuncGetAttribute(int *value, int attribute, void *function) { *value = 64; return 0; }
+/* How kernels run: `order` of threads, whether they are counted and watched for races; the last launch's counts. */
+typedef struct { int order, count, races; double counts[6]; } Mode;
+extern int run_kernel(void *, int, int, int, void **, int, int, int, double *);
+static struct { void *function, *library; } attached[256];
+static int number_attached;
+static Mode mode;
+Mode *emulation(void) { return &mode; }
+
+/* From now on a launch of `function` runs the translated kernel in the shared library at `path`. */
+const char *attach(void *function, const char *path) {
+    for (int k = 0; k < number_attached; k++)
+        if (attached[k].function == function) return NULL;
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!library) return dlerror();
+    if (number_attached == 256) return "more than 256 kernels";
+    attached[number_attached].function = function;
+    attached[number_attached++].library = library;
+    return NULL;
+}
+
 Result cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned b, unsigned c,
                       unsigned shared, void *stream, void **parameters, void **extra) {
     note("launch", function, x, threads, shared, stream);
-    return getenv("STUB_REFUSE") ? 1 : 0;
+    if (getenv("STUB_REFUSE")) return 1;
+    for (int k = 0; k < number_attached; k++)
+        if (attached[k].function == function) {
+            void *library = attached[k].library;
+            return run_kernel(library, x, threads, shared, parameters, mode.order, mode.count, mode.races, mode.counts) ? 999 : 0;
+        }
+    return 0;
 }
 Result cuStreamGetCtx(void *stream, void **context) { *context = CONTEXT; return 0; }
 Result cuStreamCreate(void **stream, unsigned flags) { *stream = handle(); return 0; }

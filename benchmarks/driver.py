@@ -1,0 +1,357 @@
+"""How the pretrained driver drives, for its model card: `python benchmarks/driver.py`, or `make driver`.
+
+Every row is one drive with its own settings; the result file is written after each one, and rows that it has already are not
+driven again as long as the policy is the same. Sections:
+
+    ladder         goals, crashes and red lights in the towns of the training, in random towns and in real maps it never saw
+    longform       the paper's safety evaluation: km per incident, with the exact interval
+    robustness     the ladder's random towns, harder: noise, other dynamics, rule-based traffic, erratic drivers, density
+    conditioning   the same towns, each reward coefficient at the ends of its trained range, and all from careful to hasty
+
+Real maps are those beside the checkout, in ../shared/maps/carla, where there are any.
+"""
+
+import functools
+import hashlib
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tyro
+
+from gigaflow_env import FEATURES, Config, GigaflowVectorEnv, driver
+from gigaflow_env.bench.machine import machine
+from gigaflow_env.config import longform
+from gigaflow_env.event_log import COLLISION, OFFROAD, RED_LIGHT
+from gigaflow_env.files import write_text
+from gigaflow_train import towns
+from gigaflow_train.config import TOWNS
+from gigaflow_train.evaluate import metrics, policies
+from gigaflow_train.evaluate.run import Result, as_json, figures
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "driver.json"
+SHARED = ROOT.parent / "shared" / "maps" / "carla"
+REAL = ("Town01", "Town02", "Town04", "Town06")
+UNSEEN = "random:1000001-1000020"
+"""Seeds that no training may use."""
+
+STUCK = 120.0
+"""[s] Who stands longer is stuck: no light of the simulator is red for so long."""
+STANDS = 0.1
+"""[m/s]"""
+START = 2.0
+"""[s] Crashes of younger episodes may come from the place of the start: told apart."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """Drive everything that the model card says, and write it into one file."""
+
+    policy: str = driver.PRETRAINED
+    """`pretrained`, a run directory or a .safetensors file."""
+    out: Path = RESULTS
+    """The result file."""
+    section: tuple[str, ...] = ()
+    """Of ladder, longform, robustness, conditioning; all by default."""
+    num_envs: int = 256
+    """Agents that drive at once."""
+    steps: int = 800
+    """Steps of a row of the ladder; half of them in `robustness` and `conditioning`; `longform` has its `hours`."""
+    hours: float = 30.0
+    """Agent-hours of each long-form row."""
+    threads: int | None = None
+    """CPU threads of the simulator."""
+    seed: int = 1
+    """Of worlds and actions; training has used 0."""
+    plot: Path | None = None
+    """Draw what the coefficients change into this file, *.png, and drive nothing."""
+
+
+class Row(NamedTuple):
+    """One drive."""
+
+    section: str
+    name: str
+    maps: tuple[str, ...]
+    config: Config
+    rows: int
+    steps: int
+    drivers: Any = "policy"
+    conditioning: dict[str, float] | None = None
+    other_scales: bool = False
+
+
+def real() -> dict[str, tuple[str, ...]]:
+    """Real maps by name, as far as they are there."""
+    files = {name: SHARED / f"{name}.xodr" for name in REAL}
+    return {name: (str(file),) for name, file in files.items() if file.is_file()}
+
+
+def plain(config: Config) -> Config:
+    """The training's environment on the maps as they are, cars and others, nobody erratic."""
+    return config.replace(
+        variant_scale=(1.0, 1.0), variant_shear=(0.0, 0.0), variant_flip=0.0, variant_turn=(0.0, 0.0),
+        inattentive=0.0, phantom=0.0,
+    )  # fmt: skip
+
+
+def ladder(card: Card, config: Config) -> Iterator[Row]:
+    """Towns of the training, random towns, and real maps; with and without map variants."""
+    for name, maps in {"towns of the training": TOWNS, "20 random towns": (UNSEEN,), **real()}.items():
+        yield Row("ladder", name, maps, plain(config), card.num_envs, card.steps)
+    yield Row("ladder", "20 random towns, map variants and erratic drivers as in training", (UNSEEN,), config, card.num_envs,
+              card.steps)  # fmt: skip
+
+
+def long_form(card: Card, config: Config) -> Iterator[Row]:
+    """The published safety evaluation as the driver sees it: at its own time step, and at the paper's 15 Hz."""
+    names = ("lane_count", "lane_spacing", "boundary_count", "stop_count", "agent_count", "view_range", "route_range")
+    seen = {name: getattr(config, name) for name in names}
+    for name, dt in ((f"{1 / config.dt:.1f} Hz, as trained", config.dt), ("15 Hz, as in the paper", longform().dt)):
+        steps = round(600.0 / dt)
+        # Coefficients as careful as the training knew them: what it never saw it can't obey.
+        made = longform().replace(**seen, **within(config), dt=dt, max_steps=steps, world_steps=steps,
+                                  first_goal=config.first_goal, goal_distance=config.goal_distance,
+                                  waypoints_max=config.waypoints_max, agents_per_world=32,
+                                  population=config.population)  # fmt: skip
+        rows = 256
+        maps = (UNSEEN, *(one for maps in real().values() for one in maps))
+        yield Row("longform", name, maps, made, rows, max(1, round(card.hours * 3600.0 / dt / rows)), other_scales=True)
+
+
+def within(config: Config) -> dict[str, tuple[float, float]]:
+    """The cautious coefficients of `longform`, moved into the ranges of the training."""
+    found = {}
+    for name in ends(config):
+        low, high = getattr(config, name)
+        wanted = getattr(longform(), name)[0]
+        found[name] = (min(max(wanted, low), high),) * 2
+    found |= {name: (high, high) for name in ("collision", "offroad", "stop_line") for _, high in [getattr(config, name)]}
+    return found | {name: getattr(config, name) for name in ("velocity", "timestep", "progress")}
+
+
+def robustness(card: Card, config: Config) -> Iterator[Row]:
+    """The random towns, one thing changed at a time."""
+    calm = plain(config)
+    noise = {"noise_position": 0.2, "noise_heading": 0.02, "noise_speed": 0.3}
+    changes: dict[str, dict[str, Any]] = {"as it is": {}}
+    for factor in (1, 2, 4):
+        changes[f"others are seen with noise, x{factor} the paper's"] = {name: factor * v for name, v in noise.items()}
+    changes |= {
+        "dynamics: coefficients spread twice as far": {
+            name: 2 * getattr(config, name) - 1 for name in ("throttle_spread", "steer_spread", "acc_spread", "vel_spread")
+        },
+        "dynamics: brakes of 3.5 m/s^2 instead of 5": {"brake_max": 3.5},
+        "dynamics: steering half as fast": {"steer_rate": config.steer_rate / 2},
+        "bodies: pedestrians to trucks as in the paper": {"population": "paper"},
+    }
+    for share in (0.1, 0.2, 0.3):
+        part = {"inattentive": share / 2, "phantom": share / 2}
+        changes[f"{share:.0%} erratic drivers"] = part
+    changes["lights as at random in the paper"] = {
+        name: getattr(Config(), name) for name in ("lights_off", "light_groups_removed", "lights_removed")
+    }
+    for name, change in changes.items():
+        yield Row("robustness", name, (UNSEEN,), calm.replace(**change), card.num_envs, card.steps // 2)
+    yield Row("robustness", "half of the cars drive by rules", (UNSEEN,), calm, card.num_envs, card.steps // 2,
+              drivers={"policy": 0.5, "idm": 0.5})  # fmt: skip
+    for agents in (48, 64):
+        dense = calm.replace(agents_per_world=agents)
+        yield Row("robustness", f"{agents} agents in each world", (UNSEEN,), dense, agents * max(1, card.num_envs // agents),
+                  card.steps // 2)  # fmt: skip
+
+
+CAREFUL = ("collision", "offroad", "stop_line", "comfort", "lane_center")
+"""Coefficients that are high for a careful driver and low for a hasty one."""
+
+
+def ends(config: Config) -> list[str]:
+    """Coefficients that the training drew from a range."""
+    from gigaflow_env import CONDITIONING
+
+    return [name for name in CONDITIONING if getattr(config, name)[0] < getattr(config, name)[1]]
+
+
+def conditioning(card: Card, config: Config) -> Iterator[Row]:
+    """All coefficients from careful to hasty, then each one alone; and the body's top speed, which is conditioning, too."""
+    calm = plain(config)
+
+    def at(name: str, share: float) -> float:
+        low, high = getattr(config, name)
+        return low + share * (high - low)
+
+    for name, share in (("careful", 1.0), ("in between", 0.5), ("hasty", 0.0)):
+        chosen = {one: at(one, share) for one in CAREFUL if one in ends(config)}
+        chosen["c_vel"] = 1.0 + 0.3 * (0.5 - share)
+        yield Row("conditioning", name, (UNSEEN,), calm, card.num_envs, card.steps // 2, conditioning=chosen)
+    for one in ends(config):
+        for share in (0.0, 1.0):
+            value = at(one, share)
+            yield Row("conditioning", f"{one} {value:g}", (UNSEEN,), calm, card.num_envs, card.steps // 2,
+                      conditioning={one: value})  # fmt: skip
+
+
+SECTIONS: dict[str, Callable[[Card, Config], Iterator[Row]]] = {
+    "ladder": ladder, "longform": long_form, "robustness": robustness, "conditioning": conditioning,
+}  # fmt: skip
+
+
+@functools.cache
+def opened_towns(maps: tuple[str, ...]) -> towns.Towns:
+    """The maps of a row; most rows have the same."""
+    return towns.open_all(maps, "equal")
+
+
+def drive(card: Card, row: Row) -> dict[str, Any]:
+    """Figures of one row."""
+    opened = opened_towns(row.maps)
+    env = GigaflowVectorEnv(
+        row.rows, map=opened.maps, map_shares=opened.shares, config=row.config, threads=card.threads, copy=False,
+        events=True, drivers=row.drivers,
+    )  # fmt: skip
+    act = policies.trained(card.policy, env, card.seed, other_scales=row.other_scales)
+    options = {} if row.conditioning is None else {"options": {"conditioning": row.conditioning}}
+    obs, info = env.reset(seed=card.seed, **options)
+    judged = ~info["traffic"]
+    active = info["active"] & judged
+    tallies, distance, lived = [], np.zeros(row.rows), np.zeros(row.rows)
+    stands, stuck, manner = np.zeros(row.rows, int), 0, np.zeros(4)
+    dt = row.config.dt
+    limit = round(STUCK / dt)
+    for _ in range(row.steps):
+        obs, _, terminated, truncated, info = env.step(act(obs))
+        tallies.append(metrics.count(active, terminated, info))
+        distance += np.where(active, info["distance"], 0.0)
+        lived += active
+        stands = np.where(active & (info["distance"] < STANDS * dt) & ~(terminated | truncated), stands + 1, 0)
+        stuck += int((stands == limit).sum())
+        active = info["active"] & judged
+        manner += manners(env, obs[active])
+    there = lived > 0
+    result = Result(metrics.total(tallies), distance[there] / lived[there] / dt)
+    found: dict[str, Any] = as_json(figures(result))
+    found.pop("red_light_rate", None)
+    km, samples = result.tally.distance / 1000.0, max(1.0, manner[3])
+    found["stuck"] = stuck
+    found["offset_m"], found["harsh_share"], found["bias_m"] = (float(part / samples) for part in manner[:3])
+    found |= incidents(env, judged, km, dt)
+    found["hours"] = float(lived.sum() * dt / 3600.0)
+    env.close()
+    return found
+
+
+def manners(env: Any, obs: np.ndarray) -> np.ndarray:
+    """Sums over rows: |offset| [m], acceleration or cornering above 3 m/s^2, offset [m]; and the number of rows."""
+    ego = env.layout.split(obs).ego
+    column = FEATURES.ego._fields.index
+    offset = ego[:, column("offset")] * 5.0
+    hard = (np.abs(ego[:, column("acceleration")]) > 0.6) | (np.abs(ego[:, column("lateral")]) > 0.6)
+    return np.array([np.abs(offset).sum(), hard.sum(), offset.sum(), len(obs)], float)
+
+
+def incidents(env: Any, judged: np.ndarray, km: float, dt: float) -> dict[str, Any]:
+    """Crashes and departures, a pile-up once; those of the first two seconds apart. The rate has its exact interval."""
+    log = env.event_log
+    met = judged[log["row"]] | ((log["other"] >= 0) & judged[log["other"]])
+    trouble = log[met & np.isin(log["kind"], (COLLISION, OFFROAD))]
+    late = trouble[trouble["age"] * dt >= START]
+    number = len(np.unique(late["crash"]))
+    mine = (late["fault"] & judged[late["row"]]) | (late["other_fault"] & (late["other"] >= 0) & judged[late["other"]])
+    per_km = metrics.rate(number, km)
+    return {
+        "incidents": number,
+        "incidents_at_start": len(np.unique(trouble[trouble["age"] * dt < START]["crash"])),
+        "incidents_by_fault": len(np.unique(late[mine]["crash"])),
+        "collision_incidents": len(np.unique(late[late["kind"] == COLLISION]["crash"])),
+        "offroad_incidents": len(np.unique(late[late["kind"] == OFFROAD]["crash"])),
+        "red_lights": int((judged[log["row"]] & (log["kind"] == RED_LIGHT)).sum()),
+        "km_per_incident": {
+            "value": None if number == 0 else km / number,
+            "low": 1.0 / per_km.high if per_km.high else None,
+            "high": 1.0 / per_km.low if per_km.low else None,
+            "n": number,
+        },
+    }
+
+
+def plot(results: dict[str, Any], path: Path) -> None:
+    """What each coefficient changes: its figures at the low and the high end of the trained range."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    rows = [row for row in results["rows"] if row["section"] == "conditioning"]
+    shown = (
+        ("goal_rate", "goals reached [%]", 100), ("red_lights_per_km", "red lights run per km", 1),
+        ("mean_speed_mps", "mean speed [m/s]", 1), ("offset_m", "distance from the lane's center [m]", 1),
+    )  # fmt: skip
+    figure, axes = pyplot.subplots(1, len(shown), figsize=(13, 0.34 * len(rows) + 1.2), sharey=True)
+    for axis, (name, title, factor) in zip(axes, shown, strict=True):
+        for place, row in enumerate(reversed(rows)):
+            found = row[name]
+            one = found if isinstance(found, dict) else {"value": found, "low": found, "high": found}
+            if one["value"] is None or one["low"] is None or one["high"] is None:
+                continue
+            value, low, high = (factor * one[part] for part in ("value", "low", "high"))
+            colour = {"careful": "#2a7de1", "hasty": "#d6453d"}.get(row["name"], "#555d69")
+            axis.errorbar(value, place, xerr=[[max(0, value - low)], [max(0, high - value)]], fmt="o", ms=4, color=colour)
+        axis.set_title(title, fontsize=9)
+        axis.grid(axis="x", alpha=0.3)
+        axis.tick_params(labelsize=8)
+    axes[0].set_yticks(range(len(rows)), [row["name"] for row in reversed(rows)], fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main(card: Card) -> None:
+    """Drive what the result file lacks."""
+    file = driver.find(card.policy)
+    sha = hashlib.sha256(file.read_bytes()).hexdigest()
+    before = json.loads(card.out.read_text()) if card.out.is_file() else {}
+    results = before if before.get("policy", {}).get("sha256") == sha else {"rows": []}
+    if card.plot is not None:
+        plot(results, card.plot)
+        return
+    facts, config = driver.read_facts(card.policy), driver.config_of(card.policy)
+    results["policy"] = {"sha256": sha, "samples": facts.step, "bytes": file.stat().st_size, "config": facts.config}
+    results |= machine() | {"command": "python benchmarks/driver.py " + " ".join(sys.argv[1:])}
+    for section in card.section or tuple(SECTIONS):
+        if section not in SECTIONS:
+            raise SystemExit(f"--section {section}: choose of {', '.join(SECTIONS)}")
+        for row in SECTIONS[section](card, config):
+            settings = {"rows": row.rows, "steps": row.steps, "seed": card.seed, "conditioning": row.conditioning}
+            known = [r for r in results["rows"] if (r["section"], r["name"]) == (row.section, row.name)]
+            if known and known[0]["settings"] == settings:
+                continue
+            start = time.perf_counter()
+            found = drive(card, row)
+            maps = [Path(name).stem for name in row.maps]
+            entry = {"section": row.section, "name": row.name, "maps": maps, **found, "settings": settings}
+            entry["seconds"] = round(time.perf_counter() - start, 1)
+            results["rows"] = [r for r in results["rows"] if r not in known] + [entry]
+            results["rows"].sort(key=lambda r: list(SECTIONS).index(r["section"]))
+            write_text(card.out, json.dumps(rounded(results), indent=1, allow_nan=False) + "\n")
+            goal = found["goal_rate"]["value"]
+            print(f"{row.section}: {row.name}: {math.nan if goal is None else goal:.1%} goals, "
+                  f"{found['collision_rate']['n']} routes, {entry['seconds']:.0f} s", flush=True)  # fmt: skip
+
+
+def rounded(given: Any) -> Any:
+    """Numbers with five digits: more are noise."""
+    if isinstance(given, dict):
+        return {name: rounded(value) for name, value in given.items()}
+    if isinstance(given, list):
+        return [rounded(value) for value in given]
+    return float(f"{given:.5g}") if isinstance(given, float) and math.isfinite(given) else given
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Card, config=(tyro.conf.FlagCreatePairsOff,)))

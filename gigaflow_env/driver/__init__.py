@@ -1,0 +1,37 @@
+"""A trained policy that drives without torch: its file, what it says of itself, and its network in NumPy."""
+
+from gigaflow_env.driver.checkpoint import (
+    FORMAT,
+    PRETRAINED,
+    SCALES,
+    WEIGHTS,
+    CheckpointError,
+    Facts,
+    config_of,
+    differences,
+    find,
+    is_checkpoint,
+    read,
+    read_facts,
+)
+from gigaflow_env.driver.drive import Driver, load
+from gigaflow_env.driver.network import Network, softmax
+
+__all__ = [
+    "FORMAT",
+    "PRETRAINED",
+    "SCALES",
+    "WEIGHTS",
+    "CheckpointError",
+    "Driver",
+    "Facts",
+    "Network",
+    "config_of",
+    "differences",
+    "find",
+    "is_checkpoint",
+    "load",
+    "read",
+    "read_facts",
+    "softmax",
+]

@@ -1,0 +1,199 @@
+"""Scenes that the CPU and the compiled CUDA kernels drive side by side: `python cuda_scenes.py FOLDER SCENE ...`.
+
+A process of its own, since the driver of benchmarks/emulator has to be found before CUDA is loaded. Prints a JSON object for
+each scene: what differed, what happened, and what other orders of threads and the watch for races found. Then one for each
+kernel: what is in its machine code.
+"""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+from conftest import crossing, key, motorway
+
+from benchmarks.cuda_compile import code_of
+from benchmarks.emulator.launch import CAPABILITY, Mode, attach
+from gigaflow_env import snapshot
+from gigaflow_env.backend import world_step
+from gigaflow_env.config import laptop
+from gigaflow_env.event_log import EventLog
+from gigaflow_env.simulator import Simulator
+from gigaflow_env.snapshot import WORKSPACE
+
+STEPS = 12
+REMEMBERED = 5
+"""Of so many steps one is observed anew."""
+SMALL = laptop().replace(
+    agents_per_world=5, world_steps=8, lane_count=5, boundary_count=6, agent_count=3, stop_count=2, lights_off=0.0
+)
+SCENES = {
+    "same step": {"mode": world_step.SAME_STEP},
+    "next step": {"mode": world_step.NEXT_STEP},
+    "continue": {"config": SMALL.replace(on_crash="continue", on_route_done="new_route", waypoints_max=3)},
+    "the paper's world": {
+        "config": SMALL.replace(
+            population={"any": 0.5, "truck": 0.25, "pedestrian": 0.25},
+            agents_per_world=(2, 5),
+            on_crash="freeze",
+            freeze_time=0.9,
+            inattentive=0.5,
+            phantom=0.5,
+            lane_dropout=0.5,
+            boundary_dropout=0.4,
+            noise_position=0.2,
+            noise_heading=0.02,
+            noise_speed=0.3,
+            variant_scale=(0.85, 1.2),
+            variant_shear=(-0.15, 0.15),
+            variant_flip=0.5,
+            variant_turn=(-3, 3),
+        ),
+        "map_shares": (1, 1),
+    },
+    "float16": {"obs_dtype": "float16"},
+    "bfloat16": {"obs_dtype": "bfloat16"},
+    "traffic": {"drivers": {"policy": 0.4, "idm": 0.6}},
+    "continuous": {"continuous": True},
+}
+
+
+def put(cpu: Simulator, cuda: Simulator) -> None:
+    """The card goes on from the CPU's state; workspaces have a thread's or a block's shape."""
+    for group, arrays in cpu.state._asdict().items():
+        for name, array in arrays._asdict().items():
+            if f"{group}.{name}" not in WORKSPACE:
+                cuda._machine.write(getattr(getattr(cuda.state, group), name), array)
+
+
+def differing(cpu: Simulator, cuda: Simulator) -> dict[str, float]:
+    """Rows that differ, by array, as a share: integers and flags at all, floats by more than 1e-5 of their size or 1e-4."""
+    found = {}
+    for group in cpu.state._fields:
+        for name, here in getattr(cpu.state, group)._asdict().items():
+            if f"{group}.{name}" in WORKSPACE:
+                continue
+            share = apart(here, cuda.host(getattr(getattr(cuda.state, group), name)))
+            if share:
+                found[f"{group}.{name}"] = share
+    return found
+
+
+def apart(here: np.ndarray, there: np.ndarray) -> float:
+    """The share of rows in which two arrays differ."""
+    wrong = here != there
+    if here.dtype.kind == "f":
+        wrong &= ~(np.abs(here - there) <= 1e-4 + 1e-5 * np.abs(here)) & ~(np.isnan(here) & np.isnan(there))
+    return float(wrong.reshape(*here.shape[:2], -1).any(axis=-1).mean() if here.ndim > 1 else wrong.mean())
+
+
+def number(observations: np.ndarray, sim: Simulator) -> np.ndarray:
+    """Observations as float32; those of half precision without their last digits, which rounding may turn."""
+    if observations.dtype == np.float32:
+        return observations
+    wide = observations.view(np.float16) if sim.obs_dtype == "float16" else observations.astype(np.uint32) << 16
+    return np.round(wide.view(np.float32) if wide.dtype == np.uint32 else wide.astype(np.float32), 2)
+
+
+def digest(sim: Simulator) -> str:
+    """Of everything that a step leaves behind."""
+    found = hashlib.sha256()
+    for group, arrays in sim.state._asdict().items():
+        for name, array in arrays._asdict().items():
+            if f"{group}.{name}" not in WORKSPACE:
+                found.update(sim.host(array).tobytes())
+    for array in (sim.observations, sim.final_observations):
+        found.update(sim.host(array).tobytes())
+    return found.hexdigest()
+
+
+def actions(sim: Simulator, rng: np.random.Generator) -> np.ndarray:
+    """What a driver without a plan does, who rather goes ahead."""
+    return rng.uniform(-1, 1, (sim.rows, 2)) if sim.wanted.size else rng.choice([3, 6, 7, 8, 9, 10, 10, 11], sim.rows)
+
+
+def crash(sim: Simulator) -> None:
+    """Agent 1 of each world is put upon agent 0."""
+    pose = sim.state.pose
+    for array in (pose.x, pose.y, pose.z, pose.cos, pose.sin):
+        values = sim.host(array).copy()
+        values[:, 1] = values[:, 0]
+        sim.write(array, values)
+
+
+def made(name: str, backend: str) -> tuple[Simulator, EventLog]:
+    """A scene before its first reset."""
+    arguments = {"config": SMALL, **SCENES[name]}
+    sim = Simulator([motorway(), crossing(lights=True)], 9, backend=backend, threads=None, **arguments)
+    log = EventLog(sim)
+    sim.contacts = log.contacts
+    return sim, log
+
+
+def side_by_side(name: str) -> dict[str, object]:
+    """Each step of the CPU beside the same step of the kernels, from one state: what differs, and what happened."""
+    both = [made(name, backend) for backend in ("cpu", "cuda")]
+    (cpu, log), (cuda, _) = both
+    for sim, _ in both:
+        sim.reset(key(7))
+    rng, different, ended, remembered = np.random.default_rng(0), [differing(cpu, cuda)], 0, []
+    for step in range(STEPS):
+        if step == 1:
+            crash(cpu)
+        put(cpu, cuda)
+        chosen = actions(cpu, rng)
+        for sim, events in both:
+            sim.step(chosen)
+            events.add(sim)
+            if step == STEPS // 2:
+                sim.reset(None, np.arange(sim.rows) % 4 == 1)
+        different.append(differing(cpu, cuda))
+        for what in ("observations", "final_observations"):
+            here, there = (sim.host(getattr(sim, what)) for sim, _ in both)
+            share = apart(number(here, cpu), number(there, cpu)) if here.size else 0.0
+            if share:
+                different[-1][what] = share
+        outcome = cpu.state.outcome
+        ended += int(outcome.terminated.sum() + outcome.truncated.sum())
+        if step % REMEMBERED == 0:
+            remembered.append((snapshot.observation_state(cuda), cuda.host(cuda.observations).copy()))
+    states = {array: np.stack([one[array] for one, _ in remembered]) for array in snapshot.OBSERVED}
+    with mock.patch.object(snapshot, "CHUNK", 3):  # part of one, then one and a part
+        again = snapshot.observe(cuda, states)
+    same = cuda.observations.dtype != np.float32 or np.array_equal(again, [seen for _, seen in remembered])
+    logs = [events.array[["kind", "world", "row", "other"]].tolist() for _, events in both]
+    return {
+        "different": [one for one in different if one],
+        "ended": ended,
+        "kinds": sorted({int(kind) for kind in log.array["kind"]}),
+        "same_events": logs[0] == logs[1],
+        "observed_anew": bool(same),
+    }
+
+
+def schedules(name: str, mode: Mode) -> dict[str, object]:
+    """The same steps with threads forwards, backwards and at random, and watched for races."""
+    digests = []
+    for order in (0, 1, 2, 3):
+        mode.order, mode.races = order, int(order == 3)
+        sim, _ = made(name, "cuda")
+        sim.reset(key(7))
+        rng = np.random.default_rng(0)
+        for step in range(4):
+            if step == 1:
+                crash(sim)
+            sim.step(actions(sim, rng))
+        digests.append(digest(sim))
+    mode.order = mode.races = 0
+    return {"orders": len(set(digests))}
+
+
+if __name__ == "__main__":
+    emulation = attach(Path(sys.argv[1]))
+    for name in sys.argv[2:]:
+        print(json.dumps({"scene": name, **side_by_side(name), **schedules(name, emulation.mode)}), flush=True)
+    for kernel, launch in emulation.launches.items():
+        ptx = launch.compiled.inspect_asm(CAPABILITY)
+        print(json.dumps(code_of(kernel, ptx, launch.threads, launch.shared, launch._args, CAPABILITY)), flush=True)
