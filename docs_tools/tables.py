@@ -190,24 +190,7 @@ def traffic() -> str:
         )  # fmt: skip
     head = [
         "map", "km", "collisions", "of these by fault", "off the road / 1000 km", "red lights / 1000 km", "mean speed [m/s]",
-        "stood for 120 s", "ns an agent-step",
-    ]  # fmt: skip
-    return table(head, rows)
-
-
-def large_maps() -> str:
-    """Compile time and memory of square towns."""
-    shown = (
-        "lane_km", "lanes", "compile_s", "compile_ms_a_lane_km", "tables_MB", "routes_MB", "grid_MB", "estimated_MB",
-        "peak_MB",
-    )  # fmt: skip
-    rows = [
-        [f"{one['side_km']:g} x {one['side_km']:g}", *(f"{one[name]:.0f}" for name in shown)]
-        for one in _results("large_maps.jsonl")
-    ]
-    head = [
-        "km", "lane-km", "lanes", "compiling [s]", "ms a lane-km", "tables [MB]", "of these routes", "of these grids",
-        "estimated before [MB]", "most memory [MB]",
+        "stuck at the end", "ns an agent-step",
     ]  # fmt: skip
     return table(head, rows)
 
@@ -439,7 +422,7 @@ PARTS = {
     part.__name__: part
     for part in (
         actions, observation, conditioning, config, population, state, events, cli, throughput, speed, stages, parts,
-        cuda_code, learning, headline, traffic, large_maps, soak, driver_ladder, driver_longform, driver_robustness,
+        cuda_code, learning, headline, traffic, soak, driver_ladder, driver_longform, driver_robustness,
         driver_conditioning,
     )
 }  # fmt: skip

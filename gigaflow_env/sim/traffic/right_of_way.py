@@ -20,7 +20,9 @@ _COMMIT_BRAKE = f32(4.0)  # m/s^2: a driver that would have to brake harder to s
 _SLOW = f32(0.5)  # m/s: a slower agent of the policy may not intend to go
 _GIVE_WAY = f32(50.0)  # m, added to the gap of an agent at a yield sign: those who come within it go first
 _IN_JUNCTION = f32(1000.0)  # m, subtracted from the gap of an agent inside a junction: it goes before all outside
-_WAITED = f32(40.0)  # m, subtracted for each second of waiting: after 25 s before those inside
+# s, m: who has waited longer counts as nearer, by so much for each further second: after 33 s it goes before those inside.
+# Not at once, or a yield sign would hold nobody for more than a second.
+_PATIENT, _WAITED = f32(8.0), f32(40.0)
 
 
 @rule
@@ -78,7 +80,7 @@ def announce(w, a, target, gap, stood, blocked, waiting, rows, motion, lane_posi
     blocked = blocked and not within
     traffic.next[w, a], traffic.gap[w, a] = target, gap
     give_way = _GIVE_WAY if target >= 0 and network.gives_way[target] else ZERO
-    traffic.priority[w, a] = (gap - _IN_JUNCTION if within else gap + give_way) - _WAITED * stood
+    traffic.priority[w, a] = (gap - _IN_JUNCTION if within else gap + give_way) - _WAITED * max(stood - _PATIENT, ZERO)
     if target >= 0:
         slow = rows.driver[w, a] == POLICY and speed < _SLOW
         ends_cycle = traffic.turn[w, a] and traffic.waits_how[w, a] == YIELD
