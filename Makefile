@@ -10,8 +10,8 @@ TRAIN_MAP ?= loop
 TRAIN_OUT ?= runs/$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test tests bench lint docs tables soak memory lookup towns maps damage import-times driver gallery world \
-  gpu-check kills ranks paper against ablations clean
+.PHONY: help train test tests bench lint docs tables soak memory lookup towns maps traffic large-maps damage import-times driver gallery \
+  world cuda-cost gpu-check kills ranks paper against ablations clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -56,6 +56,12 @@ damage: $(READY)  ## real maps with one thing missing each: none is lost in sile
 import-times: $(READY)  ## import and compile times beside those of another revision: make import-times BEFORE=folder MAPS="one.xodr"
 	$(BIN)/python benchmarks/import_times.py $(BEFORE) $(MAPS)
 
+large-maps: $(READY)  ## compile time and memory by lane-kilometres, up to 20 x 20 km (ten minutes)
+	$(BIN)/python benchmarks/large_maps.py --json benchmarks/results/large_maps.jsonl
+
+traffic: $(READY)  ## rule-based cars on all towns, on the files in FOLDER, and on 50 random towns (half an hour)
+	$(BIN)/python benchmarks/traffic.py $(if $(FOLDER),--folder $(FOLDER)) --towns 1000 1050 --json benchmarks/results/traffic.jsonl
+
 towns: $(READY)  ## 200 random towns: all of them plausible (minutes)
 	$(BIN)/python benchmarks/towns.py
 
@@ -81,6 +87,9 @@ against: $(READY)  ## training's speed beside another revision, in turns: make a
 
 ablations: $(READY)  ## what the parts of the method are worth, three seeds each (an hour)
 	$(BIN)/gigaflow-train sweep benchmarks/ablations.toml --out runs/ablations
+
+cuda-cost: $(READY)  ## what the CUDA kernels do in a step, counted on the CPU: instructions and memory sectors (minutes)
+	$(BIN)/python benchmarks/cuda_cost.py --json benchmarks/results/cuda_cost.jsonl
 
 gallery: $(READY)  ## the shipped towns and the moving pictures of traffic and viewer, in docs/media/
 	$(BIN)/python -m docs_tools.gallery

@@ -1,8 +1,8 @@
-"""What a step costs on CUDA, counted without a card: `python benchmarks/cuda_cost.py --json benchmarks/results/cuda_cost.jsonl`.
+"""What a step costs on CUDA, counted without a card: `make cuda-cost`.
 
-The compiled kernels run on the CPU (benchmarks/emulator), which counts as warps in lockstep would: instructions, the share of
-lanes that are busy in them, and the sectors of 32 bytes that loads and stores touch. Counts of PTX, not of machine code, and no
-time: they say what a change saves, not how fast a card is.
+The compiled kernels run on the CPU (benchmarks/emulator), which counts as warps in lockstep would: instructions, the share
+of lanes that are busy in them, and the sectors of 32 bytes that loads and stores touch. Counts of PTX, not of machine code,
+and no time: they say what a change saves, not how fast a card is.
 
 Needs gcc and the extra `cuda13`, and no card.
 """

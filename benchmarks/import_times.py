@@ -24,7 +24,10 @@ ROOT = Path(__file__).resolve().parents[1]
 MEASURE = """
 import json, sys, time, warnings
 from gigaflow_env.roads import load
-from gigaflow_env.roads.compiled.compile import compile_roads
+try:
+    from gigaflow_env.roads.compiled.compile import compile_roads
+except ImportError:  # its name up to 0.1
+    from gigaflow_env.roads.compile import compile as compile_roads
 warnings.simplefilter("ignore")
 
 def least(call):

@@ -1,13 +1,15 @@
-"""Rule-based traffic on the shipped towns: who crashes, by whose fault, and what it costs: `python benchmarks/traffic.py`.
+"""Rule-based traffic: who crashes, by whose fault, who leaves the road, who stands still: `python benchmarks/traffic.py`.
 
 Every row has a rule-based driver; an agent goes on to a new route where it arrives, and starts anew elsewhere after a crash
 or off the road. A crash of two is one collision; it counts as somebody's fault by the rule of sim/fault.py. Those within two
-seconds of a start are told apart, as the place may have been the reason.
+seconds of a start are told apart, as the place may have been the reason. A car that stands for more than two minutes is
+stuck: no light is red for so long, and nothing that crashed remains on the road.
 """
 
 import json
 import sys
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,55 +18,83 @@ import numpy as np
 import tyro
 
 from gigaflow_env.backend import cpu
+from gigaflow_env.backend.world_step import known, parameters
 from gigaflow_env.bench.machine import machine
+from gigaflow_env.config import laptop
 from gigaflow_env.env import GigaflowVectorEnv
 from gigaflow_env.event_log import COLLISION, OFFROAD, RED_LIGHT
 from gigaflow_env.files import write_text
-from gigaflow_env.roads import shipped
+from gigaflow_env.roads import MapError, MapWarning, find, shipped
+from gigaflow_env.roads.compiled.compile import capacity, compile_roads
 
 FRESH = 2.0
 """[s] after a start."""
-STUCK = 60.0
-"""[s] of standing: whoever stands so long at the end is counted."""
+STUCK = 120.0
+"""[s] of standing."""
+STILL = 0.01
+"""[m] in a step: less is standing."""
+
+
+ENDINGS = (".xodr", ".xml", ".osm", ".json")
+"""Of files in a folder that may be maps."""
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """Drive towns with rule-based drivers only."""
+    """Drive maps with rule-based drivers only."""
 
     maps: tuple[str, ...] = ("downtown", *(name for name in shipped() if name != "downtown"))
     """Towns or map files."""
-    worlds: int = 4
-    """Worlds of each map; ten times as many of the first one."""
+    folder: Path | None = None
+    """And all map files below this folder."""
+    towns: tuple[int, int] = (0, 0)
+    """And the random towns of these seeds, the last one not."""
+    worlds: int = 10
+    """Worlds of each map; a random town has one."""
     agents: int = 30
-    """Cars in a world."""
+    """Cars in a world, where so many fit."""
     seconds: float = 600.0
     """Simulated time."""
     seed: int = 0
+    population: str = "cars"
+    """Who drives, see population.py."""
     json: Path | None = None
     """Write the results into this file."""
 
 
 def drive(name: str, worlds: int, traffic: Traffic) -> dict[str, Any]:
-    """One map; the result is ready for JSON."""
-    steps_of = {"max_steps": 10**9, "world_steps": 10**9, "world_stagger": 0.0, "on_route_done": "new_route"}
+    """One map; the result is ready for JSON. MapError where a file is no map, or has no place for two cars."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MapWarning)
+        road_map = find(name)
+    changes = {
+        "max_steps": 10**9, "world_steps": 10**9, "world_stagger": 0.0, "on_route_done": "new_route",
+        "population": traffic.population,
+    }  # fmt: skip
+    config = laptop().replace(**changes)
+    lists = {name: getattr(config, name) for name in ("lane_spacing", "lane_count", "boundary_count", "stop_count")}
+    agents = min(traffic.agents, capacity(compile_roads(road_map, **lists), 0))
     env = GigaflowVectorEnv(
-        worlds * traffic.agents, map=name, preset="laptop", agents_per_world=traffic.agents, config=steps_of, drivers="idm",
+        worlds * agents, map=road_map, preset="laptop", agents_per_world=agents, config=changes, drivers="idm",
         events=True, copy=False,
     )  # fmt: skip
     env.reset(seed=traffic.seed)
     steps, nothing = round(traffic.seconds / env.config.dt), np.full(env.num_envs, 7)
-    way, goals, standing = 0.0, 0, np.zeros(env.num_envs)
+    dt = env.config.dt
+    way, goals, standing, stuck = 0.0, 0, np.zeros(env.num_envs), np.zeros(env.num_envs, bool)
+    longest = 0.0
     for _ in range(steps):
         info = env.step(nothing)[-1]
         way += float(info["distance"].sum(dtype=np.float64))
         goals += int(info["route_done"].sum())
-        standing = np.where(info["distance"] < 0.01, standing + 1, 0)
-    log, dt = env.event_log, env.config.dt
+        standing = np.where(info["active"] & (info["distance"] < STILL), standing + 1, 0)
+        longest = max(longest, float(standing.max()) * dt)
+        stuck |= standing * dt > STUCK
+    log = env.event_log
     crashes = log[log["kind"] == COLLISION]
     settled = crashes[crashes["age"] * dt >= FRESH]
     result = {
-        "map": Path(name).stem,
+        "map": Path(name).stem if Path(name).suffix else name,
         "km": round(way / 1000, 1),
         "collisions": len(crashes),
         "of_these_after_a_start": len(crashes) - len(settled),
@@ -73,10 +103,14 @@ def drive(name: str, worlds: int, traffic: Traffic) -> dict[str, Any]:
         "red_lights": int((log["kind"] == RED_LIGHT).sum()),
         "routes": goals,
         "mean_speed_mps": round(way / steps / env.num_envs / dt, 2),
-        "stuck": int((standing * dt > STUCK).sum()),
+        "stuck": int(stuck.sum()),
+        "longest_stand_s": round(longest, 1),
         "ns_an_agent_step": round(cost(env), 1),
-        "settings": {"worlds": worlds, "agents": traffic.agents, "seconds": traffic.seconds, "seed": traffic.seed},
-    }
+        "settings": {
+            "worlds": worlds, "agents": agents, "seconds": traffic.seconds, "seed": traffic.seed,
+            "population": traffic.population,
+        },
+    }  # fmt: skip
     env.close()
     return result
 
@@ -84,23 +118,32 @@ def drive(name: str, worlds: int, traffic: Traffic) -> dict[str, Any]:
 def cost(env: GigaflowVectorEnv) -> float:
     """What rule-based drivers add to a step [ns per agent], on one thread: the fastest of ten."""
     sim = env.simulator
-    s = sim.state
+    have = known(sim._parts)
+    given = [have[name] for name in parameters(cpu.plan_traffic)[2:]]
     seconds = []
     for _ in range(10):
         start = time.perf_counter()
-        cpu.plan_traffic(
-            0, sim.worlds, s.clock, s.rows, s.pose, s.motion, s.body, s.place, s.goals, s.lights, s.near, s.traffic,
-            s.variant, sim.roads.network, sim.conflicts, sim._params,
-        )  # fmt: skip
+        cpu.plan_traffic(0, sim.worlds, *given)
         seconds.append(time.perf_counter() - start)
     return min(seconds) / env.num_envs * 1e9
+
+
+def maps_of(traffic: Traffic) -> list[tuple[str, int]]:
+    """The maps to drive, and how many worlds of each."""
+    files = [] if traffic.folder is None else sorted(path for path in traffic.folder.rglob("*") if path.suffix in ENDINGS)
+    towns = [f"random:{seed}" for seed in range(*traffic.towns)]
+    return [(str(name), traffic.worlds) for name in (*traffic.maps, *files)] + [(town, 1) for town in towns]
 
 
 if __name__ == "__main__":
     given = tyro.cli(Traffic)
     lines = []
-    for k, town in enumerate(given.maps):
-        found = {**drive(town, given.worlds * (10 if k == 0 else 1), given), **machine()}
+    for name, worlds in maps_of(given):
+        try:
+            found = {**drive(name, worlds, given), **machine()}
+        except (MapError, ValueError) as error:
+            print(f"{name}: not driven: {error}", flush=True)
+            continue
         found["command"] = "python benchmarks/traffic.py " + " ".join(sys.argv[1:])
         lines.append(json.dumps(found))
         print(lines[-1], flush=True)

@@ -49,7 +49,12 @@ def allocate(group: type, sizes: dict[str, int]) -> Any:
 
 
 def record(group: type) -> np.dtype:
-    """Structured dtype with one entry a field: the row of a table which is read at random (array of structures)."""
+    """Structured dtype with one entry a field."""
+    return np.dtype([(name, field.dtype) for name, field in fields(group).items()])
+
+
+def row_type(group: type) -> np.dtype:
+    """The same for the row of a table that kernels read at random (array of structures), see `aligned`."""
     return aligned([(name, field.dtype) for name, field in fields(group).items()])
 
 

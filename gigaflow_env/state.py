@@ -22,6 +22,8 @@ agents with at least LIVE can be collided with."""
 # Driver of a row.
 POLICY, IDM = range(2)
 """POLICY: the actions given to `step`. IDM: the rules of sim/traffic/drive.py."""
+NOWHERE = -1e9
+"""[m] `goals.best` where no way leads on from the final goal: the episode ends there."""
 
 # Colours of a light.
 OFF, GREEN, YELLOW, RED = range(4)
@@ -123,7 +125,9 @@ class Goals(NamedTuple):
     count: np.ndarray = array("world agent", "", "goals of this route", i32)  # type: ignore[assignment]
     next: np.ndarray = array("world agent", "", "the one to be reached next", i32)
     routes: np.ndarray = array("world agent", "", "routes begun in this episode", i32)
-    best: np.ndarray = array("world agent", "m", "shortest route distance to the next goal so far: progress counts once")
+    best: np.ndarray = array(
+        "world agent", "m", "shortest route distance to the next goal so far: progress counts once; -1e9: no way leads on"
+    )
     gained: np.ndarray = array("world agent", "m", "progress along the route in the last step")
 
 
@@ -251,6 +255,16 @@ class Traffic(NamedTuple):
     may_enter: np.ndarray = array("world agent", "", "it could enter that lane: no red light, and room behind", flag)
     committed: np.ndarray = array("world agent", "", "it can no longer stop before that lane", flag)
     yielded: np.ndarray = array("world agent", "", "it gave way in the last step", flag)
+    leader: np.ndarray = array("world agent", "", "the nearest body in its path, -1: none", i32)
+    leader_gap: np.ndarray = array("world agent", "m", "from its front to that body")
+    beside: np.ndarray = array("world agent", "", "who is in the way of the lane change that it needs, -1: nobody", i32)
+    wish: np.ndarray = array("world agent", "", "lane to which it has to change before it can go on, -1: none", i32)
+    short: np.ndarray = array("world agent", "", "its lane ends too soon for that change: it has to back up", flag)
+    turn: np.ndarray = array("world agent", "", "it ends a cycle of waiting, see cycles.py", flag)
+    waits_for: np.ndarray = array("world agent", "", "because of whom it stands, -1: it moves, or for no agent", i32)
+    waits_how: np.ndarray = array("world agent", "", "how it could end that, see cycles.py", i32)
+    still: np.ndarray = array("world agent", "steps", "for how long it has stood", i32)
+    backing: np.ndarray = array("world agent", "steps", "for how long it still backs up", i32)
     stop: np.ndarray = array("world agent", "m", "from its front to a line at which it has to stop")
     cap: np.ndarray = array("world agent", "m/s", "speed permitted by the road, lights, the goal and a leader")
     brake: np.ndarray = array("world agent", "m/s^2", "deceleration for a leader")

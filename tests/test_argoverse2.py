@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from argoverse2_files import line, segment, straight
 from damage import damaged, survives
 
 from gigaflow_env.config import laptop
@@ -15,25 +16,6 @@ from gigaflow_env.roads.road_map import HEADING, WIDTH, X, Y, Z
 from gigaflow_env.simulator import Simulator
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "maps"
-
-
-def line(*places: tuple[float, ...]) -> list[dict[str, float]]:
-    return [dict(zip("xyz", (*place, 0.0)[:3], strict=True)) for place in places]
-
-
-def segment(left: list, right: list, **more: Any) -> dict[str, Any]:
-    return {
-        "is_intersection": False, "lane_type": "VEHICLE",
-        "left_lane_boundary": left, "left_lane_mark_type": "DASHED_WHITE", "left_neighbor_id": None,
-        "right_lane_boundary": right, "right_lane_mark_type": "DASHED_WHITE", "right_neighbor_id": None,
-        "predecessors": [], "successors": [], **more,
-    }  # fmt: skip
-
-
-def straight(x: float, length: float, y: float = 0.0, **more: Any) -> dict[str, Any]:
-    """A lane 4 m wide along x, its center at y; the borders have different numbers of points."""
-    left = line((x, y + 2), (x + length / 3, y + 2), (x + length, y + 2))
-    return segment(left, line((x, y - 2), (x + length, y - 2)), **more)
 
 
 def text(crossings: dict[str, Any] | None = None, **segments: Any) -> str:
@@ -108,7 +90,10 @@ def test_marks_permit_lane_changes(imported, mark, from_left, from_right):
 
 def test_neighbours_of_the_other_direction_or_only_one_sided_are_none(imported):
     other = segment(line((30, 2), (0, 2)), line((30, 6), (0, 6)), left_neighbor_id="a", right_neighbor_id="a")
-    lanes = imported(a=straight(0, 30, left_neighbor_id="b", right_neighbor_id="c"), b=other, c=straight(0, 30, -4)).lanes
+    with pytest.warns(MapWarning, match="does not name it as its left neighbour: no lane change"):
+        lanes = imported(
+            a=straight(0, 30, left_neighbor_id="b", right_neighbor_id="c"), b=other, c=straight(0, 30, -4)
+        ).lanes
     assert lanes["a"].left is None and lanes["a"].right is None and lanes["b"].left is None
 
 

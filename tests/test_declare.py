@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gigaflow_env.config import Config, params
-from gigaflow_env.declare import Declared, allocate, array, describe, fields, number, record
+from gigaflow_env.declare import Declared, allocate, array, describe, fields, number, record, row_type
 from gigaflow_env.layout import FEATURES, GOALS
 from gigaflow_env.population import ROAD_USERS
 from gigaflow_env.roads.compiled.tables import Grid, Nearby, Network
@@ -84,3 +84,15 @@ def test_params_are_float32_and_int32():
     assert made["agent_count"] == 20 and made["crash_ends"] == 1 and made["route_ends"] == 0 and made["near_first"] == 0
     changed = params(config.replace(on_crash="continue", on_route_done="respawn", first_goal="near"))
     assert (changed.crash_ends, changed.route_ends, changed.near_first) == (0, 1, 1)
+
+
+class Gap(NamedTuple):
+    kind: int = number("", "", np.int8)
+    x: float = number("m", "")
+
+
+def test_rows_of_tables_have_no_gaps_and_may_be_loaded_whole():
+    """CUDA reads fields of other rows byte by byte."""
+    assert row_type(Row).isalignedstruct and not record(Row).isalignedstruct
+    with pytest.raises(ValueError, match="a row of 5 bytes would need 8"):
+        row_type(Gap)

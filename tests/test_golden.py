@@ -23,7 +23,7 @@ GOLDEN = {
     "loop": "6d988a3cf72fb014",
     "downtown": "92507af73f5ca00f",
     "crowd": "216f7f0812e09d1d",
-    "two maps": "af34ecc646beba02",
+    "two maps": "7a96339a81423a0c",
 }
 
 

@@ -31,7 +31,7 @@ from gigaflow_env.config import laptop
 from gigaflow_env.jit import kernel
 from gigaflow_env.roads import load, shipped
 from gigaflow_env.roads.compiled.compile import compile_roads
-from gigaflow_env.roads.compiled.tables import LANE_CHANGE_COST, UNREACHABLE
+from gigaflow_env.roads.compiled.tables import LANE_CHANGE_COST, LEAD_UNIT, UNREACHABLE
 from gigaflow_env.sim.geometry import LEVEL_GAP
 from gigaflow_env.sim.lanes import (
     along_quad,
@@ -61,7 +61,7 @@ def _search(variant, network, grid, fallback, x, y, z, cos, sin, goal, out):
 def _way(variant, network, lane, s, goal_lane, goal_s, out):
     row = network.maps[0]
     for i in range(len(out)):
-        out[i] = route_distance(0, variant, network, row.route_at, row.lanes, lane[i], s[i], goal_lane[i], goal_s[i])
+        out[i] = route_distance(0, variant, network, row, lane[i], s[i], goal_lane[i], goal_s[i])
 
 
 def ways(roads, lane, s, goal_lane, goal_s):
@@ -330,8 +330,9 @@ def test_way_with_lane_changes_on_paper():
 
 
 def test_the_way_shrinks_as_one_drives(roads):
-    """Every metre driven is a metre less, and at the end of a lane the way goes on without a jump in the best of the next
-    ones; or it has become as short, at the start of the lane, by a change to the lane at the side."""
+    """Over a lane the way shrinks by its length, or by that of the lane beside at whose end it leaves; and at the end of a
+    lane it goes on without a jump in the best of the next ones; or it has become as short, at the start of the lane, by a
+    change to the lane at the side."""
     lanes = roads.network.lanes
     every = np.arange(len(lanes))
     for goal in np.random.default_rng(3).choice(every, min(len(every), 12), replace=False):
@@ -339,7 +340,9 @@ def test_the_way_shrinks_as_one_drives(roads):
         begins, ends = (ways(roads, every, s, goal, goal_s).astype(float) for s in (0.0, lanes["length"]))
         reached = begins < UNREACHABLE / 2
         other = lanes["bundle"] != lanes["bundle"][goal]
-        assert (begins - ends)[reached & other] == pytest.approx(lanes["length"][reached & other], abs=1e-3)
+        for lane in every[reached & other]:
+            beside_it = lanes["length"][lanes["bundle"] == lanes["bundle"][lane]]
+            assert abs(begins[lane] - ends[lane] - beside_it).min() < 2e-3 + lanes["length"][lane] / LEAD_UNIT
         assert ways(roads, goal, [0.0, goal_s / 2], goal, goal_s) == pytest.approx([goal_s, goal_s / 2])
         for lane in every[reached & other]:
             row = lanes[lane]
@@ -446,20 +449,21 @@ def test_the_way_shrinks_by_what_is_driven_and_is_no_shorter_than_a_straight_lin
     row = NETWORK.maps[map_of(pair[0])]
 
     def from_(s):
-        return call(route_distance)(0, PLAIN, NETWORK, row["route_at"], int(row["lanes"]), lane, s, goal_lane, goal_s)
+        return call(route_distance)(0, PLAIN, NETWORK, row, lane, s, goal_lane, goal_s)
 
     found, further = from_(s), min(s + step, float(LANES["length"][lane]))
     if found > UNREACHABLE / 10:
         assert from_(further) > UNREACHABLE / 10
         return
     ends = [beside(k, part, 0) for k, part in ((pair[0], share), (pair[1], goal_share))]
-    # A route over a shorter lane beside is measured from the start of this one: what that saves in a bend counts to its end.
-    beside_it = LANES["length"][LANES["bundle"] == LANES["bundle"][lane]]
-    assert found >= math.dist(*ends) - float(LANES["length"][lane] - beside_it.min()) - 0.5
+    assert found >= math.dist(*ends) - 0.5
     if lane == goal_lane and goal_s > s + 1e-3:  # on the same place rounding decides whether it lies ahead
         assert found == pytest.approx(goal_s - s, abs=1e-3)
     if LANES["bundle"][lane] != LANES["bundle"][goal_lane]:
-        assert from_(further) == pytest.approx(found - (further - s), abs=1e-2)
+        # Where the route leaves to a lane beside, what is left of that one counts.
+        beside_it = LANES["length"][LANES["bundle"] == LANES["bundle"][lane]] / LANES["length"][lane]
+        less = found - from_(further)
+        assert min(abs(less - (further - s) * share) for share in beside_it) < 1e-2
 
 
 rows = [np.unique(ROADS.nearby.samples[lane["nearby_at"] + np.arange((lane["quads"] + 3) // 4)]) for lane in LANES]
@@ -478,12 +482,13 @@ def test_the_way_from_a_sample_is_the_way_from_its_place(seen, share, data, matr
     goal_s = float(np.float32(share * LANES["length"][goal_lane]))
     if abs(goal_s - sample["share"] * LANES["length"][goal_lane]) < 1e-2:
         return  # on the same place rounding decides whether it lies ahead
-    rest = int(row["lanes"]), lane, float(sample["s"]), goal_lane, goal_s
-    expected = call(route_distance)(0, variant, NETWORK, row["route_at"], *rest)
+    expected = call(route_distance)(0, variant, NETWORK, row, lane, float(sample["s"]), goal_lane, goal_s)
     at = int(row["route_at"] + LANES["local"][goal_lane] * row["lanes"])
     shape, there = tuple(map(np.float32, call(shape_of)(0, variant))), LANES[goal_lane]
     goal = there["bundle"], there["order"], there["length"], goal_s, call(lane_stretch)(0, variant, there)
-    found = call(sample_route_distance)(shape, bool(variant.plain[0]), NETWORK.route, NETWORK.bends, at, sample, *goal)
+    tables = NETWORK.route, NETWORK.bends, NETWORK.leads, NETWORK.route_blocks
+    starts = row["route_at"], at, row["leads_at"], row["blocks_at"]
+    found = call(sample_route_distance)(shape, bool(variant.plain[0]), *tables, *starts, sample, *goal)
     assert found == pytest.approx(expected, rel=1e-5, abs=1e-2)
 
 

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 from conftest import call, crossing, reals, run, simulator
 from hypothesis import given
+from hypothesis import strategies as st
 
 from gigaflow_env.config import Config
+from gigaflow_env.declare import row_type
 from gigaflow_env.jit import kernel
-from gigaflow_env.sim.lights import colour_at
+from gigaflow_env.roads.compiled.tables import PhaseRow, ProgramRow
+from gigaflow_env.sim.lights import colour_at, colour_of
 from gigaflow_env.state import GREEN, OFF, RED, YELLOW
 
 WORLDS = 4000
@@ -161,3 +164,14 @@ def test_colours_follow_each_other_in_a_cycle_of_their_times(time, red, yellow, 
         assert found == (GREEN, YELLOW, RED)[np.searchsorted(changes, phase) - 1]
     assert found in (GREEN, YELLOW, RED) and call(colour_at)(time, 0.0, yellow, green) == OFF
     assert call(colour_at)(0.0, red, yellow, green) == GREEN
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=5), st.integers(0, 3), st.integers(0, 400))
+def test_a_program_shows_each_phase_for_its_time_and_begins_again(durations, at, half_seconds):
+    """In half seconds, so that no time falls upon the end of a phase by rounding."""
+    phases, (program,) = np.zeros(at + len(durations), row_type(PhaseRow)), np.zeros(1, row_type(ProgramRow))
+    colours = [(GREEN, YELLOW, RED)[k % 3] for k in range(len(durations))]
+    phases["until"][at:], phases["colour"][at:] = np.cumsum(durations), colours
+    program["phases_at"], program["phases"], program["cycle"] = at, len(durations), sum(durations)
+    shows = np.repeat(colours, 2 * np.array(durations))
+    assert call(colour_of)(program, phases, np.float32(half_seconds / 2)) == shows[half_seconds % len(shows)]

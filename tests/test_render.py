@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gigaflow_env.declare import fields, record
+from gigaflow_env.declare import fields, row_type
 from gigaflow_env.render import (
     MissingExtra,
     RoadPicture,
@@ -34,7 +34,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "maps"
 
 
 def table(group: type, rows: list[dict]) -> np.ndarray:
-    made = np.zeros(len(rows), record(group))
+    made = np.zeros(len(rows), row_type(group))
     for k, row in enumerate(rows):
         for name, given in row.items():
             made[name][k] = given
@@ -46,7 +46,7 @@ def straight(y: float, heading: float, z: float = 0.0, along: str = "x") -> np.n
     s = np.linspace(-50, 50, 101) * (1 if heading in (0.0, np.pi / 2) else -1)
     x, y = (s, np.full(101, y)) if along == "x" else (np.full(101, y), s)
     names = {"x": x, "y": y, "z": np.full(101, z), "cos": np.cos(heading), "sin": np.sin(heading), "half_width": 2.0}
-    section = np.zeros(101, record(Section))
+    section = np.zeros(101, row_type(Section))
     for name, given in names.items():
         section[name] = given
     return section

@@ -50,6 +50,7 @@ def ready(driven, name):
     state.lane_routes.row[:], state.lane_routes.goal[:] = -1, -1
     state.clock.tick[:] += 1
     state.traffic.yielded[:], state.traffic.cap[:] = True, np.nan
+    state.traffic.waits_for[:], state.traffic.waits_how[:], state.traffic.still[:], state.traffic.backing[:] = -7, 9, 7, 5
     for array in sim.contacts:
         array[:] = 7
     sim.observations[:] = np.nan

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import (
     aim_at,
+    bend,
     bridge,
     call,
     clear,
@@ -295,7 +296,7 @@ def measured(rule, route, *arguments, s=None):
     row, s = NETWORK.maps[map_of(lane)], share * float(LANES["length"][lane]) if s is None else s
     goal = goal_lane, goal_share * float(LANES["length"][goal_lane])
     if rule is route_distance:
-        return call(route_distance)(0, PLAIN, NETWORK, row["route_at"], int(row["lanes"]), lane, s, *goal)
+        return call(route_distance)(0, PLAIN, NETWORK, row, lane, s, *goal)
     return call(rule)(0, PLAIN, NETWORK, row, lane, *(arguments or (s,)), *goal)
 
 
@@ -314,18 +315,23 @@ def test_the_way_without_a_lane_change_here_is_no_shorter_and_leads_over_a_succe
         assert found == pytest.approx(length - s + min(rest), abs=0.01)
 
 
-@given(routes, st.one_of(st.integers(0, 1), lanes, st.just(-1)))
-def test_the_next_lane_is_the_settled_one_or_the_nearest_to_the_goal(route, settled):
+@given(routes, st.one_of(st.integers(0, 1), lanes, st.just(-1)), st.sampled_from([1.0, 0.05]))
+def test_the_next_lane_is_the_settled_one_or_the_nearest_to_the_goal(route, settled, tightest):
+    """Lanes that bend more than a body can follow count 300 m more: with 0.05 those in the crossing."""
     lane, goal_lane, _, goal_share = route
     if settled in (0, 1) and settled < len(successors(lane)):
         settled = successors(lane)[settled]
-    found = measured(next_lane, route, settled)
+    row, goal_s = NETWORK.maps[map_of(lane)], goal_share * float(LANES["length"][goal_lane])
+    found = call(next_lane)(0, PLAIN, NETWORK, CONFLICTS, row, lane, settled, goal_lane, goal_s, tightest)
     if not successors(lane):
         assert found == -1
     elif settled in successors(lane):
         assert found == settled
     else:
-        ways = {one: measured(route_distance, (one, goal_lane, 0.0, goal_share)) for one in successors(lane)}
+        ways = {
+            one: measured(route_distance, (one, goal_lane, 0.0, goal_share)) + 300 * (CONFLICTS.tightest[one] > tightest)
+            for one in successors(lane)
+        }
         assert ways[found] == min(ways.values())
 
 
@@ -580,6 +586,58 @@ def test_a_lane_change_leads_past_a_wreck_or_ends_behind_it(speed, nearest):
             if steps(sim, 30):
                 crashed.append((wreck, float(distance)))
     assert not crashed
+
+
+def alley(radius):
+    """A lane of 3.2 m around a corner."""
+    lanes = [
+        straight("in", 0, 0, 40, 0, successors=("corner",)),
+        bend("corner", 40, radius, radius, -math.pi / 2, 0.0, successors=("out",)),
+        straight("out", 40 + radius, radius, 40 + radius, radius + 60),
+    ]
+    for lane in lanes:
+        lane.line[:, 4] = 3.2
+    return road_map("alley", *lanes)
+
+
+@pytest.mark.parametrize("radius", [5.6, 6.5, 9.0])
+def test_a_long_car_gets_around_a_tight_corner(radius):
+    """5.2 m of car sweep 2.4 m of a lane of 3.2 m in a bend of 5.6 m: at walking pace, shifted to the inside."""
+    sim = scene(alley(radius), 1)
+    put(sim, 0, "in", 5.0, ("out", 40.0), speed=6.0)
+    sim.state.body.length[0, 0], sim.state.body.width[0, 0] = 5.2, 1.9
+    assert steps(sim, 100) == 0
+    assert sim.state.goals.routes[0, 0] > 1 or sim.state.pose.y[0, 0] + sim.roads.origins[0][1] > 20
+
+
+def ending():
+    """Two lanes of one direction; the right one ends after 100 m, the left one leads on."""
+    return road_map(
+        "ending",
+        straight("left", 0, 3.5, 100, 3.5, right="right", successors=("on",)),
+        straight("right", 0, 0, 100, 0, left="left"),
+        straight("on", 100, 3.5, 300, 3.5),
+    )
+
+
+def test_it_backs_up_where_its_lane_ends_too_soon_for_a_lane_change():
+    sim = scene(ending(), 1)
+    put(sim, 0, "right", 95.0, ("on", 150.0))
+    speeds = []
+    assert steps(sim, 120, lambda: speeds.append(float(sim.state.motion.speed[0, 0]))) == 0
+    assert min(speeds) < -0.5 and sim.state.pose.x[0, 0] + sim.roads.origins[0][0] > 120
+
+
+def test_who_waits_at_the_end_of_a_lane_is_let_in():
+    """Into a lane on which others stand bumper to bumper: each lets one in."""
+    sim = scene(ending(), 5)
+    put(sim, 0, "right", 89.0, ("on", 150.0))
+    for a in range(1, 5):
+        put(sim, a, "left", 95.0 - 7.5 * (a - 1), ("on", 170.0))
+    sim.state.traffic.still[0, 0] = 20
+    entered = []
+    assert steps(sim, 120, lambda: entered.append(float(sim.state.pose.x[0, 0] + sim.roads.origins[0][0]))) == 0
+    assert max(entered) > 105
 
 
 def test_a_wreck_is_in_the_way():

@@ -7,7 +7,7 @@ from gigaflow_env.sim.lanes import place_s, route_distance
 from gigaflow_env.sim.random_numbers import GOALS, between, draws, pick
 from gigaflow_env.sim.rewards import GOAL_RADIUS
 from gigaflow_env.sim.variant import lane_stretch, to_world, turned
-from gigaflow_env.state import LIVE
+from gigaflow_env.state import IDM, LIVE, NOWHERE
 
 _REACHABLE = f32(UNREACHABLE / 10)  # less than UNREACHABLE, as a map variant scales route distances
 _SIDE_STEP = f32(0.3)  # chance per lane of a walk to change into a neighbour lane, so that goals need lane changes; ours
@@ -16,6 +16,7 @@ _TRIES = 8
 _HOPS = 64
 # Progress in a step is at most this times the distance travelled: a change of the assigned lane is no progress.
 _NOISE_GAIN = f32(1.5)
+_END_ROOM = f32(5.0)  # m: so far before a road's end is the last goal on it, so that a body finds room there; ours
 
 
 @rule
@@ -30,7 +31,10 @@ def passed(x, y, old_x, old_y, goal_x, goal_y):
 
 @rule
 def walk(seed, w, a, tick, number, variant, network, section, distance):
-    """A quad `distance` metres down the road, along a random route; not in a junction, as agents should not stop there."""
+    """A quad `distance` metres down the road, along a random route; not in a junction, as agents should not stop there.
+
+    Where the road ends before, it is the last place there.
+    """
     lane = network.sections[section].lane
     scale = lane_stretch(w, variant, network.lanes[lane])
     s = place_s(network, section, HALF) * scale + distance  # m of the world, here and below
@@ -47,7 +51,7 @@ def walk(seed, w, a, tick, number, variant, network, section, distance):
         if s <= length and row.junction == 0:
             break
         if row.successors == 0:
-            s = length
+            s = max(length - _END_ROOM, ZERO)
             break
         s = max(s - length, ZERO)
         lane = network.successors[row.successors_at + pick(branch, row.successors)]
@@ -62,7 +66,7 @@ def aim(w, a, clock, goals, lane_position, variant, network):
     map_row = network.maps[clock.map[w]]
     section, goal = lane_position.section[w, a], goals.section[w, a, goals.next[w, a]]
     lane_position.route_distance[w, a] = route_distance(
-        w, variant, network, map_row.route_at, map_row.lanes,
+        w, variant, network, map_row,
         network.sections[section].lane, place_s(network, section, lane_position.fraction[w, a]),
         network.sections[goal].lane, place_s(network, goal, HALF),
     )  # fmt: skip
@@ -90,7 +94,7 @@ def plan(w, a, clock, goals, lane_position, variant, network, p):
             if k == 0 and p.near_first == 0 and attempt < _TRIES - 1:
                 section = network.starts[map_row.starts_at + pick(where, map_row.starts)]
                 route = route_distance(
-                    w, variant, network, map_row.route_at, map_row.lanes, direction.lane, place_s(network, before, HALF),
+                    w, variant, network, map_row, direction.lane, place_s(network, before, HALF),
                     network.sections[section].lane, place_s(network, section, HALF),
                 )  # fmt: skip
                 if route < _REACHABLE:
@@ -103,6 +107,9 @@ def plan(w, a, clock, goals, lane_position, variant, network, p):
                 bx, by, _ = turned(w, variant, here.cos, here.sin)
                 if k == 0 or ax * bx + ay * by > _SAME_DIRECTION:
                     break
+        if k > 0 and section == before:  # the road ends there: what would follow lies at the same place
+            count = i32(k)
+            break
         first, second = network.sections[section], network.sections[section + i32(1)]
         goals.section[w, a, k] = section
         x, y = HALF * (first.x + second.x), HALF * (first.y + second.y)
@@ -117,13 +124,20 @@ def arrive(w, a, clock, rows, pose, motion, reward_weights, variant, network, ev
     """Count progress and goals reached. Writes: goals, lane_position.route_distance, events.goal, events.route_done.
 
     Way-points count at any speed, also if they were passed between two steps (ours). The final goal counts below goal_speed.
-    Progress is the reduction of the shortest route distance so far: driving in circles gains nothing.
+    Progress is the reduction of the shortest route distance so far: driving in circles gains nothing. Where the road ends at
+    the final goal, no new route begins (ours): `score` ends the episode.
     """
     events.goal[w, a] = False
     events.route_done[w, a] = False
     goals.gained[w, a] = ZERO
     if rows.status[w, a] != LIVE:
         return
+    if rows.driver[w, a] == IDM and lane_position.route_distance[w, a] > _REACHABLE:
+        # It took a way from which its goal can't be reached any more: it goes somewhere else, or leaves where the road ends.
+        plan(w, a, clock, goals, lane_position, variant, network, p)
+        if lane_position.route_distance[w, a] > _REACHABLE:
+            goals.best[w, a] = f32(NOWHERE)
+            return
     gained = min(goals.best[w, a] - lane_position.route_distance[w, a], _NOISE_GAIN * motion.distance[w, a])
     if gained > ZERO:
         goals.gained[w, a] = gained
@@ -143,4 +157,8 @@ def arrive(w, a, clock, rows, pose, motion, reward_weights, variant, network, ev
         return
     events.route_done[w, a] = True
     if p.route_ends == 0:
+        here = goals.section[w, a, k]
         plan(w, a, clock, goals, lane_position, variant, network, p)
+        # The road ends here: else the same goal would be reached again in every step.
+        if goals.section[w, a, 0] == here or lane_position.route_distance[w, a] > _REACHABLE:
+            goals.best[w, a] = f32(NOWHERE)

@@ -2,8 +2,10 @@
 
 import math
 
+import numpy as np
+
 from gigaflow_env.jit import f32, i32, rule, stage
-from gigaflow_env.roads.compiled.tables import CELL, LANE_CHANGE_COST, UNREACHABLE
+from gigaflow_env.roads.compiled.tables import CELL, LANE_CHANGE_COST, LEAD_UNIT, ROUTE_BLOCK, UNREACHABLE
 from gigaflow_env.sim.geometry import EPSILON, HALF, LEVEL_GAP, ONE, ZERO, atan2, clip, into_frame
 from gigaflow_env.sim.variant import lane_stretch, placed, shape_of, stretch, to_map
 from gigaflow_env.state import LIVE
@@ -22,6 +24,7 @@ _NEAR_LANE = f32(2.0)  # m, the grid's margin: a cell lists only some of the qua
 _OFF_ROAD = f32(10.0)  # m, wider than any shoulder
 _TRACK_LIMIT = i32(64)
 _BEND = f32(1 / 127)
+_LEAD = f32(1 / LEAD_UNIT)
 
 
 @rule
@@ -53,6 +56,31 @@ def in_quad(x, y, past, before, a, b):
 
 
 @rule
+def route_entry(network, map_row, goal_local, local):
+    """Entry of Network.route for two lanes by LaneRow.local; -1 if they are too far apart on a large map."""
+    if map_row.blocks_at < 0:
+        return map_row.route_at + goal_local * map_row.lanes + local
+    return block_entry(
+        network.route_blocks, map_row.route_at, map_row.blocks_at + goal_local * blocks_of(map_row), local
+    )  # fmt: skip
+
+
+@rule
+def blocks_of(map_row):
+    """Blocks of lanes in a row of Network.route_blocks."""
+    return (map_row.lanes + i32(ROUTE_BLOCK - 1)) // i32(ROUTE_BLOCK)
+
+
+@rule
+def block_entry(route_blocks, route_at, block_row, local):
+    """Entry of Network.route on a large map; `block_row` is the first entry of the goal lane in `route_blocks`."""
+    block = route_blocks[block_row + local // i32(ROUTE_BLOCK)]
+    if block < 0:
+        return np.int64(-1)
+    return route_at + np.int64(block) * np.int64(ROUTE_BLOCK) + local % i32(ROUTE_BLOCK)
+
+
+@rule
 def route_length(plain, shape, route, bends, entry):
     """Route distance [m] of an entry of Network.route in a world of this shape (see `stretch`)."""
     if plain:
@@ -62,32 +90,52 @@ def route_length(plain, shape, route, bends, entry):
 
 
 @rule
-def route_distance(w, variant, network, route_at, count, lane, s, goal_lane, goal_s):
-    """Route distance [m] from `s` on `lane` to `goal_s` on `goal_lane`; about UNREACHABLE if there is no route.
-
-    `s` and `goal_s` are in metres of the map, the result is in metres of the world.
-    """
-    here, there = network.lanes[lane], network.lanes[goal_lane]
-    if here.bundle == there.bundle:
-        scaled = s * there.length / here.length  # lanes side by side differ in length where the road curves
-        if goal_s >= scaled:
-            return (goal_s - scaled) * lane_stretch(w, variant, there) + _CHANGE * f32(abs(here.order - there.order))
-    entry = route_at + there.local * count + here.local
-    route = route_length(variant.plain[w], shape_of(w, variant), network.route, network.bends, entry)
-    return route - s * lane_stretch(w, variant, here) + goal_s * lane_stretch(w, variant, there)
+def lead(leads, leads_at, from_first):
+    """By how much a metre on a lane shortens a route: more than 1 if it leaves to a longer lane beside it."""
+    return ONE if leads_at < 0 else f32(leads[leads_at + from_first]) * _LEAD
 
 
 @rule
-def sample_route_distance(shape, plain, route, bends, route_row, sample, bundle, order, length, goal_s, goal_stretch):
-    """`route_distance` from a lane sample. `route_row`: first entry of the goal lane's row in Network.route.
+def route_distance(w, variant, network, map_row, lane, s, goal_lane, goal_s):
+    """Route distance [m] from `s` on `lane` to `goal_s` on `goal_lane`; about UNREACHABLE if there is no route.
 
-    Values that are the same for all samples are arguments. Read from arrays, they would be loaded again for each sample.
+    `s` and `goal_s` are in metres of the map, the result is in metres of the world. Lanes side by side differ in length
+    where the road curves: a route that leaves the own lane counts what is left of the other one.
+    """
+    here, there = network.lanes[lane], network.lanes[goal_lane]
+    if here.bundle == there.bundle:
+        scaled = s * there.length / here.length
+        if goal_s >= scaled:
+            return (goal_s - scaled) * lane_stretch(w, variant, there) + _CHANGE * f32(abs(here.order - there.order))
+    entry = route_entry(network, map_row, there.local, here.local)
+    if entry < 0:
+        return FAR
+    route = route_length(variant.plain[w], shape_of(w, variant), network.route, network.bends, entry)
+    gain = lead(network.leads, map_row.leads_at, entry - map_row.route_at)
+    return route - s * gain * lane_stretch(w, variant, here) + goal_s * lane_stretch(w, variant, there)
+
+
+@rule
+def sample_route_distance(
+    shape, plain, route, bends, leads, route_blocks, route_at, route_row, leads_at, block_row, sample, bundle, order, length,
+    goal_s, goal_stretch,
+):  # fmt: skip
+    """`route_distance` from a lane sample.
+
+    route_row: first entry of the goal lane's row in Network.route; block_row: that in Network.route_blocks, or -1. Values
+    that are the same for all samples are arguments. Read from arrays, they would be loaded again for each sample.
     """
     scaled = sample.share * length
     if sample.bundle == bundle and goal_s >= scaled:
         return (goal_s - scaled) * goal_stretch + _CHANGE * f32(abs(sample.order - order))
-    found = route_length(plain, shape, route, bends, route_row + sample.local)
-    return found - sample.s * stretch(shape, sample.cos2, sample.sin2) + goal_s * goal_stretch
+    entry = route_row + sample.local
+    if block_row >= 0:
+        entry = block_entry(route_blocks, route_at, block_row, sample.local)
+        if entry < 0:
+            return FAR
+    found = route_length(plain, shape, route, bends, entry)
+    gain = lead(leads, leads_at, entry - route_at)
+    return found - sample.s * gain * stretch(shape, sample.cos2, sample.sin2) + goal_s * goal_stretch
 
 
 @rule
@@ -140,7 +188,7 @@ def search(w, variant, network, grid, map_row, section, x, y, z, cos, sin, goal_
             cost += _OUTSIDE + outside
         if cost < best_cost:
             s = place_s(network, quad, fraction)
-            route = route_distance(w, variant, network, map_row.route_at, map_row.lanes, a.lane, s, goal_lane, goal_s)
+            route = route_distance(w, variant, network, map_row, a.lane, s, goal_lane, goal_s)
             cost += _ROUTE_WEIGHT * min(route, _ROUTE_LIMIT)
             if cost < best_cost:
                 best, best_cost = quad, cost
@@ -177,7 +225,7 @@ def locate(w, a, clock, rows, pose, goals, variant, network, grid, lane_position
     along, across = into_frame(cos, sin, lane_cos, lane_sin)
     lane_position.cos[w, a], lane_position.angle[w, a] = along, atan2(across, along)
     lane_position.route_distance[w, a] = route_distance(
-        w, variant, network, map_row.route_at, map_row.lanes, first.lane, place_s(network, section, fraction),
+        w, variant, network, map_row, first.lane, place_s(network, section, fraction),
         network.sections[goal_section].lane, place_s(network, goal_section, HALF),
     )  # fmt: skip
     # Far from any lane an agent keeps its height: the nearest point of the lane it left may be on another level.

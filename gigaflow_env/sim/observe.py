@@ -27,7 +27,7 @@ from gigaflow_env.layout import (
 from gigaflow_env.sim.collision import nearby_row
 from gigaflow_env.sim.erratic import is_blind
 from gigaflow_env.sim.geometry import HALF, ONE, ZERO, clip, into_frame
-from gigaflow_env.sim.lanes import FAR, place_s, sample_route_distance
+from gigaflow_env.sim.lanes import FAR, blocks_of, place_s, sample_route_distance
 from gigaflow_env.sim.lights import shown
 from gigaflow_env.sim.random_numbers import DROPOUT, draws, pick
 from gigaflow_env.sim.variant import curved, frame_of, lane_stretch, seen_from, shape_of, to_map
@@ -207,11 +207,16 @@ def select_lane_samples(w, a, clock, lane_position, goals, lane_routes, variant,
     shape, plain = shape_of(w, variant), variant.plain[w]
     route_row, goal_stretch = map_row.route_at + goal_lane.local * map_row.lanes, lane_stretch(w, variant, goal_lane)
     samples, route, bends, smallest = network.samples, network.route, network.bends, FAR
+    leads, route_blocks, route_at, leads_at = network.leads, network.route_blocks, map_row.route_at, map_row.leads_at
+    block_row = map_row.blocks_at
+    if block_row >= 0:
+        block_row += goal_lane.local * blocks_of(map_row)
     for k in range(p.lanes_kept):  # indices are u32, here and below: Numba then does not check for negative ones
         sample = samples[u32(listing[u32(listed(begin, k, count))])]
         found = sample_route_distance(
-            shape, plain, route, bends, route_row, sample, bundle, order, length, goal_s, goal_stretch
-        )
+            shape, plain, route, bends, leads, route_blocks, route_at, route_row, leads_at, block_row, sample, bundle, order,
+            length, goal_s, goal_stretch,
+        )  # fmt: skip
         distances[k] = found
         smallest = min(smallest, found)
     lane_routes.row[w, a], lane_routes.goal[w, a], lane_routes.smallest[w, a] = row, goal, smallest

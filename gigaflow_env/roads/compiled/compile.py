@@ -1,12 +1,13 @@
 """The compiler: RoadMap -> Roads, the tables which the kernels read."""
 
 import math
+import os
 import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
-from gigaflow_env.declare import record
+from gigaflow_env.declare import row_type
 from gigaflow_env.progress import slow
 from gigaflow_env.roads import signal_phases
 from gigaflow_env.roads.centerline import sample
@@ -15,12 +16,14 @@ from gigaflow_env.roads.compiled.concatenate import join
 from gigaflow_env.roads.compiled.grid import Cells, compress, touched
 from gigaflow_env.roads.compiled.neighbour_lists import Sizes, lists
 from gigaflow_env.roads.compiled.road_edges import Strips, trace
-from gigaflow_env.roads.compiled.routes import routes
+from gigaflow_env.roads.compiled.routes import DENSE_LANES, ROUTE_REACH, routes
 from gigaflow_env.roads.compiled.tables import (
     CELL,
     EDGE_CELL,
+    ROUTE_BLOCK,
     ROW_QUADS,
     SAME_LINE,
+    START_WIDTH,
     STOP_SIGN,
     YIELD_SIGN,
     Grid,
@@ -41,8 +44,9 @@ MARGIN = 2.0
 """[m] A cell lists the quads that come so near to it: what stands beside the road finds its lane, too."""
 START_LENGTH = 4.0
 """[m] of lane that is left where an agent may start. Ours."""
-START_WIDTH = 2.4
-"""[m] Width of lane where an agent may start. Ours: 0.3 m more than the widest car."""
+WAY_LEAST = 20.0
+"""[m] that a start has ahead of it, at least, before all ways end: the paper's least distance of a goal. With less it is a
+trap: no goal could be reached from there."""
 START_SHARE = 10.0
 """[m] of start places per agent: the longest body, and the gap to the next one. Ours: with 8 m, small maps were so full that
 many queued for a place for more than 50 steps."""
@@ -54,12 +58,10 @@ ABREAST = 10.0
 along the road, and across it by half to one and a half times the distance of neighbours. Ours: in real maps it's 6 m at
 most, and some 50 m where a lane begins beside the middle of the other one."""
 
-MAX_EXTENT = 20_000.0
-"""[m] Ours: the grids of a map this wide and high take 140 MB, whatever is on it."""
-MAX_LANE_KM = 1_000.0
-"""Ours: the tables of a kilometre of lanes take about 1 MB, most of it for the neighbour lists."""
-MAX_LANES = 20_000
-"""Ours: the ways between all driving lanes, each to each, then take 1.6 GB."""
+MEMORY_SHARE = 0.5
+"""Of the machine's memory that the tables of a map may take. Ours: they are made in a part of the time in twice the room."""
+LANE_MEMORY = 1.5
+"""Lanes of a large map within ROUTE_REACH of each other, and what their blocks hold besides, times this. Ours, measured."""
 
 CURVATURE, S = 5, 6
 """Columns that `sample` gives besides those of Lane.line."""
@@ -128,7 +130,7 @@ def _cached(road_map: RoadMap, sizes: Sizes) -> Roads:
 def _compile(road_map: RoadMap, sizes: Sizes) -> Roads:
     """Tables of one map."""
     validate(road_map)
-    _limit(road_map)
+    _limit(road_map, sizes)
     kinds = sorted(road_map.lanes.values(), key=lambda lane: lane.kind != "driving")  # stable: driving lanes first
     driving = [lane for lane in kinds if lane.kind == "driving"]
     lines = [sample(lane.line, SECTION_SPACING) for lane in kinds]
@@ -139,11 +141,11 @@ def _compile(road_map: RoadMap, sizes: Sizes) -> Roads:
 
     sections = _sections(lines[: len(driving)])
     lanes, successors = _lanes(road_map, driving, lines)
-    starts = _starts(sections, lanes, np.array([_turning_lane(lane) for lane in driving]))
+    starts = _starts(sections, lanes, np.array([_turning_lane(lane) for lane in driving]), ways_beyond(lanes, successors))
     if len(starts) == 0:
         raise MapError(
             f"map {road_map.name!r} has no place to start from: outside junctions no driving lane is at least "
-            f"{START_LENGTH} m long and {START_WIDTH} m wide"
+            f"{START_LENGTH} m long and {START_WIDTH} m wide, with {WAY_LEAST:g} m of road ahead"
         )
     lights = sorted(signal.id for signal in road_map.signals.values() if signal.kind == "light")
     shown = {"stop": STOP_SIGN, "yield": YIELD_SIGN} if sizes.yields else {"stop": STOP_SIGN}
@@ -159,17 +161,20 @@ def _compile(road_map: RoadMap, sizes: Sizes) -> Roads:
     cells = Cells(float(low[0]), float(low[1]), CELL, columns, rows)
     grid = _grid(sections, lanes, border.edges, cells)
 
-    maps = np.zeros(1, record(MapRow))
+    maps = np.zeros(1, row_type(MapRow))
     maps["lanes"], maps["starts"], maps["lights"] = len(lanes), len(starts), len(lights)
     maps["x"], maps["y"], maps["columns"], maps["rows"] = cells.x, cells.y, cells.columns, cells.rows
     nearby, samples = lists(sections, lanes, stops, border.points, sizes)
+    ways = routes(lanes, successors)
+    maps["leads_at"] = 0 if len(ways.leads) else -1
+    maps["blocks_at"] = 0 if len(ways.route_blocks) else -1
     network = Network(
         maps,
         sections,
         lanes,
         successors,
         starts,
-        *routes(lanes, successors),
+        *ways,
         samples,
         stops,
         _groups(road_map, lights),
@@ -179,28 +184,50 @@ def _compile(road_map: RoadMap, sizes: Sizes) -> Roads:
     return Roads(network, grid, nearby, (road_map.name,), origin[None])
 
 
-def _limit(road_map: RoadMap) -> None:
+def _limit(road_map: RoadMap, sizes: Sizes) -> None:
     """Raise MapError for a map whose tables would fill the memory, before any is made."""
-    lines = [lane.line for lane in road_map.lanes.values()]
-    driving = sum(lane.kind == "driving" for lane in road_map.lanes.values())
-    knots = np.concatenate(lines)[:, [X, Y]]
-    extent = float(np.ptp(knots, axis=0).max() + max(line[:, WIDTH].max() for line in lines))
-    lane_km = sum(float(np.hypot(*np.diff(line[:, [X, Y]], axis=0).T).sum()) for line in lines) / 1000
-    for what, found, limit, unit in (
-        ("it is", extent / 1000, MAX_EXTENT / 1000, "km wide"),
-        ("its lanes have", lane_km, MAX_LANE_KM, "km in all"),
-        ("it has", driving, MAX_LANES, "driving lanes"),
-    ):
-        if found > limit:
-            raise MapError(
-                f"map {road_map.name!r} is too large: {what} {found:.6g} {unit}, at most {limit:.6g} fit into the tables: "
-                "take a part of it"
-            )
+    parts = needed_bytes(road_map, sizes)
+    needed, have = sum(parts.values()), memory_bytes()
+    if needed > MEMORY_SHARE * have:
+        listed = ", ".join(f"{name} {value / 1e9:.3g} GB" for name, value in parts.items())
+        raise MapError(
+            f"map {road_map.name!r} is too large: its tables need {needed:.4g} bytes ({listed}), more than "
+            f"{MEMORY_SHARE:g} of this machine's {have:.4g}: take a part of it (`gigaflow-env map cut`)"
+        )
+
+
+def needed_bytes(road_map: RoadMap, sizes: Sizes) -> dict[str, float]:
+    """About how many bytes the tables of a map take: sections and lists, routes, grids. Only driving lanes count."""
+    driving = [lane.line for lane in road_map.lanes.values() if lane.kind == "driving"]
+    knots = np.concatenate(driving)[:, [X, Y]]
+    wide, high = np.ptp(knots, axis=0) + 4 * MARGIN + max(line[:, WIDTH].max() for line in driving)
+    length = sum(float(np.hypot(*np.diff(line[:, [X, Y]], axis=0).T).sum()) for line in driving)
+    quads, lanes = length / SECTION_SPACING + len(driving), len(driving)
+    row = 4 * sizes.lane_count + 8 * sizes.boundary_count + 4 * sizes.stop_count
+    entry = 8  # bytes: distance, directions, lead
+    if lanes <= DENSE_LANES:
+        ways = entry * lanes**2
+    else:  # those around each lane, if all of the map is as dense, and the numbers of the blocks
+        near = min(1.0, math.pi * ROUTE_REACH**2 / (wide * high))
+        ways = lanes * (entry * LANE_MEMORY * near * lanes + 4 * lanes / ROUTE_BLOCK)
+    return {
+        "sections and lists": quads * (32 + row / ROW_QUADS),
+        "routes": float(ways),
+        "grids": float(wide * high) / CELL**2 * 4 * (1 + 1 / _CELLS**2) + quads * 30,
+    }
+
+
+def memory_bytes() -> float:
+    """Memory of this machine; 16 GB where the system does not say."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return 16e9
 
 
 def _sections(lines: list[np.ndarray]) -> np.ndarray:
     every = np.concatenate(lines)
-    sections = np.zeros(len(every), record(Section))
+    sections = np.zeros(len(every), row_type(Section))
     sections["x"], sections["y"], sections["z"] = every[:, [X, Y, Z]].T
     sections["cos"], sections["sin"] = np.cos(every[:, HEADING]), np.sin(every[:, HEADING])
     sections["half_width"], sections["curvature"] = every[:, WIDTH] / 2, every[:, CURVATURE]
@@ -220,7 +247,7 @@ def _lanes(road_map: RoadMap, driving: list[Lane], lines: list[np.ndarray]) -> t
     """LaneRows and the successors that they point to."""
     number = {lane.id: k for k, lane in enumerate(driving)}
     sections = np.array([len(line) for line in lines[: len(driving)]])
-    rows = np.zeros(len(driving), record(LaneRow))
+    rows = np.zeros(len(driving), row_type(LaneRow))
     rows["first"] = np.cumsum(sections) - sections
     rows["quads"] = sections - 1
     rows["length"] = [line[-1, S] for line in lines[: len(driving)]]
@@ -305,12 +332,12 @@ def _bundles(road_map: RoadMap, driving: list[Lane], left: np.ndarray, right: np
         for a in np.flatnonzero(others >= 0).tolist():
             beside[a].append((int(others[a]), step))
             beside[others[a]].append((a, -step))
-    bundle, order = np.full(len(driving), -1), np.zeros(len(driving), int)
+    bundle, order, number = np.full(len(driving), -1), np.zeros(len(driving), int), 0
     for first in range(len(driving)):
         if bundle[first] >= 0:
             continue
         members = [first]
-        bundle[first] = bundle.max() + 1
+        bundle[first], number = number, number + 1
         for a in members:  # grows while we go
             for b, step in beside[a]:
                 if bundle[b] < 0:
@@ -330,16 +357,36 @@ def _turning_lane(lane: Lane) -> bool:
     return lane.twin is not None and not lane.successors
 
 
-def _starts(sections: np.ndarray, lanes: np.ndarray, closed: np.ndarray) -> np.ndarray:
-    """First sections of the quads where agents may start; none on lanes that are `closed` (lanes,)."""
+def ways_beyond(lanes: np.ndarray, successors: np.ndarray) -> np.ndarray:
+    """Length [m] of the longest way beyond the end of each lane, or of one beside it, up to WAY_LEAST: (lanes,)."""
+    before, length = np.repeat(np.arange(len(lanes)), lanes["successors"]), lanes["length"].astype(np.float64)
+    every = np.arange(len(lanes))
+    beside = [np.where(lanes[side] >= 0, lanes[side], every) for side in ("left", "right")]
+    beyond = np.zeros(len(lanes))
+    while True:  # it grows by a lane's length, or not at all
+        longer = np.zeros(len(lanes))
+        np.maximum.at(longer, before, np.minimum((length + beyond)[successors], WAY_LEAST))
+        longer = np.maximum(longer, np.maximum(beyond[beside[0]], beyond[beside[1]]))
+        if np.array_equal(longer, beyond):
+            return beyond
+        beyond = longer
+
+
+def _starts(sections: np.ndarray, lanes: np.ndarray, closed: np.ndarray, beyond: np.ndarray) -> np.ndarray:
+    """First sections of the quads where agents may start.
+
+    closed: (lanes,) lanes without any. beyond: (lanes,) see `ways_beyond`.
+    """
     quads = _quads(lanes)
     lane = lanes[sections["lane"][quads]]
     left = (lane["first"] + lane["quads"] - quads) * lane["step"]
+    onward = left + beyond[sections["lane"][quads]]
     width = 2 * np.minimum(sections["half_width"][quads], sections["half_width"][quads + 1])
     tolerance = 1e-4  # float32
     wide, long = width >= START_WIDTH - tolerance, left >= START_LENGTH - tolerance
     free = (lane["junction"] == 0) & ~closed[sections["lane"][quads]]
-    return quads[wide & long & free].astype(np.int32)
+    leads = onward >= WAY_LEAST - tolerance
+    return quads[wide & long & free & leads].astype(np.int32)
 
 
 def _quads(lanes: np.ndarray) -> np.ndarray:
@@ -353,24 +400,30 @@ def _stops(
     """StopRows: one per light and place, or sign, as wide as the widest lane that starts there."""
     number = {light: k for k, light in enumerate(lights)} | signs
     stops: list[tuple] = []
+    near_by: dict[tuple, list[int]] = {}  # stops by light and cell of SAME_LINE
     for lane, row in zip(driving, lanes, strict=True):
         if lane.signal not in number:
             continue
         start, light = sections[row["first"]], number[lane.signal]
-        for k, stop in enumerate(stops):
+        column, line = int(start["x"] // SAME_LINE), int(start["y"] // SAME_LINE)
+        around = [near_by.get((light, column + i, line + j), []) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+        for k in sorted(sum(around, [])):
+            stop = stops[k]
             near = math.hypot(stop[0] - start["x"], stop[1] - start["y"], stop[2] - start["z"]) < SAME_LINE
             if near and stop[6] == light and stop[3] * start["cos"] + stop[4] * start["sin"] > 0.9:
                 stops[k] = (*stop[:5], max(stop[5], start["half_width"]), light)
                 break
         else:
+            near_by.setdefault((light, column, line), []).append(len(stops))
             stops.append((*(start[name] for name in ("x", "y", "z", "cos", "sin", "half_width")), light))
-    return np.array(stops, record(StopRow))
+    return np.array(stops, row_type(StopRow))
 
 
 def _programs(road_map: RoadMap, lights: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """ProgramRow of each light, and their PhaseRows."""
     found = signal_phases.programs(road_map) if lights else {}
-    rows, phases = np.zeros(len(lights), record(ProgramRow)), []
+    rows = np.zeros(len(lights), row_type(ProgramRow))
+    phases: list[tuple[float, int]] = []
     for row, light in zip(rows, lights, strict=True):
         program = found[light]
         of = {colour: [phase.seconds for phase in program.phases if phase.colour == colour] for colour in COLOURS}
@@ -379,7 +432,7 @@ def _programs(road_map: RoadMap, lights: list[str]) -> tuple[np.ndarray, np.ndar
         row["offset"] = program.offset % program.cycle
         ends = np.cumsum([phase.seconds for phase in program.phases])
         phases += [(end, COLOURS.index(phase.colour)) for end, phase in zip(ends, program.phases, strict=True)]
-    return rows, np.array(phases, record(PhaseRow))
+    return rows, np.array(phases, row_type(PhaseRow))
 
 
 def _groups(road_map: RoadMap, lights: list[str]) -> np.ndarray:

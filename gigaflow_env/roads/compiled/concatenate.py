@@ -10,6 +10,8 @@ _POINTERS = {
     ("network", "maps", "lanes_at"): ("network", "lanes"),
     ("network", "maps", "starts_at"): ("network", "starts"),
     ("network", "maps", "route_at"): ("network", "route"),
+    ("network", "maps", "leads_at"): ("network", "leads"),
+    ("network", "maps", "blocks_at"): ("network", "route_blocks"),
     ("network", "maps", "stops_at"): ("network", "stops"),
     ("network", "maps", "lights_at"): ("network", "light_group"),
     ("network", "maps", "cells_at"): ("grid", "quads_at"),

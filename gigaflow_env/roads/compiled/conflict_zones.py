@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gigaflow_env.declare import array, number, record
+from gigaflow_env.declare import array, number, row_type
 from gigaflow_env.jit import kernel
-from gigaflow_env.roads.compiled.tables import SAME_LINE, Roads
+from gigaflow_env.roads.compiled.tables import SAME_LINE, START_WIDTH, Roads
 from gigaflow_env.roads.levels import LEVEL_GAP
 
 i32 = np.int32
@@ -41,6 +41,8 @@ class Conflicts(NamedTuple):
     at: np.ndarray = array("lane", "", "first entry of each lane in `rows`, and one more", i32)
     rows: np.ndarray = array("entry", "", "ConflictRow")
     within: np.ndarray = array("lane", "", "part of a junction: who stands there is in the way of others", np.bool_)
+    tightest: np.ndarray = array("lane", "1/m", "its largest curvature, over 3 m: who can't follow that takes other lanes")
+    usable: np.ndarray = array("lane", "share", "of its length before it becomes too narrow for a car")
     stops_at: np.ndarray = array("lane", "", "first entry of each lane in `stops`, and one more", i32)
     stops: np.ndarray = array("entry", "", "stop lines at the lane's start, numbers in Network.stops", i32)
 
@@ -60,7 +62,7 @@ def conflicts(roads: Roads) -> Conflicts:
     _search(sections, lanes, network.successors, boxes, number_of, counts, np.zeros((0, 6), np.float32))
     found = np.zeros((int(counts.sum()), 6), np.float32)
     _search(sections, lanes, network.successors, boxes, number_of, counts, found)
-    rows = np.zeros(len(found), record(ConflictRow))
+    rows = np.zeros(len(found), row_type(ConflictRow))
     for column, name in enumerate(ConflictRow._fields):
         rows[name] = found[:, column + 1]
     at = np.concatenate([[0], np.cumsum(counts)]).astype(i32)
@@ -69,6 +71,15 @@ def conflicts(roads: Roads) -> Conflicts:
     leads, reached = np.zeros(len(lanes), bool), np.zeros(len(lanes), bool)
     leads[before[counts[behind] > 0]], reached[behind[counts[before] > 0]] = True, True
     within = (lanes["junction"] != 0) | (leads & reached & (lanes["length"] < SHORT))
+
+    tightest, usable = np.zeros(len(lanes), np.float32), np.ones(len(lanes), np.float32)
+    for k, lane in enumerate(lanes):
+        part = sections[lane["first"] : lane["first"] + lane["quads"] + 1]
+        bend = abs(part["curvature"])
+        tightest[k] = np.convolve(bend, np.full(3, 1 / 3), "valid").max() if len(bend) >= 3 else bend.mean()
+        wide = np.flatnonzero(2 * part["half_width"] >= START_WIDTH)
+        if len(wide) and wide[-1] < lane["quads"]:
+            usable[k] = wide[-1] / lane["quads"]
 
     stops, stops_at = [], [0]
     for k, lane in enumerate(lanes):
@@ -80,7 +91,7 @@ def conflicts(roads: Roads) -> Conflicts:
         here = (gap < SAME_LINE) & (abs(near["z"] - start["z"]) < LEVEL_GAP) & (along > 0.9)
         stops.extend((row["stops_at"] + np.flatnonzero(here)).tolist())
         stops_at.append(len(stops))
-    return Conflicts(at, rows, within, np.array(stops_at, i32), np.array(stops, i32))
+    return Conflicts(at, rows, within, tightest, usable, np.array(stops_at, i32), np.array(stops, i32))
 
 
 @kernel

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gigaflow_env.declare import record
+from gigaflow_env.declare import row_type
 from gigaflow_env.jit import kernel
 from gigaflow_env.roads.compiled.grid import Cells, compress
 from gigaflow_env.roads.compiled.tables import ROW_QUADS, Nearby, PointRow, SampleRow
@@ -51,7 +51,7 @@ def lists(
 
 
 def _points(boundary: np.ndarray) -> np.ndarray:
-    rows = np.zeros(len(boundary), record(PointRow))
+    rows = np.zeros(len(boundary), row_type(PointRow))
     rows["x"], rows["y"] = boundary[:, 0], boundary[:, 1]
     return rows
 
@@ -75,7 +75,7 @@ def _samples(sections: np.ndarray, lanes: np.ndarray, spacing: float) -> tuple[n
     k = np.floor(share * lanes["quads"][lane]).astype(int)
     u = share * lanes["quads"][lane] - k
     low, high = sections[lanes["first"][lane] + k], sections[lanes["first"][lane] + k + 1]
-    rows = np.zeros(len(lane), record(SampleRow))
+    rows = np.zeros(len(lane), row_type(SampleRow))
     for name in ("x", "y", "cos", "sin"):
         rows[name] = low[name] + u * (high[name] - low[name])
     norm = np.hypot(rows["cos"], rows["sin"])

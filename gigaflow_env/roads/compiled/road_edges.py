@@ -6,7 +6,7 @@ import numpy as np
 import shapely
 from shapely import STRtree
 
-from gigaflow_env.declare import record
+from gigaflow_env.declare import row_type
 from gigaflow_env.roads.compiled.tables import EDGE_CELL, EdgeRow
 from gigaflow_env.roads.levels import LEVEL_GAP
 
@@ -158,7 +158,7 @@ def _segments(lines: np.ndarray) -> np.ndarray:
 
 def _edges(lines: np.ndarray) -> np.ndarray:
     ends = shapely.get_coordinates(_segments(lines), include_z=True).reshape(-1, 2, 3)
-    edges = np.zeros(len(ends), record(EdgeRow))
+    edges = np.zeros(len(ends), row_type(EdgeRow))
     edges["x1"], edges["y1"] = ends[:, 0, :2].T
     edges["x2"], edges["y2"] = ends[:, 1, :2].T
     edges["z"] = ends[:, :, 2].mean(axis=1)

@@ -1,19 +1,43 @@
-"""Route distances: the shortest way from each lane to each other one, and which way it goes."""
+"""Route distances: the shortest way from each lane to each other one, and which way it goes.
+
+On a large map only from the lanes around each goal: what is kept then grows with the map's lanes, not with their square.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 
-from gigaflow_env.declare import record
+from gigaflow_env.declare import row_type
 from gigaflow_env.jit import kernel
-from gigaflow_env.roads.compiled.tables import LANE_CHANGE_COST, UNREACHABLE, BendRow
+from gigaflow_env.roads.compiled.tables import LANE_CHANGE_COST, LEAD_UNIT, ROUTE_BLOCK, UNREACHABLE, BendRow
 
 _UNIT = 127.0
 
+DENSE_LANES = 3000
+"""Maps of more lanes keep the ways within ROUTE_REACH only. Ours: the ways from each lane to each other one then take 72 MB
+and some seconds; both grow with the square and more."""
+ROUTE_REACH = 2000.0
+"""[m] of such ways. Ours: goals follow each other within 200 m, so there is room for wrong turns."""
+LEAD_TOLERANCE = 0.1
+"""[m] by which lanes side by side may differ in length and yet count as equally long."""
 
-def routes(lanes: np.ndarray, successors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Network.route and Network.bends of one map, see there.
 
-    A route may change lanes at the start of each lane, where that is permitted.
-    """
+class Routes(NamedTuple):
+    """The tables of Network of these names, for one map; see there."""
+
+    route: np.ndarray
+    bends: np.ndarray
+    leads: np.ndarray
+    route_blocks: np.ndarray
+
+
+def routes(lanes: np.ndarray, successors: np.ndarray) -> Routes:
+    """Route distances of one map. A route may change lanes at the start of each lane, where that is permitted."""
+    return _around(lanes, successors) if len(lanes) > DENSE_LANES else _all(lanes, successors)
+
+
+def _all(lanes: np.ndarray, successors: np.ndarray) -> Routes:
+    """From each lane to each other one."""
     count = len(lanes)
     ahead = [successors[row["successors_at"] : row["successors_at"] + row["successors"]] for row in lanes]
     length = lanes["length"]
@@ -30,6 +54,9 @@ def routes(lanes: np.ndarray, successors: np.ndarray) -> tuple[np.ndarray, np.nd
     _shorten(ways, turns[0], turns[1])
     routes = np.full((count, count), UNREACHABLE, np.float32)
     bends = np.zeros((2, count, count), np.float32)
+    left_on = np.repeat(
+        np.arange(count, dtype=np.int32)[:, None], count, axis=1
+    )  # lane at whose end the route leaves the bundle
     every = np.arange(count)
     for a in range(count):
         if len(ahead[a]):
@@ -44,11 +71,33 @@ def routes(lanes: np.ndarray, successors: np.ndarray) -> tuple[np.ndarray, np.nd
                     better = changed < routes[a]
                     routes[a] = np.where(better, changed, routes[a])
                     bends[:, a] = np.where(better, bends[:, b], bends[:, a])
+                    left_on[a] = np.where(better, left_on[b], left_on[a])
     table = np.ix_(*[np.argsort(lanes["local"])] * 2)
-    means = np.round(_UNIT * bends / np.maximum(routes, np.float32(1e-3)))
-    rows = np.zeros(count * count, record(BendRow))
-    rows["cos2"], rows["sin2"] = (mean[table].T.ravel() for mean in means)
-    return np.minimum(routes, np.float32(UNREACHABLE))[table].T.ravel(), rows
+    rows = _bend_rows(bends[0][table].T.ravel(), bends[1][table].T.ravel(), routes[table].T.ravel())
+    leads = _leads(length[left_on], length[:, None])[table].T.ravel()
+    if not _matter(lanes):
+        leads = np.zeros(0, np.uint16)
+    return Routes(np.minimum(routes, np.float32(UNREACHABLE))[table].T.ravel(), rows, leads, np.zeros(0, np.int32))
+
+
+def _matter(lanes: np.ndarray) -> bool:
+    """Whether lanes side by side differ in length anywhere on the map, as they do in a bend."""
+    for side in ("left", "right"):
+        has = lanes[side] >= 0
+        if (abs(lanes["length"][has] - lanes["length"][lanes[side][has]]) > LEAD_TOLERANCE).any():
+            return True
+    return False
+
+
+def _leads(left_on: np.ndarray, own: np.ndarray) -> np.ndarray:
+    return np.clip(np.round(left_on / own * LEAD_UNIT), 0, 65535).astype(np.uint16)
+
+
+def _bend_rows(cos2: np.ndarray, sin2: np.ndarray, route: np.ndarray) -> np.ndarray:
+    rows = np.zeros(len(route), row_type(BendRow))
+    longer = np.maximum(route, np.float32(1e-3))
+    rows["cos2"], rows["sin2"] = np.round(_UNIT * cos2 / longer), np.round(_UNIT * sin2 / longer)
+    return rows
 
 
 @kernel
@@ -66,3 +115,117 @@ def _shorten(ways, cos2, sin2):
                     ways[a, b] = found if better else ways[a, b]
                     cos2[a, b] = first_cos2 + cos2[k, b] if better else cos2[a, b]
                     sin2[a, b] = first_sin2 + sin2[k, b] if better else sin2[a, b]
+
+
+def _around(lanes: np.ndarray, successors: np.ndarray) -> Routes:
+    """To each lane from those within ROUTE_REACH: Dijkstra from each goal, against the traffic."""
+    count = len(lanes)
+    order = np.argsort(lanes["local"])
+    length, local = lanes["length"].astype(np.float32), lanes["local"].astype(np.int64)
+    moments = np.stack([length * lanes["cos2"], length * lanes["sin2"]]).astype(np.float32)
+    links = np.repeat(np.arange(count), lanes["successors"])
+    by_end = np.argsort(successors, kind="stable")
+    before = links[by_end].astype(np.int32)
+    before_at = np.concatenate([[0], np.cumsum(np.bincount(successors, minlength=count))]).astype(np.int32)
+    left, right = lanes["left"].astype(np.int32), lanes["right"].astype(np.int32)
+    beside = [(a, b) for side in (left, right) for a, b in enumerate(side.tolist()) if b >= 0]
+    beside.sort(key=lambda pair: pair[1])
+    to_side = np.array([a for a, _ in beside], np.int32)
+    to_side_at = np.concatenate([[0], np.cumsum(np.bincount([b for _, b in beside], minlength=count))]).astype(np.int32)
+    way, turns = np.full(count, UNREACHABLE, np.float32), np.zeros((2, count), np.float32)
+    room = count + len(links) + len(to_side)  # each link puts its lane into the heap once, at most
+    heap, keys, reached = np.zeros(room, np.int32), np.zeros(room, np.float32), np.zeros(count, np.int32)
+    route, bend, left_on = np.zeros(count, np.float32), np.zeros((2, count), np.float32), np.zeros(count, np.int32)
+    at = lanes["successors_at"].astype(np.int32), lanes["successors"].astype(np.int32)
+    number = -(-count // ROUTE_BLOCK)
+    blocks = np.full((count, number), -1, np.int32)
+    parts, used = [], 0
+    for goal in order.tolist():
+        found = _reach(
+            goal, np.float32(ROUTE_REACH), length, moments, before, before_at, to_side, to_side_at, successors, *at, left,
+            right, way, turns, heap, keys, reached, route, bend, left_on,
+        )  # fmt: skip
+        near = reached[:found]
+        near = near[route[near] < UNREACHABLE]
+        in_block, place = np.divmod(local[near], ROUTE_BLOCK)
+        here = np.unique(in_block)
+        blocks[local[goal], here] = used + np.arange(len(here))
+        used += len(here)
+        entry = np.searchsorted(here, in_block) * ROUTE_BLOCK + place
+        ways = np.full(len(here) * ROUTE_BLOCK, UNREACHABLE, np.float32)
+        cos2, sin2 = np.zeros((2, len(ways)), np.float32)
+        leads = np.full(len(ways), LEAD_UNIT, np.uint16)
+        ways[entry], cos2[entry], sin2[entry] = route[near], bend[0, near], bend[1, near]
+        leads[entry] = _leads(length[left_on[near]], length[near])
+        parts.append((ways, _bend_rows(cos2, sin2, ways), leads))
+    tables = [np.concatenate([part[k] for part in parts]) for k in range(3)]
+    leads = tables[2] if _matter(lanes) else np.zeros(0, np.uint16)
+    return Routes(tables[0], tables[1], leads, blocks.ravel())
+
+
+@kernel
+def _reach(
+    goal, reach, length, moments, before, before_at, to_side, to_side_at, successors, successors_at, successors_count, left,
+    right, way, turns, heap, keys, reached, route, bend, left_on,
+):  # fmt: skip
+    """Fills `route`, `bend` and `left_on` for the lanes within `reach` [m] of `goal`, and `reached` with these.
+
+    Returns how many. The others are room to work in; `way` is as it was before, all UNREACHABLE.
+    """
+    found, size = 0, 1
+    way[goal], turns[0, goal], turns[1, goal], heap[0], keys[0] = 0.0, 0.0, 0.0, goal, 0.0
+    while size > 0:
+        a, key = heap[0], keys[0]
+        size -= 1
+        last, last_key, k = heap[size], keys[size], 0
+        while 2 * k + 1 < size:
+            child = 2 * k + 1
+            if child + 1 < size and keys[child + 1] < keys[child]:
+                child += 1
+            if keys[child] >= last_key:
+                break
+            heap[k], keys[k] = heap[child], keys[child]
+            k = child
+        heap[k], keys[k] = last, last_key
+        if key > way[a]:
+            continue
+        reached[found] = a
+        found += 1
+        for kind in range(2):
+            others, others_at = (before, before_at) if kind == 0 else (to_side, to_side_at)
+            for e in range(others_at[a], others_at[a + 1]):
+                b = others[e]
+                new = way[a] + (length[b] if kind == 0 else np.float32(LANE_CHANGE_COST))
+                if new < way[b] and new <= reach:
+                    way[b] = new
+                    for m in range(2):
+                        turns[m, b] = turns[m, a] + (moments[m, b] if kind == 0 else np.float32(0.0))
+                    k = size
+                    size += 1
+                    while k > 0 and keys[(k - 1) // 2] > new:
+                        heap[k], keys[k] = heap[(k - 1) // 2], keys[(k - 1) // 2]
+                        k = (k - 1) // 2
+                    heap[k], keys[k] = b, new
+    for e in range(found):  # over at least one successor
+        a = reached[e]
+        route[a], left_on[a] = UNREACHABLE, a
+        for s in range(successors_at[a], successors_at[a] + successors_count[a]):
+            b = successors[s]
+            if way[b] < UNREACHABLE and length[a] + way[b] < route[a]:
+                route[a] = length[a] + way[b]
+                for m in range(2):
+                    bend[m, a] = moments[m, a] + turns[m, b]
+    changed = True
+    while changed:
+        changed = False
+        for e in range(found):
+            a = reached[e]
+            for side in range(2):
+                b = left[a] if side == 0 else right[a]
+                if b >= 0 and way[b] < UNREACHABLE and route[b] + np.float32(LANE_CHANGE_COST) < route[a]:
+                    route[a], left_on[a] = route[b] + np.float32(LANE_CHANGE_COST), left_on[b]
+                    bend[0, a], bend[1, a] = bend[0, b], bend[1, b]
+                    changed = True
+    for e in range(found):
+        way[reached[e]] = UNREACHABLE
+    return found

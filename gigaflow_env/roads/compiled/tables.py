@@ -20,8 +20,14 @@ ROW_QUADS = 4
 """Quads that share one row of the Nearby tables: lists are for a point at most 2 m away, in a quarter of the memory."""
 LANE_CHANGE_COST = 5.0
 """[m] Route distance that a lane change adds. Ours: routes shall not change lanes without reason."""
+ROUTE_BLOCK = 32
+"""Lanes, by LaneRow.local, that share an entry of Network.route_blocks: neighbours, so that most of a block is reached."""
+LEAD_UNIT = 16384
+"""Unit of Network.leads: 1 is 1 / 16384."""
 UNREACHABLE = 1e9
 """[m] Route distance to a lane to which no route leads."""
+START_WIDTH = 2.4
+"""[m] Width of lane where an agent may start. Ours: 0.3 m more than the widest car."""
 SAME_LINE = 0.5
 """[m] Lanes whose starts are nearer to each other share a stop line."""
 STOP_SIGN, YIELD_SIGN = -1, -2
@@ -74,6 +80,8 @@ class MapRow(NamedTuple):
     starts_at: int = number("", "first entry of Network.starts", i32)
     starts: int = number("", "number of entries", i32)
     route_at: int = number("", "first entry of Network.route", np.int64)
+    leads_at: int = number("", "first entry of Network.leads, as many as of `route`; -1: all are 1", np.int64)
+    blocks_at: int = number("", "first entry of Network.route_blocks; -1: the map has all routes", np.int64)
     stops_at: int = number("", "first stop line", i32)
     lights_at: int = number("", "first light in Network.light_group", i32)
     lights: int = number("", "number of lights", i32)
@@ -174,9 +182,18 @@ class Network(NamedTuple):
         "entry",
         "m",
         "[goal lane, lane] per map, by LaneRow.local: route distance from the start of `lane` to that of `goal lane`, over "
-        "at least one successor",
+        "at least one successor; on a large map only the blocks of lanes around each goal lane",
     )
     bends: np.ndarray = array("entry", "", "BendRow: the directions of each entry of `route`")
+    leads: np.ndarray = array(
+        "entry",
+        "1/16384",
+        "length of the lane that the route leaves, beside which it may begin, divided by that of `lane`",
+        np.uint16,
+    )
+    route_blocks: np.ndarray = array(
+        "entry", "", "[goal lane, block of lanes] of a large map: number of the block in `route`, -1: too far", i32
+    )
     samples: np.ndarray = array("sample", "", "SampleRow: the points on each lane, in order")
     stops: np.ndarray = array("stop", "", "StopRow")
     light_group: np.ndarray = array("light", "", "group of each light, numbered inside its map", i32)

@@ -17,7 +17,7 @@ Coulter, CMU-RI-TR-92-01 (pure pursuit). Ours: the rule of turns.
 
 from gigaflow_env.jit import f32, i32, rule, stage, u32
 from gigaflow_env.sim.dynamics import hold_zero
-from gigaflow_env.sim.geometry import HALF, LEVEL_GAP, ONE, TWO, ZERO, clip, into_frame
+from gigaflow_env.sim.geometry import HALF, LEVEL_GAP, ONE, TWO, ZERO, clip, into_frame, sincos_small
 from gigaflow_env.sim.lanes import FAR, place_s
 from gigaflow_env.sim.traffic.car_following import (
     behind,
@@ -29,9 +29,10 @@ from gigaflow_env.sim.traffic.car_following import (
     stopping_speed,
     to_jerk,
 )  # fmt: skip
-from gigaflow_env.sim.traffic.lane_choice import choose_lane, lane_length, next_lane, seat
+from gigaflow_env.sim.traffic.cycles import BACK, STAY, YIELD, has_turn
+from gigaflow_env.sim.traffic.lane_choice import change_room, choose_lane, lane_length, next_lane, seat
 from gigaflow_env.sim.traffic.right_of_way import announce, crossing_gap, settled_lane, stop_lines, yields
-from gigaflow_env.sim.variant import curved, lane_stretch, to_world
+from gigaflow_env.sim.variant import curved, lane_stretch
 from gigaflow_env.state import IDM, LIVE
 
 _STRIDE = i32(2)  # sections from one sample of the road ahead to the next: 2 m of the map
@@ -42,6 +43,17 @@ _LEADER_BRAKE = f32(5.0)  # m/s^2, the hardest braking expected of a leader
 _SAFE_GAP = f32(0.3)  # m, from the front to a line after hard braking
 _PATIENCE = f32(0.7)  # share of the speed limit at which a driver that needs another lane waits for room there
 _CRAWL = f32(3.0)  # m/s: a slower leader may stop behind the junction
+_SPAN = f32(2.0)  # m, over which the steering angle may change where the curvature does at once
+_WALK, _TIGHT = f32(1.4), f32(0.7)  # m/s: walking pace, in lanes that need more than this share of the body's curvature
+_INWARD = f32(1 / 16)  # of squared length times curvature: a box so far inside of a bend sweeps as much on both sides
+_SIDE = f32(0.1)  # m, left free at the side of the lane by that
+_STANDS = f32(0.1)  # m/s: who is slower stands
+_TIDY = f32(1e-3)  # m/s: a slower vehicle stands, and does not roll back
+_NEAR = f32(3.0)  # m: a leader so near, and standing, is waited for
+_BACKING, _BACK_SPEED = i32(20), f32(1.2)  # steps, m/s: how long and how fast a driver backs up: 7 m
+_BACK_TIME = f32(0.6)  # s, in which that speed is reached
+_BACK_ROOM, _BACK_LEAST = f32(1.0), f32(3.0)  # m: room that is kept behind, and that is needed to begin
+_LET_IN = f32(30.0)  # m: who waits so near ahead for a lane change is let in
 
 
 @rule
@@ -61,6 +73,15 @@ def pursuit(ahead, left):
     return TWO * left / max(ahead * ahead + left * left, ONE)
 
 
+@rule
+def backwards(aside, slope, curvature):
+    """Curvature [1/m] with which a car that backs up comes onto a line of this curvature, within some metres.
+
+    aside: its offset from the line [m], left positive. slope: sine of its heading relative to the line.
+    """
+    return curvature + TWO * (slope * _BACK_LEAST - aside) / (_BACK_LEAST * _BACK_LEAST)
+
+
 @stage
 def around(w, a, reach, rows, pose, close):
     """Number of agents on the road, and wrecks, within `reach` [m]; their numbers are written to `close`."""
@@ -75,14 +96,14 @@ def around(w, a, reach, rows, pose, close):
 
 @stage
 def leader_at(w, a, distance, shift, section, count, close, pose, motion, body, variant, network):
-    """The nearest body in the own path at a section `distance` [m] ahead: (gap [m], speed [m/s] along the road).
+    """The nearest body in the own path at a section `distance` [m] ahead: (gap [m], speed [m/s] along the road, number).
 
     The gap is between the bumpers, FAR if there is none. The own path lies `shift` [m] to the left of the section.
     """
     x, y, along_x, along_y, gain = seat(w, variant, network, section)
     stride, z = f32(_STRIDE) * gain, network.sections[section].z
     half_length, half_width = HALF * body.length[w, a], HALF * body.width[w, a]
-    gap, speed = FAR, ZERO
+    gap, speed, who = FAR, ZERO, i32(-1)
     for k in range(count):
         b = i32(close[k])
         if abs(pose.z[w, b] - z) > LEVEL_GAP:
@@ -101,16 +122,54 @@ def leader_at(w, a, distance, shift, section, count, close, pose, motion, body, 
             continue
         free_distance = distance + ahead - long - half_length
         if free_distance < gap:
-            gap, speed = free_distance, max(motion.speed[w, b] * cos, ZERO)
-    return gap, speed
+            gap, speed, who = free_distance, max(motion.speed[w, b] * cos, ZERO), b
+    return gap, speed, who
+
+
+@stage
+def room_behind(w, a, rows, pose, body):
+    """Distance [m] from the rear of agent a, straight back, to the next body; FAR if there is none."""
+    room, half_length, half_width = FAR, HALF * body.length[w, a], HALF * body.width[w, a]
+    for b in range(rows.status.shape[1]):
+        if b == a or rows.status[w, b] < LIVE or abs(pose.z[w, b] - pose.z[w, a]) > LEVEL_GAP:
+            continue
+        ahead, left = into_frame(pose.x[w, b] - pose.x[w, a], pose.y[w, b] - pose.y[w, a], pose.cos[w, a], pose.sin[w, a])
+        cos, sin = into_frame(pose.cos[w, b], pose.sin[w, b], pose.cos[w, a], pose.sin[w, a])
+        long = HALF * (body.length[w, b] * abs(cos) + body.width[w, b] * abs(sin))
+        wide = HALF * (body.length[w, b] * abs(sin) + body.width[w, b] * abs(cos))
+        if ahead < ZERO and abs(left) < wide + half_width + TWO * _MARGIN:
+            room = min(room, -ahead - long - half_length)
+    return room
+
+
+@stage
+def let_in(w, a, rows, pose, motion, body, lane_position, network, traffic):
+    """Distance [m] from the front of agent a to one ahead that waits to change into its lane, and who; FAR and -1 if none.
+
+    Who has waited longer goes first: so cars of two lanes that become one take turns.
+    """
+    lane, gap, who = network.sections[lane_position.section[w, a]].lane, FAR, i32(-1)
+    for b in range(rows.status.shape[1]):
+        if traffic.wish[w, b] != lane or b == a or rows.status[w, b] != LIVE or abs(motion.speed[w, b]) > _CRAWL:
+            continue
+        ahead, _ = into_frame(pose.x[w, b] - pose.x[w, a], pose.y[w, b] - pose.y[w, a], pose.cos[w, a], pose.sin[w, a])
+        ahead = ahead - HALF * (body.length[w, a] + body.length[w, b])
+        if ZERO < ahead < min(gap, _LET_IN) and traffic.still[w, b] > traffic.still[w, a]:
+            gap, who = ahead, i32(b)
+    return gap, who
 
 
 @stage
 def say_nothing(w, a, traffic):
-    """The intention of a row without a live agent: none. Writes: traffic, except yielded."""
+    """The intention of a row without a live agent: none.
+
+    Writes: traffic, except yielded, except waits_for, except waits_how, except still, except backing.
+    """
     traffic.next[w, a], traffic.inside[w, a], traffic.stop[w, a], traffic.priority[w, a] = i32(-1), i32(-1), FAR, FAR
     traffic.gap[w, a], traffic.front[w, a], traffic.may_enter[w, a], traffic.committed[w, a] = FAR, ZERO, False, False
     traffic.cap[w, a], traffic.brake[w, a], traffic.curvature[w, a] = ZERO, ZERO, ZERO
+    traffic.leader[w, a], traffic.leader_gap[w, a], traffic.turn[w, a] = i32(-1), FAR, False
+    traffic.beside[w, a], traffic.wish[w, a], traffic.short[w, a] = i32(-1), i32(-1), False
 
 
 @stage
@@ -119,12 +178,14 @@ def intend(
 ):
     """Look ahead along the route: highest speed, curvature to steer, next junction.
 
-    Writes: traffic, except yielded, neighbours.scratch.
+    Writes: traffic, except yielded, except waits_for, except waits_how, except still, except backing, neighbours.scratch.
     """
     settled = settled_lane(w, a, rows, traffic)
     say_nothing(w, a, traffic)
     if rows.status[w, a] != LIVE:
         return
+    traffic.turn[w, a] = has_turn(w, a, rows, traffic)
+    stood = ZERO if rows.steps[w, a] == 0 else f32(traffic.still[w, a]) * p.dt
     map_row = network.maps[clock.map[w]]
     x, y, cos, sin, speed = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a], max(motion.speed[w, a], ZERO)
     half_length = HALF * body.length[w, a]
@@ -134,22 +195,31 @@ def intend(
     horizon = f32(15.0) + TWO * speed + speed * speed / (TWO * p.idm_deceleration)
     close = neighbours.scratch[w, min(a, neighbours.scratch.shape[1] - 1)]
     count = around(w, a, horizon + f32(25.0), rows, pose, close)
-    section, s, preview, held, waits = choose_lane(
-        w, a, settled, goal_lane, goal_s, count, close, pose, motion, body, lane_position, variant, network, map_row, p
-    )
+    section, s, preview, wished, beside, waits, short = choose_lane(
+        w, a, settled, stood, goal_lane, goal_s, count, close, pose, motion, body, lane_position, variant, network,
+        conflicts, map_row, p,
+    )  # fmt: skip
+    held = wished >= 0
     lane = network.sections[section].lane
     row = network.lanes[lane]
     scale = lane_stretch(w, variant, row)  # metres of the world per metre of the map, on the lane under examination
     here_x, here_y, here_cos, here_sin, _ = seat(w, variant, network, section)
-    _, aside = into_frame(x - here_x, y - here_y, here_cos, here_sin)
+    past_here, aside = into_frame(x - here_x, y - here_y, here_cos, here_sin)
     _, slope = into_frame(cos, sin, here_cos, here_sin)
+    here = network.sections[section]
+    bend_here = curved(w, variant, here.curvature, here.cos, here.sin)
+    aside, slope = aside - HALF * bend_here * past_here * past_here, slope - bend_here * past_here
     lag = TWO * p.dt * speed  # distance until steering has an effect
     front = s * scale + half_length
     cap = min(p.speed_max * body.c_vel[w, a], row.speed * (_PATIENCE if held else ONE))
     passed, k = -s * scale, i32(section - row.first)  # distance from here to the start of the lane; section on the lane
-    steer_x, steer_y, steered = x + cos * preview, y + sin * preview, False
+    wheelbase = p.wheelbase * body.length[w, a]
+    most_sin, most_cos = sincos_small(p.steer_max)
+    tightest = most_sin / (most_cos * wheelbase)
+    inward, aside_most = _INWARD * body.length[w, a] * body.length[w, a], HALF * body.width[w, a] + _SIDE
+    steer_x, steer_y, steered, before = x + cos * preview, y + sin * preview, False, motion.steer[w, a] / wheelbase
     target, gap, room_from, blocked, waiting, stop = i32(-1), FAR, FAR, False, False, FAR
-    leader_gap, leader_speed = FAR, ZERO
+    leader_gap, leader_speed, leader = FAR, ZERO, i32(-1)
     limit = horizon
     for _ in range(_STEPS):
         distance = passed + f32(k) * row.step * scale
@@ -157,15 +227,29 @@ def intend(
             break
         number = i32(row.first + k)
         at = network.sections[number]
-        if distance >= ZERO:
-            curve = curve_speed(curved(w, variant, at.curvature, at.cos, at.sin), p)
-            cap = min(cap, stopping_speed(distance, min(curve, row.speed), p))
+        if distance >= -row.step * scale:
+            curvature = curved(w, variant, at.curvature, at.cos, at.sin)
+            curve = curve_speed(curvature, p)
+            change = abs(curvature - before)
+            before = curvature
+            if change * wheelbase * row.speed > _SPAN * p.steer_rate:  # the steering needs time
+                curve = min(curve, max(_SPAN * p.steer_rate / (change * wheelbase), _WALK))
+            curve = _WALK if abs(curvature) > _TIGHT * tightest else curve
+            cap = min(cap, stopping_speed(distance - HALF * preview, min(curve, row.speed), p))
         if not steered and distance >= preview:
-            steer_x, steer_y = to_world(w, variant, at.x, at.y)
+            back = min(i32((distance - preview) / (row.step * scale)), k)
+            aim = network.sections[number - back]
+            aim_x, aim_y, aim_cos, aim_sin, gain = seat(w, variant, network, i32(number - back))
+            bend = curved(w, variant, aim.curvature, aim.cos, aim.sin)
+            if abs(bend_here) > abs(bend) and bend_here * bend >= ZERO:  # the front leaves a bend before the rest does
+                bend = bend_here
+            room = max(aim.half_width * abs(variant.det[w]) / gain - aside_most, ZERO)
+            side, rest = clip(inward * bend, -room, room), distance - f32(back) * row.step * scale - preview
+            steer_x, steer_y = aim_x - rest * aim_cos - side * aim_sin, aim_y - rest * aim_sin + side * aim_cos
             steered = True
         if leader_gap >= FAR:
             shift = drift(aside, slope, max(distance - lag, ZERO), preview)
-            leader_gap, leader_speed = leader_at(
+            leader_gap, leader_speed, leader = leader_at(
                 w, a, distance, shift, number, count, close, pose, motion, body, variant, network
             )
         if leader_gap < FAR and target >= 0:
@@ -179,9 +263,13 @@ def intend(
             cap = min(cap, stopping_speed(goal_distance - ONE, f32(0.8) * p.goal_speed, p))
         end = passed + row.length * scale
         line = end - half_length
-        follower = next_lane(w, variant, network, map_row, lane, settled, goal_lane, goal_s)
-        if follower < 0 or (waits and line > ZERO):
-            stop = min(stop, line)
+        follower = next_lane(w, variant, network, conflicts, map_row, lane, settled, goal_lane, goal_s, tightest)
+        if waits and passed <= ZERO:  # where a lane change is still possible
+            room = change_room(w, variant, conflicts, row, lane)
+            stop = min(stop, max(passed + conflicts.usable[lane] * row.length * scale - room - HALF, ZERO))
+            break
+        if follower < 0:
+            stop = min(stop, passed + conflicts.usable[lane] * row.length * scale - half_length)
             break
         if line > ZERO:
             red, slowly = stop_lines(w, a, follower, line, motion, lane_position, lights, network, conflicts, p)
@@ -204,40 +292,98 @@ def intend(
         # Will there be room behind the junction when the leader has stopped?
         stands = leader_gap + half_length + leader_speed * leader_speed / (TWO * _LEADER_BRAKE)
         blocked = target >= 0 and leader_speed < _CRAWL and stands < room_from + TWO * half_length + p.idm_gap
+        traffic.leader[w, a], traffic.leader_gap[w, a] = leader, leader_gap
         traffic.brake[w, a] = behind(speed, leader_gap, leader_speed, p)
         cap = min(cap, safe_speed(leader_gap - HALF, leader_speed, p))
     traffic.cap[w, a], traffic.stop[w, a] = max(cap, ZERO), stop
     ahead, left = into_frame(steer_x - x, steer_y - y, cos, sin)
-    traffic.curvature[w, a] = pursuit(ahead, left)
-    announce(w, a, target, gap, blocked, waiting, rows, motion, lane_position, network, conflicts, traffic, p)
+    backs = traffic.backing[w, a] > 0 and rows.steps[w, a] > 0
+    traffic.curvature[w, a] = backwards(aside, slope, bend_here) if backs else pursuit(ahead, left)
+    traffic.beside[w, a], traffic.wish[w, a], traffic.short[w, a] = beside, wished if waits else i32(-1), short
+    announce(w, a, target, gap, stood, blocked, waiting, rows, motion, lane_position, network, conflicts, traffic, p)
     if traffic.inside[w, a] < 0:
         traffic.inside[w, a], traffic.front[w, a] = network.sections[section].lane, front
 
 
 @stage
-def follow(w, a, rows, motion, body, lane_position, variant, network, conflicts, traffic, p):
-    """The jerks of a rule-based driver. Writes: motion.jerk, motion.side_jerk, traffic.yielded."""
+def wait(w, a, stands, giver, how, rows, pose, body, traffic):
+    """Note because of whom agent a stands, and how it could end that.
+
+    Writes: traffic.waits_for, waits_how, still, backing.
+    """
+    fresh = rows.steps[w, a] == 0
+    still = i32(0) if fresh or not stands else i32(traffic.still[w, a] + i32(1))
+    room = room_behind(w, a, rows, pose, body) if still > 0 or traffic.backing[w, a] > 0 else FAR
+    backing = i32(0) if fresh else max(i32(traffic.backing[w, a] - i32(1)), i32(0))
+    if room < _BACK_ROOM:
+        backing = i32(0)
+    elif traffic.turn[w, a] and traffic.waits_how[w, a] == BACK:
+        backing = _BACKING
+    who, ends = i32(-1), STAY
+    if stands:
+        # The body in the path first: as long as it is there, nothing else helps.
+        near = traffic.leader[w, a] >= 0 and traffic.leader_gap[w, a] < _NEAR
+        if near:
+            who = traffic.leader[w, a]
+        elif giver >= 0:
+            who, ends = giver, how
+        elif traffic.beside[w, a] >= 0:
+            who = traffic.beside[w, a]
+        elif traffic.short[w, a]:
+            who = i32(a)
+        elif traffic.stop[w, a] > _NEAR:  # at a line nobody is to blame
+            who = traffic.leader[w, a]
+        if ends == STAY and room > _BACK_LEAST:
+            ends = BACK
+    traffic.still[w, a], traffic.backing[w, a] = still, backing
+    traffic.waits_for[w, a], traffic.waits_how[w, a] = who, i32(ends)
+
+
+@stage
+def follow(w, a, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p):
+    """The jerks of a rule-based driver.
+
+    Writes: motion.jerk, motion.side_jerk, traffic.yielded, waits_for, waits_how, still, backing.
+    """
     if rows.status[w, a] != LIVE or rows.driver[w, a] != IDM:
         return
     speed, acceleration, cap = motion.speed[w, a], motion.acceleration[w, a], traffic.cap[w, a]
-    stop = min(traffic.stop[w, a], crossing_gap(w, a, rows, body, variant, network, conflicts, traffic))
+    ends_cycle = traffic.turn[w, a] and traffic.waits_how[w, a] == YIELD
+    stop, giver = traffic.stop[w, a], i32(-1)
     traffic.yielded[w, a] = False
-    if traffic.next[w, a] >= 0:
-        free_to_go = traffic.may_enter[w, a] or traffic.committed[w, a]
-        if not free_to_go or yields(w, a, rows, body, lane_position, variant, network, conflicts, traffic):
+    if not ends_cycle:
+        crossing, who = crossing_gap(w, a, rows, body, variant, network, conflicts, traffic)
+        if crossing < stop:
+            stop, giver = crossing, who
+        entering, who = let_in(w, a, rows, pose, motion, body, lane_position, network, traffic)
+        if entering < stop and needed_brake(speed, acceleration, entering - p.idm_gap, p) < p.idm_deceleration:
+            stop, giver = entering - HALF * p.idm_gap, who
+    if traffic.next[w, a] >= 0 and not ends_cycle:
+        first = yields(w, a, rows, body, lane_position, variant, network, conflicts, traffic)
+        held = not (traffic.may_enter[w, a] or traffic.committed[w, a])
+        if held or first >= 0:
             stop = min(stop, traffic.gap[w, a])
+            if held:  # for want of room behind the junction, or at red, for which nobody is to blame
+                first = traffic.leader[w, a] if traffic.stop[w, a] > traffic.gap[w, a] else i32(-1)
+            giver = first
             traffic.yielded[w, a] = True
+    wait(w, a, abs(speed) < _STANDS, giver, YIELD, rows, pose, body, traffic)
     cap = min(cap, stopping_speed(stop - _STOP_GAP - HALF * speed * p.dt, ZERO, p))
     wanted = free(speed, cap, p)
     wanted = min(wanted, free(speed, max(cap, ONE), p) - traffic.brake[w, a]) if traffic.brake[w, a] > ZERO else wanted
     needed = needed_brake(speed, acceleration, stop - _SAFE_GAP, p)
     wanted = min(wanted, -needed) if needed > p.idm_deceleration else wanted
     wanted = clip(wanted, -p.brake_max, p.throttle_max * body.c_acc[w, a])
-    wanted = no_reverse(wanted, speed, acceleration, p)
+    if traffic.backing[w, a] > 0:
+        wanted = clip((-_BACK_SPEED - speed) / _BACK_TIME, -ONE, ONE)
+    elif speed < -_TIDY:
+        wanted = ONE
+    else:
+        wanted = no_reverse(wanted, speed, acceleration, p)
     jerk = to_jerk(wanted, acceleration, body.c_throttle[w, a], p)
 
     reached = hold_zero(wanted, acceleration)
-    next_speed = max(speed + HALF * (reached + acceleration) * p.dt, ZERO)
+    next_speed = speed + HALF * (reached + acceleration) * p.dt
     lateral = clip(traffic.curvature[w, a] * next_speed * next_speed, -p.lateral_max, p.lateral_max)
     motion.jerk[w, a] = jerk
     motion.side_jerk[w, a] = to_jerk(lateral, motion.lateral[w, a], body.c_steer[w, a], p)

@@ -13,8 +13,13 @@ from gigaflow_env.sim.variant import lane_stretch, to_world, turned
 _CHANGE_COST = f32(LANE_CHANGE_COST)
 _REACHABLE = f32(UNREACHABLE / 2)
 _MARGIN = f32(0.3)  # m, free distance at the sides
-_PREVIEW, _PREVIEW_LEAST = f32(0.9), f32(3.5)  # s, m: distance to the point that is steered to, as a time and at least
+# s, m: distance to the point that is steered to, as a time and at least; nearer at walking pace, where that is steady
+_PREVIEW, _PREVIEW_LEAST, _SLOW_PREVIEW, _SLOW_LEAST = f32(0.9), f32(3.5), f32(1.3), f32(2.0)
 _CHANGE, _CHANGE_LEAST = f32(2.0), f32(8.0)  # the same during a lane change: gentler
+_CHANGE_NEAR = f32(5.0)  # m, at least to the point that is steered to: near, so that slow changes are done in that room
+_SHORT_CHANGE = f32(0.7)  # share of a short lane that is left for a change: a sharp one
+_TOO_TIGHT = f32(300.0)  # m: a lane that the own body can't follow is taken if it saves more than this
+_BOLD = f32(1 / 20)  # 1/s: who has stood for 20 s before a lane change asks for no more than room for its body
 _ASIDE = f32(1.5)  # s, for which the lateral motion of others is extrapolated
 
 
@@ -56,21 +61,23 @@ def onward(w, variant, network, map_row, lane, s, goal_lane, goal_s):
     for k in range(row.successors_at, row.successors_at + row.successors):
         best = min(
             best,
-            route_distance(
-                w, variant, network, map_row.route_at, map_row.lanes, network.successors[k], ZERO, goal_lane, goal_s
-            ),
+            route_distance(w, variant, network, map_row, network.successors[k], ZERO, goal_lane, goal_s),
         )
     return (row.length - s) * lane_stretch(w, variant, row) + best
 
 
 @rule
-def next_lane(w, variant, network, map_row, lane, settled, goal_lane, goal_s):
-    """The successor with the shortest route distance to the goal, or `settled` if it is a successor; -1 at a dead end."""
+def next_lane(w, variant, network, conflicts, map_row, lane, settled, goal_lane, goal_s, tightest):
+    """The successor with the shortest route distance to the goal, or `settled` if it is a successor; -1 at a dead end.
+
+    tightest: the curvature [1/m] that the driver's body can follow; others are taken only if they save much.
+    """
     row = network.lanes[lane]
     best, found = FAR * TWO, i32(-1)
     for k in range(row.successors_at, row.successors_at + row.successors):
         successor = network.successors[k]
-        length = route_distance(w, variant, network, map_row.route_at, map_row.lanes, successor, ZERO, goal_lane, goal_s)
+        length = route_distance(w, variant, network, map_row, successor, ZERO, goal_lane, goal_s)
+        length = length + _TOO_TIGHT if conflicts.tightest[successor] > tightest else length
         length = -ONE if successor == settled else length
         if length < best:
             best, found = length, i32(successor)
@@ -86,18 +93,19 @@ def wished_lane(w, variant, network, map_row, lane, s, goal_lane, goal_s):
         other = row.left if side == 0 else row.right
         if other >= 0:
             there = s * network.lanes[other].length / row.length
-            length = (
-                route_distance(w, variant, network, map_row.route_at, map_row.lanes, other, there, goal_lane, goal_s)
-                + _CHANGE_COST
-            )
+            length = route_distance(w, variant, network, map_row, other, there, goal_lane, goal_s) + _CHANGE_COST
             if length < best:
                 best, found = length, i32(other)
     return found
 
 
 @stage
-def room_beside(w, a, section, count, close, pose, motion, body, variant, network, p):
-    """Whether agent a may change to the lane of `section` beside it: no agent is there, or soon will be."""
+def in_the_way_beside(w, a, section, stood, count, close, pose, motion, body, variant, network, p):
+    """An agent that is on the lane of `section` beside agent a, or soon will be; -1 if a may change to it.
+
+    stood: for how long a has waited for that [s].
+    """
+    asked = ONE - min(stood * _BOLD, ONE)
     z = network.sections[section].z
     x, y, along_x, along_y, _ = seat(w, variant, network, section)
     speed, half_length, half_width = motion.speed[w, a], HALF * body.length[w, a], HALF * body.width[w, a]
@@ -114,41 +122,54 @@ def room_beside(w, a, section, count, close, pose, motion, body, variant, networ
         if min(left, aside) > wide or max(left, aside) < -wide:
             continue
         closing = speed - other_speed * cos
-        front = p.idm_gap + HALF * max(speed, ZERO) + max(closing, ZERO) * TWO
-        back = p.idm_gap + HALF * max(other_speed, ZERO) + max(-closing, ZERO) * TWO
+        front = HALF * p.idm_gap * (ONE + asked) + HALF * max(speed, ZERO) + max(closing, ZERO) * TWO
+        back = HALF * p.idm_gap * (ONE + asked) + (HALF * max(other_speed, ZERO) + max(-closing, ZERO) * TWO) * asked
+        back += max(-closing, ZERO) * HALF
         if -(long + back) < ahead < long + front:
-            return False
-    return True
+            return b
+    return i32(-1)
+
+
+@rule
+def change_room(w, variant, conflicts, row, lane):
+    """Length [m] that a change from this lane needs at low speed: less where the whole lane is not longer."""
+    return min(_CHANGE_LEAST, _SHORT_CHANGE * conflicts.usable[lane] * row.length * lane_stretch(w, variant, row))
 
 
 @stage
 def choose_lane(
-    w, a, settled, goal_lane, goal_s, count, close, pose, motion, body, lane_position, variant, network, map_row, p
+    w, a, settled, stood, goal_lane, goal_s, count, close, pose, motion, body, lane_position, variant, network, conflicts,
+    map_row, p,
 ):  # fmt: skip
-    """The lane to drive on: (section, s, preview [m], held, waits).
+    """The lane to drive on: (section, s, preview [m], wished, beside, waits, short).
 
-    The neighbour lane that the route needs, if there is room on it. held: it is needed, but there is no room. waits: and no
-    route leads on without it, so the driver stops before the end of the lane.
+    The neighbour lane that the route needs, if there is room on it; `wished` is -1 then. Else `wished` is that lane, and
+    `beside` who is in the way, -1 if nobody. waits: no route leads on without it, so the driver stops where it can still
+    change. short: it is past that place.
     """
     speed, section = max(motion.speed[w, a], ZERO), lane_position.section[w, a]
     lane, s = network.sections[section].lane, place_s(network, section, lane_position.fraction[w, a])
-    preview = max(_PREVIEW * speed, _PREVIEW_LEAST)
+    preview = max(_PREVIEW * speed, max(min(_SLOW_PREVIEW * speed, _PREVIEW_LEAST), _SLOW_LEAST))
     if settled >= 0 and settled != lane and same_start(network, lane, settled):
         # Lanes that branch overlap at first. There the lane position follows the goal, and may differ from the settled lane.
         lane, section = settled, quad_of(network.lanes[settled], s)
-    wished = wished_lane(w, variant, network, map_row, lane, s, goal_lane, goal_s)
+    wished, beside, short = wished_lane(w, variant, network, map_row, lane, s, goal_lane, goal_s), i32(-1), False
     held = wished != lane
     if held:
         row = network.lanes[lane]
         there = s * network.lanes[wished].length / row.length
-        beside, change = quad_of(network.lanes[wished], there), max(_CHANGE * speed, _CHANGE_LEAST)
-        x, y, along_x, along_y, _ = seat(w, variant, network, beside)
+        target = quad_of(network.lanes[wished], there)
+        change = max(_CHANGE * speed, change_room(w, variant, conflicts, row, lane))
+        x, y, along_x, along_y, _ = seat(w, variant, network, target)
         _, aside = into_frame(pose.x[w, a] - x, pose.y[w, a] - y, along_x, along_y)
-        # A lane change that is half done needs half of the distance: it must not be aborted for lack of the rest.
-        to_go = min(abs(aside) / (TWO * network.sections[beside].half_width), ONE)
-        fits = (row.length - s) * lane_stretch(w, variant, row) > change * to_go
-        if fits and room_beside(w, a, beside, count, close, pose, motion, body, variant, network, p):
-            lane, s, section, held, preview = wished, there, beside, False, change
-    # Without room, and without another route to the goal, the driver waits before the end of the lane.
+        # A lane change that is half done needs a quarter of the distance: it must not be aborted for lack of the rest.
+        to_go = min(abs(aside) / (TWO * network.sections[target].half_width), ONE)
+        stretch = lane_stretch(w, variant, row)
+        fits = (conflicts.usable[lane] * row.length - s) * stretch > change * to_go * to_go
+        short = not fits
+        beside = in_the_way_beside(w, a, target, stood, count, close, pose, motion, body, variant, network, p)
+        if fits and beside < 0:
+            lane, s, section, held, preview = wished, there, target, False, max(_CHANGE * speed, _CHANGE_NEAR)
+    # Without room, and without another route to the goal, the driver waits where the change is still possible.
     waits = held and onward(w, variant, network, map_row, lane, s, goal_lane, goal_s) > _REACHABLE
-    return section, s, preview, held, waits
+    return section, s, preview, wished if held else i32(-1), beside, waits, short and waits

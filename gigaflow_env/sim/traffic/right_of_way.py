@@ -1,7 +1,8 @@
 """Right of way: stop lines, and lanes that overlap, which are entered by one agent at a time.
 
-Which lanes overlap: roads/compiled/conflict_zones.py. Ours: an agent that can no longer stop goes first, then the nearest.
-Who has a yield sign counts as farther away, by what others need to pass.
+Which lanes overlap: roads/compiled/conflict_zones.py. Ours: an agent that can no longer stop goes first, then those inside
+of the junction, then who has waited longest, then the nearest. So nobody waits for ever for others that come and go. Who has
+a yield sign counts as farther away, by what others need to pass.
 """
 
 from gigaflow_env.jit import f32, i32, rule, stage
@@ -10,6 +11,7 @@ from gigaflow_env.sim.geometry import HALF, TWO, ZERO
 from gigaflow_env.sim.lanes import FAR, place_s
 from gigaflow_env.sim.lights import shown
 from gigaflow_env.sim.traffic.car_following import stopping_distance, stopping_speed
+from gigaflow_env.sim.traffic.cycles import YIELD
 from gigaflow_env.sim.traffic.lane_choice import lane_length
 from gigaflow_env.sim.variant import lane_stretch
 from gigaflow_env.state import LIVE, OFF, POLICY, RED, YELLOW
@@ -18,6 +20,9 @@ _COMMIT_BRAKE = f32(4.0)  # m/s^2: a driver that would have to brake harder to s
 _SLOW = f32(0.5)  # m/s: a slower agent of the policy may not intend to go
 _GIVE_WAY = f32(50.0)  # m, added to the gap of an agent at a yield sign: those who come within it go first
 _IN_JUNCTION = f32(1000.0)  # m, subtracted from the gap of an agent inside a junction: it goes before all outside
+# s, m: who has waited longer counts as nearer, by so much for each further second: after 33 s it goes before those inside.
+# Not at once, or a yield sign would hold nobody for more than a second.
+_PATIENT, _WAITED = f32(8.0), f32(40.0)
 
 
 @rule
@@ -62,8 +67,10 @@ def settled_lane(w, a, rows, traffic):
 
 
 @stage
-def announce(w, a, target, gap, blocked, waiting, rows, motion, lane_position, network, conflicts, traffic, p):
+def announce(w, a, target, gap, stood, blocked, waiting, rows, motion, lane_position, network, conflicts, traffic, p):
     """Announce which lane with conflicts comes next, and whether the agent could enter it.
+
+    stood: for how long it has waited [s].
 
     Writes: traffic.next, gap, priority, may_enter, committed.
     """
@@ -73,13 +80,15 @@ def announce(w, a, target, gap, blocked, waiting, rows, motion, lane_position, n
     blocked = blocked and not within
     traffic.next[w, a], traffic.gap[w, a] = target, gap
     give_way = _GIVE_WAY if target >= 0 and network.gives_way[target] else ZERO
-    traffic.priority[w, a] = gap - _IN_JUNCTION if within else gap + give_way
+    traffic.priority[w, a] = (gap - _IN_JUNCTION if within else gap + give_way) - _WAITED * max(stood - _PATIENT, ZERO)
     if target >= 0:
         slow = rows.driver[w, a] == POLICY and speed < _SLOW
-        traffic.may_enter[w, a] = not (blocked or waiting or slow)
+        ends_cycle = traffic.turn[w, a] and traffic.waits_how[w, a] == YIELD
+        traffic.may_enter[w, a] = not ((blocked and not ends_cycle) or waiting or slow)
         # A driver that yields brakes late; that alone does not commit it.
         brake = p.brake_max if traffic.yielded[w, a] else _COMMIT_BRAKE
-        traffic.committed[w, a] = gap < stopping_distance(speed, motion.acceleration[w, a], brake, p) and not waiting
+        late = gap < stopping_distance(speed, motion.acceleration[w, a], brake, p)
+        traffic.committed[w, a] = (late or ends_cycle) and not waiting
 
 
 @rule
@@ -91,11 +100,14 @@ def passed(w, b, conflict, body, variant, network, traffic):
 
 @stage
 def crossing_gap(w, a, rows, body, variant, network, conflicts, traffic):
-    """Distance [m] from the front of an agent inside a junction lane to a conflict zone that another agent reaches first."""
-    lane, front, gap = traffic.inside[w, a], traffic.front[w, a], FAR
+    """Distance [m] from the front of an agent inside a junction lane to a conflict zone that another reaches first, and who.
+
+    FAR and -1 if there is none.
+    """
+    lane, front, gap, who = traffic.inside[w, a], traffic.front[w, a], FAR, i32(-1)
     first, last = conflicts.at[lane], conflicts.at[lane + i32(1)]
     if first == last:
-        return gap
+        return gap, who
     length = lane_length(w, variant, network, lane)
     for b in range(rows.status.shape[1]):
         if b == a or rows.status[w, b] != LIVE:
@@ -105,14 +117,14 @@ def crossing_gap(w, a, rows, body, variant, network, conflicts, traffic):
             if traffic.inside[w, b] == other.lane and not passed(w, b, other, body, variant, network, traffic):
                 mine = other.enter * length - front
                 its = other.other_enter * lane_length(w, variant, network, other.lane) - traffic.front[w, b]
-                if mine > ZERO and goes_first(mine, i32(a), its, i32(b)):
-                    gap = min(gap, mine)
-    return gap
+                if mine > ZERO and mine < gap and goes_first(mine, i32(a), its, i32(b)):
+                    gap, who = mine, i32(b)
+    return gap, who
 
 
 @stage
 def yields(w, a, rows, body, lane_position, variant, network, conflicts, traffic):
-    """Whether another agent is in a conflict zone of the next junction lane, or enters it before agent a.
+    """An agent that is in a conflict zone of the next junction lane, or enters it before agent a; -1 if there is none.
 
     Wrecks do not count: where they are in the path, `leader_at` finds them.
     """
@@ -128,13 +140,13 @@ def yields(w, a, rows, body, lane_position, variant, network, conflicts, traffic
                 s = place_s(network, lane_position.section[w, b], lane_position.fraction[w, b])
                 rear = s * lane_stretch(w, variant, network.lanes[on]) - HALF * body.length[w, b]
                 if rear < other.other_leave * lane_length(w, variant, network, on):
-                    return True
+                    return i32(b)
             if front == other.lane and on != other.lane and not passed(w, b, other, body, variant, network, traffic):
-                return True
+                return i32(b)
             if next_ == other.lane:
                 first = goes_first(priority, i32(a), traffic.priority[w, b], i32(b))
                 if traffic.committed[w, b] and (not committed or first):
-                    return True
+                    return i32(b)
                 if traffic.may_enter[w, b] and not committed and first:
-                    return True
-    return False
+                    return i32(b)
+    return i32(-1)

@@ -97,13 +97,13 @@ def _road_map(root: etree._Element, path: Path) -> RoadMap:
         )
     lanes = _in_junctions(lanes, root)
     lanes, signals = _with_signals(lanes, welded, lanelets, signs, root)
-    right, left = (_opposite(root, side) for side in ("adjacentRight", "adjacentLeft"))
+    on_right, on_left = (_opposite(root, side) for side in ("adjacentRight", "adjacentLeft"))
     return RoadMap(
         name=path.stem,
         lanes=lanes,
         signals=signals,
         crosswalks={crosswalk.id: crosswalk for crosswalk in _crosswalks(lanelets)},
-        left_hand=right > left if right or left else keeps_left(lanes),
+        left_hand=on_right > on_left if on_right or on_left else keeps_left(lanes),
         source=f"CommonRoad file {path.name}, by {root.get('author') or 'unknown'} ({root.get('source') or 'no source'})",
     )
 
@@ -175,6 +175,10 @@ def _neighbours(element: etree._Element, lanelets: dict[str, etree._Element]) ->
         beside = None
         for name in _referred(element, side, lanelets, "lanelet"):
             child, other = element.find(side), lanelets[name]
+            direction = None if child is None else child.get("drivingDir")
+            if direction not in ("same", "opposite"):
+                what = f"drivingDir={direction!r} is neither 'same' nor 'opposite'"
+                xml.fault(element if child is None else child, "reference", what, "no lane change")
             agreed = [e.get("ref") for e in other.iterfind(back)] == [element.get("id")]
             marks = [element.findtext(f"{bound}/lineMarking", ""), other.findtext(f"{facing}/lineMarking", "")]
             solid = any("solid" in mark for mark in marks)

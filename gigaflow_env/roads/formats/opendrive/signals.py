@@ -7,6 +7,7 @@ from lxml import etree
 from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.opendrive.lanes import driving_lane
 from gigaflow_env.roads.formats.opendrive.road import Road
+from gigaflow_env.roads.formats.opendrive.speeds import LIMIT_SIGNS
 from gigaflow_env.roads.formats.opendrive.strips import Key, Strip
 from gigaflow_env.roads.import_report import left_out, note
 from gigaflow_env.roads.road_map import Lane, Signal
@@ -58,7 +59,7 @@ def _type_of(element: etree._Element) -> str:
     kind = element.get("type", "")
     if not kind:
         xml.fault(element, "signal", f"type={element.get('type')!r}", "left out")
-    elif element.get("dynamic") == "yes" and not kind.startswith("1000"):
+    elif element.get("dynamic") == "yes" and kind not in (*SIGNALS, *LIMIT_SIGNS) and not kind.startswith("1000"):
         note("signal", element.get("id", ""), f"type={kind!r} is no light that is known: left out", line=element.sourceline)
     return kind
 

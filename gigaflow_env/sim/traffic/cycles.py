@@ -1,0 +1,53 @@
+"""Cycles of waiting: drivers that stand because of each other in a ring, and which of them ends it.
+
+Each driver that stands names one agent because of which it does (`waits_for`), and how it could end that itself
+(`waits_how`). If nobody moved any more, each would wait for one that waits, too: whoever follows these names comes into a
+cycle. In each cycle exactly one has its turn: the one that can end it most gently, of several the one with the lowest
+number. So no cycle lasts. Ours. That whoever has waited for long goes first (`announce`) is for those who would wait for
+ever without a cycle.
+"""
+
+from gigaflow_env.jit import i32, rule, stage
+from gigaflow_env.state import IDM, LIVE
+
+YIELD, BACK, STAY = 0, 1, 2
+"""How a driver ends a cycle: it takes the right of way that it gave; it backs up; it can do nothing. The gentlest first."""
+
+_CYCLE_STEPS = i32(7)  # steps that a driver has stood before it looks for a cycle: 2 s
+
+
+@stage
+def waits_for(w, b, rows, traffic):
+    """The agent because of which b stands, -1 if none: what it said in the last step, if it was there then."""
+    if rows.status[w, b] != LIVE or rows.driver[w, b] != IDM or rows.steps[w, b] == 0:
+        return i32(-1)
+    return traffic.waits_for[w, b]
+
+
+@rule
+def turn_order(how, number, agents):
+    """Who ends a cycle comes first in this order."""
+    return i32(how * agents + number)
+
+
+@stage
+def has_turn(w, a, rows, traffic):
+    """Whether agent a ends the cycle of waiting in which it stands, or backs up behind one in which nobody can move."""
+    b = waits_for(w, a, rows, traffic)
+    if b < 0 or traffic.still[w, a] < _CYCLE_STEPS:
+        return False
+    agents = i32(rows.status.shape[1])
+    for _ in range(agents):  # then it is inside of the cycle, if there is one
+        b = waits_for(w, b, rows, traffic)
+        if b < 0:
+            return False
+    first, inside, at = turn_order(traffic.waits_how[w, b], b, agents), b == a, b
+    for _ in range(agents):
+        b = waits_for(w, b, rows, traffic)
+        if b == at:
+            break
+        first, inside = min(first, turn_order(traffic.waits_how[w, b], b, agents)), inside or b == a
+    own = turn_order(traffic.waits_how[w, a], i32(a), agents)
+    if inside:
+        return own == first and traffic.waits_how[w, a] != STAY
+    return first >= STAY * agents and traffic.waits_how[w, a] == BACK
