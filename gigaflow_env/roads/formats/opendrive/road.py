@@ -11,6 +11,7 @@ from lxml import etree
 from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.common.polyline import MAX_LENGTH
 from gigaflow_env.roads.import_report import is_strict, left_out
+from gigaflow_env.roads.road_map import MapError
 
 MAX_PIECES = 50_000
 """Ours: pieces of a road's plan view or of one of its profiles, corners of an object. A piece a metre would make 50 km."""
@@ -41,11 +42,15 @@ def read_cubics(elements: list[etree._Element], start_name: str, origin: float =
     limit_pieces(elements)
     rows: list[list[float]] = []
     for element in elements:
-        with left_out(element.tag, element.getparent().get("id") or "", line=element.sourceline):
+        try:
             row = [origin + xml.number(element, start_name), *(xml.number(element, name) for name in "abcd")]
-            if rows and 0 < rows[-1][0] - row[0] <= SAME_PLACE:
-                row[0] = rows[-1][0]
-            rows.append(row)
+        except MapError:  # guarded only where it fails: there are thousands of records
+            with left_out(element.tag, element.getparent().get("id") or "", line=element.sourceline):
+                raise
+            continue
+        if rows and 0 < rows[-1][0] - row[0] <= SAME_PLACE:
+            row[0] = rows[-1][0]
+        rows.append(row)
     table = np.array(sorted(rows, key=lambda row: row[0]), np.float64).reshape(-1, 5)
     return Cubics(table[:, 0], table[:, 1:])
 
