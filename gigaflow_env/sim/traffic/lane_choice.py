@@ -13,8 +13,8 @@ from gigaflow_env.sim.variant import lane_stretch, to_world, turned
 _CHANGE_COST = f32(LANE_CHANGE_COST)
 _REACHABLE = f32(UNREACHABLE / 2)
 _MARGIN = f32(0.3)  # m, free distance at the sides
-# s, m: distance to the point that is steered to, as a time and at least; nearer at walking pace, where that is steady
-_PREVIEW, _PREVIEW_LEAST, _SLOW_PREVIEW, _SLOW_LEAST = f32(0.9), f32(3.5), f32(1.3), f32(2.0)
+_PREVIEW, _PREVIEW_LEAST = f32(0.9), f32(3.5)  # s, m: distance to the point that is steered to, as a time and at least
+_WALK, _WALK_PREVIEW, _NEARER = f32(1.4), f32(2.0), f32(3.0)  # m/s, m, s: at walking pace it is nearer; faster, that swings
 _CHANGE, _CHANGE_LEAST = f32(2.0), f32(8.0)  # the same during a lane change: gentler
 _CHANGE_NEAR = f32(5.0)  # m, at least to the point that is steered to: near, so that slow changes are done in that room
 _SHORT_CHANGE = f32(0.7)  # share of a short lane that is left for a change: a sharp one
@@ -149,7 +149,8 @@ def choose_lane(
     """
     speed, section = max(motion.speed[w, a], ZERO), lane_position.section[w, a]
     lane, s = network.sections[section].lane, place_s(network, section, lane_position.fraction[w, a])
-    preview = max(_PREVIEW * speed, max(min(_SLOW_PREVIEW * speed, _PREVIEW_LEAST), _SLOW_LEAST))
+    least = clip(_WALK_PREVIEW + _NEARER * (speed - _WALK), _WALK_PREVIEW, _PREVIEW_LEAST)
+    preview = max(_PREVIEW * speed, least)
     if settled >= 0 and settled != lane and same_start(network, lane, settled):
         # Lanes that branch overlap at first. There the lane position follows the goal, and may differ from the settled lane.
         lane, section = settled, quad_of(network.lanes[settled], s)
