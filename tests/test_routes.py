@@ -1,17 +1,24 @@
 """Route distances with answers on paper, and the tables of large maps against those of all lanes."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import pytest
-from conftest import bend, call, lane_number, motorway, road_map, straight
+from conftest import bend, call, lane_number, motorway, reals, road_map, straight
+from hypothesis import given
+from hypothesis import strategies as st
 
+from gigaflow_env.declare import row_type
 from gigaflow_env.jit import kernel
 from gigaflow_env.roads import find
 from gigaflow_env.roads.compiled import routes
 from gigaflow_env.roads.compiled.compile import compile_roads
-from gigaflow_env.roads.compiled.tables import LANE_CHANGE_COST, LEAD_UNIT, UNREACHABLE
-from gigaflow_env.sim.lanes import route_distance
+from gigaflow_env.roads.compiled.tables import LANE_CHANGE_COST, LEAD_UNIT, ROUTE_BLOCK, UNREACHABLE, LaneRow, MapRow
+from gigaflow_env.sim.lanes import block_entry, blocks_of, lead, route_distance, route_entry
+from gigaflow_env.sim.traffic.cycles import turn_order
+from gigaflow_env.sim.traffic.drive import backwards
+from gigaflow_env.sim.traffic.lane_choice import change_room
 from gigaflow_env.state import make
 
 PLAIN = make(1, 1, 1, 0, 0, 1, 1).variant
@@ -100,3 +107,69 @@ def test_without_routes_there_is_none():
     town = turn_off()
     assert from_each(roads, 0.5, lane_number(town, "outer"), 0.0)[lane_number(town, "street")] > UNREACHABLE / 10
     assert call(route_distance)(0, PLAIN, roads.network, roads.network.maps[0], 0, 0.0, 0, 1.0) == pytest.approx(1.0)
+
+
+# Properties of the rules
+
+
+class Blocks(NamedTuple):
+    route_blocks: np.ndarray
+
+
+@given(st.data(), st.integers(1, 200), st.integers(0, 1000))
+def test_an_entry_is_that_of_its_goal_and_lane(data, lanes, route_at):
+    """In a full table, and in one of blocks, of which some are not kept."""
+    goal, local = data.draw(st.integers(0, lanes - 1)), data.draw(st.integers(0, lanes - 1))
+    (full,) = made = np.zeros(1, row_type(MapRow))
+    made["lanes"], made["route_at"], made["blocks_at"] = lanes, route_at, -1
+    nothing = Blocks(np.zeros(1, np.int32))
+    assert call(route_entry)(nothing, full, goal, local) == route_at + goal * lanes + local
+    across = int(call(blocks_of)(full))
+    assert (across - 1) * ROUTE_BLOCK < lanes <= across * ROUTE_BLOCK
+    kept = data.draw(st.lists(st.integers(-1, 50), min_size=lanes * across, max_size=lanes * across))
+    blocks = Blocks(np.array([7, *kept], np.int32))
+    made["blocks_at"] = 1
+    block = kept[goal * across + local // ROUTE_BLOCK]
+    expected = -1 if block < 0 else route_at + block * ROUTE_BLOCK + local % ROUTE_BLOCK
+    assert call(route_entry)(blocks, made[0], goal, local) == expected
+    assert call(block_entry)(blocks.route_blocks, np.int64(route_at), 1 + goal * across, local) == expected
+
+
+@given(st.lists(st.integers(0, 127), min_size=1, max_size=9), st.integers(0, 3))
+def test_a_lead_is_what_was_kept_and_grows_with_it(kept, before):
+    leads = np.array([0] * before + kept, np.uint16)
+    found = [float(call(lead)(leads, np.int64(before), np.int64(k))) for k in range(len(kept))]
+    assert float(call(lead)(leads, np.int64(-1), np.int64(0))) == 1.0
+    assert np.array_equal(np.argsort(found, kind="stable"), np.argsort(kept, kind="stable"))
+    assert all((a == b) == (c == d) for a, c in zip(found, kept, strict=True) for b, d in zip(found, kept, strict=True))
+
+
+@given(st.integers(0, 3), st.integers(0, 3), st.data(), st.integers(1, 500))
+def test_turns_are_ordered_by_how_one_waits_then_by_number(one, other, data, agents):
+    a, b = data.draw(st.integers(0, agents - 1)), data.draw(st.integers(0, agents - 1))
+    first, second = int(call(turn_order)(one, a, agents)), int(call(turn_order)(other, b, agents))
+    assert (first < second) == ((one, a) < (other, b)) and (first == second) == ((one, a) == (other, b))
+
+
+@given(reals(-2, 2), reals(-0.5, 0.5), reals(-0.1, 0.1))
+def test_a_car_that_backs_up_comes_onto_its_line(aside, slope, curvature):
+    """Seen along the line: an arc that begins at `aside` with this slope reaches the line on its way back."""
+    bent = float(call(backwards)(aside, slope, curvature)) - curvature
+    back = np.linspace(0, 20, 2001)
+    line = aside - slope * back + bent * back**2 / 2
+    assert np.abs(line).min() < 0.01
+    assert float(call(backwards)(0.0, 0.0, curvature)) == pytest.approx(curvature, abs=1e-6)
+
+
+class Usable(NamedTuple):
+    usable: np.ndarray
+
+
+@given(reals(1, 200), reals(0, 1))
+def test_a_change_has_no_more_room_than_its_lane(length, usable):
+    (row,) = made = np.zeros(1, row_type(LaneRow))
+    made["length"] = length
+    found = float(call(change_room)(0, PLAIN, Usable(np.array([usable], np.float32)), row, 0))
+    assert 0 <= found <= usable * length + 1e-3
+    made["length"] = 2 * length
+    assert found <= float(call(change_room)(0, PLAIN, Usable(np.array([usable], np.float32)), made[0], 0)) + 1e-4
