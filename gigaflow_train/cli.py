@@ -328,10 +328,11 @@ class Evaluate:
         return 0
 
     def inside(self, env: Any) -> Any:
-        """The policy as replays show its probabilities; None where only torch runs it."""
+        """The policy as replays show its probabilities; None where only torch runs it, or where there are none."""
         from gigaflow_env.driver import load, read_facts
 
-        if read_facts(self.what).config.get("policy"):
+        trained = read_facts(self.what).config
+        if trained.get("policy") or trained.get("action", "discrete") != "discrete":
             return None
         return load(self.what, env.layout, env.config, other_scales=self.other_scales)
 

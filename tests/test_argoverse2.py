@@ -187,7 +187,7 @@ def test_the_shared_map(tmp_path):
     assert found["max_link_gap_m"] <= 0.005
     save(road_map, tmp_path / "map.lanes.json")
     assert summary(load(tmp_path / "map.lanes.json"))["max_link_gap_m"] == 0.0
-    sim = Simulator(road_map, 2, laptop().replace(agents_per_world=2), threads=1)
+    sim = Simulator(road_map, 2, laptop().replace(agents_per_world=1), threads=1)
     sim.reset(np.array([1, 2], np.uint32))
     rng = np.random.default_rng(3)
     for _ in range(1000):

@@ -73,7 +73,9 @@ def test_the_tour_runs(tmp_path, monkeypatch):
     notebook = types.ModuleType("IPython.display")
     notebook.display, notebook.IFrame = shown.append, lambda src, **size: shown.append(("frame", src))
     notebook.Image = lambda path, **size: ("picture", Path(path).read_bytes())
-    monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
+    version = types.ModuleType("IPython")
+    version.version_info = (9, 0)  # matplotlib asks
+    monkeypatch.setitem(sys.modules, "IPython", version)
     monkeypatch.setitem(sys.modules, "IPython.display", notebook)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     cells = json.loads((ROOT / "examples" / "tour.ipynb").read_text(encoding="utf-8"))["cells"]

@@ -108,7 +108,8 @@ def test_where_the_road_ends_the_goal_is_at_its_end():
     sim = simulator(crossing(), 1, Config(**SMALL, first_goal="near", goal_distance=(500, 500), waypoints_max=0))
     network, section = sim.roads.network, sim.state.goals.section[0, 0, 0]
     lane = network.lanes[network.sections["lane"][section]]
-    assert lane["successors"] == 0 and section == lane["first"] + lane["quads"] - 1
+    left = (lane["first"] + lane["quads"] - section - 0.5) * lane["step"]
+    assert lane["successors"] == 0 and 4 < left < 6  # so that a body finds room there
 
 
 def test_every_route_is_another_one():

@@ -13,7 +13,7 @@ from gigaflow_env.config import CONDITIONING, laptop, paper
 from gigaflow_env.declare import fields
 from gigaflow_env.layout import CONDITIONING_BOUNDS, FEATURES, Ego, Goal, LaneSample, Neighbour, StopLine
 from gigaflow_env.roads import load, shipped
-from gigaflow_env.roads.compiled.tables import LANE_CHANGE_COST
+from gigaflow_env.roads.compiled.tables import LANE_CHANGE_COST, LEAD_UNIT
 from gigaflow_env.sim.observe import blank, insert, lane_seen, store
 from gigaflow_env.sim.variant import frame_of
 from gigaflow_env.state import ENDED, GREEN, LIVE, OFF, RED, WAITING, YELLOW
@@ -226,7 +226,9 @@ def way(network, number, lane, s, goal_lane, goal_s):
     scaled = float(s) * float(there["length"]) / float(here["length"])
     if here["bundle"] == there["bundle"] and goal_s >= scaled - 1e-3:
         return goal_s - scaled + LANE_CHANGE_COST * abs(int(here["order"]) - int(there["order"]))
-    return float(network.route[row["route_at"] + there["local"] * row["lanes"] + here["local"]]) - float(s) + goal_s
+    entry = row["route_at"] + there["local"] * row["lanes"] + here["local"]
+    lead = 1.0 if row["leads_at"] < 0 else network.leads[row["leads_at"] + entry - row["route_at"]] / LEAD_UNIT
+    return float(network.route[entry]) - float(s) * lead + goal_s
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from browser import CHROMIUM, Browser
 from gigaflow_env import cli, files
 from gigaflow_env.render import page as pages
 from gigaflow_env.render import write_page
+from gigaflow_env.replay import page as replays
 from gigaflow_env.roads import Crosswalk, Entry, Lane, MapError, Phase, Program, RoadMap, Signal, load, shipped, summary
 from gigaflow_env.roads.formats.lanes_json import document
 
@@ -158,7 +159,8 @@ def test_a_page_needs_no_drawing_library(tmp_path: Path) -> None:
 def test_the_page_is_made_of_all_files_in_its_folder() -> None:
     """What the wheel holds of them is for test_packaging.py."""
     web = Path(pages.__file__).parent / "web"
-    assert sorted(path.name for path in web.iterdir()) == sorted([*pages.SCRIPTS, "page.css", "page.html"])
+    used = {*pages.SCRIPTS, "page.css", "page.html", *replays.SCRIPTS, "watch.css", "watch.html"}
+    assert {path.name for path in web.iterdir()} == used
 
 
 def test_inspect_writes_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

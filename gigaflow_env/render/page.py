@@ -36,11 +36,10 @@ def write_page(road_map: RoadMap, path: str | Path) -> None:
 
 def page(road_map: RoadMap) -> str:
     """The page's text: template, style and scripts of `render/web`, and the map as JSON in the format of `*.lanes.json`."""
-    told = {
+    given = given_map(road_map) | {
         "report": import_report.records(road_map.report),
         "problems": problems.records(problems.problems(road_map)),
     }
-    given = given_map(road_map) | told
     web = resources.files("gigaflow_env.render") / "web"
     parts = {
         "STYLE": (web / "page.css").read_text(encoding="utf-8"),
