@@ -97,7 +97,7 @@ def test_more_agents_than_the_map_holds(tmp_path):
     save(RoadMap("lane", {"one": Lane("one", line)}), path)
     with pytest.raises(ValueError, match=r"agents_per_world=60 do not fit map 'lane': it has room for 3$"):
         make(num_envs=120, map=["loop", path], agents_per_world=60)
-    make(num_envs=4, map=path, agents_per_world=60)  # four rows are one world of four agents
+    make(num_envs=3, map=path, agents_per_world=60)  # three rows are one world of three agents
 
 
 @pytest.mark.parametrize(

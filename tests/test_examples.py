@@ -71,7 +71,7 @@ def test_the_tour_runs(tmp_path, monkeypatch):
     """Its cells one after the other, as a notebook runs them; what it shows is kept instead."""
     shown = []
     notebook = types.ModuleType("IPython.display")
-    notebook.display, notebook.IFrame = shown.append, lambda src, **size: shown.append(("frame", src))
+    notebook.display, notebook.IFrame = shown.append, lambda src, **size: ("frame", src)
     notebook.Image = lambda path, **size: ("picture", Path(path).read_bytes())
     version = types.ModuleType("IPython")
     version.version_info = (9, 0)  # matplotlib asks
