@@ -17,7 +17,7 @@ from gigaflow_env.backend import world_step
 from gigaflow_env.conditioning import clear_overrides, override, ranges_of
 from gigaflow_env.config import PRESETS, Config
 from gigaflow_env.event_log import EventLog
-from gigaflow_env.layout import ACTIONS, Layout
+from gigaflow_env.layout import ACTIONS, Layout, as_floats
 from gigaflow_env.output.arrays import Arrays
 from gigaflow_env.output.output import Output
 from gigaflow_env.replay import Recorder, Recording
@@ -433,7 +433,7 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         if self._checkpoints:
             self.simulator.write_actions(given)
             given = self.simulator.actions
-            seen = Arrays(self.simulator, copy=False).of(self.simulator.observations)
+            seen = as_floats(self.simulator.per_row(self.simulator.observations), self.simulator.obs_dtype)
             for rows, trained in self._checkpoints:
                 self.simulator.per_row(given)[rows] = trained.act(self.simulator, rows, seen[rows])
         self.simulator.step(given)

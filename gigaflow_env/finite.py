@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gigaflow_env.declare import fields
+from gigaflow_env.layout import as_floats
 
 VARIABLE = "GIGAFLOW_CHECK"
 
@@ -39,7 +40,7 @@ def check(simulator: Any, moment: str) -> None:
             if array.dtype == np.float32 and not _all_finite(array):
                 _fail(simulator, moment, f"{group_name}.{name}", array, declared.axes)
     for name in ("observations", "final_observations"):
-        array = _numbers(getattr(simulator, name), simulator.obs_dtype)
+        array = as_floats(getattr(simulator, name), simulator.obs_dtype)
         if not _all_finite(array):
             _fail(simulator, moment, name, array, ("world", "agent", "column"))
 
@@ -48,13 +49,6 @@ def _all_finite(array: np.ndarray) -> bool:
     """The sum tells at a fifth of the price: one number that is not finite makes it so. Only then all are looked at."""
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(array.sum()) or np.isfinite(array).all())
-
-
-def _numbers(array: np.ndarray, obs_dtype: str) -> np.ndarray:
-    """Observations as NumPy's floats. It has no bfloat16: that is the upper half of a float32."""
-    if obs_dtype == "bfloat16":
-        return (array.astype(np.uint32) << 16).view(np.float32)
-    return array.view(np.float16) if obs_dtype == "float16" else array
 
 
 def _fail(simulator: Any, moment: str, name: str, array: np.ndarray, axes: tuple[str, ...]) -> None:

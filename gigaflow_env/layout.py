@@ -27,6 +27,14 @@ FLOAT32, FLOAT16, BFLOAT16 = range(3)
 OBS_DTYPES = {"float32": FLOAT32, "float16": FLOAT16, "bfloat16": BFLOAT16}
 """Types of the observation: half precision halves the bytes that a step writes and a policy reads."""
 
+
+def as_floats(observations: np.ndarray, obs_dtype: str) -> np.ndarray:
+    """Observations in one of OBS_DTYPES as NumPy's floats. It has no bfloat16: that is the upper half of a float32."""
+    if obs_dtype == "bfloat16":
+        return (observations.astype(np.uint32) << 16).view(np.float32)
+    return observations.view(np.float16) if obs_dtype == "float16" else observations
+
+
 # Features are divided by these and clipped to [-1, 1].
 OFFSET_SCALE = 5.0  # m
 CURVATURE_SCALE = 0.2  # 1/m: the tightest curve a car can drive

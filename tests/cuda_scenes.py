@@ -20,6 +20,7 @@ from gigaflow_env import snapshot
 from gigaflow_env.backend import world_step
 from gigaflow_env.config import laptop
 from gigaflow_env.event_log import EventLog
+from gigaflow_env.layout import as_floats
 from gigaflow_env.simulator import Simulator
 from gigaflow_env.snapshot import WORKSPACE
 
@@ -91,10 +92,8 @@ def apart(here: np.ndarray, there: np.ndarray) -> float:
 
 def number(observations: np.ndarray, sim: Simulator) -> np.ndarray:
     """Observations as float32; those of half precision without their last digits, which rounding may turn."""
-    if observations.dtype == np.float32:
-        return observations
-    wide = observations.view(np.float16) if sim.obs_dtype == "float16" else observations.astype(np.uint32) << 16
-    return np.round(wide.view(np.float32) if wide.dtype == np.uint32 else wide.astype(np.float32), 2)
+    numbers = as_floats(observations, sim.obs_dtype)
+    return numbers if sim.obs_dtype == "float32" else np.round(numbers.astype(np.float32), 2)
 
 
 def digest(sim: Simulator) -> str:

@@ -17,6 +17,7 @@ from gigaflow_env.config import laptop
 from gigaflow_env.driver import checkpoint as files
 from gigaflow_env.driver.network import Network, softmax
 from gigaflow_env.env import GigaflowVectorEnv
+from gigaflow_env.layout import as_floats
 from gigaflow_env.seats import seats
 
 
@@ -215,3 +216,19 @@ def test_traffic_around_one_row_of_each_world(tmp_path: Path) -> None:
         GigaflowVectorEnv(4, map=ring(), traffic="nobody")
     with pytest.raises(ValueError, match="traffic='idm' and drivers='idm': give one of them"):
         GigaflowVectorEnv(4, map=ring(), drivers="idm", traffic="idm")
+
+
+@pytest.mark.parametrize("obs_dtype", ["float16", "bfloat16"])
+def test_a_checkpoint_reads_observations_of_half_precision(tmp_path: Path, obs_dtype: str) -> None:
+    pytest.importorskip("torch", reason="bfloat16 are tensors")
+    path = str(write(tmp_path / "one.safetensors", laptop()))
+    make = {"map": ring(), "config": laptop(), "agents_per_world": 4, "output": "torch"}
+    env = GigaflowVectorEnv(8, **make, drivers=path, obs_dtype=obs_dtype)
+    obs, _ = env.reset(seed=3)
+    found = as_floats(env.simulator.observations.reshape(8, -1), obs_dtype)
+    np.testing.assert_array_equal(found.astype(np.float32), obs.float().numpy())
+    expected = env._checkpoints[0][1].act(env.simulator, np.arange(8), found)
+    env.step(obs.new_zeros(8).long())
+    np.testing.assert_array_equal(env.simulator.actions.ravel(), expected)
+    with env.record(tmp_path / "half.csv"):
+        pass

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gigaflow_env.driver import Driver, softmax
+from gigaflow_env.layout import as_floats
 from gigaflow_env.replay import page, tables
 from gigaflow_env.replay.clip import Clip, Moment
 from gigaflow_env.replay.frame import body_of, frame_of
@@ -44,7 +45,7 @@ class Recorder:
             return
         frame = frame_of(simulator, world)
         seen = simulator.host(simulator.observations[world : world + 1])[0]
-        obs = (seen.view(np.float16) if seen.dtype == np.uint16 else seen).astype(np.float32)
+        obs = as_floats(seen, simulator.obs_dtype).astype(np.float32)
         probabilities = values = None
         if self.policy is not None:
             logits, values = self.policy.network(obs)
