@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gigaflow_env.replay.frame import Frame
+from gigaflow_env.replay.frame import BIT, Frame
 from gigaflow_env.roads.road_map import RoadMap
 
 
@@ -48,13 +48,12 @@ def _went(frame: Frame, row: int, dt: float) -> tuple[float, float]:
 
 def events(clip: Clip) -> Iterator[dict[str, Any]]:
     """What happened, in order: frame, kind, row, place [m], the row that it met in a collision, and whose fault it was."""
-    bits = {"collision": 4, "offroad": 8, "red_light": 16, "route_done": 64, "goal": 32, "timeout": 128}
     for number, (before, moment) in enumerate(zip([None, *clip.moments], clip.moments, strict=False)):
         frame = moment.frame
-        for kind, bit in bits.items():
-            rows = np.flatnonzero(frame.flags & bit)
+        for kind in ("collision", "offroad", "red_light", "route_done", "goal", "timeout"):
+            rows = np.flatnonzero(frame.flags & BIT[kind])
             if kind == "goal":
-                rows = rows[(frame.flags[rows] & 64) == 0]
+                rows = rows[(frame.flags[rows] & BIT["route_done"]) == 0]
             for row in rows.tolist():
                 x, y = float(frame.hit_x[row]), float(frame.hit_y[row])
                 if math.isnan(x):
@@ -62,5 +61,5 @@ def events(clip: Clip) -> Iterator[dict[str, Any]]:
                     x, y = _went(before.frame, row, clip.dt) if gone and before else (frame.x[row], frame.y[row])
                 yield {
                     "frame": number, "kind": kind, "row": row, "x": round(float(x), 2), "y": round(float(y), 2),
-                    "fault": bool(frame.flags[row] & 1024),
+                    "fault": bool(frame.flags[row] & BIT["fault"]),
                 }  # fmt: skip

@@ -10,7 +10,7 @@ from gigaflow_env.driver import Driver, softmax
 from gigaflow_env.layout import as_floats
 from gigaflow_env.replay import page, tables
 from gigaflow_env.replay.clip import Clip, Moment
-from gigaflow_env.replay.frame import body_of, frame_of
+from gigaflow_env.replay.frame import BIT, ON_ROAD, body_of, frame_of
 from gigaflow_env.replay.insight import reward_terms, sight_of
 from gigaflow_env.simulator import Simulator
 
@@ -29,7 +29,7 @@ class Recorder:
         self.sets: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self.over = False
         self._known: dict[tuple[int, int], int] = {}
-        self._sets: dict[tuple[int, ...], int] = {}
+        self._sets: dict[int, int] = {}
         self._ground: tuple[float, ...] | None = None
 
     def add(self) -> None:
@@ -51,7 +51,7 @@ class Recorder:
             logits, values = self.policy.network(obs)
             probabilities = softmax(logits)
         sight = sight_of(simulator, world, obs)
-        there = (frame.flags & 3) > 0
+        there = (frame.flags & ON_ROAD) > 0
         self.moments.append(
             Moment(
                 frame=frame,
@@ -61,7 +61,7 @@ class Recorder:
                 probabilities=probabilities,
                 values=values,
                 terms=reward_terms(simulator, world),
-                sets=self._seen(sight, (frame.flags & 1) > 0),
+                sets=self._seen(sight, (frame.flags & BIT["live"]) > 0),
                 distances=sight.lanes[..., 2],
                 colours=sight.stops[..., 2].astype(np.int8),
                 others=sight.others,
@@ -108,7 +108,7 @@ class Recorder:
         routes = self.simulator.state.lane_routes
         rows = self.simulator.host(routes.row[self.world : self.world + 1])[0]
         for agent in np.flatnonzero(live):
-            key = (int(rows[agent]),)
+            key = int(rows[agent])
             if key not in self._sets:
                 self._sets[key] = len(self.sets)
                 self.sets.append((sight.lanes[agent, :, :2], sight.edges[agent], sight.stops[agent, :, :2]))

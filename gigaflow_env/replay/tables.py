@@ -12,7 +12,7 @@ import numpy as np
 from gigaflow_env.extras import remedy
 from gigaflow_env.files import replacing, write_text
 from gigaflow_env.replay.clip import Clip
-from gigaflow_env.replay.frame import FLAGS
+from gigaflow_env.replay.frame import FLAGS, ON_ROAD
 
 COLUMNS = (
     "tick", "time_s", "row", "episode", "kind", "x_m", "y_m", "heading_rad", "speed_mps", "steer_rad", "length_m", "width_m",
@@ -28,7 +28,7 @@ def columns(clip: Clip) -> dict[str, list[Any]]:
     first = clip.moments[0].frame.tick
     for moment in clip.moments:
         frame = moment.frame
-        for row in np.flatnonzero(frame.flags & 3).tolist():
+        for row in np.flatnonzero(frame.flags & ON_ROAD).tolist():
             body = clip.bodies[moment.bodies[row]]
             line = (
                 frame.tick, round((frame.tick - first) * clip.dt, 4), row, int(frame.episode[row]), body["kind"],

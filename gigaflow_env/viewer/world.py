@@ -17,7 +17,7 @@ from gigaflow_env.conditioning import clear_overrides, override, ranges_of
 from gigaflow_env.config import CONDITIONING, Config, laptop
 from gigaflow_env.env import GigaflowVectorEnv
 from gigaflow_env.layout import LATERAL_JERKS, LONGITUDINAL_JERKS
-from gigaflow_env.replay.frame import Frame, body_of, frame_of
+from gigaflow_env.replay.frame import BIT, Frame, body_of, frame_of
 from gigaflow_env.replay.insight import TERMS, reward_terms, sight_of
 from gigaflow_env.replay.page import STEPS
 from gigaflow_env.roads import RoadMap
@@ -299,12 +299,11 @@ class LiveWorld:
 
     def _events(self) -> Any:
         frame = self.frame
-        bits = {"collision": 4, "offroad": 8, "red_light": 16, "goal": 32, "timeout": 128}
-        for kind, bit in bits.items():
-            for row in np.flatnonzero(frame.flags & bit).tolist():
+        for kind in ("collision", "offroad", "red_light", "goal", "timeout"):
+            for row in np.flatnonzero(frame.flags & BIT[kind]).tolist():
                 yield {
                     "kind": kind, "row": row, "x": round(float(frame.hit_x[row]), 2), "y": round(float(frame.hit_y[row]), 2),
-                    "fault": bool(frame.flags[row] & 1024),
+                    "fault": bool(frame.flags[row] & BIT["fault"]),
                 }  # fmt: skip
 
     def scored(self) -> dict[str, float]:

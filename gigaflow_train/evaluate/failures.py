@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gigaflow_env.replay import Clip, Recorder, write_replay
+from gigaflow_env.replay import BIT, Clip, Recorder, write_replay
 
 BEFORE, AFTER = 10.0, 3.0
 """[s] of a clip around its moment."""
@@ -14,9 +14,6 @@ MOST = 20
 """Clips of a page."""
 WORST = {"collision": 2.0, "offroad": 1.5, "red_light": 1.0}
 """What weighs how much; a crash by the car's own fault counts 1 more, and speed 1 for each 15 m/s."""
-KINDS = {"collision": 4, "offroad": 8, "red_light": 16}
-"""Bits of a frame's flags, see gigaflow_env/replay/frame.py."""
-FAULT = 1024
 APART = 5.0
 """[s] Two moments of one car within this time are one."""
 
@@ -62,12 +59,12 @@ class Failures:
             frame = moments[-1].frame
             # Who crashes begins anew at once: how fast it was is in the moment before.
             before = moments[-2].frame if len(moments) > 1 else frame
-            for kind, bit in KINDS.items():
-                for row in np.flatnonzero(frame.flags & bit).tolist():
+            for kind in WORST:
+                for row in np.flatnonzero(frame.flags & BIT[kind]).tolist():
                     if frame.tick - self._last.get((world, row), -(10**9)) < APART / self.dt:
                         continue
                     self._last[world, row] = frame.tick
-                    fault, speed = bool(frame.flags[row] & FAULT), abs(float(before.speed[row]))
+                    fault, speed = bool(frame.flags[row] & BIT["fault"]), abs(float(before.speed[row]))
                     weight = WORST[kind] + fault + speed / 15.0
                     self._due.append(Failure(weight, world, frame.tick, row, kind, fault, speed))
             self._cut(world, frame.tick)
