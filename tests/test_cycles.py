@@ -12,18 +12,18 @@ AGENTS = 9
 
 
 @kernel
-def _turns(rows, traffic, out):
+def _turns(stood, rows, traffic, out):
     for a in range(len(out)):
-        out[a] = has_turn(0, a, rows, traffic)
+        out[a] = has_turn(0, a, stood, rows, traffic)
 
 
-def turns(names, hows, still=100):
-    """Who has its turn, where agent a waits for names[a] (-1: nobody)."""
+def turns(names, hows, stood=30.0):
+    """Who has its turn, where agent a waits for names[a] (-1: nobody), all for so many seconds."""
     state = make(1, AGENTS, 1, 0, 0, 1, 1)
     state.rows.status[:], state.rows.driver[:], state.rows.steps[:] = LIVE, IDM, 50
-    state.traffic.waits_for[0], state.traffic.waits_how[0], state.traffic.still[0] = names, hows, still
+    state.traffic.waits_for[0], state.traffic.waits_how[0] = names, hows
     out = np.zeros(AGENTS, np.bool_)
-    _turns(state.rows, state.traffic, out)
+    _turns(np.float32(stood), state.rows, state.traffic, out)
     return out
 
 
@@ -76,6 +76,6 @@ def test_where_nobody_moves_somebody_has_a_turn_if_anyone_in_a_cycle_can(names, 
 
 def test_nobody_has_a_turn_before_it_has_stood_for_a_while_or_behind_one_that_moves():
     ring = [1, 2, 0, -1, 3, 4, -1, -1, -1]
-    assert not turns(ring, [YIELD] * AGENTS, still=3).any()
+    assert not turns(ring, [YIELD] * AGENTS, stood=1.9).any()
     assert turns(ring, [YIELD] * AGENTS).tolist() == [True] + [False] * 8
     assert turns([0] + [-1] * 8, [BACK] * AGENTS).tolist() == [True] + [False] * 8  # in its own way: it backs up

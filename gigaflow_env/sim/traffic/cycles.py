@@ -7,13 +7,13 @@ number. So no cycle lasts. Ours. That whoever has waited for long goes first (`a
 ever without a cycle.
 """
 
-from gigaflow_env.jit import i32, rule, stage
+from gigaflow_env.jit import f32, i32, rule, stage
 from gigaflow_env.state import IDM, LIVE
 
 YIELD, BACK, STAY = 0, 1, 2
 """How a driver ends a cycle: it takes the right of way that it gave; it backs up; it can do nothing. The gentlest first."""
 
-_CYCLE_STEPS = i32(7)  # steps that a driver has stood before it looks for a cycle: 2 s
+_CYCLE_TIME = f32(2.0)  # s that a driver has stood before it looks for a cycle
 
 
 @stage
@@ -31,10 +31,13 @@ def turn_order(how, number, agents):
 
 
 @stage
-def has_turn(w, a, rows, traffic):
-    """Whether agent a ends the cycle of waiting in which it stands, or backs up behind one in which nobody can move."""
+def has_turn(w, a, stood, rows, traffic):
+    """Whether agent a ends the cycle of waiting in which it stands, or backs up behind one in which nobody can move.
+
+    stood: for how long it has stood [s].
+    """
     b = waits_for(w, a, rows, traffic)
-    if b < 0 or traffic.still[w, a] < _CYCLE_STEPS:
+    if b < 0 or stood < _CYCLE_TIME:
         return False
     agents = i32(rows.status.shape[1])
     for _ in range(agents):  # then it is inside of the cycle, if there is one

@@ -50,7 +50,7 @@ _SIDE = f32(0.1)  # m, left free at the side of the lane by that
 _STANDS = f32(0.1)  # m/s: who is slower stands
 _TIDY = f32(1e-3)  # m/s: a slower vehicle stands, and does not roll back
 _NEAR = f32(3.0)  # m: a leader so near, and standing, is waited for
-_BACKING, _BACK_SPEED = i32(20), f32(1.2)  # steps, m/s: how long and how fast a driver backs up: 7 m
+_BACK_FOR, _BACK_SPEED = f32(6.0), f32(1.2)  # s, m/s: how long and how fast a driver backs up: 7 m
 _BACK_TIME = f32(0.6)  # s, in which that speed is reached
 _BACK_ROOM, _BACK_LEAST = f32(1.0), f32(3.0)  # m: room that is kept behind, and that is needed to begin
 _LET_IN = f32(30.0)  # m: who waits so near ahead for a lane change is let in
@@ -184,8 +184,8 @@ def intend(
     say_nothing(w, a, traffic)
     if rows.status[w, a] != LIVE:
         return
-    traffic.turn[w, a] = has_turn(w, a, rows, traffic)
     stood = ZERO if rows.steps[w, a] == 0 else f32(traffic.still[w, a]) * p.dt
+    traffic.turn[w, a] = has_turn(w, a, stood, rows, traffic)
     map_row = network.maps[clock.map[w]]
     x, y, cos, sin, speed = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a], max(motion.speed[w, a], ZERO)
     half_length = HALF * body.length[w, a]
@@ -306,7 +306,7 @@ def intend(
 
 
 @stage
-def wait(w, a, stands, giver, how, rows, pose, body, traffic):
+def wait(w, a, stands, giver, how, rows, pose, body, traffic, p):
     """Note because of whom agent a stands, and how it could end that.
 
     Writes: traffic.waits_for, waits_how, still, backing.
@@ -318,7 +318,7 @@ def wait(w, a, stands, giver, how, rows, pose, body, traffic):
     if room < _BACK_ROOM:
         backing = i32(0)
     elif traffic.turn[w, a] and traffic.waits_how[w, a] == BACK:
-        backing = _BACKING
+        backing = i32(_BACK_FOR / p.dt + HALF)
     who, ends = i32(-1), STAY
     if stands:
         # The body in the path first: as long as it is there, nothing else helps.
@@ -367,7 +367,7 @@ def follow(w, a, rows, pose, motion, body, lane_position, variant, network, conf
                 first = traffic.leader[w, a] if traffic.stop[w, a] > traffic.gap[w, a] else i32(-1)
             giver = first
             traffic.yielded[w, a] = True
-    wait(w, a, abs(speed) < _STANDS, giver, YIELD, rows, pose, body, traffic)
+    wait(w, a, abs(speed) < _STANDS, giver, YIELD, rows, pose, body, traffic, p)
     cap = min(cap, stopping_speed(stop - _STOP_GAP - HALF * speed * p.dt, ZERO, p))
     wanted = free(speed, cap, p)
     wanted = min(wanted, free(speed, max(cap, ONE), p) - traffic.brake[w, a]) if traffic.brake[w, a] > ZERO else wanted
