@@ -12,8 +12,8 @@ from gigaflow_env.state import FROZEN, IDM, LIVE
 FLAGS = (
     "live", "wreck", "collision", "offroad", "red_light", "goal", "route_done", "timeout", "erratic", "rules", "fault",
 )  # fmt: skip
-"""Names of the bits of `Frame.flags`, from the lowest. The events are those of the step that led here: of the episode before,
-where one ended. fault: the agent caused its collision, known where there is an event log."""
+"""Names of the bits of `Frame.flags`, from the lowest. The events are those of the step that led here: of the episode
+before, where one ended. fault: the agent caused its collision, known where there is an event log."""
 
 BIT = {name: 1 << k for k, name in enumerate(FLAGS)}
 ON_ROAD = BIT["live"] | BIT["wreck"]

@@ -7,6 +7,7 @@ import numpy as np
 
 from gigaflow_env.config import CONDITIONING
 from gigaflow_env.layout import FEATURES
+from gigaflow_env.sim.rewards import ALIGN_BONUS, CENTER_BONUS, CENTER_PLATEAU, MOVING
 from gigaflow_env.simulator import Simulator
 from gigaflow_env.state import GREEN, LIVE, OFF, RED, YELLOW
 
@@ -39,10 +40,12 @@ def reward_terms(simulator: Simulator, world: int) -> np.ndarray:
         + ((np.abs(jerk) > config.comfort_jerk) | (np.abs(side) > config.comfort_jerk))
     )
     along = (
-        np.minimum(cos, 0) + c["velocity_align"] * np.minimum(speed * cos, 0) + 0.0025 * (1 - np.abs(angle) / (math.pi / 2))
+        np.minimum(cos, 0)
+        + c["velocity_align"] * np.minimum(speed * cos, 0)
+        + float(ALIGN_BONUS) * (1 - np.abs(angle) / (math.pi / 2))
     )
     away = np.abs(offset - c["center_bias"])
-    center = np.where(cos > config.center_gate, away, 0.0) - 0.05 / np.exp(away - 0.5)
+    center = np.where(cos > config.center_gate, away, 0.0) - float(CENTER_BONUS) / np.exp(away - float(CENTER_PLATEAU))
     moving = (np.abs(speed) > 0) | (np.abs(acceleration) > 0)
     terms = {
         "goal": config.goal_reward * events["goal"],
@@ -53,7 +56,7 @@ def reward_terms(simulator: Simulator, world: int) -> np.ndarray:
         "comfort": -c["comfort"] * harsh,
         "lane_align": c["lane_align"] * config.dt * along,
         "lane_center": -c["lane_center"] * config.dt * center,
-        "velocity": c["velocity"] * config.dt * np.where(np.abs(speed) > 2.5, np.maximum(cos, 0), 0.0),
+        "velocity": c["velocity"] * config.dt * np.where(np.abs(speed) > MOVING, np.maximum(cos, 0), 0.0),
         "reverse": -c["reverse"] * config.dt * (speed < 0),
         "timestep": -c["timestep"] * config.dt * moving,
     }

@@ -10,11 +10,11 @@ from gigaflow_env.state import ENDED, FROZEN, LIVE, NOWHERE, WAITING
     VELOCITY, REVERSE, STOP_LINE, TIMESTEP, PROGRESS,
 ) = range(len(CONDITIONING))  # fmt: skip
 
-# Constants of Table A2 (A).
-_ALIGN_BONUS = f32(0.0025)
-_CENTER_BONUS = f32(0.05)
-_CENTER_PLATEAU = f32(0.5)
-_MOVING = f32(2.5)
+# Constants of Table A2 (A), shared with replay/insight.py.
+ALIGN_BONUS = f32(0.0025)
+CENTER_BONUS = f32(0.05)
+CENTER_PLATEAU = f32(0.5)
+MOVING = f32(2.5)  # m/s
 
 _NOWHERE = f32(NOWHERE)
 
@@ -31,20 +31,20 @@ def comfort(acceleration, lateral, jerk, side_jerk, limit, jerk_limit):
 @rule
 def lane_align(cos, angle, speed, velocity_weight):
     """Lane alignment: a bonus for heading along the lane, a penalty for heading or moving against it."""
-    return min(cos, ZERO) + velocity_weight * min(speed * cos, ZERO) + _ALIGN_BONUS * (ONE - abs(angle) / HALF_PI)
+    return min(cos, ZERO) + velocity_weight * min(speed * cos, ZERO) + ALIGN_BONUS * (ONE - abs(angle) / HALF_PI)
 
 
 @rule
 def lane_center(cos, offset, gate):
     """Distance from the lane center [m], less a bonus near it. The gate applies to the distance only (C)."""
     distance = abs(offset)
-    return (distance if cos > gate else ZERO) - _CENTER_BONUS / exp(distance - _CENTER_PLATEAU)
+    return (distance if cos > gate else ZERO) - CENTER_BONUS / exp(distance - CENTER_PLATEAU)
 
 
 @rule
 def velocity(cos, speed):
     """1 for moving along the lane."""
-    return max(cos, ZERO) if abs(speed) > _MOVING else ZERO
+    return max(cos, ZERO) if abs(speed) > MOVING else ZERO
 
 
 @stage
