@@ -328,11 +328,10 @@ class Evaluate:
         return 0
 
     def inside(self, env: Any) -> Any:
-        """The policy as replays show its probabilities; None where only torch runs it, or where there are none."""
-        from gigaflow_env.driver import load, read_facts
+        """The policy as replays show its probabilities; None where only torch runs it."""
+        from gigaflow_env.driver import load, needs_torch, read_facts
 
-        trained = read_facts(self.what).config
-        if trained.get("policy") or trained.get("action", "discrete") != "discrete":
+        if needs_torch(read_facts(self.what)):
             return None
         return load(self.what, env.layout, env.config, other_scales=self.other_scales)
 

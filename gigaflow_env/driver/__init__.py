@@ -14,7 +14,7 @@ from gigaflow_env.driver.checkpoint import (
     read,
     read_facts,
 )
-from gigaflow_env.driver.drive import Driver, load
+from gigaflow_env.driver.drive import Driver, load, needs_torch
 from gigaflow_env.driver.network import Network, softmax
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "find",
     "is_checkpoint",
     "load",
+    "needs_torch",
     "read",
     "read_facts",
     "softmax",

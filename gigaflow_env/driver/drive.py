@@ -31,6 +31,14 @@ class Driver:
         return logits.argmax(axis=1) if greedy else draw(logits, simulator, rows)
 
 
+def needs_torch(facts: Facts) -> str:
+    """Why only torch runs a policy; empty where a Driver does."""
+    if facts.config.get("policy"):
+        return f"holds an own network, {facts.config['policy']}"
+    action = facts.config.get("action", "discrete")
+    return "" if action == "discrete" else f"has {action} actions"
+
+
 def load(path: str | Path, layout: Layout, config: Config, *, other_scales: bool = False) -> Driver:
     """The driver in a run directory, a .safetensors file, or "pretrained", for an environment.
 
@@ -38,12 +46,8 @@ def load(path: str | Path, layout: Layout, config: Config, *, other_scales: bool
     where the network is the user's own, which torch has to run, or has continuous actions.
     """
     facts, weights = read(path)
-    if facts.config.get("policy"):
-        raise CheckpointError(f"{find(path)} holds an own network, {facts.config['policy']}: only torch runs it")
-    if facts.config.get("action", "discrete") != "discrete":
-        raise CheckpointError(f"{find(path)} has continuous actions: only gigaflow-train evaluate drives with it")
-    if facts.config.get("action", "discrete") != "discrete":
-        raise CheckpointError(f"{find(path)} has {facts.config['action']} actions: drivers take discrete ones")
+    if reason := needs_torch(facts):
+        raise CheckpointError(f"{find(path)} {reason}: only gigaflow-train evaluate drives with it")
     different = differences(facts, layout, config, other_scales=other_scales)
     if different:
         raise CheckpointError(f"{find(path)} was trained in another environment: {'; '.join(different)}")
