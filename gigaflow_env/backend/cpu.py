@@ -174,6 +174,7 @@ class Threads:
         self._workers: Any = None  # ThreadPoolExecutor, made at first use
         self._row = np.zeros((0, 0), np.float32)
         self._prepared: Any = None  # what the kernels were compiled for
+        self._observes_chosen = False  # whether that kernel was, of which there is one kind
 
     def expect(self, worlds: int, nbytes: int) -> None:
         """Before arrays of so many bytes a world are made. The operating system minds the memory."""
@@ -220,7 +221,9 @@ class Threads:
     def observe_chosen(self, parts: Parts, first: np.ndarray, agents: np.ndarray, places: np.ndarray) -> None:
         """Some agents of each world of a state that was kept, see Backend."""
         have = known(parts) | {"first": first, "agents": agents, "places": places}
-        ready([(observe_chosen, [0, 0, *(have[name] for name in parameters(observe_chosen)[2:])])], 1)
+        if not self._observes_chosen:
+            ready([(observe_chosen, [0, 0, *(have[name] for name in parameters(observe_chosen)[2:])])], 1)
+            self._observes_chosen = True
         self._share(len(first) - 1, self._call, observe_chosen, have)
 
     def _reset(self, begin: int, end: int, have: dict[str, Any]) -> None:
