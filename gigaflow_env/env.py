@@ -515,7 +515,7 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         recording = Recording(Recorder(self.simulator, world, policy=trained), path, title or path.stem)
         if self._begun:
             recording.add()
-        self._recordings.append(recording)
+        self._recordings = [one for one in self._recordings if not one.closed] + [recording]
         return recording
 
     def observation_state(self) -> dict[str, np.ndarray]:
