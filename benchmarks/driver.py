@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tyro
 
-from gigaflow_env import FEATURES, Config, GigaflowVectorEnv, driver
+from gigaflow_env import Config, GigaflowVectorEnv, driver
 from gigaflow_env.bench.machine import machine
 from gigaflow_env.config import longform
 from gigaflow_env.event_log import COLLISION, OFFROAD, RED_LIGHT
@@ -248,11 +248,11 @@ def drive(card: Card, row: Row) -> dict[str, Any]:
 
 
 def manners(env: Any, obs: np.ndarray) -> np.ndarray:
-    """Sums over rows: |offset| [m], acceleration or cornering above 3 m/s^2, offset [m]; and the number of rows."""
+    """Sums over rows: |offset| [m], acceleration or cornering beyond comfort, offset [m]; and the number of rows."""
     ego = env.layout.split(obs).ego
-    column = FEATURES.ego._fields.index
-    offset = ego[:, column("offset")] * 5.0
-    hard = (np.abs(ego[:, column("acceleration")]) > 0.6) | (np.abs(ego[:, column("lateral")]) > 0.6)
+    offset = policies.metric(ego, "offset")
+    limit = env.config.comfort_acceleration
+    hard = (np.abs(policies.metric(ego, "acceleration")) > limit) | (np.abs(policies.metric(ego, "lateral")) > limit)
     return np.array([np.abs(offset).sum(), hard.sum(), offset.sum(), len(obs)], float)
 
 

@@ -230,13 +230,13 @@ def test_frozen_comes_to_a_stand_and_never_reverses():
     env = make(128)
     act = policies.frozen(env, 0)
     obs, _ = env.reset(seed=0)
-    speed = policies._metric(env.layout.split(obs).ego, "speed").copy()
+    speed = policies.metric(env.layout.split(obs).ego, "speed").copy()
     assert speed.max() > 5.0
     lived = np.ones(128, bool)
     for _ in range(25):
         obs, _, terminated, truncated, _ = env.step(act(obs))
         lived &= ~(terminated | truncated)
-        speed = policies._metric(env.layout.split(obs).ego, "speed")
+        speed = policies.metric(env.layout.split(obs).ego, "speed")
         assert speed[lived].min() > -1e-6  # m/s: rounding
     assert lived.sum() > 60
     assert speed[lived].max() < 0.2  # m/s: steps of jerk don't always hit zero
@@ -248,12 +248,12 @@ def test_reverse_reverses_and_constant_keeps_going():
         env = make(64)
         act = policies.BASELINES[name](env, 0)
         obs, _ = env.reset(seed=0)
-        first = policies._metric(env.layout.split(obs).ego, "speed").copy()
+        first = policies.metric(env.layout.split(obs).ego, "speed").copy()
         lived = np.ones(64, bool)
         for _ in range(10):
             obs, _, terminated, truncated, _ = env.step(act(obs))
             lived &= ~(terminated | truncated)
-        speed = policies._metric(env.layout.split(obs).ego, "speed")
+        speed = policies.metric(env.layout.split(obs).ego, "speed")
         assert lived.sum() >= 5
         assert low <= speed[lived].min() and speed[lived].max() <= high
         if name == "constant":
@@ -264,7 +264,7 @@ def test_features_come_back_in_their_units():
     env = make(16)
     obs, _ = env.reset(seed=0)
     ego = env.layout.split(obs).ego
-    assert 3.6 <= policies._metric(ego, "length").min() <= policies._metric(ego, "length").max() <= 5.4
+    assert 3.6 <= policies.metric(ego, "length").min() <= policies.metric(ego, "length").max() <= 5.4
 
 
 def test_driving_is_reproducible_and_counts_every_row():

@@ -58,7 +58,7 @@ def frozen(env: Any, seed: int) -> Act:
 
     def act(obs: np.ndarray) -> np.ndarray:
         ego = env.layout.split(obs).ego
-        speed, acceleration = _metric(ego, "speed"), _metric(ego, "acceleration")
+        speed, acceleration = metric(ego, "speed"), metric(ego, "acceleration")
         actions = np.full(len(obs), action(HOLD, STRAIGHT))
         moving = np.flatnonzero((np.abs(speed) > AT_REST) | (acceleration != 0.0))
         if moving.size:
@@ -66,8 +66,8 @@ def frozen(env: Any, seed: int) -> Act:
                 plans,
                 speed[moving, None],
                 acceleration[moving, None],
-                _metric(ego, "c_throttle")[moving, None],
-                config.throttle_max * _metric(ego, "c_acc")[moving, None],
+                metric(ego, "c_throttle")[moving, None],
+                config.throttle_max * metric(ego, "c_acc")[moving, None],
                 config,
             )
             first = plans[cost.argmin(axis=1), 0]
@@ -103,7 +103,7 @@ def _braking_cost(
     return way + 100.0 * np.abs(speed) + 1e6 * back
 
 
-def _metric(ego: np.ndarray, name: str) -> np.ndarray:
+def metric(ego: np.ndarray, name: str) -> np.ndarray:
     """An ego feature in its own unit: its declaration says by what it was divided, as in `/ 30 m/s`."""
     divisor = FEATURES.ego._field_defaults[name].unit.removeprefix("/ ").split()[0]
     return ego[:, FEATURES.ego._fields.index(name)] * np.float32(divisor)

@@ -10,15 +10,14 @@ from itertools import pairwise
 from lxml import etree
 
 from gigaflow_env.roads.formats.common import xml_file as xml
+from gigaflow_env.roads.formats.opendrive.road import PART
 from gigaflow_env.roads.formats.opendrive.road_marks import changes_at
 from gigaflow_env.roads.formats.opendrive.strips import LANE_TYPES
 
 LEAST = 20.0
 """[m] Ours: lane changes count by the longer part of a section, unless both parts are at least so long."""
-SAME_PLACE = 0.1
+NO_CUT = 0.1
 """[m] Ours: a section is not cut so near to its ends."""
-PART = "part"
-"""Attribute of a section that is not the first part of one."""
 
 
 def cut_sections(root: etree._Element) -> None:
@@ -32,7 +31,7 @@ def cut_sections(root: etree._Element) -> None:
         ends = [*starts[1:], xml.number_or(road, "length", 0.0)]
         for section, start, end in zip(sections, starts, ends, strict=True):
             stations = [start + at for at in _changes(section, end - start)]
-            stations += [at for at in branches.get(road.get("id", ""), ()) if start + SAME_PLACE < at < end - SAME_PLACE]
+            stations += [at for at in branches.get(road.get("id", ""), ()) if start + NO_CUT < at < end - NO_CUT]
             if stations:
                 _cut(section, start, sorted(set(stations)))
 

@@ -7,11 +7,9 @@ import numpy as np
 from lxml import etree
 
 from gigaflow_env.roads.formats.common import xml_file as xml
+from gigaflow_env.roads.formats.opendrive.cuts import NO_CUT
 from gigaflow_env.roads.formats.opendrive.road import Road, reference_line
 from gigaflow_env.roads.import_report import is_strict, left_out
-
-MAX_ASIDE = 0.1
-"""[m] Ours: sections are not cut nearer than this to their ends."""
 
 End = tuple[str, int, int, int]
 """Road id, number of the lane section, lane id, and 0 for the lane's end at the start of the section, 1 for the other."""
@@ -70,7 +68,7 @@ def _inside(link: etree._Element, road: Road, end: int) -> tuple[str, int, int]:
     behind = int(np.abs(road.bounds - s).argmin())  # the section behind that place
     before = (end == 0) == (way == "+")
     section = behind - 1 if before else behind
-    if abs(road.bounds[behind] - s) > MAX_ASIDE or not 0 <= section < len(road.sections):
+    if abs(road.bounds[behind] - s) > NO_CUT or not 0 <= section < len(road.sections):
         raise xml.wrong(link, f"elementS={s}: no lane of road {road.id} {'ends' if before else 'begins'} there")
     return road.id, section, int(before)
 

@@ -23,6 +23,8 @@ MAX_KINK = math.radians(45)
 """Ours: no road turns by more at one point."""
 SAID_GAP, SAID_KINK = 0.3, math.radians(10)
 """[m, rad] Ours: what is smaller is rounding, or a drawing of a curve by lines; what is larger is reported."""
+PART = "part"
+"""Attribute of a section that is not the first part of one, see `cuts`."""
 SAME_PLACE = 1e-3
 """[m] Stations of one place, rounded, may be so far apart."""
 
@@ -242,7 +244,7 @@ def _labels(sections: list[etree._Element]) -> list[str]:
     labels: list[str] = []
     number = -1
     for section in sections:
-        part = section.get("part")
+        part = section.get(PART)
         number += part is None
         labels.append(str(number) if part is None else f"{number}/{part}")
     return labels
