@@ -83,7 +83,7 @@ def test_what_differs_is_named(tmp_path: Path) -> None:
     path, here = write(tmp_path / "one.safetensors", laptop()), laptop().replace(view_range=80.0, stop_count=0)
     with pytest.raises(driver.CheckpointError, match="2 stops there and 0 here; view_range is 60.0 there and 80.0 here"):
         driver.load(path, Layout(here), here)
-    with pytest.raises(driver.CheckpointError, match=r"holds an own network, mine:Net: only torch"):
+    with pytest.raises(driver.CheckpointError, match=r"holds an own network, mine:Net: only gigaflow-train evaluate"):
         own = write(tmp_path / "own.safetensors", laptop(), config={"policy": "mine:Net"})
         driver.load(own, Layout(laptop()), laptop())
     with pytest.raises(driver.CheckpointError, match=r"box.safetensors has continuous actions: only gigaflow-train"):
