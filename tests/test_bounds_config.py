@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gigaflow_env import finite
 from gigaflow_env.bounds import Bounds
 from gigaflow_env.config import CONDITIONING, PRESETS, Config, laptop
-from gigaflow_env.layout import BFLOAT16, FLOAT16
+from gigaflow_env.layout import BFLOAT16, FLOAT16, as_floats
 from gigaflow_env.sim.precision import half_bits
 from gigaflow_env.simulator import Simulator
 
@@ -264,7 +264,7 @@ def test_nan_stays_nan_in_half_precision(kind, name):
     found = []
     for bits in (0x7FC00000, 0xFFC00000, 0x7FFFFFFF, 0x7F800001, 0x3F800000):
         found.append(call(half_bits)(np.uint32(bits), kind))
-    numbers = finite._numbers(np.array(found, np.uint16), name)
+    numbers = as_floats(np.array(found, np.uint16), name)
     assert np.isnan(numbers[:4]).all() and numbers[4] == 1
 
 
