@@ -163,6 +163,7 @@ def test_who_finds_another_at_it_waits_but_not_for_ever(little, monkeypatch, cap
     assert results(little) == [6, 6, 6]
 
 
+@pytest.mark.slow
 def test_processes_that_start_together_compile_once(little, tmp_path):
     program = (
         f"import numpy as np, {little.__name__} as m; from gigaflow_env.compiling import ready\n"

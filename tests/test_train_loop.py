@@ -36,6 +36,7 @@ def test_it_learns_the_stub(tmp_path):
     assert last["spent"] == 1.0
 
 
+@pytest.mark.slow
 def test_it_learns_nothing_from_shuffled_rewards(tmp_path):
     train(Stub(shuffled=True), SHORT.replace(steps=60_000), tmp_path)
     env = Stub()
