@@ -29,12 +29,12 @@ from gigaflow_env.driver import read_facts as facts_in
 from gigaflow_train import ranks
 from gigaflow_train.actions import kind_of
 from gigaflow_train.config import TrainConfig, from_json
-from gigaflow_train.files import replacing, write_bytes
+from gigaflow_train.files import RESUME, replacing, write_bytes
 from gigaflow_train.networks import build
 
 __all__ = ["SCALES", "CheckpointError", "Facts", "Progress", "find", "load_policy", "read_facts", "resume", "save"]
 
-BEST, RESUME = "best.safetensors", "resume.pt"
+BEST = "best.safetensors"
 NUMBERED = "checkpoint-{step:015d}.safetensors"
 OWN = "resume-{iteration}-{rank}.pt"
 """What one of several processes has of its own: worlds and random numbers."""

@@ -22,7 +22,7 @@ TESTS = sorted(Path(__file__).parent.glob("test_*.py"))
 
 LAYERS = (
     ("bounds",),
-    ("declare", "extras", "files", "population", "progress", "version"),
+    ("declare", "extras", "files", "memory", "population", "progress", "version"),
     ("inlined", "kernel_cache"),
     ("jit",),
     ("compiling", "kernels"),
