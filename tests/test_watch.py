@@ -58,8 +58,8 @@ def test_a_world_obeys(policy: str) -> None:
     world.change({"lights": "off"})
     assert not world.frame.lights.any()
     for changes, message in [
-        ({"agents": 0}, "cars=0: must be a whole number, 1 to 150"),
-        ({"agents": "many"}, "cars='many'"),
+        ({"agents": 0}, "agents=0: must be a whole number, 1 to 150"),
+        ({"agents": "many"}, "agents='many'"),
         ({"agents": 150}, "do not fit map 'lights': it has room for"),
         ({"erratic": 2}, "erratic=2: must be 0 to 1"),
         ({"lights": "blue"}, "lights='blue': choose one of 'on', 'off'"),
@@ -328,7 +328,7 @@ def test_a_wrong_token_shows_why(running: Running) -> None:
     [
         (["lop"], "map='lop'"),
         (["loop", "--policy", "nobody"], "nobody is neither a run directory nor a .safetensors file"),
-        (["loop", "--policy", "idm", "--agents", "0"], "cars=0: must be a whole number, 1 to 150"),
+        (["loop", "--policy", "idm", "--agents", "0"], "--agents=0: must be a whole number, 1 to 150"),
         (["loop", "--policy", "idm", "--port", "70000"], "--port=70000: must be a whole number, 0 to 65,535"),
     ],
 )

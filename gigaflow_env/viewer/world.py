@@ -97,7 +97,7 @@ class LiveWorld:
 
     def _build(self, settings: Settings) -> None:
         checked = Settings(
-            agents=whole("cars", settings.agents, Bounds(1, MOST)),
+            agents=whole("agents", settings.agents, Bounds(1, MOST)),
             erratic=real("erratic", settings.erratic, Bounds(0, 1)),
             lights=choice("lights", settings.lights, ("on", "off")),
             drivers=choice("drivers", settings.drivers, self.choices),
