@@ -313,7 +313,7 @@ def plot(results: dict[str, Any], path: Path) -> None:
 
 def main(card: Card) -> None:
     """Drive what the result file lacks."""
-    file = driver.find(card.policy)
+    file = driver.file_of(card.policy)
     sha = hashlib.sha256(file.read_bytes()).hexdigest()
     before = json.loads(card.out.read_text()) if card.out.is_file() else {}
     results = before if before.get("policy", {}).get("sha256") == sha else {"rows": []}

@@ -24,7 +24,7 @@ from gigaflow_env.simulator import Simulator
 from gigaflow_env.state import GROUPS, State, Variant
 from gigaflow_env.version import __version__
 
-FORMAT = 2
+SNAPSHOT_FORMAT = 2
 
 OBSERVED = (
     "clock.seed", "clock.number", "clock.map", "clock.tick", "rows.status", "rows.erratic",
@@ -71,7 +71,7 @@ def declaration(simulator: Simulator) -> dict[str, Any]:
         if f"{group}.{name}" not in WORKSPACE
     }
     made = {
-        "format": FORMAT,
+        "format": SNAPSHOT_FORMAT,
         "version": __version__,
         "rows": simulator.rows,
         "agents_per_world": simulator.agents,

@@ -120,7 +120,7 @@ def test_insight_is_of_a_car_on_the_road(policy: str) -> None:
     world.step()
     row = int(np.flatnonzero(world.frame.flags & 1)[0])
     found = world.insight(row)
-    assert sum(found["p"]) == pytest.approx(1.0, abs=0.01) and len(found["sight"]["lanes"]) == laptop().lane_count
+    assert sum(found["p"]) == pytest.approx(1.0, abs=0.01) and len(found["seen"]["lanes"]) == laptop().lane_count
     json.dumps(found, allow_nan=False)
     assert world.insight(99) is None and world.insight(-1) is None
     world.close()
