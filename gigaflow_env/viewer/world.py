@@ -14,7 +14,7 @@ import numpy as np
 from gigaflow_env import driver
 from gigaflow_env.bounds import Bounds, choice, real, whole
 from gigaflow_env.conditioning import clear_overrides, override, ranges_of
-from gigaflow_env.config import CONDITIONING, Config, laptop
+from gigaflow_env.config import CONDITIONING, OLDEST_WORLD, Config, laptop
 from gigaflow_env.env import GigaflowVectorEnv
 from gigaflow_env.layout import LATERAL_JERKS, LONGITUDINAL_JERKS
 from gigaflow_env.replay.frame import BIT, Frame, body_of, frame_of
@@ -130,7 +130,7 @@ class LiveWorld:
         return base.replace(
             dt=base.dt / SUBSTEPS,
             max_steps=round(LONGEST * SUBSTEPS / base.dt),
-            world_steps=10**9,
+            world_steps=int(OLDEST_WORLD * SUBSTEPS / base.dt) - 1,
             world_stagger=0.0,
             agents_per_world=settings.agents,
             on_crash="freeze",
