@@ -102,7 +102,7 @@ def measure(streets: int, given: LargeMaps) -> dict[str, Any]:
     road_map = town(streets, given.spacing, given.piece)
     driving = list(road_map.lanes.values())
     config = laptop().replace(
-        agents_per_world=given.cars, max_steps=10**6, world_steps=10**6, world_stagger=0.0, on_route_done="new_route"
+        agents_per_world=given.cars, max_steps=10**6, world_steps=10**5, world_stagger=0.0, on_route_done="new_route"
     )  # fmt: skip
     sizes = Sizes(config.lane_spacing, config.lane_count, config.boundary_count, config.stop_count, False, False, False)
     lists = {"lane_spacing": sizes[0], "lane_count": sizes[1], "boundary_count": sizes[2], "stop_count": sizes[3]}

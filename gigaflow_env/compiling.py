@@ -76,7 +76,8 @@ def _kind(value: Any) -> Hashable:
         return value.dtype, value.ndim, flags.c_contiguous, flags.f_contiguous, flags.aligned, flags.writeable
     if isinstance(value, tuple):
         return type(value), *map(_kind, value)
-    return type(value)
+    kind: Hashable = type(value)
+    return kind
 
 
 def _missing(wanted: Sequence[Wanted]) -> list[Wanted]:

@@ -5,11 +5,11 @@ at, and nothing costs anything.
 """
 
 import math
-import os
 from typing import Any
 
 import numpy as np
 
+from gigaflow_env.bounds import switch
 from gigaflow_env.declare import fields
 from gigaflow_env.layout import as_floats
 
@@ -22,11 +22,8 @@ _SUMS = ("rows", "outcome")
 
 
 def wanted() -> bool:
-    """Whether GIGAFLOW_CHECK asks for it: "1" does, "0", "" and none do not. Raises ValueError for other values."""
-    given = os.environ.get(VARIABLE, "")
-    if given not in ("", "0", "1"):
-        raise ValueError(f"{VARIABLE}={given!r}: must be 1 or 0")
-    return given == "1"
+    """Whether GIGAFLOW_CHECK asks for it. Raises ValueError, see `bounds.switch`."""
+    return switch(VARIABLE)
 
 
 def check(simulator: Any, moment: str) -> None:

@@ -289,9 +289,7 @@ def plain(function: Callable) -> Callable:
     return getattr(function, "py_func", function)
 
 
-def arguments(
-    name: str, sim: Simulator, order: Iterable[int] | None = None, *, w: int = 0, **given: Any
-) -> tuple[Any, ...]:
+def arguments(name: str, sim: Simulator, order: Iterable[int] | None = None, *, w: int = 0, **given: Any) -> tuple[Any, ...]:
     """What `looped` takes to run a stage in world `w`, for all agents (or lights) or in the `order` given."""
     state, roads = sim.state, sim.roads
     known = {

@@ -40,7 +40,8 @@ def stages_of(kernel: str) -> set[str]:
 def main(names: list[str]) -> None:
     """Compile these kernels and the loops around their stages."""
     for obs_dtype in ("float32", "float16"):
-        sim = Simulator(crossing(lights=True), 4, laptop(), threads=1, drivers={"policy": 0.5, "idm": 0.5}, obs_dtype=obs_dtype)
+        drivers = {"policy": 0.5, "idm": 0.5}
+        sim = Simulator(crossing(lights=True), 4, laptop(), threads=1, drivers=drivers, obs_dtype=obs_dtype)
         sim.contacts = EventLog(sim).contacts
         for kernel, args in cpu._calls(sim._parts):
             name = kernel.py_func.__name__

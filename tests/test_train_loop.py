@@ -15,7 +15,8 @@ from gigaflow_env import Layout
 from gigaflow_train import checkpoint, environment, journal
 from gigaflow_train.advantage import keep_informative
 from gigaflow_train.config import PRESETS, TrainConfig
-from gigaflow_train.evaluate.policies import random, trained
+from gigaflow_train.evaluate.baselines import random
+from gigaflow_train.evaluate.policies import trained
 from gigaflow_train.policy import Policy
 from gigaflow_train.rollout import Chance, allocate, collect, present
 from gigaflow_train.train import NotFinite, spent, train

@@ -129,7 +129,7 @@ def _cached(road_map: RoadMap, sizes: Sizes) -> Roads:
 
 def _compile(road_map: RoadMap, sizes: Sizes) -> Roads:
     """Tables of one map."""
-    validate(road_map)
+    validate(road_map)  # again: it may not come from `load`, but be made in Python
     _limit(road_map, sizes)
     kinds = sorted(road_map.lanes.values(), key=lambda lane: lane.kind != "driving")  # stable: driving lanes first
     driving = [lane for lane in kinds if lane.kind == "driving"]

@@ -7,6 +7,7 @@ import numpy as np
 from lxml import etree
 
 from gigaflow_env.roads.formats.common import xml_file as xml
+from gigaflow_env.roads.formats.common.limits import MIN_LENGTH, MIN_WIDTH, POINT_SPACING
 from gigaflow_env.roads.formats.opendrive.access import open_to_cars
 from gigaflow_env.roads.formats.opendrive.road import Cubics, Road, read_cubics, reference_line, value_slope
 from gigaflow_env.roads.import_report import left_out, note
@@ -26,14 +27,8 @@ OTHER_TYPES = (
 )  # fmt: skip
 """Lane types that are not part of the map."""
 
-POINT_SPACING = 0.5
-"""[m] distance of the points to which the center lines are fitted."""
 LEAST_WIDTH = -0.5
 """[m] Ours: what is a little below 0 where a lane begins or ends counts as 0, less is an error of the file."""
-MIN_WIDTH = 0.1
-"""[m] Ours: narrower parts at the ends of a lane are cut off, they'd give degenerate quads."""
-MIN_LENGTH = 0.05
-"""[m] shorter lanes are bypassed: their neighbours are linked directly."""
 SHORT_SECTION = 0.01
 """[m] Ours: in shorter sections no lane is longer than MIN_LENGTH, not even on the outside of the tightest bend."""
 
