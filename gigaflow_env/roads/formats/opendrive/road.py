@@ -93,7 +93,7 @@ class Geometry(NamedTuple):
 
 
 def _clothoid(distance: np.ndarray, start: float, slope: float) -> np.ndarray:
-    """Line, arc and spiral: the curvature is start + slope * distance. Spirals by Gauss-Legendre, panels of at most 1 rad."""
+    """Line, arc and spiral: curvature start + slope * distance. Spirals by Gauss-Legendre in panels of at most 1 rad."""
     if len(distance) > _ROWS:
         parts = np.array_split(distance, math.ceil(len(distance) / _ROWS))
         return np.concatenate([_clothoid(part, start, slope) for part in parts])
