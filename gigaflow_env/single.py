@@ -10,8 +10,9 @@ import numpy as np
 from gigaflow_env import bounds, driver
 from gigaflow_env.conditioning import Ranges, clear_overrides, override, ranges_of
 from gigaflow_env.config import Config
-from gigaflow_env.env import GigaflowVectorEnv, make_config, reset_options
+from gigaflow_env.env import GigaflowVectorEnv, reset_options
 from gigaflow_env.layout import Layout
+from gigaflow_env.presets import make_config
 from gigaflow_env.roads.loading import MapLike
 
 Traffic = Callable[[np.ndarray, Mapping[str, Any]], np.ndarray]
