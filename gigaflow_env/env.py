@@ -257,6 +257,9 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         traffic: str | Path | None = None,
         events: bool = False,
     ) -> None:
+        # First, as an older Gymnasium closes even what is refused here.
+        self._recordings: list[Recording] = []
+        self._window: Any = None
         num_envs = bounds.whole("num_envs", num_envs, ROWS)
         bounds.choice("output", output, ("numpy", "torch"))
         bounds.choice("action", action, ("discrete", "continuous"))
@@ -332,8 +335,8 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         if action == "continuous":
             self.single_action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
         self._begun = False
-        self._recordings: list[Recording] = []
-        self._window = _window(self.metadata["render_fps"]) if render_mode == "human" else None
+        if render_mode == "human":
+            self._window = _window(self.metadata["render_fps"])
 
     # Gymnasium's batched spaces hold two bounds per number: 200 MB for 65,536 rows. Most trainers never look.
     @cached_property
@@ -573,7 +576,8 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         for recording in self._recordings:
             if recording.recorder.moments:
                 recording.close()
-        self.simulator.close()
+        if hasattr(self, "simulator"):
+            self.simulator.close()
         if self._window is not None:
             self._window.close()
 
