@@ -66,8 +66,8 @@ traffic from a checkpoint, the environment of its training |
     ) -> None:
         if _one_of_several():
             warnings.warn(
-                "make_vec with this vectorization_mode makes single cars, each in a world of its own with traffic of its own: "
-                "for agents that share worlds, and for speed, leave vectorization_mode out",
+                "make_vec with this vectorization_mode makes single cars, each in a world of its own: for agents that share "
+                "worlds, and for speed, leave vectorization_mode out",
                 stacklevel=2,
             )
         # All that can be refused is refused before anything is made.
