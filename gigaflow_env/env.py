@@ -32,8 +32,8 @@ try:
     from gymnasium.vector.utils import batch_space
 except ImportError:
     raise ImportError(
-        f"the environments need gymnasium>=1.2, and this is {gymnasium.__version__}: "
-        "pip install 'gymnasium>=1.2', or use gigaflow_env.Simulator, which needs none"
+        f"the environments need gymnasium>=1.2.2, and this is {gymnasium.__version__}: "
+        "pip install 'gymnasium>=1.2.2', or use gigaflow_env.Simulator, which needs none"
     ) from None
 
 _MODES = {

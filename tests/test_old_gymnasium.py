@@ -33,7 +33,7 @@ def test_the_simulator_works():
 
 
 def test_the_environments_say_what_they_need():
-    said = "ImportError: the environments need gymnasium>=1.2, and this is 0.29.1: pip install 'gymnasium>=1.2'"
+    said = "ImportError: the environments need gymnasium>=1.2.2, and this is 0.29.1: pip install 'gymnasium>=1.2.2'"
     for line in ("gigaflow_env.GigaflowVectorEnv", "gymnasium.make('GigaFlow-v0')"):
         done = python("import gigaflow_env", line)
         assert done.returncode != 0 and said in done.stderr, done.stderr

@@ -29,5 +29,5 @@ def test_its_vector_interface():
 def test_beside_an_old_gymnasium():
     if not gymnasium.__version__.startswith("0."):
         pytest.skip("this Gymnasium is a new one")
-    with pytest.raises(ImportError, match="the environments need gymnasium>=1.2, and this is 0.29"):
+    with pytest.raises(ImportError, match="the environments need gymnasium>=1.2.2, and this is 0.29"):
         gigaflow_env.GigaflowVectorEnv  # noqa: B018
