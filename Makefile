@@ -11,7 +11,7 @@ TRAIN_OUT ?= runs/$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
 .PHONY: help train test tests slow bench lint docs tables soak memory lookup towns maps traffic large-maps damage import-times driver gallery \
-  world cuda-cost gpu-check kills ranks paper against ablations clean
+  test-libraries world cuda-cost gpu-check kills ranks paper against ablations clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -32,7 +32,7 @@ slow: $(READY)  ## the slow tests (ten minutes)
 lint: $(READY)  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy gigaflow_env gigaflow_train
+	$(BIN)/mypy gigaflow_env gigaflow_train tests/typed_user.py
 
 docs: $(WRITES)  ## the site, in site/: warnings are errors, no network
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
@@ -89,6 +89,9 @@ paper: $(READY)  ## one iteration of the published setting on the CPU, both stor
 
 against: $(READY)  ## training's speed beside another revision, in turns: make against OTHER=../before (minutes)
 	$(BIN)/python benchmarks/training_against.py $(OTHER)
+
+test-libraries: $(READY)  ## every RL library learns, each in a virtual environment of its own: make test-libraries LIBRARIES="skrl" (half an hour)
+	$(BIN)/python benchmarks/libraries.py $(LIBRARIES)
 
 ablations: $(READY)  ## what the parts of the method are worth, three seeds each (an hour)
 	$(BIN)/gigaflow-train sweep benchmarks/ablations.toml --out runs/ablations

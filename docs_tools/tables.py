@@ -418,12 +418,51 @@ def cli() -> str:
     return "\n\n".join(parts)
 
 
+def _code_lines(path: Path) -> int:
+    """Lines of a module with code: neither blank, nor comment, nor docstring, nor import."""
+    text = path.read_text(encoding="utf-8")
+    left_out: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        said = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if isinstance(node, ast.stmt) and (said or isinstance(node, (ast.Import, ast.ImportFrom))):
+            left_out |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    lines = enumerate(map(str.strip, text.splitlines()), 1)
+    return sum(bool(line) and line[0] != "#" and number not in left_out for number, line in lines)
+
+
+def libraries() -> str:
+    """Libraries of reinforcement learning that were tried: how they are driven, what they learned, and what they cost."""
+    rows = []
+    for r in _results("libraries.jsonl"):
+        adapter = ROOT / "gigaflow_env" / "adapters" / f"{r['library']}.py"
+        learned = "an interface, no trainer"
+        if "after" in r:
+            before, after = r["before"], r["after"]
+            learned = (
+                f"goals {before['goals']:.1f} to {after['goals']:.1f}, crashes {before['crashes']:.0f} to "
+                f"{after['crashes']:.0f}; {r['steps'] // 1000} k steps"
+            )
+        rows.append(
+            [
+                f"{r['title']} {r['version']}".strip(), f"`{r['mode']}`", r["gymnasium"],
+                f"{_code_lines(adapter)}" if adapter.exists() else "0", learned,
+                f"{r['library_steps_per_s'] / 1000:.0f} k of {r['raw_steps_per_s'] / 1000:.0f} k",
+                f"{100 * r['overhead']:.0f} %", f"`{r['command'].removeprefix('python ')}`",
+            ]
+        )  # fmt: skip
+    head = [
+        "library", "autoreset mode", "Gymnasium", "lines of the adaptor", "learned, in 1,000 agent-steps",
+        "agent-steps/s through it, of as it is", "overhead", "command",
+    ]  # fmt: skip
+    return table(head, rows)
+
+
 PARTS = {
     part.__name__: part
     for part in (
         actions, observation, conditioning, config, population, state, events, cli, throughput, speed, stages, parts,
         cuda_code, learning, headline, traffic, soak, driver_ladder, driver_longform, driver_robustness,
-        driver_conditioning,
+        driver_conditioning, libraries,
     )
 }  # fmt: skip
 

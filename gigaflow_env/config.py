@@ -62,9 +62,9 @@ class Config:
         256,
     )
     on_crash: str = choice(
-        "respawn, freeze, continue",
-        "collision or off-road: `respawn` ends the episode, `freeze` too, but the wreck stands in the way, "
-        "`continue` only costs reward (C)",
+        "respawn, freeze, leave, continue",
+        "collision or off-road: `respawn` ends the episode, `freeze` too, but the wreck stands in the way, `leave` too, and "
+        "whoever's episode ended, by a crash or otherwise, is gone until the world ends, `continue` only costs reward (C)",
     )
     on_route_done: str = choice(
         "new_route, respawn", "final goal reached: `new_route` goes on, `respawn` ends the episode (D)"
@@ -368,7 +368,7 @@ DEFAULT_LIGHTS: dict[str, Any] = {
 """What `lights="default"` means: CARLA's phase times (arXiv 2502.03349, App. B.4, A)."""
 
 _SWITCHES = (
-    "agents_low", "agents_high", "crash_ends", "crash_freezes", "route_ends", "near_first", "signs_count",
+    "agents_low", "agents_high", "crash_ends", "crash_freezes", "ended_leave", "route_ends", "near_first", "signs_count",
     "lights_run_programs", "inattentive_steps", "phantom_steps", "lanes_kept", "boundaries_kept", "drops", "noisy",
 )  # fmt: skip
 Params = namedtuple("Params", [*_flat_names(), *_SWITCHES])  # type: ignore[misc]
@@ -392,6 +392,7 @@ def params(config: Config) -> Params:
             flat[field.name] = np.float32(given)
     flat["crash_ends"] = np.int32(config.on_crash != "continue")
     flat["crash_freezes"] = np.int32(config.on_crash == "freeze")
+    flat["ended_leave"] = np.int32(config.on_crash == "leave")
     flat["lanes_kept"], flat["boundaries_kept"] = map(np.int32, (config.lanes_kept, config.boundaries_kept))
     flat["drops"] = np.int32(config.drops)
     flat["noisy"] = np.int32(max(config.noise_position, config.noise_heading, config.noise_speed) > 0)

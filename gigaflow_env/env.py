@@ -7,25 +7,34 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
 
 from gigaflow_env import bounds, driver, snapshot
 from gigaflow_env.backend import world_step
 from gigaflow_env.conditioning import clear_overrides, override, ranges_of
-from gigaflow_env.config import PRESETS, Config
+from gigaflow_env.config import Config
 from gigaflow_env.event_log import EventLog
 from gigaflow_env.layout import ACTIONS, Layout, as_floats
 from gigaflow_env.output.arrays import Arrays
 from gigaflow_env.output.output import Output
+from gigaflow_env.presets import make_config
 from gigaflow_env.replay import Recorder, Recording
 from gigaflow_env.roads.loading import MapLike
 from gigaflow_env.seats import Drivers, seats
 from gigaflow_env.simulator import BACKENDS, ROWS, Simulator
 from gigaflow_env.state import IDM
 from gigaflow_env.state_memory import StateMemory
+
+try:
+    from gymnasium.vector import AutoresetMode, VectorEnv
+    from gymnasium.vector.utils import batch_space
+except ImportError:
+    raise ImportError(
+        f"the environments need gymnasium>=1.2.2, and this is {gymnasium.__version__}: "
+        "pip install 'gymnasium>=1.2.2', or use gigaflow_env.Simulator, which needs none"
+    ) from None
 
 _MODES = {
     AutoresetMode.SAME_STEP: world_step.SAME_STEP,
@@ -36,30 +45,6 @@ _MODES = {
 
 PICTURE_SIZES = bounds.Bounds(16, 8192)
 PICTURE_WIDTHS = bounds.Bounds(1, 100_000)
-
-
-def make_config(
-    preset: str | None, config: Config | Mapping[str, Any] | None, checkpoints: Sequence[str | Path] = ()
-) -> Config:
-    """The preset with changes, or a complete Config as it is.
-
-    Without a preset: the environment in which the first of the checkpoints was trained, or "paper" where there is none.
-    Raises ValueError for an unknown preset, name or value, TypeError where `config` is something else.
-    """
-    if preset is not None:
-        bounds.choice("preset", preset, PRESETS)
-    if isinstance(config, Config):
-        return config
-    start = driver.config_of(checkpoints[0]) if preset is None and checkpoints else PRESETS[preset or "paper"]()
-    if config is None:
-        return start
-    if not isinstance(config, Mapping):
-        hint = f"; did you mean preset={config!r}?" if isinstance(config, str) and config in PRESETS else ""
-        raise TypeError(f"config={bounds.shown(config)}: expected a dict of names and values, or a Config{hint}")
-    for name in config:
-        if not isinstance(name, str):
-            raise ValueError(f"unknown configuration {bounds.shown(name)}: names are words")
-    return start.replace(**config)
 
 
 def checkpoints_of(traffic: str | Path) -> list[str]:
@@ -171,6 +156,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     ## Episode End
     Terminated: collision or off-road (unless `on_crash="continue"`), or the final goal with `on_route_done="respawn"`.
     With `on_crash="freeze"` a wreck stands in the way for `freeze_time`; its row is not `active` until then.
+    With `on_crash="leave"` whoever's episode ended is gone, and the row is not `active`, until the world ends.
     Truncated: after `max_steps`, and when the world is over (`world_steps`). An episode can thus be shorter than
     `max_episode_steps`, not longer.
 
@@ -271,6 +257,9 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         traffic: str | Path | None = None,
         events: bool = False,
     ) -> None:
+        # First, as an older Gymnasium closes even what is refused here.
+        self._recordings: list[Recording] = []
+        self._window: Any = None
         num_envs = bounds.whole("num_envs", num_envs, ROWS)
         bounds.choice("output", output, ("numpy", "torch"))
         bounds.choice("action", action, ("discrete", "continuous"))
@@ -346,8 +335,8 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         if action == "continuous":
             self.single_action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
         self._begun = False
-        self._recordings: list[Recording] = []
-        self._window = _window(self.metadata["render_fps"]) if render_mode == "human" else None
+        if render_mode == "human":
+            self._window = _window(self.metadata["render_fps"])
 
     # Gymnasium's batched spaces hold two bounds per number: 200 MB for 65,536 rows. Most trainers never look.
     @cached_property
@@ -374,6 +363,13 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
     def world_of_row(self) -> np.ndarray:
         """World of each row, int (num_envs,)."""
         return np.arange(self.num_envs) // self.simulator.agents
+
+    @property
+    def tensor_device(self) -> Any:
+        """The torch.device of all tensors. Raises RuntimeError with output="numpy", which has none."""
+        if self.output != "torch":
+            raise RuntimeError('tensor_device needs output="torch": this environment returns arrays')
+        return self._output.device
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """Start all rows anew, or those of `options["reset_mask"]`, bool (num_envs,). The same seed gives the same episodes.
@@ -580,7 +576,8 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         for recording in self._recordings:
             if recording.recorder.moments:
                 recording.close()
-        self.simulator.close()
+        if hasattr(self, "simulator"):
+            self.simulator.close()
         if self._window is not None:
             self._window.close()
 

@@ -1,5 +1,7 @@
 """GigaflowEnv: one car among traffic, as an ordinary gymnasium.Env."""
 
+import sys
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,9 @@ import numpy as np
 from gigaflow_env import bounds, driver
 from gigaflow_env.conditioning import Ranges, clear_overrides, override, ranges_of
 from gigaflow_env.config import Config
-from gigaflow_env.env import GigaflowVectorEnv, make_config, reset_options
+from gigaflow_env.env import GigaflowVectorEnv, reset_options
 from gigaflow_env.layout import Layout
+from gigaflow_env.presets import make_config
 from gigaflow_env.roads.loading import MapLike
 
 Traffic = Callable[[np.ndarray, Mapping[str, Any]], np.ndarray]
@@ -61,6 +64,12 @@ traffic from a checkpoint, the environment of its training |
         conditioning: Mapping[str, Any] | None = None,
         render_mode: str | None = None,
     ) -> None:
+        if _one_of_several():
+            warnings.warn(
+                "make_vec with this vectorization_mode makes single cars, each in a world of its own: for agents that share "
+                "worlds, and for speed, leave vectorization_mode out",
+                stacklevel=2,
+            )
         # All that can be refused is refused before anything is made.
         _check_traffic(traffic)
         files = [] if callable(traffic) or traffic == "idm" else [traffic]
@@ -166,6 +175,16 @@ def _of(info: Mapping[str, Any], row: int) -> dict[str, Any]:
     """One row's part of an info, as plain numbers."""
     names = ("collision", "offroad", "red_light", "goal", "route_done", "timeout", "active", "distance")
     return {name: info[name][row].item() for name in names}
+
+
+def _one_of_several() -> bool:
+    """Whether Gymnasium's make_vec is making this car, for its loop over single ones. It passes nothing on that says so."""
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_code.co_name == "make_vec" and frame.f_globals.get("__name__") == "gymnasium.envs.registration":
+            return True
+    return False
 
 
 def _check_traffic(traffic: Any) -> None:

@@ -15,9 +15,9 @@ i8, i32, u32, flag = np.int8, np.int32, np.uint32, np.bool_
 
 # Status of a row.
 ABSENT, WAITING, ENDED, LIVE, FROZEN = range(5)
-"""ABSENT: the row has no agent. WAITING: the agent waits to spawn and is not on the road. ENDED: its episode ended in this
-step; others observe it for the last time. LIVE: it drives. FROZEN: a wreck. So agents with at least ENDED are observed, and
-agents with at least LIVE can be collided with."""
+"""ABSENT: the row has no agent, or it has left. WAITING: the agent waits to spawn and is not on the road. ENDED: its episode
+ended in this step; others observe it for the last time. LIVE: it drives. FROZEN: a wreck. So agents with at least ENDED are
+observed, and agents with at least LIVE can be collided with."""
 
 # Driver of a row.
 POLICY, IDM = range(2)

@@ -39,7 +39,7 @@ LAYERS = (
     ("simulator",),
     ("snapshot", "conditioning", "driver", "event_log", "output", "render"),
     ("state_memory",),
-    ("seats",),
+    ("seats", "presets"),
     ("replay",),
     ("env",),
     ("adapters", "bench"),

@@ -227,7 +227,7 @@ def test_the_ends_of_each_number_simulate(name):
 @settings(max_examples=100)
 @given(
     st.lists(st.sampled_from(sorted(NUMBERS)), min_size=1, max_size=6, unique=True),
-    st.sampled_from(("respawn", "freeze", "continue")),
+    st.sampled_from(("respawn", "freeze", "leave", "continue")),
     st.data(),
 )
 def test_any_numbers_inside_simulate_together(names, on_crash, data):

@@ -6,7 +6,7 @@ from conftest import aim_at, clear, place, ring, simulator
 
 from gigaflow_env.config import laptop
 from gigaflow_env.env import GigaflowVectorEnv
-from gigaflow_env.state import FROZEN, LIVE, WAITING
+from gigaflow_env.state import ABSENT, FROZEN, LIVE, WAITING
 
 KEEP = 7
 
@@ -80,6 +80,42 @@ def test_the_end_of_the_world_tows_all():
     assert sim.state.outcome.truncated[0].tolist() == [False, False, True]
 
 
+def test_who_leaves_is_gone():
+    sim = crash("leave")
+    state = sim.state
+    assert state.outcome.terminated[0].tolist() == [True, True, False]
+    assert state.rows.status[0].tolist() == [ABSENT, ABSENT, LIVE]
+    assert state.outcome.active[0].tolist() == [False, False, True] and not sim.observations[0, :2].any()
+    assert (state.neighbours.agent[0, 2] < 0).all(), "the third sees nobody any more"
+    ways = []
+    for _ in range(50):  # through the place of the accident
+        sim.step(np.full(3, KEEP))
+        ways.append(float(state.pose.x[0, 2] + sim.roads.origins[0, 0]))
+        if state.rows.status[0, 2] != LIVE:
+            break
+        assert not state.events.collision.any()
+    assert max(ways) > 125
+
+
+@pytest.mark.parametrize("changes", [{"max_steps": 5}, {"on_route_done": "respawn", "goal_speed": 30.0}])
+def test_with_leave_any_end_is_for_good(changes):
+    """Who ran out of time or has arrived is gone like who crashed, until the world ends and all are there again."""
+    sim = crash("leave", world_steps=30, **changes)
+    ends = sim.state.outcome.terminated[0] | sim.state.outcome.truncated[0]
+    over = np.zeros(3, bool) | ends
+    if "max_steps" not in changes:
+        aim_at(sim, 2, ("east", 60.0))  # the final goal, ahead of it
+    for _ in range(28):
+        sim.step(np.full(3, KEEP))
+        ended = sim.state.outcome.terminated[0] | sim.state.outcome.truncated[0]
+        assert not (ended & over).any()
+        over |= ended
+        assert ((sim.state.rows.status[0] == ABSENT) == over).all()
+    assert over.all()
+    sim.step(np.full(3, KEEP))
+    assert (sim.state.rows.status[0] >= WAITING).all() and sim.state.clock.step[0] == 0
+
+
 @pytest.mark.parametrize(("on_crash", "ends"), [("continue", False), ("respawn", True)])
 def test_the_other_ways(on_crash, ends):
     sim = crash(on_crash)
@@ -89,21 +125,22 @@ def test_the_other_ways(on_crash, ends):
 
 
 @pytest.mark.parametrize("mode", ["SameStep", "NextStep", "Disabled"])
-def test_all_modes_freeze(mode):
-    """Frozen rows are not active, end nothing, and stay until the world ends."""
-    config = laptop().replace(agents_per_world=20, on_crash="freeze", world_steps=40, world_stagger=0.0)
+@pytest.mark.parametrize(("on_crash", "after"), [("freeze", FROZEN), ("leave", ABSENT)])
+def test_all_modes_freeze_or_leave(on_crash, after, mode):
+    """Frozen and absent rows are not active, end nothing, and stay until the world ends."""
+    config = laptop().replace(agents_per_world=20, on_crash=on_crash, world_steps=40, world_stagger=0.0)
     env = GigaflowVectorEnv(40, map=ring(), config=config, autoreset_mode=mode, threads=1)
     _, info = env.reset(seed=1)
     rng, status = np.random.default_rng(0), env.simulator.state.rows.status
     for step in range(85):
-        before, wrecks = info["active"], env.simulator.per_row(status == FROZEN)
+        before, wrecks = info["active"], env.simulator.per_row(status == after)
         obs, reward, terminated, truncated, info = env.step(rng.integers(0, 12, 40))
         done = terminated | truncated
         assert not (done & ~before).any() and not (wrecks & (done | (reward != 0))).any(), step
         if mode == "Disabled" and done.any():
             obs, info = env.reset(options={"reset_mask": done})
         if step in (35, 75):
-            assert (status == FROZEN).mean() > 0.5
+            assert (status == after).mean() > 0.5
         if step == 42:
-            assert (status == FROZEN).mean() < 0.5
+            assert (status == after).mean() < 0.5
     assert env.simulator.state.clock.step[0] < 10

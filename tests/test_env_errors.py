@@ -38,7 +38,7 @@ def env():
         ({"config": {"colision": 1.0}}, r"unknown configuration 'colision': did you mean collision"),
         ({"config": {"xyzzy": 1.0}}, r"unknown configuration 'xyzzy'$"),
         ({"config": {"collision": (3, 1)}}, r"collision=\(3, 1\): a range is \(low, high\) with low <= high"),
-        ({"config": {"on_crash": "explode"}}, r"on_crash='explode': choose one of 'respawn', 'freeze', 'continue'"),
+        ({"config": {"on_crash": "explode"}}, r"on_crash='explode': choose one of 'respawn', 'freeze', 'leave', 'continue'"),
         ({"config": {"max_steps": 10.5}}, r"max_steps=10\.5: must be a whole number, 1 to"),
         ({"agents_per_world": 0}, r"agents_per_world=0: must be 1 to 256 agents"),
         ({"agents_per_world": 257}, r"agents_per_world=257: must be 1 to 256 agents"),

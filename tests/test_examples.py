@@ -13,11 +13,20 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SHORT = {
-    "sb3_ppo.py": ["--steps", "4096"],
+    "cleanrl_ppo.py": ["--steps", "4096"],
+    "pettingzoo_random.py": ["--worlds", "1"],
+    **{
+        f"{library}_ppo.py": ["--steps", "4096"]
+        for library in ("puffer", "rl_games", "rllib", "rsl_rl", "sb3", "skrl", "torchrl")
+    },
     "single_agent.py": ["--steps", "512"],
     "train_minimal.py": ["--updates", "3"],
 }
 """Arguments that make an example short."""
+LIBRARIES = (
+    "matplotlib", "torch", "stable_baselines3", "torchrl", "skrl", "rsl_rl", "rl_games", "ray", "pufferlib",
+    "gigaflow_env.adapters.pettingzoo",
+)  # fmt: skip
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 ELSEWHERE = ("quickstart.py",)
 """Examples that have a test of their own."""
@@ -38,8 +47,8 @@ def run(example: Path, *arguments: str, cwd: Path) -> str:
 @pytest.mark.parametrize("example", [one for one in EXAMPLES if one.name not in ELSEWHERE], ids=lambda one: one.name)
 def test_runs(example, tmp_path):
     text = example.read_text(encoding="utf-8")
-    for library in re.findall(r"^(?:import|from) (stable_baselines3|torch|matplotlib)\b", text, re.MULTILINE):
-        pytest.importorskip(library, reason=f"the example needs {library}")
+    for library in re.findall(rf"^(?:import|from) ({'|'.join(LIBRARIES)})\b", text, re.MULTILINE):
+        pytest.importorskip(library.split(".")[-1], reason=f"the example needs {library}")
     if example.name == "cuda_graph.py" and not pytest.importorskip("torch").cuda.is_available():
         pytest.skip("the example needs a CUDA device")
     run(example, *SHORT.get(example.name, []), cwd=tmp_path)
@@ -48,7 +57,7 @@ def test_runs(example, tmp_path):
 def test_every_example_says_what_it_needs():
     for example in EXAMPLES:
         said = (ast.get_docstring(ast.parse(example.read_text(encoding="utf-8"))) or "").replace("\n", " ")
-        assert re.search(r'pip install "gigaflow-env\[[\w,]+\]"', said), f"{example.name} names no extra"
+        assert re.search(r'pip install "gigaflow-env\[[\w,-]+\]"', said), f"{example.name} names no extra"
 
 
 def test_the_quickstart_shows_traffic_that_drives(tmp_path):

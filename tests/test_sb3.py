@@ -13,6 +13,7 @@ pytest.importorskip("stable_baselines3", reason='the adaptor needs pip install "
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 from gigaflow_env.adapters.sb3 import SB3VecEnv
@@ -116,6 +117,33 @@ def test_wrappers_of_stable_baselines3():
         assert np.isfinite(obs).all()
         ends += sum("episode" in info for info in infos)
     assert ends > 0
+
+
+def test_normalisation_is_saved_and_loaded(tmp_path):
+    """What was learned on scaled observations is driven on observations scaled alike."""
+    env = VecNormalize(SB3VecEnv(make()))
+    env.seed(1)
+    env.reset()
+    for actions in np.random.default_rng(0).integers(0, 12, (30, ROWS)):
+        env.step(actions)
+    env.save(str(tmp_path / "scales.pkl"))
+    again = VecNormalize.load(str(tmp_path / "scales.pkl"), SB3VecEnv(make()))
+    again.training = env.training = False
+    np.testing.assert_array_equal(again.obs_rms.mean, env.obs_rms.mean)
+    assert np.abs(env.obs_rms.mean).max() > 0.1 and again.obs_rms.count > 300
+    for one in (env, again):
+        one.seed(2)
+    seen = env.reset()
+    np.testing.assert_array_equal(again.reset(), seen)
+    raw = env.get_original_obs()
+    assert np.abs(seen - raw).max() > 0.1
+    for actions in np.random.default_rng(1).integers(0, 12, (5, ROWS)):
+        for one, other in zip(env.step(actions)[:2], again.step(actions)[:2], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_its_checker_of_single_environments():
+    check_env(gymnasium.make("gigaflow_env:GigaFlow-v0", preset="laptop", agents_per_world=3), warn=True)
 
 
 @pytest.mark.parametrize("mode", ["NextStep", "Disabled"])

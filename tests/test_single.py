@@ -127,9 +127,10 @@ def test_wrong_actions_and_options():
 def test_both_ways_to_make_it():
     vector = gymnasium.make_vec("gigaflow_env:GigaFlow-v0", num_envs=4, preset="laptop")
     assert type(vector.unwrapped).__name__ == "GigaflowVectorEnv"
-    several = gymnasium.make_vec(
-        "gigaflow_env:GigaFlow-v0", num_envs=2, vectorization_mode="sync", preset="laptop", agents_per_world=3
-    )
+    with pytest.warns(UserWarning, match="makes single cars, each in a world of its own"):
+        several = gymnasium.make_vec(
+            "gigaflow_env:GigaFlow-v0", num_envs=2, vectorization_mode="sync", preset="laptop", agents_per_world=3
+        )
     obs, _ = several.reset(seed=0)
     assert obs.shape[0] == 2
     several.close()

@@ -17,6 +17,7 @@ from gigaflow_env.layout import Layout
 MODES = [mode.value for mode in AutoresetMode]
 TRANSFORMS = ["NextStep", "Disabled"]  # Gymnasium's observation wrappers refuse SameStep
 COLUMNS = Layout(laptop()).size
+GYMNASIUM = tuple(int(part) for part in gymnasium.__version__.split(".")[:2])
 
 
 def make(mode: str = "SameStep", **options) -> gymnasium.vector.VectorEnv:
@@ -40,6 +41,8 @@ def drive(env: gymnasium.vector.VectorEnv, mode: str, steps: int = 60) -> list[t
 
 @pytest.mark.parametrize("mode", MODES)
 def test_record_episode_statistics_agrees_with_the_environments_own(mode):
+    if mode == "SameStep" and GYMNASIUM < (1, 4):
+        pytest.skip("before 1.4 the wrapper counts wrongly in this mode: record_stats=True")
     wrapped, own = make(mode), make(mode, record_stats=True)
     episodes = 0
     for one, other in zip(drive(vector.RecordEpisodeStatistics(wrapped), mode), drive(own, mode), strict=True):
@@ -92,7 +95,11 @@ def test_observations_can_be_transformed_where_gymnasium_permits_it(mode):
 
 @pytest.mark.parametrize("wrap", [vector.FlattenObservation, vector.NormalizeObservation])
 def test_gymnasium_refuses_to_transform_observations_in_mode_same_step(wrap):
-    with pytest.raises(ValueError, match="Expected autoreset_mode to be NEXT_STEP or DISABLED"):
+    # Before 1.4 an assertion without words.
+    refused = (
+        pytest.raises(ValueError, match="Expected autoreset_mode") if GYMNASIUM >= (1, 4) else pytest.raises(AssertionError)
+    )
+    with refused:
         wrap(make("SameStep"))
 
 

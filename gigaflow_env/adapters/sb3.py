@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from gigaflow_env.env import GigaflowVectorEnv
+from gigaflow_env.adapters.checks import Env, checked
 from gigaflow_env.extras import remedy
 
 try:
@@ -27,17 +27,11 @@ class SB3VecEnv(VecEnv):
     environment.
     """
 
-    def __init__(self, env: GigaflowVectorEnv) -> None:
-        if not isinstance(env, GigaflowVectorEnv):
-            raise TypeError(f"env={env!r}: expected a GigaflowVectorEnv, as make_vec returns it")
-        if env.autoreset_mode != AutoresetMode.SAME_STEP:
-            raise ValueError(f'autoreset_mode is "{env.autoreset_mode.value}": Stable-Baselines3 needs "SameStep"')
-        if not env.copy:
-            # Its buffers take an observation after the next step: they would learn from the wrong ones, without an error.
-            raise ValueError("copy is False: Stable-Baselines3 keeps observations and needs copy=True")
-        self.env = env
-        env.record_stats = True
-        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+    def __init__(self, env: Env) -> None:
+        vector = checked(env, "Stable-Baselines3", AutoresetMode.SAME_STEP)
+        self.env = vector
+        vector.record_stats = True
+        super().__init__(vector.num_envs, vector.single_observation_space, vector.single_action_space)
         self._began = time.time()
 
     def reset(self) -> np.ndarray:

@@ -10,6 +10,8 @@ from gigaflow_env.simulator import Simulator
 class Arrays:
     """The simulator's arrays by row: views that the next step overwrites, or copies. From a device always copies."""
 
+    device: Any = None
+
     def __init__(self, simulator: Simulator, copy: bool) -> None:
         if simulator.obs_dtype == "bfloat16":
             raise ValueError("obs_dtype='bfloat16' needs output='torch': NumPy has no such type")

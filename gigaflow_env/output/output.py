@@ -8,6 +8,9 @@ import numpy as np
 class Output(Protocol):
     """Converts between the simulator's arrays and those of the caller. Rows are the environment's."""
 
+    device: Any
+    """The torch.device of all tensors; None for arrays."""
+
     def of(self, array: Any) -> Any:
         """An array of the simulator (worlds, agents, ...) as (rows, ...): a view, or a copy where the user wants copies."""
 

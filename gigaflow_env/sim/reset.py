@@ -31,7 +31,7 @@ from gigaflow_env.sim.rewards import (
     VELOCITY_ALIGN,
 )
 from gigaflow_env.sim.variant import curved, placed, to_world
-from gigaflow_env.state import ENDED, FROZEN, LIVE, POLICY, WAITING
+from gigaflow_env.state import ABSENT, ENDED, FROZEN, LIVE, POLICY, WAITING
 
 LENGTH, WIDTH, C_THROTTLE, C_STEER, C_ACC, C_VEL = range(len(COEFFICIENTS), len(CHOICES))
 _COEFFICIENTS = len(COEFFICIENTS)
@@ -80,9 +80,14 @@ def by_hand(drawn, seed, w, a, tick, choice, overrides):
 def end_episode(w, a, rows, pose, motion, events, p):
     """An agent whose episode ended waits to spawn; with on_crash="freeze" a crashed one becomes a wreck first.
 
+    With on_crash="leave" its row is empty until the world ends, however its episode ended.
+
     Writes: rows.status, steps, pose.old_x, old_y, old_cos, old_sin, motion.speed.
     """
     if rows.status[w, a] != ENDED:
+        return
+    if p.ended_leave != 0:
+        rows.status[w, a] = ABSENT
         return
     if p.crash_freezes == 0 or not (events.collision[w, a] or events.offroad[w, a]):
         rows.status[w, a] = WAITING
