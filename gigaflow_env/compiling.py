@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -66,18 +66,17 @@ def _type_of(kernel: Any, value: Any) -> Any:
     return _TYPES[kind]
 
 
-_TYPES: dict[Hashable, Any] = {}
+_TYPES: dict[Any, Any] = {}
 
 
-def _kind(value: Any) -> Hashable:
+def _kind(value: Any) -> Any:
     """All of an argument that Numba's type follows from."""
     if isinstance(value, np.ndarray):
         flags = value.flags
         return value.dtype, value.ndim, flags.c_contiguous, flags.f_contiguous, flags.aligned, flags.writeable
     if isinstance(value, tuple):
         return type(value), *map(_kind, value)
-    kind: Hashable = type(value)
-    return kind
+    return type(value)
 
 
 def _missing(wanted: Sequence[Wanted]) -> list[Wanted]:
