@@ -10,7 +10,7 @@ TRAIN_MAP ?= loop
 TRAIN_OUT ?= runs/$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test tests bench lint docs tables soak memory lookup towns maps traffic large-maps damage import-times driver gallery \
+.PHONY: help train test tests slow bench lint docs tables soak memory lookup towns maps traffic large-maps damage import-times driver gallery \
   test-libraries world cuda-cost gpu-check kills ranks paper against ablations clean
 
 help:  ## this list
@@ -19,10 +19,15 @@ help:  ## this list
 train: $(TRAINS)  ## teach agents to drive by self-play, about ten minutes; then table, curve and video
 	$(BIN)/gigaflow-train run --preset laptop --map $(TRAIN_MAP) --out $(TRAIN_OUT) --report
 
-test: lint tests  ## style, types and all tests
+test: $(READY)  ## style, types and all tests but the slow ones, side by side: ten minutes on two cores
+	$(MAKE) --jobs=2 --output-sync=line lint tests
 
-tests: $(READY)  ## all tests
+tests: $(READY)  ## all tests but the slow ones
+	$(BIN)/python tests/kernels.py
 	$(BIN)/python -m pytest
+
+slow: $(READY)  ## the slow tests (ten minutes)
+	$(BIN)/python -m pytest -m slow
 
 lint: $(READY)  ## style and types
 	$(BIN)/ruff check .
@@ -106,7 +111,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(READY): pyproject.toml setup.py constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e ".[dev]"
 	touch $(READY) $(TRAINS) $(WRITES)
 
 $(TRAINS): pyproject.toml setup.py constraints.txt | $(BIN)/python

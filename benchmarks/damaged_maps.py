@@ -2,12 +2,14 @@
 
 `python benchmarks/damaged_maps.py FILE ...` deletes, empties and dangles every kind of attribute (XML) or key (JSON) of each
 file, and deletes every kind of element, one at a time. A kind is a path of names from the root; of each kind the first, the
-last and those between are taken, `each` in all. What is lost is found by comparing counts with those of the intact file.
+last and those between are taken, `each` in all; of very many damaged versions `sample` are drawn. What is lost is found by
+comparing counts with those of the intact file.
 Exit status 1 if a file ends in anything but a map or a MapError, or loses something without an entry in the import report.
 """
 
 import copy
 import json
+import random
 import sys
 import tempfile
 import time
@@ -15,6 +17,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -38,6 +41,9 @@ class Damage:
     files: Annotated[tuple[Path, ...], tyro.conf.Positional]
     each: int = 2
     """Places of each kind."""
+    sample: int | None = None
+    """Damaged versions of each file, drawn by `seed`; all of them without it."""
+    seed: int = 0
     limit: float = 60.0
     """Processor seconds that one damaged file may take."""
     json: Path | None = None
@@ -48,7 +54,7 @@ class Damaged(NamedTuple):
     """A file with one thing wrong."""
 
     what: str
-    data: bytes
+    data: Callable[[], bytes]  # to be called before the next version is asked for
     whole: bool = False  # a whole element is gone, or another one is there: nobody can know of the first one
 
 
@@ -60,6 +66,7 @@ def damaged(path: Path, each: int) -> Iterator[Damaged]:
 
 def _damaged_xml(data: bytes, each: int) -> Iterator[Damaged]:
     root = etree.fromstring(data, etree.XMLParser(huge_tree=True))
+    write = partial(etree.tostring, root)
     kinds: dict[str, list[etree._Element]] = {}
     for element in root.iter(etree.Element):
         kinds.setdefault(_path_of(element), []).append(element)
@@ -73,19 +80,19 @@ def _damaged_xml(data: bytes, each: int) -> Iterator[Damaged]:
                     else:
                         element.attrib[name] = new
                     free = f"{kind} {name} {done}".endswith(FREE)
-                    yield Damaged(f"{where} {name} {done}", etree.tostring(root), whole=free)
+                    yield Damaged(f"{where} {name} {done}", write, whole=free)
                     element.attrib[name] = given
             if element.text and element.text.strip() and not len(element):
                 given = element.text
                 for done, new in (("empty", ""), ("dangling", NOWHERE)):
                     element.text = new
-                    yield Damaged(f"{where} text {done}", etree.tostring(root))
+                    yield Damaged(f"{where} text {done}", write)
                 element.text = given
             parent = element.getparent()
             if parent is not None:
                 at = parent.index(element)
                 parent.remove(element)
-                yield Damaged(f"{where} deleted", etree.tostring(root), whole=True)
+                yield Damaged(f"{where} deleted", write, whole=True)
                 parent.insert(at, element)
 
 
@@ -122,7 +129,7 @@ def _damaged_json(data: bytes, each: int) -> Iterator[Damaged]:
                 # An empty list may be so, and a lane segment without neighbour.
                 whole |= done == "empty" and isinstance(before[key], (list, dict))
                 whole |= done == "null" and str(key).endswith("_neighbor_id")
-                yield Damaged(f"{kind} ({key}) {done}", json.dumps(given).encode(), whole)
+                yield Damaged(f"{kind} ({key}) {done}", lambda: json.dumps(given).encode(), whole)
                 place.clear()  # the order stays
                 place.update(before) if isinstance(place, dict) else place.extend(before)
 
@@ -148,9 +155,18 @@ def sizes(road_map: RoadMap) -> dict[str, float]:
     }
 
 
-def examined(path: Path, each: int, limit: float, read: Callable[[Path], RoadMap] = load) -> dict[str, Any]:
-    """What comes of all damaged versions of a file: counts, and every one that is wrong."""
+def examined(
+    path: Path,
+    each: int,
+    limit: float,
+    read: Callable[[Path], RoadMap] = load,
+    sample: int | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """What comes of all damaged versions of a file, or of a sample of them: counts, and every one that is wrong."""
     counts: Counter[str] = Counter()
+    every = range(sum(1 for _ in damaged(path, each)))
+    drawn = set(every if sample is None else random.Random(seed).sample(every, min(sample, len(every))))
     wrong: list[str] = []
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("error")
@@ -158,9 +174,11 @@ def examined(path: Path, each: int, limit: float, read: Callable[[Path], RoadMap
         warnings.filterwarnings("ignore", message=r".*lane changes are left out", category=UserWarning)
         intact = read(path)
         before, told = sizes(intact), Counter(entry[:3] for entry in intact.report)
-        for what, data, whole in damaged(path, each):
+        for number, (what, data, whole) in enumerate(damaged(path, each)):
+            if number not in drawn:
+                continue
             target = Path(folder) / path.name
-            target.write_bytes(data)
+            target.write_bytes(data())
             began = time.process_time()
             counts["files"] += 1
             try:
@@ -181,14 +199,14 @@ def examined(path: Path, each: int, limit: float, read: Callable[[Path], RoadMap
                 wrong.append(f"{what}: lost in silence: {', '.join(lost)}")
             if (seconds := time.process_time() - began) > limit:
                 wrong.append(f"{what}: {seconds:.0f} s")
-    return {**counts, "wrong": wrong}
+    return {**counts, "of": len(every), "wrong": wrong}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     given = tyro.cli(Damage, args=argv)
     found = {}
     for path in given.files:
-        found[path.name] = examined(path, given.each, given.limit)
+        found[path.name] = examined(path, given.each, given.limit, sample=given.sample, seed=given.seed)
         print(path.name, json.dumps(found[path.name], indent=1), flush=True)
         if given.json is not None:  # after each file: all of them take an hour
             command = " ".join(["benchmarks/damaged_maps.py", *sys.argv[1:]])

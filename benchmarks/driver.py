@@ -32,7 +32,7 @@ from gigaflow_env.event_log import COLLISION, OFFROAD, RED_LIGHT
 from gigaflow_env.files import write_text
 from gigaflow_train import towns
 from gigaflow_train.config import TOWNS
-from gigaflow_train.evaluate import metrics, policies
+from gigaflow_train.evaluate import baselines, metrics, policies
 from gigaflow_train.evaluate.run import Result, as_json, figures
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -250,9 +250,9 @@ def drive(card: Card, row: Row) -> dict[str, Any]:
 def manners(env: Any, obs: np.ndarray) -> np.ndarray:
     """Sums over rows: |offset| [m], acceleration or cornering beyond comfort, offset [m]; and the number of rows."""
     ego = env.layout.split(obs).ego
-    offset = policies.metric(ego, "offset")
+    offset = baselines.metric(ego, "offset")
     limit = env.config.comfort_acceleration
-    hard = (np.abs(policies.metric(ego, "acceleration")) > limit) | (np.abs(policies.metric(ego, "lateral")) > limit)
+    hard = (np.abs(baselines.metric(ego, "acceleration")) > limit) | (np.abs(baselines.metric(ego, "lateral")) > limit)
     return np.array([np.abs(offset).sum(), hard.sum(), offset.sum(), len(obs)], float)
 
 
@@ -313,7 +313,7 @@ def plot(results: dict[str, Any], path: Path) -> None:
 
 def main(card: Card) -> None:
     """Drive what the result file lacks."""
-    file = driver.find(card.policy)
+    file = driver.file_of(card.policy)
     sha = hashlib.sha256(file.read_bytes()).hexdigest()
     before = json.loads(card.out.read_text()) if card.out.is_file() else {}
     results = before if before.get("policy", {}).get("sha256") == sha else {"rows": []}

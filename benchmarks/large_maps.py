@@ -1,7 +1,7 @@
 """Compile time and memory by kilometres of lanes, up to a town of 20 x 20 km: `python benchmarks/large_maps.py`.
 
 The towns are square grids of two-way streets with crossings, made here. Each is compiled in a process of its own, so that
-the most memory it took is its own; then rule-based cars drive on it.
+the most memory it took is its own; then rule-based cars drive on it, on one thread.
 """
 
 import json
@@ -42,6 +42,8 @@ class LargeMaps:
     piece: float = 110.0
     """[m] of a lane, about."""
     cars: int = 30
+    """In each world."""
+    worlds: int = 10
     seconds: float = 60.0
     json: Path | None = None
     """Write the results into this file."""
@@ -102,7 +104,7 @@ def measure(streets: int, given: LargeMaps) -> dict[str, Any]:
     road_map = town(streets, given.spacing, given.piece)
     driving = list(road_map.lanes.values())
     config = laptop().replace(
-        agents_per_world=given.cars, max_steps=10**6, world_steps=10**6, world_stagger=0.0, on_route_done="new_route"
+        agents_per_world=given.cars, max_steps=10**6, world_steps=10**5, world_stagger=0.0, on_route_done="new_route"
     )  # fmt: skip
     sizes = Sizes(config.lane_spacing, config.lane_count, config.boundary_count, config.stop_count, False, False, False)
     lists = {"lane_spacing": sizes[0], "lane_count": sizes[1], "boundary_count": sizes[2], "stop_count": sizes[3]}
@@ -115,13 +117,18 @@ def measure(streets: int, given: LargeMaps) -> dict[str, Any]:
     ways = sum(getattr(roads.network, name).nbytes for name in ("route", "bends", "leads", "route_blocks"))
     estimated = sum(needed_bytes(road_map, sizes).values())
     taken = {group: sum(table.nbytes for table in getattr(roads, group)) for group in ("network", "grid", "nearby")}
-    began = time.process_time()
-    sim = Simulator(road_map, given.cars, config, drivers="idm", threads=1)
+    rows = given.worlds * given.cars
+    sim = Simulator(road_map, rows, config, drivers="idm", threads=1)
     sim.reset(np.array([1, 2], np.uint32))
+    actions = np.full(rows, 7)
+    sim.step(actions)
     crashes = offroads = goals = 0
-    way = 0.0
-    for _ in range(round(given.seconds / config.dt)):
-        sim.step(np.full(given.cars, 7))
+    way = driving_s = 0.0
+    steps = round(given.seconds / config.dt)
+    for _ in range(steps):
+        began = time.process_time()
+        sim.step(actions)
+        driving_s += time.process_time() - began
         way += float(sim.state.motion.distance.sum())
         crashes += int(sim.state.events.collision.sum())
         offroads += int(sim.state.events.offroad.sum())
@@ -135,16 +142,18 @@ def measure(streets: int, given: LargeMaps) -> dict[str, Any]:
         "routes_MB": round(ways / 1e6, 1),
         "grid_MB": round(taken["grid"] / 1e6, 1), "estimated_MB": round(estimated / 1e6, 1),
         "peak_MB": round(peak / 1024, 1), "driven_km": round(way / 1000, 1), "goals": goals, "collisions": crashes,
-        "offroads": offroads,
+        "offroads": offroads, "agent_steps": steps * rows, "agent_steps_a_s": round(steps * rows / driving_s),
     }  # fmt: skip
 
 
 if __name__ == "__main__":
     given = tyro.cli(LargeMaps)
-    lines = []
+    lines: list[str] = []
+    speed = 0
     for streets in given.streets:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             found = {**pool.apply(measure, (streets, given)), **machine()}
+        found["speed_of_the_smallest"] = round(found["agent_steps_a_s"] / (speed := speed or found["agent_steps_a_s"]), 3)
         found["command"] = "python benchmarks/large_maps.py " + " ".join(sys.argv[1:])
         lines.append(json.dumps(found))
         print(lines[-1], flush=True)

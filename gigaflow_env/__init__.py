@@ -7,11 +7,12 @@ import gymnasium
 from gigaflow_env.config import CONDITIONING, PRESETS, Config
 from gigaflow_env.layout import ACTIONS, FEATURES, LATERAL_JERKS, LONGITUDINAL_JERKS, Blocks, Layout
 from gigaflow_env.roads import MapError, RoadMap
-from gigaflow_env.simulator import MissingDevice, Simulator
+from gigaflow_env.simulator import BACKENDS, MissingDevice, Simulator
 from gigaflow_env.version import __version__
 
 __all__ = [
     "ACTIONS",
+    "BACKENDS",
     "CONDITIONING",
     "FEATURES",
     "LATERAL_JERKS",

@@ -5,10 +5,11 @@ Each check raises one ValueError that names the value, its place and what would 
 
 import math
 import numbers
+import os
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-__all__ = ["Bounds", "choice", "flag", "real", "whole"]
+__all__ = ["Bounds", "choice", "flag", "real", "shown", "whole"]
 
 
 class Bounds(NamedTuple):
@@ -38,6 +39,8 @@ class Bounds(NamedTuple):
             said = f"{low} to {high}"
         else:
             said = f"{'above' if self.open_low else 'at least'} {low} and {'below' if self.open_high else 'at most'} {high}"
+        if unit == "share":
+            return f"{said} (a share)"
         return f"{said} {unit}" if unit else said
 
 
@@ -75,7 +78,10 @@ def whole_or_span(name: str, given: Any, bounds: Bounds, unit: str = "") -> int 
     several = isinstance(given, (tuple, list))
     ends = tuple(given) if several else (given, given)
     if len(ends) != 2 or not all(_is_whole(end) for end in ends) or ends[0] > ends[1]:
-        raise ValueError(f"{name}={shown(given)}: must be a whole number, or a range (low, high) of two with low <= high")
+        raise ValueError(
+            f"{name}={shown(given)}: must be a whole number, or a range (low, high) of two with low <= high, "
+            f"{bounds.text(unit)}"
+        )
     if not all(bounds.hold(end) for end in ends):
         raise ValueError(f"{name}={shown(given)}: must be {bounds.text(unit)}")
     return (int(ends[0]), int(ends[1])) if several else int(given)
@@ -96,6 +102,14 @@ def flag(name: str, given: Any) -> bool:
     return bool(given)
 
 
+def switch(variable: str) -> bool:
+    """Whether a variable of the environment is on: "1" is, "0", "" and none are not. Raises ValueError for other words."""
+    given = os.environ.get(variable, "")
+    if given not in ("", "0", "1"):
+        raise ValueError(f"{variable}={shown(given)}: must be 1 or 0")
+    return given == "1"
+
+
 def seed(given: Any) -> int | None:
     """A seed: a whole number of at least 0, or None."""
     return None if given is None else whole("seed", given, SEED, instead=", or None")
@@ -103,7 +117,7 @@ def seed(given: Any) -> int | None:
 
 def shares(name: str, given: dict[str, Any]) -> dict[str, float]:
     """Shares by name, each 0 to 1, that add up to 1."""
-    found = {key: real(f"{name}[{key!r}]", share, SHARE) for key, share in given.items()}
+    found = {key: real(f"{name}[{key!r}]", share, SHARE, "share") for key, share in given.items()}
     total = sum(found.values())
     if abs(total - 1) > 1e-6:
         raise ValueError(f"{name}={shown(given)}: shares must add up to 1, these to {total:g}")

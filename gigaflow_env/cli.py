@@ -15,10 +15,10 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, subcommand
 
 from gigaflow_env.files import cache_directory
+from gigaflow_env.memory import FULL
 from gigaflow_env.render.extra import MissingExtra
-from gigaflow_env.roads import MapWarning, cut, load, problems, save, shipped, summary
+from gigaflow_env.roads import MapWarning, check_name, check_random, cut, find, load, problems, save, shipped, summary
 from gigaflow_env.roads.import_report import records
-from gigaflow_env.roads.loading import find
 from gigaflow_env.simulator import MissingDevice
 
 USER_ERRORS = (ValueError, OSError, MemoryError, MissingExtra, MissingDevice)
@@ -73,8 +73,7 @@ class Inspect:
         """Print the facts, and draw what was asked for."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MapWarning)  # the whole report is printed below
-            chosen = (self.strict or self.program is not None) and Path(self.file).is_file()
-            road_map = load(self.file, strict=self.strict, program=self.program) if chosen else find(self.file)
+            road_map = self.opened()
         facts, looked_at = summary(road_map), problems.problems(road_map)
         facts |= {f"{kind.replace(' ', '_')}_lanes": number for kind, number in problems.counts(looked_at).items()}
         if self.png is not None:
@@ -94,6 +93,15 @@ class Inspect:
                 print(f"{problem.kind}: {problem.lane} at ({x:.1f}, {y:.1f}), {problem.amount:.3g} {problem.unit}")
             for entry in road_map.report:
                 print(f"import: {entry}")
+
+    def opened(self) -> Any:
+        """The map. Raises ValueError or OSError where it can't be read as asked."""
+        if not self.strict and self.program is None:
+            return find(self.file)
+        check_name(self.file)
+        if check_random(self.file) is not None:
+            raise ValueError(f"--strict and --program are for map files: {self.file} has none")
+        return load(shipped().get(self.file, self.file), strict=self.strict, program=self.program)
 
 
 @dataclass(frozen=True)
@@ -228,8 +236,10 @@ class Watch:
         """Make the world, open the browser, and go on until Ctrl-C."""
         from gigaflow_env.bounds import Bounds, whole
         from gigaflow_env.viewer import LiveWorld, Settings
+        from gigaflow_env.viewer.world import MOST
 
         port = whole("--port", self.port, Bounds(0, 65535))
+        agents = whole("--agents", self.agents, Bounds(1, MOST), "agents")
         try:
             from gigaflow_env.viewer.server import serve
         except MissingExtra as error:
@@ -239,7 +249,7 @@ class Watch:
             serve = None  # type: ignore[assignment]
         drives = "rules" if self.policy == "idm" else f"policy {Path(self.policy).name}"
         road_map = find(self.map)
-        world = LiveWorld(road_map, self.policy, Settings(agents=self.agents), self.seed)
+        world = LiveWorld(road_map, self.policy, Settings(agents=agents), self.seed)
         world.step()  # compiles, and says so, before a page waits for it
         if serve is None:
             self.replay(world, drives)
@@ -320,7 +330,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         command.run()
     except USER_ERRORS as error:
-        print(f"gigaflow-env: error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
+        print(f"gigaflow-env: error: {' '.join(str(error).split()) or FULL}", file=sys.stderr)
         return 2
     return 0
 

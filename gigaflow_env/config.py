@@ -37,8 +37,8 @@ def choice(choices: str, meaning: str) -> Any:
     return dataclasses.field(default=words[0], metadata={"unit": "", "meaning": meaning, "choices": words})
 
 
-OLDEST_START = 100_000.0
-"""[s] Oldest age at which a world may begin: a float32 then still tells hundredths of a second apart, by which lights go."""
+OLDEST_WORLD = 100_000.0
+"""[s] So old a world may become: a float32 then still tells hundredths of a second apart, by which lights go."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Config:
     dt: float = value(0.3, "s", "time step (A)", 0.001, 3)
     max_steps: int = value(1200, "steps", "an agent's episode is truncated after this many (A)", 1, 10**9)
     world_steps: int = value(
-        1200, "steps", "a world ends after this many: its agents are truncated, its lights drawn anew (A)", 1, 10**9
+        1200, "steps", "a world ends after this many: its agents are truncated, its lights drawn anew (A)", 1, 10**8
     )
     world_stagger: float = value(
         1.0, "share", "first ends of the worlds are spread over this share of world_steps (D)", 0, 1
@@ -134,7 +134,7 @@ class Config:
 
     # Goals
     waypoints_max: int = value(3, "", "intermediate goals ~ U{0..max}, at most 3 (A)", 0, 3)
-    goal_distance: Range = value((20.0, 200.0), "m", "way between consecutive goals (A)", 1, 10_000)
+    goal_distance: Range = value((20.0, 200.0), "m", "route distance between consecutive goals (A)", 1, 10_000)
     first_goal: str = choice("map, near", "`map`: anywhere on the map (A); `near`: within goal_distance of the start")
     goal_speed: float = value(3.0, "m/s", "the final goal counts below this speed (A)", 0.1, 100)
 
@@ -180,7 +180,7 @@ class Config:
     reverse: Range = value((2.5e-4, 7.5e-3), "1/s", "penalty for reversing (A)", 0, 10)
     stop_line: Range = value((0.0, 1.0), "", "penalty for crossing a stop line at red (A)", 0, 100)
     timestep: Range = value((2.5e-5, 2.5e-5), "1/s", "penalty for time while moving (A)", 0, 10)
-    progress: Range = value((0.0, 0.0), "1/m", "way gained towards the goal; ours, 0 in the paper", 0, 10)
+    progress: Range = value((0.0, 0.0), "1/m", "route distance gained towards the goal; ours, 0 in the paper", 0, 10)
 
     # Reward constants
     goal_reward: float = value(1.0, "", "reward of each goal (A)", 0, 1000)
@@ -199,11 +199,11 @@ class Config:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
-        oldest = self.world_stagger * self.world_steps * self.dt
-        if oldest > OLDEST_START:
+        oldest = self.world_steps * self.dt
+        if oldest > OLDEST_WORLD:
             raise ValueError(
-                f"world_stagger={self.world_stagger}: with world_steps={self.world_steps} the first worlds would be up to "
-                f"{oldest:g} s old, and must be at most {OLDEST_START:g} s, or lights keep no time: lower one of them"
+                f"world_steps={self.world_steps}: with dt={self.dt} worlds would become {oldest:g} s old, and must be at "
+                f"most {OLDEST_WORLD:g} s, or lights keep no time: lower one of them"
             )
 
     @property
@@ -241,7 +241,7 @@ class Config:
 
 def _checked(field: dataclasses.Field, given: Any) -> Any:
     """The value of a field as the Config keeps it. Raises ValueError that names field, value, bounds and unit."""
-    name, unit = field.name, field.metadata["unit"].removesuffix("share")
+    name, unit = field.name, field.metadata["unit"]
     if name == "population":
         found = shares(given)
         return given if isinstance(given, str) else {kind: found[kind] for kind in given}
@@ -279,8 +279,8 @@ def paper() -> Config:
 def laptop() -> Config:
     """Learns to drive on two CPU cores in minutes: fewer elements in view, near goals, reward for progress.
 
-    The paper's action set brakes on average and a crash costs more than standing; so the conditioning leaves no agent for
-    whom standing still is best: progress pays, and crashing always costs more than a goal is worth.
+    The paper's action set brakes on average, and a crash costs more than standing: an untrained policy would learn to stand
+    still. So every agent is paid for progress, and a crash always costs more than a goal is worth.
     """
     return Config(
         max_steps=300,

@@ -135,7 +135,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | ego | 1 | 13 | place on the lane, motion, body |
     | conditioning | 1 | 13 | the agent's own reward coefficients |
     | goals | 4 | 3 | goals still to be reached, next first |
-    | lanes | lane_count | 7 | nearest lane samples, with the way from there to the goal |
+    | lanes | lane_count | 7 | nearest lane samples, with the route distance from there to the goal |
     | boundaries | boundary_count | 2 | nearest points of the road's edges |
     | stops | stop_count | 7 | nearest stop lines with the colour of their light |
     | agents | agent_count | 10 | nearest agents |
@@ -175,7 +175,7 @@ class GigaflowVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     | collision, offroad, red_light | bool | what happened in the step |
     | goal, route_done | bool | reached a goal; the final one |
     | timeout | bool | the episode was `max_steps` old |
-    | distance | float32 | way moved in the step [m] |
+    | distance | float32 | distance moved in the step [m] |
     | traffic | bool | the row has a driver of its own, ignores its action, and is nothing to learn from |
     | final_obs, _final_obs | float32 (num_envs, size); bool | "SameStep": last observation of the rows that ended; which |
     | episode, _episode | {r: float32, l: int32}; bool | `record_stats`: return and length of the rows that ended, else 0 |
@@ -482,7 +482,7 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
 
     @property
     def event_log(self) -> np.ndarray:
-        """What happened since the last reset of all rows, with `events=True`: a structured array, see `eventlog.Event`.
+        """What happened since the last reset of all rows, with `events=True`: a structured array, see `event_log.py`.
 
         One entry for each collision of two agents, each departure from the road and each red light, with the side on which
         they met and who was at fault. Raises RuntimeError where there is no log.

@@ -1,19 +1,20 @@
 """What takes long is said on stderr, a line each; with GIGAFLOW_QUIET=1 nothing is."""
 
-import os
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from gigaflow_env.bounds import switch
+
 PATIENCE = 1.0
 """[s] What takes no longer than this isn't worth a line."""
 
 
 def quiet() -> bool:
-    """Whether GIGAFLOW_QUIET asks for silence: it's set, and not to 0."""
-    return os.environ.get("GIGAFLOW_QUIET", "0") not in ("", "0")
+    """Whether GIGAFLOW_QUIET asks for silence. Raises ValueError, see `bounds.switch`."""
+    return switch("GIGAFLOW_QUIET")
 
 
 def say(text: str) -> None:
@@ -25,6 +26,7 @@ def say(text: str) -> None:
 @contextmanager
 def slow(what: str) -> Iterator[None]:
     """Say what is being done, and at the end how long it took [s], if it takes longer than PATIENCE."""
+    quiet()  # a wrong word is said here, not in a thread
     start = time.perf_counter()
     announcement = threading.Timer(PATIENCE, say, [f"{what} ..."])
     announcement.daemon = True  # nobody waits for it

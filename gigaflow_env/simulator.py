@@ -13,6 +13,7 @@ from gigaflow_env.backend.world_step import Parts
 from gigaflow_env.config import CHOICES, CONDITIONING, Config, params
 from gigaflow_env.declare import fields
 from gigaflow_env.layout import ACTIONS, FLOAT32, OBS_DTYPES, Layout
+from gigaflow_env.memory import fitting
 from gigaflow_env.population import shares
 from gigaflow_env.roads.compiled.compile import capacity, compile_roads
 from gigaflow_env.roads.compiled.conflict_zones import conflicts
@@ -120,16 +121,17 @@ class Simulator:
         until = None if map_shares is None else _until(map_shares, len(self.maps))
         # Before the maps: what is missing should be said at once.
         self._machine: Backend = cpu.Threads(threads) if backend == "cpu" else _cuda().Device(device)
-        roads = compile_roads(
-            self.maps,
-            lane_spacing=config.lane_spacing,
-            lane_count=config.lane_count,
-            boundary_count=config.boundary_count,
-            stop_count=config.stop_count,
-            shuffled=config.drops,
-            yields=config.yield_signs == "show",
-            programs=config.lights == "program",
-        )
+        with fitting(f"the tables of {', '.join(repr(road_map.name) for road_map in self.maps[:3])}"):
+            roads = compile_roads(
+                self.maps,
+                lane_spacing=config.lane_spacing,
+                lane_count=config.lane_count,
+                boundary_count=config.boundary_count,
+                stop_count=config.stop_count,
+                shuffled=config.drops,
+                yields=config.yield_signs == "show",
+                programs=config.lights == "program",
+            )
         if until is not None:
             roads.network.maps["until"] = until
         for number, name in enumerate(roads.names):
@@ -139,6 +141,16 @@ class Simulator:
                 raise ValueError(f"agents_per_world={given} do not fit map {name!r}: it has room for {room}")
 
         self.roads = roads
+        with fitting(f"{rows} rows"):
+            self._make_arrays(continuous)
+        self.contacts: Any = None  # event_log.Notes where there is a log
+        self.replay: Callable[[], None] | None = None  # a recorded step, see output/tensors.py
+        self._aside: Any = None  # state and observations on a device, see `observe_state`
+        self._params = params(config)
+
+    def _make_arrays(self, continuous: bool) -> None:
+        """State, observations and actions, where the kernels run. Raises MemoryError where they don't fit."""
+        rows, roads, config = self.rows, self.roads, self.config
         state = self.new_state(self.worlds)
         self.per_row(state.rows.driver)[:] = self.drivers
         state.clock.number[:] = np.arange(self.worlds)
@@ -146,22 +158,20 @@ class Simulator:
         state.clock.room[:] = np.minimum(rows - self.agents * np.arange(self.worlds), self.agents)
         state.kinds.until[:] = np.cumsum(list(shares(config.population).values()))
         put, zeros = self._machine.put, self._machine.zeros
-        cells, column = (self.worlds, self.agents), np.float32 if OBS_DTYPES[obs_dtype] == FLOAT32 else np.uint16
+        cells, column = (self.worlds, self.agents), np.float32 if OBS_DTYPES[self.obs_dtype] == FLOAT32 else np.uint16
         self._machine.expect(self.worlds, self._nbytes(state, column))
         self._placed = None
-        if backend != "cpu":
+        if self.backend != "cpu":
             self._placed = roads._replace(network=put(roads.network), grid=put(roads.grid), nearby=put(roads.nearby))
         self.state: State = State(*(put(group) for group in state))
         self.observations = zeros((*cells, self.layout.size), column)
-        self.final_observations = zeros((*cells, self.layout.size) if mode == world_step.SAME_STEP else (0, 0, 0), column)
+        self.final_observations = zeros(
+            (*cells, self.layout.size) if self.mode == world_step.SAME_STEP else (0, 0, 0), column
+        )
         self.actions = zeros(cells, np.int32)
         self.wanted = zeros((*cells, 2) if continuous else (0, 0, 2), np.float32)
         self.conflicts = put(conflicts(roads)) if (self.drivers == IDM).any() else None
-        self.contacts: Any = None  # eventlog.Notes where there is a log
-        self.replay: Callable[[], None] | None = None  # a recorded step, see output/tensors.py
-        self._aside: Any = None  # state and observations on a device, see `look_into`
         self.chosen = zeros(cells, np.bool_)
-        self._params = params(config)
 
     @property
     def threads(self) -> int:

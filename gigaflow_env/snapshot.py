@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from gigaflow_env import bounds
 from gigaflow_env.declare import fields
 from gigaflow_env.files import replacing
 from gigaflow_env.roads.compiled.cache import fingerprint
@@ -23,7 +24,7 @@ from gigaflow_env.simulator import Simulator
 from gigaflow_env.state import GROUPS, State, Variant
 from gigaflow_env.version import __version__
 
-FORMAT = 2
+SNAPSHOT_FORMAT = 2
 
 OBSERVED = (
     "clock.seed", "clock.number", "clock.map", "clock.tick", "rows.status", "rows.erratic",
@@ -70,7 +71,7 @@ def declaration(simulator: Simulator) -> dict[str, Any]:
         if f"{group}.{name}" not in WORKSPACE
     }
     made = {
-        "format": FORMAT,
+        "format": SNAPSHOT_FORMAT,
         "version": __version__,
         "rows": simulator.rows,
         "agents_per_world": simulator.agents,
@@ -154,6 +155,9 @@ def save(path: str | os.PathLike[str], snapshot: Mapping[str, np.ndarray]) -> No
 
 def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Read what `save` wrote. Raises ValueError for another file; whether it fits is checked where it is restored."""
+    path = Path(path)
+    if path.is_file() and not zipfile.is_zipfile(path):  # NumPy would offer to load it unsafely
+        raise ValueError(f"{path} is no snapshot: {'it is empty' if not path.stat().st_size else 'it is no .npz file'}")
     try:
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
@@ -175,9 +179,12 @@ def observe(simulator: Simulator, seen: Mapping[str, np.ndarray]) -> np.ndarray:
     do. On CUDA arrays go to the device and come back, and are the bits of states that were kept from it. Raises
     ValueError for arrays that lack or don't fit.
     """
+    if not isinstance(seen, Mapping):
+        raise TypeError(f"state={bounds.shown(seen)}: expected what observation_state() returns, a dict of arrays")
     missing = [name for name in OBSERVED if name not in seen]
     if missing:
         raise ValueError(f"the state lacks {missing[0]!r}: an observation follows from {', '.join(OBSERVED)}")
+    seen = {name: np.asarray(seen[name]) for name in OBSERVED}
     before = np.shape(seen["clock.map"])
     own = arrays(simulator.state)
     for name in OBSERVED:
@@ -203,8 +210,8 @@ def observe(simulator: Simulator, seen: Mapping[str, np.ndarray]) -> np.ndarray:
 def _stretches(keys: np.ndarray, total: int) -> Iterator[tuple[int, int, np.ndarray]]:
     """(begin, end, key) of at most CHUNK worlds each which share a key; each of the keys is for as many of all worlds."""
     changes = np.flatnonzero((keys[1:] != keys[:-1]).any(axis=1)) + 1
-    bounds = [0, *changes.tolist(), len(keys)]
-    for first, last in itertools.pairwise(bounds):
+    ends = [0, *changes.tolist(), len(keys)]
+    for first, last in itertools.pairwise(ends):
         low, high = (total * k // len(keys) for k in (first, last))
         for begin in range(low, high, CHUNK):
             yield begin, min(begin + CHUNK, high), keys[first]

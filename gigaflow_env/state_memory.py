@@ -31,6 +31,7 @@ class StateMemory:
         # Not zeros: pages of steps that are never reached are never touched.
         self._kept = {name: np.empty((self.steps, *array.shape), array.dtype) for name, array in each.items()}
         self._seed = np.zeros((self.steps, 2), np.uint32)
+        self._full = np.zeros(self.steps, bool)  # steps that were kept
         self._some = simulator.new_state(CHUNK)
         self._unpacked = {name: array for name, array in arrays(self._some).items() if name in each}
 
@@ -41,16 +42,17 @@ class StateMemory:
 
     def keep(self, step: int) -> None:
         """Keep the states from which the present observations follow as those of a step, 0 to steps - 1."""
-        if not 0 <= step < self.steps:
-            raise ValueError(f"step={step}: must be 0 to {self.steps - 1}")
+        step = bounds.whole("step", step, bounds.Bounds(0, self.steps - 1))
         for name, kept in self._kept.items():
             kept[step] = self._now[name]
         self._seed[step] = self._now["clock.seed"]
+        self._full[step] = True
 
     def observe(self, cells: Any, out: np.ndarray | None = None) -> np.ndarray:
         """Observations float32 (n, size) of rows in steps that were kept; cells int (n,): step * num_envs + row.
 
-        out: where they go, C-contiguous; a new array by default. Raises ValueError for cells and arrays that don't fit.
+        out: where they go, C-contiguous; a new array by default. Raises ValueError for cells of steps that were
+        not kept, and for cells and arrays that don't fit.
         """
         simulator = self._simulator
         cells, shape = np.asarray(cells), (np.size(cells), simulator.layout.size)
@@ -64,6 +66,8 @@ class StateMemory:
         elif out.shape != shape or out.dtype != np.float32 or not out.flags.c_contiguous:
             raise ValueError(f"out is {out.dtype} {out.shape}: expected float32 {shape}, C-contiguous")
         step, row = np.divmod(cells, simulator.rows)
+        if not self._full[step].all():
+            raise ValueError(f"cells: step {step[~self._full[step]][0]} was not kept: keep() it first")
         world, agent = np.divmod(row, simulator.agents)
         at = step * simulator.worlds + world
         order = np.argsort(at, kind="stable")  # agents of one world one after another: it is unpacked once

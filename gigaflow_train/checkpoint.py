@@ -23,18 +23,18 @@ import safetensors.torch
 import torch
 
 from gigaflow_env import FEATURES
-from gigaflow_env.driver import FORMAT, SCALES, WEIGHTS, CheckpointError, find
+from gigaflow_env.driver import CHECKPOINT_FORMAT, SCALES, WEIGHTS, CheckpointError, file_of
 from gigaflow_env.driver import differences as different_blocks
 from gigaflow_env.driver import read_facts as facts_in
 from gigaflow_train import ranks
 from gigaflow_train.actions import kind_of
 from gigaflow_train.config import TrainConfig, from_json
-from gigaflow_train.files import replacing, write_bytes
+from gigaflow_train.files import RESUME, replacing, write_bytes
 from gigaflow_train.networks import build
 
-__all__ = ["SCALES", "CheckpointError", "Facts", "Progress", "find", "load_policy", "read_facts", "resume", "save"]
+__all__ = ["SCALES", "CheckpointError", "Facts", "Progress", "file_of", "load_policy", "read_facts", "resume", "save"]
 
-BEST, RESUME = "best.safetensors", "resume.pt"
+BEST = "best.safetensors"
 NUMBERED = "checkpoint-{step:015d}.safetensors"
 OWN = "resume-{iteration}-{rank}.pt"
 """What one of several processes has of its own: worlds and random numbers."""
@@ -77,7 +77,9 @@ def save_policy(path: Path, policy: torch.nn.Module, facts: Facts) -> None:
     """Write a policy with its facts as one safetensors file."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in policy.state_dict().items()}
     about = json.dumps({**facts._asdict(), "config": facts.config.to_json()})
-    write_bytes(path, safetensors.torch.save(weights, {"format": str(FORMAT), "step": str(facts.step), "facts": about}))
+    write_bytes(
+        path, safetensors.torch.save(weights, {"format": str(CHECKPOINT_FORMAT), "step": str(facts.step), "facts": about})
+    )
 
 
 def save(
@@ -104,7 +106,7 @@ def save(
         ranks.wait()
     if ranks.rank() == 0:
         resume = {
-            "format": FORMAT,
+            "format": CHECKPOINT_FORMAT,
             "config": json.dumps(config.to_json()),
             "progress": dict(progress._asdict()),
             "policy": policy.state_dict(),
@@ -175,7 +177,7 @@ def read_facts(path: str | Path) -> Facts:
     try:
         return Facts(**{**raw._asdict(), "config": from_json(raw.config)})
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{find(path)} has facts that this version can't read: {_first_line(error)}") from None
+        raise CheckpointError(f"{file_of(path)} has facts that this version can't read: {_first_line(error)}") from None
 
 
 def differences(facts: Facts, env: Any, *, other_scales: bool = False) -> list[str]:
@@ -192,7 +194,7 @@ def load_policy(path: str | Path, env: Any, *, other_scales: bool = False) -> An
     Raises CheckpointError, which names what differs, where the environment shows something else than the training's did;
     other_scales: also where only scales differ, see SCALES.
     """
-    weights = find(path)
+    weights = file_of(path)
     facts = read_facts(path)
     different = differences(facts, env, other_scales=other_scales)
     if different:
@@ -219,8 +221,8 @@ def _load_resume(path: Path, *, own: bool = False) -> dict[str, Any]:
         saved = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # torch raises whatever the damaged bytes lead to
         raise CheckpointError(f"{path} can't be read: {_first_line(error)}") from None
-    if not isinstance(saved, dict) or (not own and saved.get("format") != FORMAT):
-        raise CheckpointError(f"{path} has another format than {FORMAT}: it can't go on with this version")
+    if not isinstance(saved, dict) or (not own and saved.get("format") != CHECKPOINT_FORMAT):
+        raise CheckpointError(f"{path} has another format than {CHECKPOINT_FORMAT}: it can't go on with this version")
     return saved
 
 

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,28 +26,34 @@ from tyro.conf import (
     subcommand,
 )
 
-from gigaflow_env import MissingDevice, __version__
-from gigaflow_env.bounds import Bounds, real
-from gigaflow_env.driver import PRETRAINED, is_checkpoint
+from gigaflow_env import BACKENDS, Config, MissingDevice, __version__
+from gigaflow_env import PRESETS as ENVIRONMENTS
+from gigaflow_env.memory import FULL
 from gigaflow_env.render import MissingExtra
 from gigaflow_env.replay import SUFFIXES
-from gigaflow_train import towns
+from gigaflow_train import options, towns
 from gigaflow_train.config import PRESETS, TrainConfig
+from gigaflow_train.evaluate.baselines import BASELINES, IDM
+from gigaflow_train.files import RESUME
+from gigaflow_train.options import checked, flag, given
 
-USER_ERRORS = (ValueError, OSError, MissingExtra, MissingDevice)
+USER_ERRORS = (ValueError, OSError, MemoryError, MissingExtra, MissingDevice)
 """What a user can cause and mend; CheckpointError is a ValueError. Anything else is a defect and keeps its traceback."""
-BASELINES = ("frozen", "random", "reverse", "constant", "idm")
-"""Policies that learn nothing, of evaluate/policies.py."""
+
+VIDEOS = (".mp4", ".gif")
+LIGHTS = Config.__dataclass_fields__["lights"].metadata["choices"]
 
 Maps = Annotated[tuple[str, ...], UseAppendAction]
+Values = Annotated[tuple[tuple[str, ...], ...], UseAppendAction]
+"""`--set a=1 b=2 --set c=3`: all of them count."""
 
 
 @dataclass(frozen=True)
 class Run:
     """Train a policy by self-play. Ctrl-C or SIGTERM ends the run with a checkpoint."""
 
-    preset: str = "laptop"
-    """Training and environment: `laptop`, `generalist` (many towns, hours) or `paper`."""
+    preset: str | None = None
+    """Training and environment: `laptop`, the default, `generalist` (many towns, hours) or `paper`."""
     map: Maps = ()
     """A shipped town, a map file, a folder of them, `random:SEED` or `random:1-64`; several times for several; the preset's
     by default."""
@@ -90,26 +96,29 @@ class Run:
     """Share of the rows that opponents drive."""
     wandb: str | None = None
     """Project of Weights & Biases that the figures are sent to, too."""
-    set: tuple[str, ...] = ()
+    set: Values = ()
     """Other training values, as name=value, for example learning_rate=1e-3."""
-    environment: tuple[str, ...] = ()
+    environment: Values = ()
     """Values of the environment's Config, as name=value, for example goal_distance=[30,60]."""
     report: bool = False
     """At the end, evaluate and write report.json, curve.png and video.mp4."""
 
     def run(self) -> int:
         """Train, and say where the checkpoint is."""
-        if not self.resume:
-            config, directory = self.fresh()  # before torch is loaded
+        # All that can be found wrong is, before torch is loaded.
+        if self.resume:
+            directory = self.going_on()
+        else:
+            config, directory = self.fresh()
         from rich.console import Console
 
-        from gigaflow_train import environment, ranks
+        from gigaflow_train import checkpoint, environment, ranks
         from gigaflow_train.dashboard import Dashboard
         from gigaflow_train.train import NotFinite, train
 
         console = Console(stderr=True, markup=False, highlight=False)
         if self.resume:
-            config, directory = self.resumed()
+            config = checkpoint.resume_config(directory).replace(**given(self, "threads") | self.budget({}))
         ranks.start(config.backend)
         if ranks.rank() > 0:
             console.quiet = True
@@ -147,56 +156,83 @@ class Run:
     def alone(self) -> bool:
         """Whether this process trains; else it only starts those that do. Raises ValueError, before torch is loaded."""
         checked(self, "processes", 1, 1024, "processes")
-        if self.processes == 1 or "WORLD_SIZE" in os.environ:
+        if options.joined() > 1 or self.processes == 1 or "WORLD_SIZE" in os.environ:
             return True
-        if not self.resume:
+        if self.resume:
+            self.going_on()
+        else:
             self.fresh()
         return False
 
     def fresh(self) -> tuple[TrainConfig, Path]:
-        """The settings and the directory of a new run. Raises ValueError for settings that make none."""
-        if self.preset not in PRESETS:
-            raise ValueError(f"preset={self.preset!r}: choose one of {', '.join(map(repr, PRESETS))}")
-        if self.out is None and int(os.environ.get("WORLD_SIZE", str(self.processes))) > 1:
-            raise ValueError("several processes need --out: the one directory they write")
-        directory = self.out or Path("runs") / time.strftime("%Y%m%d-%H%M%S")
-        if (directory / "checkpoint.safetensors").exists():
-            raise ValueError(f"{directory} holds a run already: give --resume to go on with it, or another --out")
+        """The settings and the directory of a new run. Raises ValueError or OSError for what makes none."""
+        options.chosen(self, "preset", PRESETS)
+        directory = self.new_directory()
         changes = given(
             self, "num_envs", "agents_per_world", "threads", "seed", "backend", "keep", "action", "precision", "policy",
             "opponents", "opponent_share", "wandb",
         )  # fmt: skip
-        changes |= pairs("--set", self.set)
         if self.map:
-            changes |= {"maps": self.map, "map_shares": "equal"}
+            changes["maps"] = self.map
         if self.map_shares is not None:
-            changes["map_shares"] = shares(self.map_shares)
+            changes["map_shares"] = options.shares(self.map_shares)
         if self.eval_map:
             changes["eval_maps"] = self.eval_map
-        preset = PRESETS[self.preset]()
-        if self.environment:
-            changes["environment"] = {**preset.environment, **pairs("--environment", self.environment)}
-        return preset.replace(**changes | self.budget()), directory
+        others = options.pairs("--set", self.set)
+        world = options.pairs("--environment", self.environment)
+        typed = {"maps": "map", "eval_maps": "eval_map"}
+        ways: list[tuple[str, list[str]]] = [(flag(typed.get(name, name)), [name]) for name in changes]
+        ways += [(flag(name), [name]) for name in given(self, "minutes", "steps")]
+        if world:
+            ways.append(("--environment", ["environment"]))
+        options.once([*ways, *((f"--set {name}", [name]) for name in others)])
+        options.once([*ways, *((f"--environment {name}", [name]) for name in world)])
+        if self.map:
+            changes = {"map_shares": "equal", **changes}
+        preset = PRESETS[self.preset or "laptop"]()
+        if world:
+            changes["environment"] = {**preset.environment, **world}
+        budget = self.budget({name: others.pop(name) for name in ("minutes", "steps") if name in others})
+        config = preset.replace(**changes | others | budget)
+        if "opponent_share" in changes and not config.opponents:
+            raise ValueError(f"--opponent-share {self.opponent_share} has no meaning without --opponents")
+        options.check_maps((*config.maps, *config.eval_maps))
+        options.check_opponents(config.opponents)
+        options.check_policy(config.policy)
+        return config, directory
 
-    def resumed(self) -> tuple[TrainConfig, Path]:
-        """The settings and the directory of the run in `out`."""
-        from gigaflow_train import checkpoint
+    def new_directory(self) -> Path:
+        """Where a new run goes. Raises ValueError or OSError where none can go."""
+        if self.out is None and max(options.joined(), self.processes) > 1:
+            raise ValueError("several processes need --out: the one directory they write")
+        if self.out == Path():
+            raise ValueError("--out is empty or the current directory: a new run needs a directory of its own")
+        directory = self.out or Path("runs") / time.strftime("%Y%m%d-%H%M%S")
+        options.check_directory("--out", directory)
+        if (directory / "checkpoint.safetensors").exists():
+            raise ValueError(f"{directory} holds a run already: give --resume to go on with it, or another --out")
+        return directory
 
+    def going_on(self) -> Path:
+        """The directory of the run to go on with. Raises ValueError or OSError where it can't go on as asked."""
+        options.joined()
         if self.out is None:
             raise ValueError("--resume needs --out: the directory of the run to go on with")
-        may_change = ("preset", "minutes", "steps", "threads", "out", "resume", "processes", "report")
+        may_change = ("minutes", "steps", "threads", "out", "resume", "processes", "report")
         names = [field.name for field in dataclasses.fields(self) if field.name not in may_change]
         for name, value in given(self, *names).items():
             if value != ():
-                raise ValueError(f"--{name.replace('_', '-')} can't change in a run that is resumed")
-        config = checkpoint.resume_config(self.out)
-        return config.replace(**given(self, "threads") | self.budget()), self.out
+                raise ValueError(f"{flag(name)} can't change in a run that is resumed")
+        if not (self.out / RESUME).is_file():
+            raise FileNotFoundError(f"nothing to resume: {self.out / RESUME} does not exist")
+        options.check_directory("--out", self.out)
+        TrainConfig().replace(**given(self, "threads") | self.budget({}))
+        return self.out
 
-    def budget(self) -> dict[str, Any]:
-        """Both budgets as given, or nothing: a preset's own is kept only where neither is given."""
-        if self.minutes is None and self.steps is None:
-            return {}
-        return {"minutes": self.minutes, "steps": self.steps}
+    def budget(self, others: dict[str, Any]) -> dict[str, Any]:
+        """Both budgets as given, also by --set, or nothing: a preset's own is kept only where neither is given."""
+        asked = {**given(self, "minutes", "steps"), **others}
+        return {"minutes": None, "steps": None, **asked} if asked else {}
 
 
 def together(words: Sequence[str], processes: int) -> int:
@@ -263,23 +299,8 @@ class Evaluate:
 
     def run(self) -> int:
         """Drive, and print the figures or write the video."""
-        if self.steps is not None and self.seconds is not None:
-            raise ValueError("--steps and --seconds say the same: give one of them")
+        self.check()
         learned = self.what not in BASELINES
-        if not learned and self.greedy:
-            raise ValueError(f"--greedy is for checkpoints: {self.what} has no likeliest action")
-        if learned and not is_checkpoint(self.what):
-            names = ", ".join((PRETRAINED, *BASELINES))
-            raise FileNotFoundError(f"{self.what!r} is no run directory, no checkpoint file and none of {names}")
-        checked(self, "num_envs", 1, 2**24, "rows")
-        checked(self, "seed", 0, 2**31 - 1, "")
-        checked(self, "traffic", 0.0, 1.0, "share")
-        # Before minutes are driven for nothing.
-        for name, path, suffixes in (("replay", self.replay, SUFFIXES), ("failures", self.failures, (".html",))):
-            if path is not None and path.suffix.lower() not in suffixes:
-                raise ValueError(f"--{name} {path}: it is written as {', '.join(suffixes)}")
-            if path is not None and not path.parent.is_dir():
-                raise FileNotFoundError(f"--{name} {path}: the directory {path.parent} does not exist")
         from rich.console import Console
 
         from gigaflow_train import checkpoint, environment, report
@@ -327,6 +348,32 @@ class Evaluate:
             Console().print(report.table({self.what: found}, title=title))
         return 0
 
+    def check(self) -> None:
+        """Raises ValueError or OSError for what can't be right, before minutes are driven for nothing."""
+        learned = self.what not in BASELINES
+        if self.steps is not None and self.seconds is not None:
+            raise ValueError("--steps and --seconds say the same: give one of them")
+        for name in ("greedy", "other_scales"):
+            if not learned and getattr(self, name):
+                raise ValueError(f"{flag(name)} is for checkpoints: {self.what} has learned nothing")
+        if self.what == IDM and self.traffic:
+            raise ValueError(f"--traffic {self.traffic} has no meaning with {IDM}: rules drive all rows")
+        if learned:
+            options.check_trained(self.what, BASELINES)
+        checked(self, "num_envs", 1, 2**24, "rows")
+        checked(self, "agents_per_world", 1, 256, "agents")
+        checked(self, "steps", 1, 10**9, "steps")
+        checked(self, "seconds", 1e-3, 1e9, "s")
+        checked(self, "seed", 0, 2**31 - 1)
+        checked(self, "threads", 1, 1024, "threads")
+        checked(self, "traffic", 0.0, 1.0, "share")
+        options.chosen(self, "preset", ENVIRONMENTS)
+        options.chosen(self, "backend", BACKENDS)
+        options.chosen(self, "lights", LIGHTS)
+        options.check_maps(self.map)
+        for name, suffixes in (("video", VIDEOS), ("replay", SUFFIXES), ("failures", (".html",))):
+            options.check_file(flag(name), getattr(self, name), suffixes)
+
     def inside(self, env: Any) -> Any:
         """The policy as replays show its probabilities; None where only torch runs it."""
         from gigaflow_env.driver import load, needs_torch, read_facts
@@ -347,7 +394,7 @@ class Evaluate:
             "agents_per_world": self.agents_per_world or trained.agents_per_world,
             "threads": self.threads,
             "backend": self.backend,
-            "traffic": 1.0 if self.what == "idm" else self.traffic,
+            "traffic": 1.0 if self.what == IDM else self.traffic,
             "action": trained.action,
         }
 
@@ -361,7 +408,7 @@ class Evaluate:
         if self.seconds is not None:
             steps = round(self.seconds / config.dt)
         if steps < 1:
-            raise ValueError(f"{self.seconds or self.steps} is too short: one step takes {config.dt} s")
+            raise ValueError(f"--seconds {self.seconds} is too short: one step takes {config.dt} s")
         return steps
 
 
@@ -384,7 +431,11 @@ class Report:
         """Evaluate the run's policy beside the baselines, and write the report."""
         checked(self, "num_envs", 1, 2**24, "rows")
         checked(self, "steps", 1, 10**9, "steps")
-        checked(self, "seed", 0, 2**31 - 1, "")
+        checked(self, "seed", 0, 2**31 - 1)
+        options.chosen(self, "backend", BACKENDS)
+        options.check_trained(self.directory)
+        if self.directory.is_dir():
+            options.check_directory("DIR", self.directory)
         from rich.console import Console
 
         from gigaflow_train import report
@@ -412,6 +463,8 @@ class Sweep:
 
         console = Console(stderr=True, markup=False, highlight=False)
         out = self.out or Path("runs") / self.file.stem
+        sweep.read(self.file)
+        options.check_directory("--out", out)
         out.mkdir(parents=True, exist_ok=True)
         print(sweep.markdown(sweep.run(self.file, out, console.print)), end="")
         return 0
@@ -428,6 +481,8 @@ class Export:
 
     def run(self) -> int:
         """Write the network as a file that other programs run."""
+        options.check_trained(self.what)
+        options.check_file("--onnx", self.onnx, (".onnx",))
         from gigaflow_train import checkpoint, environment, export
 
         facts = checkpoint.read_facts(self.what)
@@ -451,38 +506,6 @@ Command = (
 )
 
 
-def given(command: Any, *names: str) -> dict[str, Any]:
-    """The arguments among `names` that were given."""
-    return {name: getattr(command, name) for name in names if getattr(command, name) is not None}
-
-
-def checked(command: Any, name: str, low: float, high: float, unit: str) -> None:
-    """Raises ValueError unless an argument lies within its bounds."""
-    real(f"--{name.replace('_', '-')}", getattr(command, name), Bounds(low, high), unit)
-
-
-def shares(text: str) -> str | tuple[float, ...]:
-    """`map_shares` from the command line: a word, or numbers with commas."""
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        return text
-
-
-def pairs(flag: str, texts: Iterable[str]) -> dict[str, Any]:
-    """`name=value` texts by name; a value is JSON, or else a plain string."""
-    found: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not (name and equals):
-            raise ValueError(f"{flag} {text}: write name=value")
-        try:
-            found[name] = json.loads(value)
-        except json.JSONDecodeError:
-            found[name] = value
-    return found
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in `argv` (default: the process's arguments).
 
@@ -504,5 +527,5 @@ def main(argv: Sequence[str] | None = None) -> int:
             return together(words, command.processes)
         return command.run()
     except USER_ERRORS as error:
-        print(f"gigaflow-train: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"gigaflow-train: error: {' '.join(str(error).split()) or FULL}", file=sys.stderr)
         return 2

@@ -6,25 +6,39 @@ Paper: arXiv 2502.03349, Table A3.
 
 import dataclasses
 import difflib
+import itertools
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gigaflow_env.bounds import Bounds, choice, flag, real, whole
+from gigaflow_env import BACKENDS
+from gigaflow_env import PRESETS as ENVIRONMENTS
+from gigaflow_env.bounds import Bounds, choice, flag, real, shown, whole
+from gigaflow_train import towns
 
 MISSING = object()
 """What a value means that a file of an older version lacks: nothing, the file can't be read."""
 
 
 def value(
-    default: Any, unit: str, reason: str, *, low: float | None = None, high: float | None = None, absent: Any = MISSING
+    default: Any,
+    unit: str,
+    reason: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    open_high: bool = False,
+    absent: Any = MISSING,
 ) -> Any:
     """A field of TrainConfig. low, high: bounds of the number, or of each number of a tuple, both inclusive.
 
+    open_high: the upper bound is not.
+
     absent: what a checkpoint means that was written before the field existed.
     """
-    declared = None if low is None or high is None else Bounds(low, high)
+    declared = None if low is None or high is None else Bounds(low, high, open_high=open_high)
     metadata = {"unit": unit, "reason": reason, "bounds": declared, "absent": absent}
     if isinstance(default, dict):
         return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
@@ -52,7 +66,12 @@ class TrainConfig:
         None, "rows", "rows that share a world; none: as the environment's preset has it", low=1, high=256
     )
     traffic: float = value(
-        0.0, "share", "of the rows with rule-based drivers, from which nothing is learned; 0 in the paper (D)", low=0, high=1
+        0.0,
+        "share",
+        "of the rows with rule-based drivers, from which nothing is learned; 0 in the paper (D)",
+        low=0,
+        high=1,
+        open_high=True,
     )
     backend: str = value("cpu", "", "what steps the environment, and where the learner works: cpu or cuda")
     threads: int = value(2, "threads", "of the simulator and of torch, which take turns", low=1, high=1024)
@@ -142,7 +161,13 @@ class TrainConfig:
     # Others on the road
     opponents: str = value("", "", "folder of older checkpoints that drive a share of the rows; none: self-play", absent="")
     opponent_share: float = value(
-        0.25, "share", "of the rows with opponents, from which nothing is learned (D)", low=0, high=1, absent=0.25
+        0.25,
+        "share",
+        "of the rows with opponents, from which nothing is learned (D)",
+        low=0,
+        high=1,
+        open_high=True,
+        absent=0.25,
     )
 
     # For people
@@ -154,6 +179,12 @@ class TrainConfig:
         if self.map_shares not in SHARES and isinstance(self.map_shares, str):
             names = ", ".join(map(repr, SHARES))
             raise ValueError(f"map_shares={self.map_shares!r}: choose one of {names}, or give a number for each map")
+        if not isinstance(self.map_shares, str) and not sum(self.map_shares) > 0:
+            raise ValueError(f"map_shares={self.map_shares}: at least one must be above 0")
+        for name in (*self.maps, *self.eval_maps):
+            towns.range_of(name)
+        choice("preset", self.preset, ENVIRONMENTS)
+        choice("backend", self.backend, BACKENDS)
         choice("action", self.action, ("discrete", "continuous"))
         choice("precision", self.precision, PRECISIONS)
         choice("store", self.store, ("auto", "observations", "states"))
@@ -161,6 +192,18 @@ class TrainConfig:
             raise ValueError("fixed=True keeps observations: store='states' needs fixed=False")
         if self.minutes is None and self.steps is None:
             raise ValueError("minutes and steps are both unset: give at least one budget")
+        module, colon, name = self.policy.partition(":")
+        if self.policy and not (module and colon and name.isidentifier()):
+            raise ValueError(f"policy={self.policy!r}: write module:Class, for example my_networks:Attention")
+        if self.opponents and self.traffic + self.opponent_share >= 1.0:
+            raise ValueError(
+                f"traffic={self.traffic} and opponent_share={self.opponent_share} leave nobody to learn from: together they "
+                "must be below 1"
+            )
+        _check_sizes(self)
+        made = ENVIRONMENTS[self.preset]().replace(**self.environment)
+        if self.agents_per_world is not None:
+            made.replace(agents_per_world=self.agents_per_world)
 
     def replace(self, **changes: Any) -> "TrainConfig":
         """A copy with some values changed; an unknown name is an error that says which names are near."""
@@ -176,9 +219,33 @@ class TrainConfig:
         return dataclasses.asdict(self)
 
 
+LAYERS_MOST = 64
+"""Layers of a network, in each of its parts."""
+WEIGHTS_MOST = 10**10
+"""Ours: of one network, 40 GB, and three times that in training. The paper's has 3 million."""
+SAMPLES_MOST = 2**31
+"""Of a rollout. The paper's has 335 million."""
 SHARES = ("equal", "length")
 """Words for `map_shares`."""
 PRECISIONS = ("float32", "bf16")
+
+
+def _check_sizes(config: TrainConfig) -> None:
+    """Raises ValueError for numbers which are fine alone, and whose product no machine holds."""
+    samples = config.num_envs * config.rollout
+    if samples > SAMPLES_MOST:
+        raise ValueError(
+            f"num_envs={config.num_envs} with rollout={config.rollout}: a rollout of {samples:,} samples, must be at most "
+            f"{SAMPLES_MOST:,}: lower one of them"
+        )
+    for name in ("set_widths", "trunk_widths"):
+        widths = getattr(config, name)
+        weights = sum(a * b for a, b in itertools.pairwise(widths))
+        if len(widths) > LAYERS_MOST or weights > WEIGHTS_MOST:
+            raise ValueError(
+                f"{name}={shown(widths)}: {len(widths)} layers with {weights:,} weights, must be at most {LAYERS_MOST} "
+                f"layers with {WEIGHTS_MOST:,} weights"
+            )
 
 
 def _checked(field: Any, given: Any) -> Any:
@@ -188,7 +255,11 @@ def _checked(field: Any, given: Any) -> Any:
         return None
     if kind.startswith("dict"):
         if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
-            raise ValueError(f"{name}={given!r}: expected a dict of names and values")
+            raise ValueError(f"{name}={shown(given)}: expected a dict of names and values")
+        try:
+            json.dumps(dict(given), allow_nan=False)
+        except (TypeError, ValueError, RecursionError):
+            raise ValueError(f"{name}={shown(given)}: must hold what JSON can, as checkpoints keep it") from None
         return dict(given)
     if kind.startswith("bool"):
         return flag(name, given)
@@ -196,16 +267,16 @@ def _checked(field: Any, given: Any) -> Any:
         if isinstance(given, str) and (given or field.default == ""):
             return given
         if "tuple" not in kind:
-            raise ValueError(f"{name}={given!r}: expected a name")
+            raise ValueError(f"{name}={shown(given)}: expected a name")
     if "tuple" in kind:
         if not isinstance(given, (tuple, list)):
-            raise ValueError(f"{name}={given!r}: expected a list")
+            raise ValueError(f"{name}={shown(given)}: expected a list")
         if "tuple[str" in kind:
             if not all(isinstance(one, str) and one for one in given) or (field.default and not given):
-                raise ValueError(f"{name}={given!r}: expected a list of names")
+                raise ValueError(f"{name}={shown(given)}: expected a list of names")
             return tuple(given)
         if not given:
-            raise ValueError(f"{name}={given!r}: give one or more numbers")
+            raise ValueError(f"{name}={shown(given)}: give one or more numbers")
         return tuple(_number(field, kind, one) for one in given)
     return _number(field, kind, given)
 

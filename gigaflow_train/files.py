@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+RESUME = "resume.pt"
+"""What a run goes on from; checkpoint.py says what is in it."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:

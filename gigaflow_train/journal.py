@@ -5,8 +5,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from torch.utils.tensorboard import SummaryWriter
-
 from gigaflow_env.extras import remedy
 from gigaflow_train.config import TrainConfig
 from gigaflow_train.files import write_text
@@ -40,6 +38,8 @@ class Journal:
         if not self.writes:
             return self
         self.lines: TextIO = self.path.open("a", encoding="utf-8")
+        from torch.utils.tensorboard import SummaryWriter  # here: who reads the files needs no torch
+
         self.board = SummaryWriter(str(self.tensorboard), purge_step=self.purge)
         return self
 

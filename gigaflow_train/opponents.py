@@ -31,7 +31,7 @@ def load(env: Any, config: TrainConfig, device: torch.device) -> list[Opponent]:
         return []
     folder = Path(config.opponents)
     if config.opponents == PRETRAINED or folder.is_file():
-        files = [checkpoint.find(config.opponents)]
+        files = [checkpoint.file_of(config.opponents)]
     else:
         files = sorted(folder.glob("*.safetensors"), key=lambda file: file.stat().st_mtime)[-MOST:]
     if not files:

@@ -27,9 +27,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gigaflow_train import checkpoint, curves, journal
+from gigaflow_env.driver import WEIGHTS
+from gigaflow_train import curves, journal
 from gigaflow_train.config import PRESETS, TrainConfig
-from gigaflow_train.files import replacing, write_text
+from gigaflow_train.files import RESUME, replacing, write_text
 
 KEYS = {"preset", "maps", "steps", "minutes", "seeds", "threads", "eval_maps", "eval_steps", "eval_rows", "settings"}
 FIGURES = ("goal_rate", "collision_rate", "offroad_rate", "timeout_rate", "red_lights_per_km", "mean_speed_mps")
@@ -99,7 +100,7 @@ def complete(directory: Path, config: TrainConfig) -> bool:
     """Whether a run has come to the end of its budget."""
     file = directory / journal.METRICS
     rows = journal.read(file) if file.exists() else []
-    return bool(rows) and rows[-1]["spent"] >= 1.0 and (directory / checkpoint.WEIGHTS).exists()
+    return bool(rows) and rows[-1]["spent"] >= 1.0 and (directory / WEIGHTS).exists()
 
 
 def tabulated(found: Mapping[str, Mapping[str, Any]], sweep: Sweep) -> dict[str, dict[str, Any]]:
@@ -165,7 +166,7 @@ def _command(*words: str) -> str:
 
 
 def _train(directory: Path, config: TrainConfig) -> None:
-    if (directory / checkpoint.RESUME).exists():
+    if (directory / RESUME).exists():
         _command("run", "--resume", "--out", str(directory))
         return
     words = ["run", "--preset", config.preset if config.preset in PRESETS else "paper", "--out", str(directory)]

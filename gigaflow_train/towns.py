@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from gigaflow_env import MapError, RoadMap
-from gigaflow_env.roads import find
+from gigaflow_env.roads import check_random, find
 
-RANGE = re.compile(r"random:(\d+)-(\d+)")
+RANGE = re.compile(r"random:([0-9]+)-([0-9]+)")
 """Random towns with consecutive seeds, both ends among them."""
 MOST = 4096
 """Maps of a run; a typing error in a range should not fill the memory."""
@@ -23,16 +23,25 @@ class Towns(NamedTuple):
     shares: list[float] | None  # of the worlds that begin on each map; None: there is only one
 
 
+def range_of(name: str) -> range | None:
+    """The seeds of `random:LOW-HIGH`, None for a name of another kind. Raises ValueError for a name that is of none."""
+    found = RANGE.fullmatch(name)
+    if not found:
+        check_random(name)
+        return None
+    low, high = map(int, found.groups())
+    if not 0 <= high - low < MOST:
+        raise ValueError(f"map={name!r}: a range is random:LOW-HIGH with LOW <= HIGH and at most {MOST} towns")
+    return range(low, high + 1)
+
+
 def names(given: Sequence[str]) -> list[str]:
     """One name a map: `random:1-64` becomes 64 names, a folder the map files in it, in order. Raises ValueError."""
     found: list[str] = []
     for one in given:
-        seeds = RANGE.fullmatch(one)
-        if seeds:
-            low, high = map(int, seeds.groups())
-            if not 0 <= high - low < MOST:
-                raise ValueError(f"map={one!r}: a range is random:LOW-HIGH with LOW <= HIGH and at most {MOST} towns")
-            found += [f"random:{seed}" for seed in range(low, high + 1)]
+        seeds = range_of(one)
+        if seeds is not None:
+            found += [f"random:{seed}" for seed in seeds]
         elif Path(one).is_dir():
             files = sorted(str(path) for path in Path(one).iterdir() if path.is_file() and not path.name.startswith("."))
             if not files:

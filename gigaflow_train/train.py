@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gigaflow_env.memory import fitting
 from gigaflow_train import checkpoint, opponents, ranks
 from gigaflow_train.actions import KINDS
 from gigaflow_train.advantage import gae, keep_informative
@@ -63,7 +64,8 @@ def train(
     worlds = config.seed + APART * ranks.rank()  # each process has worlds and an order of samples of its own
     obs, info = env.reset(seed=worlds)
     device = torch.as_tensor(obs).device
-    policy = build(env.layout, config).to(device)
+    with fitting(f"networks of set_widths={config.set_widths}, trunk_widths={config.trunk_widths}"):
+        policy = build(env.layout, config).to(device)
     others = opponents.load(env, config, device)
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.learning_rate, eps=config.adam_epsilon, fused=True)
     set_rate(optimizer, config.learning_rate, device)
@@ -71,12 +73,13 @@ def train(
     half = config.precision == "bf16"
     seen = torch.float16 if half else torch.float32
     actions = KINDS[config.action]
-    fixed = Fixed(env, policy, optimizer, config, device, generator, others) if config.fixed else None
-    if fixed is None:
-        states = states_for(env, config, device, say)
-        storage = allocate(config.rollout, env.num_envs, env.layout.size, device, seen, actions, states)
-    else:
-        storage = fixed.storage
+    with fitting(f"a rollout of num_envs={config.num_envs}, rollout={config.rollout}"):
+        fixed = Fixed(env, policy, optimizer, config, device, generator, others) if config.fixed else None
+        if fixed is None:
+            states = states_for(env, config, device, say)
+            storage = allocate(config.rollout, env.num_envs, env.layout.size, device, seen, actions, states)
+        else:
+            storage = fixed.storage
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32
         if not config.fixed:  # else the step is a part of a larger graph

@@ -280,12 +280,28 @@ def looped(name: str) -> Callable:
             for a in elements:
                 stage(w, a, *groups)
 
-    return kernel(loop, cache=False)
+    loop.__name__ = name
+    return kernel(loop)
 
 
 def plain(function: Callable) -> Callable:
     """The Python function behind a compiled one."""
     return getattr(function, "py_func", function)
+
+
+def arguments(name: str, sim: Simulator, order: Iterable[int] | None = None, *, w: int = 0, **given: Any) -> tuple[Any, ...]:
+    """What `looped` takes to run a stage in world `w`, for all agents (or lights) or in the `order` given."""
+    state, roads = sim.state, sim.roads
+    known = {
+        **state._asdict(), **roads._asdict(), "p": sim._params, "actions": sim.actions, "wanted": sim.wanted,
+        "conflicts": sim.conflicts, "contacts": sim.contacts, "out": sim.observations, "starts": sim.layout.starts,
+        "attempt": 0, **given,
+    }  # fmt: skip
+    if order is None:
+        lights = int(roads.network.maps["lights"][state.clock.map[w]])
+        order = range(lights if name in PER_LIGHT else sim.agents)
+    wanted = [one for one in inspect.signature(plain(STAGES[name])).parameters if one not in BOUND]
+    return np.array(list(order), np.int64), w, *(known[one] for one in wanted)
 
 
 def run(
@@ -297,15 +313,5 @@ def run(
     launch: Callable | None = None,
     **given: Any,
 ) -> None:
-    """Run one stage in world `w`, for all agents (or lights) or in the `order` given; `launch` replaces `looped`."""
-    state, roads = sim.state, sim.roads
-    known = {
-        **state._asdict(), **roads._asdict(), "p": sim._params, "actions": sim.actions, "wanted": sim.wanted,
-        "conflicts": sim.conflicts, "contacts": sim.contacts, "out": sim.observations, "starts": sim.layout.starts,
-        "attempt": 0, **given,
-    }  # fmt: skip
-    if order is None:
-        lights = int(roads.network.maps["lights"][state.clock.map[w]])
-        order = range(lights if name in PER_LIGHT else sim.agents)
-    wanted = [one for one in inspect.signature(plain(STAGES[name])).parameters if one not in BOUND]
-    (launch or looped(name))(np.array(list(order), np.int64), w, *(known[one] for one in wanted))
+    """Run one stage, see `arguments`; `launch` replaces `looped`."""
+    (launch or looped(name))(*arguments(name, sim, order, w=w, **given))

@@ -1,8 +1,8 @@
-"""Scenes that the CPU and the compiled CUDA kernels drive side by side: `python cuda_scenes.py FOLDER SCENE ...`.
+"""Scenes that the CPU and the compiled CUDA kernels drive side by side: `python cuda_scenes.py FOLDER WHAT SCENE ...`.
 
 A process of its own, since the driver of benchmarks/emulator has to be found before CUDA is loaded. Prints a JSON object for
 each scene: what differed, what happened, and what other orders of threads and the watch for races found. Then one for each
-kernel: what is in its machine code.
+kernel: what is in its PTX, and in its machine code where WHAT is `machine`; `ptx` is quicker.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from unittest import mock
 import numpy as np
 from conftest import crossing, key, motorway
 
-from benchmarks.cuda_compile import code_of
+from benchmarks.cuda_compile import code_of, labels, read_ptx
 from benchmarks.emulator.launch import CAPABILITY, Mode, attach
 from gigaflow_env import snapshot
 from gigaflow_env.backend import world_step
@@ -31,9 +31,14 @@ SMALL = laptop().replace(
     agents_per_world=5, world_steps=8, lane_count=5, boundary_count=6, agent_count=3, stop_count=2, lights_off=0.0
 )
 SCENES = {
-    "same step": {"mode": world_step.SAME_STEP},
-    "next step": {"mode": world_step.NEXT_STEP},
-    "continue": {"config": SMALL.replace(on_crash="continue", on_route_done="new_route", waypoints_max=3)},
+    "same step": {},
+    "next step, beside rule-based drivers": {
+        "mode": world_step.NEXT_STEP, "drivers": {"policy": 0.4, "idm": 0.6}, "obs_dtype": "float16",
+    },
+    "crashes that don't end it, continuous actions": {
+        "config": SMALL.replace(on_crash="continue", on_route_done="new_route", waypoints_max=3),
+        "continuous": True, "obs_dtype": "bfloat16",
+    },
     "the paper's world": {
         "config": SMALL.replace(
             population={"any": 0.5, "truck": 0.25, "pedestrian": 0.25},
@@ -54,11 +59,7 @@ SCENES = {
         ),
         "map_shares": (1, 1),
     },
-    "float16": {"obs_dtype": "float16"},
-    "bfloat16": {"obs_dtype": "bfloat16"},
-    "traffic": {"drivers": {"policy": 0.4, "idm": 0.6}},
-    "continuous": {"continuous": True},
-}
+}  # fmt: skip
 
 
 def put(cpu: Simulator, cuda: Simulator) -> None:
@@ -191,8 +192,12 @@ def schedules(name: str, mode: Mode) -> dict[str, object]:
 
 if __name__ == "__main__":
     emulation = attach(Path(sys.argv[1]))
-    for name in sys.argv[2:]:
+    for name in sys.argv[3:]:
         print(json.dumps({"scene": name, **side_by_side(name), **schedules(name, emulation.mode)}), flush=True)
     for kernel, launch in emulation.launches.items():
         ptx = launch.compiled.inspect_asm(CAPABILITY)
-        print(json.dumps(code_of(kernel, ptx, launch.threads, launch.shared, launch._args, CAPABILITY)), flush=True)
+        if sys.argv[2] == "machine":
+            found = code_of(kernel, ptx, launch.threads, launch.shared, launch._args, CAPABILITY)
+        else:
+            found = {"kernel": kernel, **read_ptx(ptx, [label for arg in launch._args for label in labels(arg)])}
+        print(json.dumps(found), flush=True)

@@ -12,17 +12,22 @@ from rule_calls import Rule, rules_with_properties
 import gigaflow_env
 
 PACKAGE = Path(gigaflow_env.__file__).parent
-MODULES = {
-    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
-    for path in sorted(PACKAGE.rglob("*.py"))
-    if "__pycache__" not in path.parts
-}
+
+
+def modules(package):
+    """Files of a package by the name of their module, without the package's."""
+    paths = [path for path in sorted(package.rglob("*.py")) if "__pycache__" not in path.parts]
+    return {".".join(path.relative_to(package).with_suffix("").parts): path for path in paths}
+
+
+MODULES = modules(PACKAGE)
+TRAINER = modules(PACKAGE.parent / "gigaflow_train")
 
 TESTS = sorted(Path(__file__).parent.glob("test_*.py"))
 
 LAYERS = (
     ("bounds",),
-    ("declare", "extras", "files", "population", "progress", "version"),
+    ("declare", "extras", "files", "memory", "population", "progress", "version"),
     ("inlined", "kernel_cache"),
     ("jit",),
     ("compiling", "kernels"),
@@ -65,19 +70,43 @@ def is_function(node):
     return isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
 
 
-def own(path):
-    """Modules of this package that a file imports, at once or later, without the package's name."""
+def own(source, known=MODULES, package="gigaflow_env"):
+    """Modules of a package that a source imports, at once or later, by whichever statement, without the package's name."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "gigaflow_env":
-            for alias in node.names:
-                # A module of a package, a package, or what a module or a package defines.
-                places = (f"{node.module}.{alias.name}", f"{node.module}.{alias.name}.__init__", node.module)
-                inside = [
-                    place.removeprefix("gigaflow_env").removeprefix(".") for place in (*places, f"{node.module}.__init__")
-                ]
-                found |= {next(place for place in inside if place in MODULES)}
+    for node in ast.walk(ast.parse(source)):
+        named = []
+        if isinstance(node, ast.Import):
+            named = [(alias.name, f"{alias.name}.__init__") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            # A module of a package, a package, or what a module or a package defines.
+            tails = ("{0}.{1}", "{0}.{1}.__init__", "{0}", "{0}.__init__")
+            named = [tuple(tail.format(node.module, alias.name) for tail in tails) for alias in node.names]
+        for places in named:
+            if places[0].split(".")[0] == package:
+                inside = [place.removeprefix(package).removeprefix(".") for place in places]
+                found |= {next(place for place in inside if place in known)}
     return found
+
+
+def imported(name, known=MODULES, package="gigaflow_env"):
+    """The same of a module of a package."""
+    return own(known[name].read_text(encoding="utf-8"), known, package)
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import gigaflow_env", {"__init__"}),
+        ("import gigaflow_env.roads.cut as cut, math", {"roads.cut"}),
+        ("import gigaflow_env.roads", {"roads.__init__"}),
+        ("from gigaflow_env.roads.cut import cut", {"roads.cut"}),
+        ("from gigaflow_env.roads import cut, load", {"roads.cut", "roads.__init__"}),
+        ("def later():\n    from gigaflow_env import bounds", {"bounds"}),
+        ("import gigaflow_envelope\nfrom math import pi", set()),
+    ],
+)
+def test_imports_of_any_kind_are_seen(source, found):
+    assert own(source) == found
 
 
 def layer(name):
@@ -88,14 +117,15 @@ def layer(name):
 @pytest.mark.parametrize("name", MODULES)
 def test_imports_run_downwards(name):
     assert layer(name) is not None, f"{name} has no layer"
-    for other in own(MODULES[name]):
+    for other in imported(name):
         siblings = name.split(".")[0] == other.split(".")[0]
         # The compiler of a map sits beside the state: it compiles kernels, and they read its tables.
         assert layer(other) < layer(name) or siblings, f"{name} imports {other}, which is not below it"
 
 
-def test_no_cycles():
-    graph = {name: own(path) - {name} for name, path in MODULES.items()}
+@pytest.mark.parametrize(("known", "package"), [(MODULES, "gigaflow_env"), (TRAINER, "gigaflow_train")])
+def test_no_cycles(known, package):
+    graph = {name: imported(name, known, package) - {name} for name in known}
     done: set[str] = set()
 
     def visit(name, path):
@@ -107,7 +137,7 @@ def test_no_cycles():
 
     for name in graph:
         visit(name, [])
-    assert len(done) == len(MODULES) > 20
+    assert len(done) == len(known) > 20
 
 
 @pytest.mark.parametrize("path", sorted(Path(__file__).parent.glob("*.py")), ids=lambda path: path.stem)

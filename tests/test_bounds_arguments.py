@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from conftest import crossing, ring
 
-from gigaflow_env import GigaflowVectorEnv, __version__, cli
+from gigaflow_env import GigaflowVectorEnv, __version__, cli, roads
 from gigaflow_env.bench import throughput
 from gigaflow_env.config import CONDITIONING, laptop
+from gigaflow_env.memory import fitting
 from gigaflow_env.simulator import Simulator, drivers_of
 from gigaflow_env.single import GigaflowEnv
 
@@ -303,6 +304,12 @@ def test_pictures(arguments, message):
         (["bench", "--backend", "cuda", "--num-envs", "64"], "--num-envs 64 has no meaning with --backend cuda"),
         (["bench", "--backend", "cuda", "--threads", "2"], "--threads 2 has no meaning with --backend cuda"),
         (["map", "inspect", "random:-1"], "map='random:-1': a random town is named by a whole number"),
+        (["map", "inspect", ""], "map='' is neither a shipped town"),
+        (["map", "inspect", "/"], "map='/' is a directory: name one of the map files in it"),
+        (["map", "inspect", "loop", "--program", "foo"], "program='foo': only SUMO networks have several programs"),
+        (["map", "inspect", "random:3", "--strict"], "--strict and --program are for map files: random:3 has none"),
+        (["map", "cut", "loop", "--around", "nan,0", "--radius", "9", "-o", "x"], "around=nan: must be finite m"),
+        (["watch", "--agents", "0", "--no-browser"], "--agents=0: must be a whole number, 1 to 150 agents"),
         (["map", "inspect", "random:1e3"], "map='random:1e3': a random town is named by a whole number"),
     ],
 )
@@ -319,7 +326,29 @@ def test_too_much_memory_is_one_line(monkeypatch, capsys):
 
     monkeypatch.setattr(throughput, "run", run)
     assert cli.main(["bench"]) == 2
-    assert capsys.readouterr().err == "gigaflow-env: error: MemoryError\n"
+    assert capsys.readouterr().err == "gigaflow-env: error: there is not enough memory\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "there is not enough memory"),
+        (MemoryError("Unable to allocate 88 GiB"), "Unable to allocate 88 GiB"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), "DefaultCPUAllocator"),
+    ],
+)
+def test_what_did_not_fit_is_named(monkeypatch, error, said):
+    def new_state(*arguments):
+        raise error
+
+    monkeypatch.setattr(Simulator, "new_state", new_state)
+    with pytest.raises(MemoryError, match=f"^4 rows do not fit into memory: {said}"):
+        make()
+
+
+def test_other_errors_stay_what_they_are():
+    with pytest.raises(RuntimeError, match="^the machine crashed$"), fitting("4 rows"):
+        raise RuntimeError("the machine crashed")
 
 
 def test_version(capsys):
@@ -330,3 +359,33 @@ def test_version(capsys):
 def test_gymnasium_s_front_door_says_the_same():
     with pytest.raises(ValueError, match="wheelbase=0"):
         gymnasium.make_vec("gigaflow_env:GigaFlow-v0", num_envs=2, config={"wheelbase": 0})
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"around": "ab", "radius": 5}, "around='ab': must be two numbers, x and y in m"),
+        ({"around": (1, 2, 3), "radius": 5}, "around=.1, 2, 3.: must be two numbers"),
+        ({"around": (True, 0), "radius": 5}, "around=True: must be a number, finite m"),
+        ({"around": (0, math.inf), "radius": 5}, "around=inf: must be finite m"),
+        ({"around": (0, 0), "radius": True}, "radius=True: must be a number, above 0 m"),
+        ({"around": (0, 0), "radius": 0}, "radius=0: must be above 0 m"),
+        ({"around": (0, 0)}, "a part of a map needs both"),
+    ],
+)
+def test_parts_of_maps(tmp_path, part, message):
+    """Before the file is read, which may take minutes: here there is none."""
+    with pytest.raises(ValueError, match=message):
+        roads.load(tmp_path / "none.xodr", **part)
+    if len(part) == 2:
+        with pytest.raises(ValueError, match=message):
+            roads.cut(ring(), *part.values())
+
+
+def test_a_directory_is_no_map(tmp_path):
+    for name in ("", tmp_path):
+        with pytest.raises(ValueError, match="map="):
+            roads.find(name)
+    for load in (roads.load, roads.load_scenario):
+        with pytest.raises(roads.MapError, match="is a directory, expected a map file"):
+            load(tmp_path)

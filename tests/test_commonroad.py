@@ -354,6 +354,7 @@ def full() -> bytes:
     return wrapped(two_lanes(first, mark="dashed", more=more + BROKEN + static(13, 30.0))).encode()
 
 
+@pytest.mark.slow
 def test_damaged_files_give_a_map_or_an_error(tmp_path):
     maps, errors = survives(load, tmp_path / "bad.xml", damaged(full(), 60))
     assert maps > 60 and errors > 60

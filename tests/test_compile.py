@@ -939,6 +939,7 @@ def test_carla_towns(town, lanes, kilometres):
     assert np.isin(section[level], ends).all()
 
 
+@pytest.mark.slow
 def test_town04_decks_have_edges_on_both_sides():
     roads = compile_roads(carla("Town04"))
     edges = unique_edges(roads)

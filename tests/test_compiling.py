@@ -163,6 +163,7 @@ def test_who_finds_another_at_it_waits_but_not_for_ever(little, monkeypatch, cap
     assert results(little) == [6, 6, 6]
 
 
+@pytest.mark.slow
 def test_processes_that_start_together_compile_once(little, tmp_path):
     program = (
         f"import numpy as np, {little.__name__} as m; from gigaflow_env.compiling import ready\n"
@@ -232,8 +233,16 @@ def test_what_takes_long_is_said(monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize(("value", "silent"), [("1", True), ("yes", True), ("0", False), ("", False)])
+@pytest.mark.parametrize(("value", "silent"), [("1", True), ("0", False), ("", False)])
 def test_quiet(monkeypatch, capsys, value, silent):
     monkeypatch.setenv("GIGAFLOW_QUIET", value)
     progress.say("hello")
     assert capsys.readouterr().err == ("" if silent else "gigaflow-env: hello\n")
+
+
+@pytest.mark.parametrize("value", ["yes", "no", "2"])
+def test_another_word_for_quiet_is_refused(monkeypatch, value):
+    monkeypatch.setenv("GIGAFLOW_QUIET", value)
+    for speak in (lambda: progress.say("hello"), lambda: progress.slow("thinking").__enter__()):
+        with pytest.raises(ValueError, match=f"GIGAFLOW_QUIET='{value}': must be 1 or 0"):
+            speak()

@@ -40,14 +40,18 @@ def folder(tmp_path_factory):
     return emulator.build(tmp_path_factory.mktemp("emulator"))
 
 
-@pytest.fixture(scope="module")
-def driven(folder):
+def scenes_of(folder, what, *names):
     """What became of each scene on the emulated card, and the code of each kernel."""
-    done = python("cuda_scenes.py", folder, *cuda_scenes.SCENES, LD_LIBRARY_PATH=str(folder))
+    done = python("cuda_scenes.py", folder, what, *names, LD_LIBRARY_PATH=str(folder))
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
     scenes = {one["scene"]: one for one in found if "scene" in one}
     return scenes | {"kernels": {one["kernel"]: one for one in found if "kernel" in one}}
+
+
+@pytest.fixture(scope="module")
+def driven(folder):
+    return scenes_of(folder, "ptx", *cuda_scenes.SCENES)
 
 
 TIPPED = {"outcome.reward", "rows.score"}
@@ -114,12 +118,6 @@ def test_the_emulator_finds_faults(folder, kind, told):
         assert done.returncode != 0 and f"kernel: {told}" in done.stderr
 
 
-@pytest.fixture(scope="module")
-def compiled(driven):
-    """What each kernel compiles to. For the A100 the figures are the same: `python benchmarks/cuda_compile.py 8.0`."""
-    return driven["kernels"]
-
-
 # Most registers of a thread: with more, a block of 256 threads would not fit. What was measured, and some room.
 REGISTERS = {
     "clear": 160,
@@ -168,16 +166,20 @@ TOUCHED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kernel", REGISTERS)
-def test_machine_code(compiled, kernel):
-    row = compiled[kernel]
-    assert row["ptx_doubles"] == row["double_instructions"] == 0, (
-        "double precision is slow, and a sign of a forgotten float32"
-    )
-    assert row["spilled_bytes"] == row["stack_bytes"] == row["local_instructions"] == 0
-    assert row["registers"] <= REGISTERS[kernel]
+@pytest.mark.parametrize("kernel", STORES)
+def test_ptx(driven, kernel):
+    row = driven["kernels"][kernel]
+    assert row["ptx_doubles"] == 0, "double precision is slow, and a sign of a forgotten float32"
     assert row["ptx_global_stores"] >= STORES[kernel]
     assert not set(TOUCHED[kernel]) & set(row["untouched"])
+
+
+@pytest.mark.slow
+def test_machine_code(folder):
+    """For the A100 the figures are the same: `python benchmarks/cuda_compile.py 8.0`."""
+    for kernel, row in scenes_of(folder, "machine", *cuda_scenes.SCENES)["kernels"].items():
+        assert row["double_instructions"] == row["spilled_bytes"] == row["stack_bytes"] == 0, kernel
+        assert row["local_instructions"] == 0 and row["registers"] <= REGISTERS[kernel], kernel
 
 
 LEAKY = """
@@ -204,8 +206,8 @@ def test_double_precision_would_be_found():
     assert done.returncode == 0 and json.loads(done.stdout) == [False, True, True, True], done.stderr
 
 
-def test_every_kernel_is_compiled(compiled):
-    assert set(compiled) == set(REGISTERS)
+def test_every_kernel_is_compiled(driven):
+    assert set(driven["kernels"]) == set(STORES) == set(REGISTERS) == set(TOUCHED)
 
 
 def test_kernels_are_cached_by_all_sources():

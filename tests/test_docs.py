@@ -141,7 +141,7 @@ def test_what_the_table_of_the_paper_names_is_there():
     for cell in rows:
         for files, name in named(cell):
             text = "\n".join(file.read_text(encoding="utf-8") for file in files if file.is_file()) or package
-            assert name in text, f"{name} is not in {files or 'the package'}"
+            assert re.search(rf"\b{re.escape(name)}\b", text), f"{name} is not in {files or 'the package'}"
 
 
 def declared(file):

@@ -94,15 +94,15 @@ def test_what_differs_is_named(tmp_path: Path) -> None:
     with pytest.raises(driver.CheckpointError, match=r"one.safetensors: the weights are of another network"):
         driver.load(write(path, laptop(), weights), Layout(laptop()), laptop())
     with pytest.raises(driver.CheckpointError, match="neither a run directory nor a .safetensors file"):
-        driver.find(tmp_path / "nothing")
+        driver.file_of(tmp_path / "nothing")
 
 
 def test_pretrained_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "SHIPPED", tmp_path / "pretrained.safetensors")
     with pytest.raises(driver.CheckpointError, match="this installation lacks the pretrained policy"):
-        driver.find("pretrained")
+        driver.file_of("pretrained")
     path = write(tmp_path / "pretrained.safetensors", laptop())
-    assert driver.find("pretrained") == path and driver.is_checkpoint("pretrained")
+    assert driver.file_of("pretrained") == path and driver.is_checkpoint("pretrained")
     env = gymnasium.make("gigaflow_env:GigaFlow-v0", map=ring(), agents_per_world=4, traffic="pretrained").unwrapped
     assert env.config == laptop().replace(agents_per_world=4), "without a preset: the environment of the training"
     pytest.importorskip("torch", reason="the trainer needs torch")

@@ -501,6 +501,7 @@ def test_the_scene_follows_a_live_agent_only(short_street):
         np.testing.assert_array_equal(scene.active, active)
 
 
+@pytest.mark.slow
 def test_memory_stays_flat():
     env = make(64, record_stats=True)
     env.reset(seed=0)

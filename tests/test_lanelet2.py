@@ -310,6 +310,7 @@ def test_open_street_map_is_told_apart(tmp_path):
 # Files
 
 
+@pytest.mark.slow
 def test_damaged_files_give_a_map_or_an_error(tmp_path):
     text = with_rule(two_lanes(rule(70, "traffic_light", member("way", 2, "ref_line"))), "91", "94")
     text = text.replace('<relation id="93">', '<relation id="93">' + tags(speed_limit="50 km/h"))

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from gigaflow_env.config import Config
 from gigaflow_env.declare import row_type
-from gigaflow_env.jit import kernel
 from gigaflow_env.roads.compiled.tables import PhaseRow, ProgramRow
 from gigaflow_env.sim.lights import colour_at, colour_of
 from gigaflow_env.state import GREEN, OFF, RED, YELLOW
@@ -87,16 +86,8 @@ def test_always_green():
         assert (made.state.lights.colour == GREEN).all()
 
 
-@kernel
-def _colour(time, red, yellow, green, out):
-    for i in range(len(time)):
-        out[i] = colour_at(time[i], red, yellow, green)
-
-
 def colours(time, red, yellow, green):
-    out = np.full(len(time), -1, np.int8)
-    _colour(np.asarray(time, np.float32), np.float32(red), np.float32(yellow), np.float32(green), out)
-    return out.tolist()
+    return [call(colour_at)(*map(np.float32, (moment, red, yellow, green))) for moment in time]
 
 
 def test_cycle_on_paper():

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="r
 SHORT = ["--steps", "8000", "--rows", "16", "--agents", "8", "--maps", "loop", "lefthand", "--reset-every", "500"]
 
 
+@pytest.mark.slow
 def test_memory_stays_flat(tmp_path: Path) -> None:
     argv = [*SHORT, "--disturb-every", "20", "--json", str(tmp_path / "memory.json")]
     assert memory.main(argv) == 0

@@ -645,6 +645,7 @@ def whole() -> str:
     return '<OpenDRIVE>\n<header vendor="hand"/>\n' + "\n".join([*town, *extra, controller]) + "\n</OpenDRIVE>\n"
 
 
+@pytest.mark.slow
 def test_damaged_files_end_in_a_map_or_an_error(tmp_path):
     text = whole()
     files = [*damaged(text, 9, 150), *without_attributes(text), with_bomb(text, "OpenDRIVE")]

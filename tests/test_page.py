@@ -171,6 +171,7 @@ def test_inspect_writes_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err.endswith("loop.pdf: pages are written as .html\n")
 
 
+@pytest.mark.slow
 def test_the_largest_town_makes_a_small_page() -> None:
     path = SHARED / "carla" / "Town04.xodr"
     if not path.is_file():
@@ -388,6 +389,7 @@ def test_far_coordinates_are_drawn_as_exactly(browser: Browser, tmp_path: Path) 
     assert colour(browser, 4_500_010.1, -2.8) == "light" and colour(browser, 4_500_010.4, -2.8) == "junction"
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_a_large_town_is_fluid(browser: Browser, tmp_path: Path) -> None:
     """10 frames a second of the whole town without a graphics card; here half of that, as machines are shared."""

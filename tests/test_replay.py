@@ -20,7 +20,7 @@ from gigaflow_env import driver
 from gigaflow_env.config import laptop
 from gigaflow_env.env import GigaflowVectorEnv
 from gigaflow_env.replay.frame import FLAGS, frame_of
-from gigaflow_env.replay.insight import TERMS, reward_terms, sight_of
+from gigaflow_env.replay.insight import TERMS, reward_terms, seen_of
 from gigaflow_env.replay.page import Blob
 from gigaflow_env.state import LIVE
 
@@ -75,7 +75,7 @@ def test_sight_is_where_things_are() -> None:
     obs, _ = env.reset(seed=1)
     for _ in range(10):
         obs, *_ = env.step(np.zeros(ROWS, int))
-    state, sight = env.simulator.state, sight_of(env.simulator, 0, obs)
+    state, sight = env.simulator.state, seen_of(env.simulator, 0, obs)
     live = np.flatnonzero(state.rows.status[0] == LIVE)
     assert len(live) > 2
     colours, origin = set(), env.simulator.roads.origins[0]

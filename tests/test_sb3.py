@@ -202,6 +202,7 @@ class Curve(BaseCallback):
         return True
 
 
+@pytest.mark.slow
 def test_ppo_learns_to_drive_to_its_goals(one_thread):
     penalties = {"collision": (0.5, 0.5), "offroad": (0.5, 0.5), "comfort": (0.0, 0.0)}
     config = {**penalties, "progress": (0.1, 0.1), "goal_speed": 30.0}

@@ -170,6 +170,11 @@ def test_files(env, tmp_path):
     (tmp_path / "torn.npz").write_bytes((tmp_path / "one.npz").read_bytes()[:-300])
     with pytest.raises(ValueError, match=r"torn\.npz is no snapshot"):
         snapshot.load(tmp_path / "torn.npz")
+    (tmp_path / "notes.txt").write_text("root:x:0:0")
+    with pytest.raises(ValueError, match=r"notes\.txt is no snapshot: it is no \.npz file$"):
+        snapshot.load(tmp_path / "notes.txt")
+    with pytest.raises(TypeError, match=r"state=3: expected what observation_state\(\) returns"):
+        env.observe(3)
 
 
 def test_some_worlds_need_a_reset_before(env):

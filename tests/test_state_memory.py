@@ -76,10 +76,14 @@ def test_arrays_and_steps_that_do_not_fit_are_named():
     env, memory, _ = driven("laptop", 8)
     with pytest.raises(ValueError, match="out is float64"):
         memory.observe([0], np.zeros((1, env.layout.size)))
-    with pytest.raises(ValueError, match=f"step={STEPS}: must be 0 to {STEPS - 1}"):
+    with pytest.raises(ValueError, match=f"step={STEPS}: must be a whole number, 0 to {STEPS - 1}"):
         memory.keep(STEPS)
     with pytest.raises(ValueError, match="steps=0"):
         env.state_memory(0)
+    fresh = env.state_memory(2)
+    fresh.keep(0)
+    with pytest.raises(ValueError, match="step 1 was not kept"):
+        fresh.observe([39, 40])
 
 
 def test_a_cuda_device_says_that_it_has_none():

@@ -275,6 +275,7 @@ def test_another_root_is_refused(tmp_path):
         load(path)
 
 
+@pytest.mark.slow
 def test_damaged_files_end_in_a_map_or_an_error(tmp_path):
     light = 'tl="T" linkIndex="0"'
     text = '<net version="1.20">\n' + "\n".join(crossing(tl("T", "Gg", "rr"), light, 'state="m"')) + "\n</net>\n"

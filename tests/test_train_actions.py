@@ -14,6 +14,7 @@ from gigaflow_train.actions import KINDS, START_MEAN, START_SPREAD, in_box, mean
 from gigaflow_train.cli import main
 from gigaflow_train.config import PRESETS, TrainConfig
 from gigaflow_train.evaluate import policies
+from gigaflow_train.evaluate.baselines import BASELINES
 from gigaflow_train.networks import build
 from gigaflow_train.train import train
 
@@ -114,7 +115,7 @@ def test_the_baselines_drive_in_the_box():
         maps=["loop"], preset="laptop", config={}, num_envs=8, agents_per_world=8, threads=1, action="continuous"
     )
     obs, _ = env.reset(seed=1)
-    for name in policies.BASELINES:
+    for name in BASELINES:
         env.step(policies.baseline(name, env, 0)(obs))  # raises for others than (8, 2) in the box
 
 

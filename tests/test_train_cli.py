@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -15,13 +16,14 @@ import gigaflow_env
 import gigaflow_env.bounds
 import gigaflow_env.extras
 import gigaflow_env.kernels
+import gigaflow_env.memory
 import gigaflow_env.render
 import gigaflow_env.roads
 import gigaflow_train
 from gigaflow_train import checkpoint, cli, environment, journal
 from gigaflow_train.cli import main
 from gigaflow_train.config import PRESETS as TRAIN_PRESETS
-from gigaflow_train.evaluate import policies
+from gigaflow_train.evaluate import baselines
 from gigaflow_train.evaluate.run import drive, figures
 from gigaflow_train.rollout import present
 
@@ -75,25 +77,137 @@ def test_several_maps_and_held_out_ones(tmp_path, capsys):
 
 
 def test_nobody_to_learn_from_is_one_line(tmp_path, capsys):
-    assert main(["run", "--out", str(tmp_path / "new"), *TINY, "traffic=1.0"]) == 2
+    assert main(["run", "--out", str(tmp_path / "new"), *TINY, "--environment", "inattentive=1"]) == 2
     said = capsys.readouterr().err
-    assert "nobody to learn from: of 64 rows" in said and "64 of them are rule-based traffic" in said
+    assert "nobody to learn from: of 64 rows" in said and "64 erratic drivers" in said
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["run", "--out", str(tmp_path / "file"), *TINY]) == 2
-    assert capsys.readouterr().err.splitlines()[-1].startswith("gigaflow-train: error: ")
-
-
-def test_typing_errors_are_found_before_torch_is_loaded():
-    code = (
-        "import sys; from gigaflow_train.cli import main; "
-        "assert main(['run', '--set', 'learning_rte=1']) == 2; assert main(['evaluate', 'nonsense']) == 2; "
-        "print([name for name in ('torch', 'rich') if name in sys.modules])"
+    assert capsys.readouterr().err == (
+        f"gigaflow-train: error: --out {tmp_path}/file: {tmp_path}/file is a file, not a directory\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+
+
+EARLY = [
+    (["run", "--set", "learning_rte=1"], "did you mean learning_rate"),
+    (["run", "--set", "preset=bogus"], "preset='bogus': choose one of 'paper', 'laptop', 'longform'"),
+    (["run", "--set", "seed=-1", "--set", "epochs=1"], "seed=-1: must be"),
+    (["run", "--environment", "dt=-1", "--environment", "max_steps=9"], "dt=-1: must be 0.001 to 3 s"),
+    (["run", "--environment", "whelbase=1"], "did you mean wheelbase"),
+    (["run", "--backend", "tpu"], "backend='tpu': choose one of 'cpu', 'cuda'"),
+    (["run", "--policy", "nonsense"], "policy='nonsense': write module:Class"),
+    (["run", "--policy", "no_such_module:Net"], "there is no module 'no_such_module'"),
+    (["run", "--opponents", "nowhere"], "opponents='nowhere': expected 'pretrained'"),
+    (["run", "--opponent-share", "0.5"], "--opponent-share 0.5 has no meaning without --opponents"),
+    (["run", "--map", "lop"], "map='lop' is neither a shipped town"),
+    (["run", "--map", ""], "maps=('',): expected a list of names"),
+    (["run", "--map", "random:9-1"], "a range is random:LOW-HIGH"),
+    (["run", "--eval-map", "random:x"], "map='random:x': a random town is named by a whole number"),
+    (["run", "--map-shares", "0"], "map_shares=(0.0,): at least one must be above 0"),
+    (["run", "--set", "traffic=1.0"], "traffic=1.0: must be at least 0 and below 1"),
+    (["run", "--resume"], "--resume needs --out"),
+    (["run", "--resume", "--out", "NEW"], "nothing to resume: NEW/resume.pt does not exist"),
+    (["run", "--resume", "--out", "NEW", "--preset", "paper"], "--preset can't change in a run that is resumed"),
+    (["run", "--out", ""], "--out is empty or the current directory"),
+    (["run", "--out", "FILE/run"], "FILE is a file, not a directory"),
+    # Said twice: nothing is dropped in silence.
+    (["run", "--map", "loop", "--set", 'maps=["lots"]'], "--map and --set maps both set maps: give one of them"),
+    (["run", "--environment", "dt=0.1", "--set", 'environment={"dt": 0.2}'], "--environment and --set environment both set"),
+    (["run", "--minutes", "5", "--set", "minutes=6"], "--minutes and --set minutes both set minutes"),
+    (["run", "--set", "seed=1", "seed=2"], "--set seed is given twice, as 1 and 2"),
+    (["run", "--set", "seed=1", "--set", "seed=2"], "--set seed is given twice, as 1 and 2"),
+    (["run", "--environment", "dt=0.1", "dt=0.1"], "--environment dt is given twice"),
+    (["run", "--set", "seed=1", "--seed", "3"], "--seed and --set seed both set seed"),
+    (["run", "--agents-per-world", "4", "--environment", "agents_per_world=8"], "--agents-per-world and --environment"),
+    (["evaluate", "nonsense"], "'nonsense' is neither a run directory"),
+    (["evaluate", "idm", "--seconds", "inf"], "--seconds=inf: must be 0.001 to"),
+    (["evaluate", "idm", "--seconds", "nan"], "--seconds=nan: must be"),
+    (["evaluate", "idm", "--steps", "-3"], "--steps=-3: must be a whole number, 1 to"),
+    (["evaluate", "idm", "--threads", "0"], "--threads=0: must be"),
+    (["evaluate", "idm", "--agents-per-world", "0"], "--agents-per-world=0: must be"),
+    (["evaluate", "idm", "--map", "lop"], "map='lop' is neither"),
+    (["evaluate", "idm", "--preset", "desktop"], "--preset='desktop': choose one of"),
+    (["evaluate", "idm", "--backend", "tpu"], "--backend='tpu': choose one of"),
+    (["evaluate", "idm", "--lights", "red"], "--lights='red': choose one of"),
+    (["evaluate", "idm", "--traffic", "0.5"], "--traffic 0.5 has no meaning with idm"),
+    (["evaluate", "idm", "--other-scales"], "--other-scales is for checkpoints"),
+    (["evaluate", "idm", "--video", "/nonexistent/x.mp4"], "the directory /nonexistent does not exist"),
+    (["evaluate", "idm", "--video", "x.foo"], "--video x.foo: it is written as .mp4, .gif"),
+    (["evaluate", "idm", "--replay", "x.mp4"], "--replay x.mp4: it is written as"),
+    (["report", "NEW"], "'NEW' is neither a run directory"),
+    (["sweep", "NEW"], "No such file"),
+    (["export", "NEW"], "'NEW' is neither a run directory"),
+    (["export", "pretrained", "--onnx", "x.txt"], "--onnx x.txt: it is written as .onnx"),
+]
+"""Command lines that can't be right, and what is said."""
+
+
+def test_typing_errors_are_found_before_torch_is_loaded(tmp_path):
+    (tmp_path / "FILE").write_text("")
+    code = (
+        "import sys; from gigaflow_train.cli import main\n"
+        f"for words in {[words for words, _ in EARLY]!r}:\n"
+        "    assert main(words) == 2, words\n"
+        "    loaded = [name for name in ('torch', 'matplotlib') if name in sys.modules]\n"
+        "    assert not loaded, (words, loaded)\n"
+    )
+    path = {**os.environ, "PYTHONPATH": str(Path(gigaflow_train.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(EARLY)
+    for line, (words, said) in zip(lines, EARLY, strict=True):
+        assert line.startswith("gigaflow-train: error: ") and said in line, words
+    assert [path.name for path in tmp_path.iterdir()] == ["FILE"], "nothing is left behind"
+
+
+def test_all_of_what_is_repeated_counts():
+    config, _ = cli.Run(
+        set=(("seed=4", "epochs=1"), ("minibatch=64",)), environment=(("dt=0.1",), ("max_steps=9",)), out=Path("new")
+    ).fresh()
+    assert (config.seed, config.epochs, config.minibatch) == (4, 1, 64)
+    assert config.environment == {"dt": 0.1, "max_steps": 9}
+
+
+@pytest.mark.parametrize(
+    ("asked", "budget"),
+    [
+        ({}, (10.0, None)),
+        ({"minutes": 5}, (5, None)),
+        ({"steps": 100}, (None, 100)),
+        ({"set": (("minutes=5",),), "steps": 100}, (5, 100)),
+        ({"set": (("steps=100", "minutes=5"),)}, (5, 100)),
+        ({"set": (("steps=100",),)}, (None, 100)),
+    ],
+)
+def test_budgets_are_those_that_are_given_wherever(asked, budget):
+    config, _ = cli.Run(out=Path("new"), **asked).fresh()
+    assert (config.minutes, config.steps) == budget
+
+
+@pytest.mark.parametrize("name", ["WORLD_SIZE", "RANK", "LOCAL_RANK"])
+def test_variables_of_torchrun_are_numbers(monkeypatch, capsys, name):
+    monkeypatch.setenv(name, "abc")
+    assert main(["run", "--out", "new"]) == 2
+    assert f"{name}='abc': must be a whole number" in capsys.readouterr().err
+
+
+def test_what_can_t_be_written_is_found_before_anything_is_done(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    for words in (["run", "--out", f"{tmp_path}/a/b"], ["evaluate", "idm", "--video", f"{tmp_path}/x.mp4"]):
+        assert main(words) == 2
+        assert f"{tmp_path} can't be written to" in capsys.readouterr().err
+
+
+def test_too_much_memory_is_one_line(monkeypatch, tmp_path, capsys):
+    def make(**arguments):
+        raise MemoryError
+
+    monkeypatch.setattr(environment, "make", make)
+    assert main(["run", "--out", str(tmp_path / "new")]) == 2
+    assert capsys.readouterr().err == "gigaflow-train: error: there is not enough memory\n"
 
 
 def test_several_processes_are_torchrun(monkeypatch, tmp_path):
@@ -112,10 +226,6 @@ def test_several_processes_are_torchrun(monkeypatch, tmp_path):
     ]
 
 
-def test_the_names_of_the_baselines_are_those_that_there_are():
-    assert set(cli.BASELINES) == set(policies.BASELINES)
-
-
 def test_a_run_goes_on(run, tmp_path):
     again = tmp_path / "again"
     assert main(["run", "--steps", "2000", "--out", str(again), *TINY]) == 0
@@ -128,7 +238,7 @@ def test_a_run_goes_on(run, tmp_path):
 @pytest.mark.parametrize(
     "words",
     [["--precision", "bf16"], ["--policy", "mine:Net"], ["--opponents", "old"], ["--opponent-share", "0.5"],
-     ["--wandb", "mine"], ["--keep", "2"], ["--map", "loop"], ["--set", "clip=0.1"]],
+     ["--wandb", "mine"], ["--preset", "paper"], ["--keep", "2"], ["--map", "loop"], ["--set", "clip=0.1"]],
 )  # fmt: skip
 def test_what_a_resumed_run_would_not_heed_is_refused(tmp_path, capsys, words):
     assert main(["run", "--resume", "--out", str(tmp_path), *words]) == 2
@@ -183,33 +293,28 @@ def test_a_video_is_written(run, tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["evaluate", "nonsense"], "'nonsense' is no run directory"),
         (["evaluate", "random", "--map", "no.xodr"], "no.xodr"),
         (["evaluate", "random", "--preset", "desktop"], "preset='desktop'"),
-        (["evaluate", "random", "--steps", "0"], "too short"),
+        (["evaluate", "random", "--seconds", "0.1"], "--seconds 0.1 is too short: one step takes 0.3 s"),
         (["evaluate", "random", "--steps", "9", "--seconds", "9"], "give one of them"),
         (["evaluate", "random", "--greedy"], "--greedy is for checkpoints"),
-        (["run", "--preset", "desktop"], "preset='desktop': choose one of 'laptop', 'generalist', 'paper'"),
+        (["run", "--preset", "desktop"], "--preset='desktop': choose one of 'laptop', 'generalist', 'paper'"),
         (["run", "--map", "no.xodr", "--out", "NEW"], "no.xodr"),
         (["run", "--set", "learning_rte=1"], "did you mean learning_rate"),
         (["run", "--set", "learning_rate"], "write name=value"),
         (["run", "--environment", "goal_distanc=[1,2]", "--out", "NEW"], "did you mean goal_distance"),
         (["run", "--minutes", "-1"], "minutes=-1.0: must be 0.001 to 5,256,000 min"),
         (["run", "--seed", "-1"], "seed=-1: must be a whole number, 0 to"),
-        (["run", "--processes", "0"], "--processes=0: must be 1 to 1,024 processes"),
+        (["run", "--processes", "0"], "--processes=0: must be a whole number, 1 to 1,024 processes"),
         (["run", "--processes", "2"], "several processes need --out"),
-        (["run", "--map", "random:9-1"], "a range is random:LOW-HIGH"),
         (["run", "--map-shares", "often"], "map_shares='often': choose one of 'equal', 'length'"),
         (["run", "--map", "loop", "--map", "lots", "--map-shares", "1,2,3", "--out", "NEW"], "has 3 numbers: expected one"),
-        (["evaluate", "random", "--seed", "-1"], "--seed=-1: must be 0 to"),
-        (["evaluate", "random", "--num-envs", "0"], "--num-envs=0: must be 1 to"),
-        (["evaluate", "random", "--traffic", "nan"], "--traffic=nan: must be 0 to 1 share"),
+        (["evaluate", "random", "--seed", "-1"], "--seed=-1: must be a whole number, 0 to"),
+        (["evaluate", "random", "--num-envs", "0"], "--num-envs=0: must be a whole number, 1 to"),
+        (["evaluate", "random", "--traffic", "nan"], "--traffic=nan: must be 0 to 1 (a share)"),
         (["evaluate", "RUN", "--preset", "paper", "--map", "downtown"], "view_range is 60.0 there and 200.0 here"),
         (["run", "--out", "RUN"], "holds a run already"),
-        (["run", "--resume"], "--resume needs --out"),
-        (["run", "--resume", "--out", "NEW"], "nothing to resume"),
         (["run", "--resume", "--out", "RUN", "--num-envs", "32"], "--num-envs can't change"),
-        (["report", "NEW"], "is neither a run directory"),
     ],
 )
 def test_user_errors_are_one_line(run, tmp_path, capsys, arguments, message):
@@ -228,32 +333,32 @@ def test_the_command_itself_exits_with_2():
 
 def test_frozen_comes_to_a_stand_and_never_reverses():
     env = make(128)
-    act = policies.frozen(env, 0)
+    act = baselines.frozen(env, 0)
     obs, _ = env.reset(seed=0)
-    speed = policies.metric(env.layout.split(obs).ego, "speed").copy()
+    speed = baselines.metric(env.layout.split(obs).ego, "speed").copy()
     assert speed.max() > 5.0
     lived = np.ones(128, bool)
     for _ in range(25):
         obs, _, terminated, truncated, _ = env.step(act(obs))
         lived &= ~(terminated | truncated)
-        speed = policies.metric(env.layout.split(obs).ego, "speed")
+        speed = baselines.metric(env.layout.split(obs).ego, "speed")
         assert speed[lived].min() > -1e-6  # m/s: rounding
     assert lived.sum() > 60
     assert speed[lived].max() < 0.2  # m/s: steps of jerk don't always hit zero
-    assert np.median(speed[lived]) < policies.AT_REST
+    assert np.median(speed[lived]) < baselines.AT_REST
 
 
 def test_reverse_reverses_and_constant_keeps_going():
     for name, low, high in (("reverse", -2.01, -1.9), ("constant", 0.0, 10.0)):
         env = make(64)
-        act = policies.BASELINES[name](env, 0)
+        act = baselines.BASELINES[name](env, 0)
         obs, _ = env.reset(seed=0)
-        first = policies.metric(env.layout.split(obs).ego, "speed").copy()
+        first = baselines.metric(env.layout.split(obs).ego, "speed").copy()
         lived = np.ones(64, bool)
         for _ in range(10):
             obs, _, terminated, truncated, _ = env.step(act(obs))
             lived &= ~(terminated | truncated)
-        speed = policies.metric(env.layout.split(obs).ego, "speed")
+        speed = baselines.metric(env.layout.split(obs).ego, "speed")
         assert lived.sum() >= 5
         assert low <= speed[lived].min() and speed[lived].max() <= high
         if name == "constant":
@@ -264,12 +369,12 @@ def test_features_come_back_in_their_units():
     env = make(16)
     obs, _ = env.reset(seed=0)
     ego = env.layout.split(obs).ego
-    assert 3.6 <= policies.metric(ego, "length").min() <= policies.metric(ego, "length").max() <= 5.4
+    assert 3.6 <= baselines.metric(ego, "length").min() <= baselines.metric(ego, "length").max() <= 5.4
 
 
 def test_driving_is_reproducible_and_counts_every_row():
     env = make(32)
-    one, two = (drive(env, policies.random(env, 5), steps=40, seed=7) for _ in range(2))
+    one, two = (drive(env, baselines.random(env, 5), steps=40, seed=7) for _ in range(2))
     assert one.tally == two.tally
     assert one.tally.steps <= 32 * 40
     assert one.tally.collided + one.tally.left_road >= one.tally.routes - one.tally.completed - one.tally.timed_out > 0
@@ -281,7 +386,7 @@ def test_driving_is_reproducible_and_counts_every_row():
 def test_only_public_names_of_the_environment_are_used():
     modules = (
         gigaflow_env, gigaflow_env.bounds, gigaflow_env.driver, gigaflow_env.extras, gigaflow_env.kernels,
-        gigaflow_env.render,
+        gigaflow_env.memory, gigaflow_env.render,
         gigaflow_env.replay, gigaflow_env.roads,
     )  # fmt: skip
     public = {module.__name__: set(module.__all__) for module in modules}

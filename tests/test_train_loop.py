@@ -15,7 +15,8 @@ from gigaflow_env import Layout
 from gigaflow_train import checkpoint, environment, journal
 from gigaflow_train.advantage import keep_informative
 from gigaflow_train.config import PRESETS, TrainConfig
-from gigaflow_train.evaluate.policies import random, trained
+from gigaflow_train.evaluate.baselines import random
+from gigaflow_train.evaluate.policies import trained
 from gigaflow_train.policy import Policy
 from gigaflow_train.rollout import Chance, allocate, collect, present
 from gigaflow_train.train import NotFinite, spent, train
@@ -36,6 +37,7 @@ def test_it_learns_the_stub(tmp_path):
     assert last["spent"] == 1.0
 
 
+@pytest.mark.slow
 def test_it_learns_nothing_from_shuffled_rewards(tmp_path):
     train(Stub(shuffled=True), SHORT.replace(steps=60_000), tmp_path)
     env = Stub()

@@ -86,6 +86,7 @@ def test_opponents_drive_their_rows_and_nothing_is_learned_from_them(tmp_path):
         opponents.load(env, CONFIG.replace(opponents=str(tmp_path)), torch.device("cpu"))
 
 
+@pytest.mark.slow
 def test_half_precision_learns_too(tmp_path):
     config = CONFIG.replace(precision="bf16", steps=40_000, num_envs=128, rollout=16, minibatch=512, epochs=3)
     last = train(Stub(128), config, tmp_path / "half")

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -196,10 +197,47 @@ def test_numbers_out_of_bounds_are_refused_with_value_and_bounds(field, data):
     assert text.startswith(f"{field.name}={shown(wrong)}: must be ")
     assert text.endswith(field.metadata["bounds"].text(field.metadata["unit"]))
     with pytest.raises(ValueError, match=field.name):  # the same on the command line
-        cli.Run(set=(f"{field.name}={json.dumps(asked)}",)).fresh()
+        cli.Run(set=((f"{field.name}={json.dumps(asked)}",),)).fresh()
 
 
 def test_files_of_older_versions_say_what_a_value_meant_that_they_lack():
     lacks = {name: value for name, value in laptop().to_json().items() if name != "keep"}
     with pytest.raises(ValueError, match="the training config lacks keep"):
         from_json(lacks)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"preset": "bogus"}, "preset='bogus': choose one of 'paper', 'laptop', 'longform'"),
+        ({"backend": "tpu"}, "backend='tpu': choose one of 'cpu', 'cuda'"),
+        ({"policy": "nonsense"}, "policy='nonsense': write module:Class"),
+        ({"policy": "module:"}, "policy='module:': write module:Class"),
+        ({"maps": ("random:5-1",)}, "map='random:5-1': a range is random:LOW-HIGH"),
+        ({"eval_maps": ("random:x",)}, "map='random:x': a random town is named by a whole number"),
+        ({"map_shares": (0, 0)}, "map_shares=(0.0, 0.0): at least one must be above 0"),
+        ({"environment": {"wheelbase": 0}}, "wheelbase=0: must be 0.1 to 1 lengths"),
+        ({"environment": {"whelbase": 1}}, "unknown configuration 'whelbase': did you mean wheelbase?"),
+        ({"environment": {"dt": np.float32(0.2)}}, "must hold what JSON can, as checkpoints keep it"),
+        ({"policy_arguments": {"a": object()}}, "must hold what JSON can, as checkpoints keep it"),
+        ({"policy_arguments": {"a": math.nan}}, "must hold what JSON can"),
+        ({"agents_per_world": 20, "environment": {"agents_per_world": 0}}, "agents_per_world=0: must be"),
+        ({"traffic": 1.0}, "traffic=1.0: must be at least 0 and below 1 (a share)"),
+        ({"opponent_share": 1.0}, "opponent_share=1.0: must be at least 0 and below 1 (a share)"),
+        ({"opponents": "pretrained", "traffic": 0.6, "opponent_share": 0.6}, "leave nobody to learn from"),
+        ({"trunk_widths": (65536,) * 1000}, "1000 layers with 4,290,672,328,704 weights, must be at most 64 layers with"),
+        ({"trunk_widths": (65536,) * 10}, "10 layers with 38,654,705,664 weights"),
+        ({"num_envs": 2**24, "rollout": 100_000}, "a rollout of 1,677,721,600,000 samples, must be at most 2,147,483,648"),
+    ],
+    ids=str,
+)
+def test_nonsense_is_refused_where_it_is_said(changes, message):
+    """Not when the environment is made, half a minute later, or never."""
+    with pytest.raises(ValueError) as refused:
+        laptop().replace(**changes)
+    assert message in str(refused.value)
+
+
+def test_shares_of_drivers_may_leave_some_learners():
+    assert laptop().replace(opponents="pretrained", traffic=0.5, opponent_share=0.25).traffic == 0.5
+    assert laptop().replace(traffic=0.9).opponent_share == 0.25  # without opponents it doesn't count

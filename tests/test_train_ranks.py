@@ -108,7 +108,7 @@ def weights(directory):
     return load_file(directory / checkpoint.WEIGHTS)
 
 
-@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize("fixed", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_two_processes_are_one_with_both_their_worlds(fixed, tmp_path):
     statuses, _ = together(2, tmp_path / "two", CONFIG.replace(fixed=fixed))
     assert statuses == [0, 0]
@@ -130,6 +130,7 @@ def weights_at_start(tmp_path):
     return weights(tmp_path / "start")
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_ends_the_job_which_goes_on_bit_equal(tmp_path):
     config = CONFIG.replace(minibatch=64)  # several minibatches, of which the processes have different numbers of samples
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -149,6 +150,7 @@ def test_a_process_that_dies_ends_the_job_which_goes_on_bit_equal(tmp_path):
     assert not list(broken.glob("resume-*.pt"))
 
 
+@pytest.mark.slow
 def test_what_two_processes_send_is_as_computed():
     """The script exits with an error where a process has sent another amount."""
     script = TESTS.parent / "benchmarks" / "ranks.py"
@@ -194,6 +196,7 @@ KILLED = """
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_a_run_goes_on_from_its_last_checkpoint(tmp_path):
     """kill -9 at random moments of a run that does little but write checkpoints. GIGAFLOW_KILLS: how often."""
     generator = np.random.default_rng(0)

@@ -58,8 +58,8 @@ def test_a_world_obeys(policy: str) -> None:
     world.change({"lights": "off"})
     assert not world.frame.lights.any()
     for changes, message in [
-        ({"agents": 0}, "cars=0: must be a whole number, 1 to 150"),
-        ({"agents": "many"}, "cars='many'"),
+        ({"agents": 0}, "agents=0: must be a whole number, 1 to 150"),
+        ({"agents": "many"}, "agents='many'"),
         ({"agents": 150}, "do not fit map 'lights': it has room for"),
         ({"erratic": 2}, "erratic=2: must be 0 to 1"),
         ({"lights": "blue"}, "lights='blue': choose one of 'on', 'off'"),
@@ -120,7 +120,7 @@ def test_insight_is_of_a_car_on_the_road(policy: str) -> None:
     world.step()
     row = int(np.flatnonzero(world.frame.flags & 1)[0])
     found = world.insight(row)
-    assert sum(found["p"]) == pytest.approx(1.0, abs=0.01) and len(found["sight"]["lanes"]) == laptop().lane_count
+    assert sum(found["p"]) == pytest.approx(1.0, abs=0.01) and len(found["seen"]["lanes"]) == laptop().lane_count
     json.dumps(found, allow_nan=False)
     assert world.insight(99) is None and world.insight(-1) is None
     world.close()
@@ -328,7 +328,7 @@ def test_a_wrong_token_shows_why(running: Running) -> None:
     [
         (["lop"], "map='lop'"),
         (["loop", "--policy", "nobody"], "nobody is neither a run directory nor a .safetensors file"),
-        (["loop", "--policy", "idm", "--agents", "0"], "cars=0: must be a whole number, 1 to 150"),
+        (["loop", "--policy", "idm", "--agents", "0"], "--agents=0: must be a whole number, 1 to 150"),
         (["loop", "--policy", "idm", "--port", "70000"], "--port=70000: must be a whole number, 0 to 65,535"),
     ],
 )

@@ -1,7 +1,7 @@
 """A trained policy that drives without torch: its file, what it says of itself, and its network in NumPy."""
 
 from gigaflow_env.driver.checkpoint import (
-    FORMAT,
+    CHECKPOINT_FORMAT,
     PRETRAINED,
     SCALES,
     WEIGHTS,
@@ -9,7 +9,7 @@ from gigaflow_env.driver.checkpoint import (
     Facts,
     config_of,
     differences,
-    find,
+    file_of,
     is_checkpoint,
     read,
     read_facts,
@@ -18,7 +18,7 @@ from gigaflow_env.driver.drive import Driver, load, needs_torch
 from gigaflow_env.driver.network import Network, softmax
 
 __all__ = [
-    "FORMAT",
+    "CHECKPOINT_FORMAT",
     "PRETRAINED",
     "SCALES",
     "WEIGHTS",
@@ -28,7 +28,7 @@ __all__ = [
     "Network",
     "config_of",
     "differences",
-    "find",
+    "file_of",
     "is_checkpoint",
     "load",
     "needs_torch",

@@ -19,7 +19,7 @@ PRETRAINED = "pretrained"
 SHIPPED = Path(__file__).with_name("pretrained.safetensors")
 WEIGHTS = "checkpoint.safetensors"
 """The policy of a run directory."""
-FORMAT = 2
+CHECKPOINT_FORMAT = 2
 """Of checkpoints. 1: weights and facts were two files, a run had one map."""
 
 HEADER_MOST = 100 << 20
@@ -53,7 +53,7 @@ def is_checkpoint(name: Any) -> bool:
     return str(name) == PRETRAINED or (isinstance(name, (str, Path)) and str(name) != "" and Path(name).exists())
 
 
-def find(path: str | Path) -> Path:
+def file_of(path: str | Path) -> Path:
     """The file of a run directory, of a .safetensors file itself, or of "pretrained". Raises CheckpointError."""
     if str(path) == PRETRAINED:
         if not SHIPPED.is_file():
@@ -70,7 +70,7 @@ def find(path: str | Path) -> Path:
 
 def read(path: str | Path) -> tuple[Facts, dict[str, np.ndarray]]:
     """Facts and weights, float32 arrays by name. Raises CheckpointError."""
-    file = find(path)
+    file = file_of(path)
     header, data = _opened(file)
     weights = {}
     for name, entry in header.items():
@@ -90,7 +90,7 @@ def read(path: str | Path) -> tuple[Facts, dict[str, np.ndarray]]:
 
 def read_facts(path: str | Path) -> Facts:
     """What a checkpoint says about itself. Raises CheckpointError."""
-    file = find(path)
+    file = file_of(path)
     return _facts(file, _opened(file)[0])
 
 
@@ -100,7 +100,7 @@ def config_of(path: str | Path) -> Config:
     try:
         return Config().replace(**facts.environment)
     except (ValueError, TypeError) as error:
-        raise CheckpointError(f"{find(path)} was trained in an environment that this version has not: {error}") from None
+        raise CheckpointError(f"{file_of(path)} was trained in an environment that this version has not: {error}") from None
 
 
 def differences(facts: Any, layout: Layout, config: Config, *, other_scales: bool = False) -> list[str]:
@@ -145,9 +145,9 @@ def _facts(file: Path, header: dict[str, Any]) -> Facts:
     metadata = header.get("__metadata__") or {}
     if "facts" not in metadata:
         old = "format 1" if file.with_suffix(".json").exists() else "no facts in its metadata"
-        raise CheckpointError(f"{file} has {old}, this version reads format {FORMAT}: train it anew")
-    if metadata.get("format") != str(FORMAT):
-        raise CheckpointError(f"{file} has format {metadata.get('format')}, this version reads {FORMAT}")
+        raise CheckpointError(f"{file} has {old}, this version reads format {CHECKPOINT_FORMAT}: train it anew")
+    if metadata.get("format") != str(CHECKPOINT_FORMAT):
+        raise CheckpointError(f"{file} has format {metadata.get('format')}, this version reads {CHECKPOINT_FORMAT}")
     try:
         return Facts(**json.loads(metadata["facts"]))
     except (TypeError, ValueError) as error:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from gigaflow_env.config import Config
-from gigaflow_env.driver.checkpoint import CheckpointError, Facts, differences, find, read
+from gigaflow_env.driver.checkpoint import CheckpointError, Facts, differences, file_of, read
 from gigaflow_env.driver.network import Network
 from gigaflow_env.layout import ACTIONS, Layout
 from gigaflow_env.simulator import Simulator
@@ -47,14 +47,14 @@ def load(path: str | Path, layout: Layout, config: Config, *, other_scales: bool
     """
     facts, weights = read(path)
     if reason := needs_torch(facts):
-        raise CheckpointError(f"{find(path)} {reason}: only gigaflow-train evaluate drives with it")
+        raise CheckpointError(f"{file_of(path)} {reason}: only gigaflow-train evaluate drives with it")
     different = differences(facts, layout, config, other_scales=other_scales)
     if different:
-        raise CheckpointError(f"{find(path)} was trained in another environment: {'; '.join(different)}")
+        raise CheckpointError(f"{file_of(path)} was trained in another environment: {'; '.join(different)}")
     try:
         return Driver(Network(weights, layout), facts)
     except CheckpointError as error:
-        raise CheckpointError(f"{find(path)}: {error}") from None
+        raise CheckpointError(f"{file_of(path)}: {error}") from None
 
 
 def draw(logits: np.ndarray, simulator: Simulator, rows: np.ndarray) -> np.ndarray:

@@ -66,7 +66,7 @@ def reward_terms(simulator: Simulator, world: int) -> np.ndarray:
     return found
 
 
-class Sight(NamedTuple):
+class Seen(NamedTuple):
     """What the agents of a world see, in the coordinates of the kernel tables. Columns are [m] where not said otherwise."""
 
     lanes: np.ndarray  # (agents, samples, 3): x, y, route distance to the next goal; inf: no way leads there
@@ -75,8 +75,8 @@ class Sight(NamedTuple):
     others: np.ndarray  # (agents, neighbours) int: row of each, -1: none
 
 
-def sight_of(simulator: Simulator, world: int, obs: np.ndarray) -> Sight:
-    """The sight of a world's agents from their observations float32 (agents, size)."""
+def seen_of(simulator: Simulator, world: int, obs: np.ndarray) -> Seen:
+    """What a world's agents see, from their observations float32 (agents, size)."""
     state, config = simulator.state, simulator.config
     blocks = simulator.layout.split(obs.astype(np.float64))
     pose = {
@@ -98,7 +98,7 @@ def sight_of(simulator: Simulator, world: int, obs: np.ndarray) -> Sight:
     for name, code in (("green", GREEN), ("yellow", YELLOW), ("red", RED)):
         colour[column("stops", name) > 0.5] = code
     others = simulator.host(state.neighbours.agent[world : world + 1])[0][:, : config.agent_count]
-    return Sight(
+    return Seen(
         lanes=np.concatenate([placed(blocks.lanes), distance[..., None]], axis=-1),
         edges=placed(blocks.boundaries),
         stops=np.concatenate([placed(blocks.stops), colour[..., None]], axis=-1),

@@ -84,7 +84,7 @@ class Blob:
         self.parts: list[bytes] = []
         self.size = 0
 
-    def put(self, raw: bytes) -> list[int]:
+    def append(self, raw: bytes) -> list[int]:
         """Bytes, and where they lie: [start, bytes]."""
         self.parts.append(raw)
         self.size += len(raw)
@@ -92,7 +92,7 @@ class Blob:
 
     def text(self, text: str) -> list[int]:
         """A text as UTF-8."""
-        return self.put(text.encode())
+        return self.append(text.encode())
 
     def table(self, values: np.ndarray) -> list[int]:
         """Whole numbers (moments, columns): [start, moments, columns]."""
@@ -101,7 +101,7 @@ class Blob:
         steps = np.diff(whole, axis=0, prepend=0)
         zigzag = ((steps << 1) ^ (steps >> 63)).astype("<u4")
         planes = np.ascontiguousarray(zigzag.T).view(np.uint8).reshape(-1, 4).T
-        start, _ = self.put(planes.tobytes())
+        start, _ = self.append(planes.tobytes())
         return [start, *whole.shape]
 
     def packed(self) -> str:

@@ -11,7 +11,7 @@ from gigaflow_env.layout import as_floats
 from gigaflow_env.replay import page, tables
 from gigaflow_env.replay.clip import Clip, Moment
 from gigaflow_env.replay.frame import BIT, ON_ROAD, body_of, frame_of
-from gigaflow_env.replay.insight import reward_terms, sight_of
+from gigaflow_env.replay.insight import reward_terms, seen_of
 from gigaflow_env.simulator import Simulator
 
 
@@ -50,7 +50,7 @@ class Recorder:
         if self.policy is not None:
             logits, values = self.policy.network(obs)
             probabilities = softmax(logits)
-        sight = sight_of(simulator, world, obs)
+        seen = seen_of(simulator, world, obs)
         there = (frame.flags & ON_ROAD) > 0
         self.moments.append(
             Moment(
@@ -61,10 +61,10 @@ class Recorder:
                 probabilities=probabilities,
                 values=values,
                 terms=reward_terms(simulator, world),
-                sets=self._seen(sight, (frame.flags & BIT["live"]) > 0),
-                distances=sight.lanes[..., 2],
-                colours=sight.stops[..., 2].astype(np.int8),
-                others=sight.others,
+                sets=self._seen(seen, (frame.flags & BIT["live"]) > 0),
+                distances=seen.lanes[..., 2],
+                colours=seen.stops[..., 2].astype(np.int8),
+                others=seen.others,
             )
         )
 
@@ -97,7 +97,7 @@ class Recorder:
             self.bodies.append(body_of(self.simulator, self.world, agent))
         return self._known[key]
 
-    def _seen(self, sight: Any, live: np.ndarray) -> np.ndarray:
+    def _seen(self, seen: Any, live: np.ndarray) -> np.ndarray:
         """Lanes and edges are the same for all agents in one place of the map: kept once for each such place.
 
         With dropout everybody sees something else in each step, which is not kept.
@@ -111,7 +111,7 @@ class Recorder:
             key = int(rows[agent])
             if key not in self._sets:
                 self._sets[key] = len(self.sets)
-                self.sets.append((sight.lanes[agent, :, :2], sight.edges[agent], sight.stops[agent, :, :2]))
+                self.sets.append((seen.lanes[agent, :, :2], seen.edges[agent], seen.stops[agent, :, :2]))
             found[agent] = self._sets[key]
         return found
 

@@ -2,7 +2,7 @@
 
 from gigaflow_env.roads.cut import cut
 from gigaflow_env.roads.formats.lanes_json import save
-from gigaflow_env.roads.loading import find, load, load_scenario, shipped
+from gigaflow_env.roads.loading import check_name, check_random, find, load, load_scenario, shipped
 from gigaflow_env.roads.road_map import (
     Crosswalk,
     Entry,
@@ -29,6 +29,8 @@ __all__ = [
     "RoadMap",
     "Scenario",
     "Signal",
+    "check_name",
+    "check_random",
     "cut",
     "find",
     "load",

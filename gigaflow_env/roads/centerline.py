@@ -32,10 +32,16 @@ def sample(line: np.ndarray, spacing: float) -> np.ndarray:
     points = np.empty((6, len(s)))
     _place(cubics, starts, s, points)
     x, y, along_x, along_y, k, u = points
-    heading = np.unwrap(np.arctan2(along_y, along_x))
+    heading = continuous(np.arctan2(along_y, along_x))
     k = k.astype(np.int64)
     z, width = (line[k][:, [Z, WIDTH]] * (1 - u)[:, None] + line[k + 1][:, [Z, WIDTH]] * u[:, None]).T
     return np.column_stack([x, y, z, heading, width, np.gradient(heading, s), s])
+
+
+def continuous(heading: np.ndarray) -> np.ndarray:
+    """Headings [rad] without jumps by a turn: `np.unwrap`, but quick for those that have none."""
+    steps = heading[1:] - heading[:-1]
+    return heading if -math.pi < steps.min(initial=0.0) and steps.max(initial=0.0) < math.pi else np.unwrap(heading)
 
 
 def fit(dense: np.ndarray, tolerance: float = 0.01) -> np.ndarray:
@@ -46,10 +52,12 @@ def fit(dense: np.ndarray, tolerance: float = 0.01) -> np.ndarray:
     to a place where it was before.
     """
     dense = np.ascontiguousarray(dense, np.float64)
-    along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(dense[:, :2], axis=0).T))])
-    knots = np.array([0, len(dense) - 1])
+    along = np.zeros(len(dense))
+    np.cumsum(np.hypot(dense[1:, 0] - dense[:-1, 0], dense[1:, 1] - dense[:-1, 1]), out=along[1:])
+    kept = np.zeros(len(dense), bool)  # which rows are knots: sets of rows by masks, much quicker than by np.unique
+    kept[[0, -1]] = True
+    knots = np.flatnonzero(kept)
     while len(bad := np.flatnonzero((errors := _misses(dense, along, knots)) > tolerance)):
-        added = []
         for piece in bad:
             # On an arc the error grows with the fourth power of the length: split into as many as that asks for. What
             # returns is split in three, for halves of a loop go there and back.
@@ -58,15 +66,16 @@ def fit(dense: np.ndarray, tolerance: float = 0.01) -> np.ndarray:
             parts = min(last - first, max(2, wanted))
             # Less a little: where a row lies on a target, rounding must not take the next one.
             targets = along[first] + (along[last] - along[first]) * np.arange(1, parts) / parts - 1e-6
-            added.append(np.clip(np.searchsorted(along, targets), first + 1, last - 1))
-        knots = np.unique(np.concatenate([knots, *added]))
+            kept[np.minimum(np.maximum(along.searchsorted(targets), first + 1), last - 1)] = True
+        knots = np.flatnonzero(kept)
     for first in (1, 2) if len(knots) > 2 else ():
         # Drop what turns out not to be needed, among every second knot, then among the others.
         tried = knots[first:-1:2]
-        rest = np.setdiff1d(knots, tried)
+        kept[tried] = False
+        rest = np.flatnonzero(kept)
         errors = _misses(dense, along, rest)
-        needed = errors[np.searchsorted(rest, tried) - 1] > tolerance
-        knots = np.union1d(rest, tried[needed])
+        kept[tried] = errors[rest.searchsorted(tried) - 1] > tolerance
+        knots = np.flatnonzero(kept)
     return dense[knots]
 
 
@@ -87,12 +96,16 @@ def _cubics(line: np.ndarray) -> np.ndarray:
     The cubic in u of 0..1 with p(0) and p(1) at the knots, and p'(0) and p'(1) in the directions of the knots, as long as
     the chord.
     """
-    p, d = line[:-1, :2], np.diff(line[:, :2], axis=0)
-    heading = line[:, HEADING]
-    direction = np.column_stack([np.cos(heading), np.sin(heading)])
+    p, d = line[:-1, :2], line[1:, :2] - line[:-1, :2]
+    direction = np.empty((len(line), 2))
+    np.cos(line[:, HEADING], out=direction[:, 0])
+    np.sin(line[:, HEADING], out=direction[:, 1])
     chord = np.hypot(d[:, :1], d[:, 1:])
     begin, end = chord * direction[:-1], chord * direction[1:]
-    return np.stack([p, begin, 3 * d - 2 * begin - end, begin + end - 2 * d], axis=-1)
+    cubics = np.empty((len(d), 2, 4))
+    cubics[..., 0], cubics[..., 1] = p, begin
+    cubics[..., 2], cubics[..., 3] = 3 * d - 2 * begin - end, begin + end - 2 * d
+    return cubics
 
 
 def _piece_lengths(cubics: np.ndarray) -> np.ndarray:

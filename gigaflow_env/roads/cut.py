@@ -2,16 +2,28 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from gigaflow_env import bounds
 from gigaflow_env.roads.centerline import fit, sample
 from gigaflow_env.roads.road_map import HEADING, Lane, MapError, RoadMap
 
 CUT_SPACING = 0.5
 """[m] of the points by which it is decided where a lane is cut."""
+RADII = bounds.Bounds(0, math.inf, open_low=True)
 LEAST = 1.0
 """[m] Ours: shorter stubs are left out."""
+
+
+def check_part(around: Any, radius: Any) -> tuple[tuple[float, float], float]:
+    """The place, x and y [m], and the radius [m] as numbers. Raises ValueError for others than finite ones."""
+    place = tuple(around) if isinstance(around, (tuple, list, np.ndarray)) else ()
+    if len(place) != 2:
+        raise ValueError(f"around={bounds.shown(around)}: must be two numbers, x and y in m")
+    x, y = (bounds.real("around", number, bounds.Bounds(), "m") for number in place)
+    return (x, y), bounds.real("radius", radius, RADII, "m")
 
 
 def cut(road_map: RoadMap, around: tuple[float, float], radius: float) -> RoadMap:
@@ -21,8 +33,7 @@ def cut(road_map: RoadMap, around: tuple[float, float], radius: float) -> RoadMa
     there, and one that comes back goes on as another lane, `id.part2`. Raises ValueError for a radius that is not above 0,
     MapError where no driving lane is left.
     """
-    if not (radius > 0 and math.isfinite(radius)) or not all(map(math.isfinite, around)):
-        raise ValueError(f"around={around}, radius={radius}: the place must be finite, the radius above 0 m")
+    around, radius = check_part(around, radius)
     center = np.array(around, float)
     entry: dict[str, str] = {}  # lane -> the part of it that begins where it began
     kept: list[tuple[Lane, bool]] = []  # the parts, and whether each ends where its lane ended

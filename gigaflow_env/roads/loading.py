@@ -15,7 +15,7 @@ from typing import IO, Any, cast
 
 from gigaflow_env.progress import slow
 from gigaflow_env.roads import import_report
-from gigaflow_env.roads.cut import cut
+from gigaflow_env.roads.cut import check_part, cut
 from gigaflow_env.roads.formats import lanes_json
 from gigaflow_env.roads.formats.common.grades import note_grades
 from gigaflow_env.roads.formats.common.mend import mended
@@ -58,6 +58,29 @@ RANDOM = "random:"
 """A map of this name and a whole number is the random town of that seed."""
 
 
+def check_random(name: str) -> int | None:
+    """The seed of `random:SEED`, None for a name of another kind. Raises ValueError where SEED is no whole number."""
+    if not name.startswith(RANDOM):
+        return None
+    seed = name.removeprefix(RANDOM)
+    if not (seed.isascii() and seed.isdigit()):
+        raise ValueError(f"map={name!r}: a random town is named by a whole number, for example {RANDOM}7")
+    return int(seed)
+
+
+def check_name(given: str | os.PathLike[str]) -> None:
+    """Raises ValueError for what is neither a shipped town, nor a random one, nor a file. Nothing is opened."""
+    name, towns = str(given), shipped()
+    if name in towns or check_random(name) is not None:
+        return
+    if name == "" or not Path(given).exists():
+        raise ValueError(
+            f"map={name!r} is neither a shipped town ({', '.join(sorted(towns))}), nor {RANDOM}SEED, nor a file"
+        )
+    if Path(given).is_dir():
+        raise ValueError(f"map={name!r} is a directory: name one of the map files in it")
+
+
 def find(given: MapLike) -> RoadMap:
     """The RoadMap that a user names.
 
@@ -67,20 +90,15 @@ def find(given: MapLike) -> RoadMap:
         return given
     if not isinstance(given, (str, os.PathLike)):
         raise TypeError(f"map={given!r}: expected the name of a shipped town, the path of a map file, or a RoadMap")
+    check_name(given)
     name, towns = str(given), shipped()
     if name in towns:
         return load(towns[name])
-    if name.startswith(RANDOM):
+    seed = check_random(name)
+    if seed is not None:
         from gigaflow_env.roads.towns import random_town
 
-        seed = name.removeprefix(RANDOM)
-        if not (seed.isascii() and seed.isdigit()):
-            raise ValueError(f"map={name!r}: a random town is named by a whole number, for example {RANDOM}7")
-        return random_town.town(int(seed)).town
-    if not Path(given).exists():
-        raise ValueError(
-            f"map={name!r} is neither a shipped town ({', '.join(sorted(towns))}), nor {RANDOM}SEED, nor a file"
-        )
+        return random_town.town(seed).town
     return load(given)
 
 
@@ -105,7 +123,9 @@ def load(
     """
     if (around is None) != (radius is None):
         raise ValueError(f"around={around}, radius={radius}: a part of a map needs both")
-    path = Path(path)
+    if radius is not None:
+        check_part(around, radius)
+    path = _file(path)
     with slow(f"reading {path}"), _opened(path) as file, import_report.collecting(strict) as report:
         importer = _importer(file)
         road_map = importer.read(file, **_chosen(file, record), **_program(importer, program))
@@ -133,7 +153,7 @@ def load_scenario(path: str | os.PathLike[str], *, record: int | str | None = No
     record, strict: as for `load`. Raises MapError for a format without recorded traffic and for content that is not
     consistent.
     """
-    path = Path(path)
+    path = _file(path)
     with slow(f"reading {path}"), _opened(path) as file, import_report.collecting(strict) as report:
         importer = _importer(file)
         if not hasattr(importer, "read_scenario"):
@@ -146,6 +166,13 @@ def load_scenario(path: str | os.PathLike[str], *, record: int | str | None = No
     if report:
         warnings.warn(f"{path}: {import_report.summarised(report)}", MapWarning, stacklevel=2)
     return scenario
+
+
+def _file(path: str | os.PathLike[str]) -> Path:
+    """The path of a file. Raises MapError for a directory; what does not exist is found missing where it's opened."""
+    if Path(path).is_dir():
+        raise MapError(f"{path}: is a directory, expected a map file")
+    return Path(path)
 
 
 @contextmanager

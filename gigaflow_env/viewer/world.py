@@ -14,11 +14,11 @@ import numpy as np
 from gigaflow_env import driver
 from gigaflow_env.bounds import Bounds, choice, real, whole
 from gigaflow_env.conditioning import clear_overrides, override, ranges_of
-from gigaflow_env.config import CONDITIONING, Config, laptop
+from gigaflow_env.config import CONDITIONING, OLDEST_WORLD, Config, laptop
 from gigaflow_env.env import GigaflowVectorEnv
 from gigaflow_env.layout import LATERAL_JERKS, LONGITUDINAL_JERKS
 from gigaflow_env.replay.frame import BIT, Frame, body_of, frame_of
-from gigaflow_env.replay.insight import TERMS, reward_terms, sight_of
+from gigaflow_env.replay.insight import TERMS, reward_terms, seen_of
 from gigaflow_env.replay.page import STEPS
 from gigaflow_env.roads import RoadMap
 from gigaflow_env.roads.compiled.compile import capacity
@@ -97,7 +97,7 @@ class LiveWorld:
 
     def _build(self, settings: Settings) -> None:
         checked = Settings(
-            agents=whole("cars", settings.agents, Bounds(1, MOST)),
+            agents=whole("agents", settings.agents, Bounds(1, MOST)),
             erratic=real("erratic", settings.erratic, Bounds(0, 1)),
             lights=choice("lights", settings.lights, ("on", "off")),
             drivers=choice("drivers", settings.drivers, self.choices),
@@ -130,7 +130,7 @@ class LiveWorld:
         return base.replace(
             dt=base.dt / SUBSTEPS,
             max_steps=round(LONGEST * SUBSTEPS / base.dt),
-            world_steps=10**9,
+            world_steps=int(OLDEST_WORLD * SUBSTEPS / base.dt) - 1,
             world_stagger=0.0,
             agents_per_world=settings.agents,
             on_crash="freeze",
@@ -319,23 +319,23 @@ class LiveWorld:
         simulator = self._simulator
         if not 0 <= row < self.settings.agents or simulator.state.rows.status[0, row] != LIVE:
             return None
-        sight = sight_of(simulator, 0, np.asarray(self._obs))
+        seen = seen_of(simulator, 0, np.asarray(self._obs))
         x, y = simulator.state.pose.x[0], simulator.state.pose.y[0]
         found: dict[str, Any] = {
             "kind": "seen",
             "row": row,
             "terms": [round(float(v), 5) for v in np.nan_to_num(reward_terms(simulator, 0)[row])],
-            "sight": {
+            "seen": {
                 "lanes": [
                     {"x": round(px, 2), "y": round(py, 2), "d": round(d, 1) if math.isfinite(d) else None}
-                    for px, py, d in sight.lanes[row].tolist()
+                    for px, py, d in seen.lanes[row].tolist()
                 ],
-                "edges": [{"x": round(px, 2), "y": round(py, 2)} for px, py in sight.edges[row].tolist()],
+                "edges": [{"x": round(px, 2), "y": round(py, 2)} for px, py in seen.edges[row].tolist()],
                 "stops": [
-                    {"x": round(px, 2), "y": round(py, 2), "colour": int(c)} for px, py, c in sight.stops[row].tolist()
+                    {"x": round(px, 2), "y": round(py, 2), "colour": int(c)} for px, py, c in seen.stops[row].tolist()
                 ],
                 "others": [
-                    {"x": round(float(x[b]), 2), "y": round(float(y[b]), 2)} for b in sight.others[row].tolist() if b >= 0
+                    {"x": round(float(x[b]), 2), "y": round(float(y[b]), 2)} for b in seen.others[row].tolist() if b >= 0
                 ],
             },
         }

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gigaflow_train.evaluate.baselines import Act
 from gigaflow_train.evaluate.metrics import Estimate, Tally, count, mean, proportion, rate, total
-from gigaflow_train.evaluate.policies import Act
 
 
 class Result(NamedTuple):

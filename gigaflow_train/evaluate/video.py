@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gigaflow_env.render import write_video
-from gigaflow_train.evaluate.policies import Act
+from gigaflow_train.evaluate.baselines import Act
 
 SPEEDUP = 3.0
 """Times real time: an agent's route of half a minute in ten seconds."""

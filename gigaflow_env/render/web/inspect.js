@@ -112,7 +112,7 @@ function drawSpark(canvas, values) {
 }
 
 // What a recorded car sees at a moment, from the tables of the clip.
-function recordedSight(tape, k, row) {
+function recordedSeen(tape, k, row) {
   const set = tape.sets[tape.moment(k).set[row]],
     moment = tape.moment(k);
   const pairs = (flat) => Array.from({ length: flat.length / 2 }, (_, n) => ({ x: flat[2 * n] / 10, y: flat[2 * n + 1] / 10 }));

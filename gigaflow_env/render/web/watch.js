@@ -158,7 +158,7 @@ const clockText = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(
 function atMoment(k) {
   const { tape } = watch,
     moment = tape.moment(k);
-  if (!isLive()) watch.seen = watch.chosen >= 0 && placeOf(tape, k, 0, watch.chosen) ? recordedSight(tape, k, watch.chosen) : null;
+  if (!isLive()) watch.seen = watch.chosen >= 0 && placeOf(tape, k, 0, watch.chosen) ? recordedSeen(tape, k, watch.chosen) : null;
   showCounts(k);
   if (watch.chosen < 0 || !watch.shown) return;
   const row = watch.chosen,
@@ -593,7 +593,7 @@ async function begin() {
       moment: cameMoment,
       seen: (message) => {
         if (message.row !== watch.chosen) return;
-        watch.seen = message.sight;
+        watch.seen = message.seen;
         watch.insight = message;
         watch.shownAt = -1;
         watch.dirty = true;

@@ -129,7 +129,7 @@ def _cached(road_map: RoadMap, sizes: Sizes) -> Roads:
 
 def _compile(road_map: RoadMap, sizes: Sizes) -> Roads:
     """Tables of one map."""
-    validate(road_map)
+    validate(road_map)  # again: it may not come from `load`, but be made in Python
     _limit(road_map, sizes)
     kinds = sorted(road_map.lanes.values(), key=lambda lane: lane.kind != "driving")  # stable: driving lanes first
     driving = [lane for lane in kinds if lane.kind == "driving"]
@@ -145,7 +145,7 @@ def _compile(road_map: RoadMap, sizes: Sizes) -> Roads:
     if len(starts) == 0:
         raise MapError(
             f"map {road_map.name!r} has no place to start from: outside junctions no driving lane is at least "
-            f"{START_LENGTH} m long and {START_WIDTH} m wide, with {WAY_LEAST:g} m of road ahead"
+            f"{START_LENGTH} m long and {START_WIDTH} m wide"
         )
     lights = sorted(signal.id for signal in road_map.signals.values() if signal.kind == "light")
     shown = {"stop": STOP_SIGN, "yield": YIELD_SIGN} if sizes.yields else {"stop": STOP_SIGN}
@@ -373,7 +373,7 @@ def ways_beyond(lanes: np.ndarray, successors: np.ndarray) -> np.ndarray:
 
 
 def _starts(sections: np.ndarray, lanes: np.ndarray, closed: np.ndarray, beyond: np.ndarray) -> np.ndarray:
-    """First sections of the quads where agents may start.
+    """First sections of the quads where agents may start: on a map of short roads, with half of the longest way ahead.
 
     closed: (lanes,) lanes without any. beyond: (lanes,) see `ways_beyond`.
     """
@@ -385,8 +385,10 @@ def _starts(sections: np.ndarray, lanes: np.ndarray, closed: np.ndarray, beyond:
     tolerance = 1e-4  # float32
     wide, long = width >= START_WIDTH - tolerance, left >= START_LENGTH - tolerance
     free = (lane["junction"] == 0) & ~closed[sections["lane"][quads]]
-    leads = onward >= WAY_LEAST - tolerance
-    return quads[wide & long & free & leads].astype(np.int32)
+    may = wide & long & free
+    longest = onward[may].max(initial=0.0)
+    least = WAY_LEAST if longest >= WAY_LEAST - tolerance else longest / 2
+    return quads[may & (onward >= least - tolerance)].astype(np.int32)
 
 
 def _quads(lanes: np.ndarray) -> np.ndarray:

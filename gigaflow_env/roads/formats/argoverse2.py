@@ -16,7 +16,8 @@ import numpy as np
 import shapely
 
 from gigaflow_env.roads.formats.common.driving_side import keeps_left
-from gigaflow_env.roads.formats.common.lane_bounds import MAX_POINTS, center, knots
+from gigaflow_env.roads.formats.common.lane_bounds import center, knots
+from gigaflow_env.roads.formats.common.limits import MAX_POINTS
 from gigaflow_env.roads.formats.common.polyline import checked
 from gigaflow_env.roads.formats.common.union_find import groups
 from gigaflow_env.roads.formats.common.weld import successors, weld

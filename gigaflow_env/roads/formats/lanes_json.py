@@ -46,7 +46,7 @@ def save(road_map: RoadMap, path: str | os.PathLike[str]) -> None:
 
 def document(road_map: RoadMap) -> dict[str, Any]:
     """What `save` writes, as plain dicts, lists, texts and numbers. Raises MapError for an inconsistent map."""
-    validate(road_map)
+    validate(road_map)  # it may be made in Python, and what is written has to be readable
     ends = _weld(road_map.lanes)
     head = {"format": FORMAT, "version": VERSION, **{name: getattr(road_map, name) for name in HEAD}}
     crosswalks = {key: {"outline": _integers(c.outline, 100.0)} for key, c in road_map.crosswalks.items()}

@@ -7,7 +7,7 @@ from gigaflow_env.roads.centerline import sample
 from gigaflow_env.roads.levels import same_level
 from gigaflow_env.roads.road_map import HEADING, WIDTH, Lane, X, Y, Z
 
-SPACING = 10.0
+COMPARED_SPACING = 10.0
 """[m] of the places at which lanes are compared."""
 REACH = 12.0
 """[m] Ours: oncoming traffic whose lane is farther away, behind a median, is not looked at."""
@@ -23,7 +23,7 @@ def keeps_left(lanes: dict[str, Lane]) -> bool:
     meant = [lane for lane in lanes.values() if lane.kind == "driving" and lane.junction is None and lane.twin is None]
     if not meant:
         return False
-    lines = [sample(lane.line, SPACING)[:, [X, Y, Z, HEADING, WIDTH]] for lane in meant]
+    lines = [sample(lane.line, COMPARED_SPACING)[:, [X, Y, Z, HEADING, WIDTH]] for lane in meant]
     number = np.repeat(np.arange(len(lines)), [len(line) for line in lines])
     x, y, z, heading, width = np.concatenate(lines).T
     cos, sin = np.cos(heading), np.sin(heading)
@@ -32,7 +32,7 @@ def keeps_left(lanes: dict[str, Lane]) -> bool:
     ahead = (x[other] - x[one]) * cos[one] + (y[other] - y[one]) * sin[one]
     left = (y[other] - y[one]) * cos[one] - (x[other] - x[one]) * sin[one]
     oncoming = cos[one] * cos[other] + sin[one] * sin[other] < OPPOSITE
-    beside = (np.abs(ahead) <= SPACING / 2) & (np.abs(left) > (width[one] + width[other]) / 4)
+    beside = (np.abs(ahead) <= COMPARED_SPACING / 2) & (np.abs(left) > (width[one] + width[other]) / 4)
     counted = oncoming & beside & same_level(z[one], z[other]) & (number[one] != number[other])
     one, left = one[counted], left[counted]
     order = np.lexsort([np.abs(left), one])

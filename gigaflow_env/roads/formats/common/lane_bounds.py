@@ -5,21 +5,14 @@ import math
 import numpy as np
 
 from gigaflow_env.roads.centerline import fit, length, sample
+from gigaflow_env.roads.formats.common.limits import MIN_WIDTH, POINT_SPACING
 from gigaflow_env.roads.import_report import note
 from gigaflow_env.roads.road_map import HEADING, WIDTH, MapError, Z
 
-POINT_SPACING = 0.5
-"""[m] distance of the points to which the center lines are fitted."""
 BULGE = 0.3
 """[m] Ours: bounds are taken as smooth curves through their vertices, which leave the polylines by this much at most."""
-MIN_WIDTH = 0.1
-"""[m] Ours: narrower parts at the ends of a lane are cut off, they'd give degenerate quads."""
 MAX_LENGTH = 50_000.0
 """[m] Ours: a longer bound is a mistake."""
-MAX_POINTS = 100_000
-"""Ours: a bound has some thousand points at most; reading a point of a file takes microseconds."""
-FAR = 1e8
-"""[m] Ours: farther from the origin than any projection of the earth leads a coordinate is a mistake."""
 MAX_SKEW = 1.2
 """[rad] Ours: where the lines between the bounds are askew by more than this on average, bounds do not belong together."""
 

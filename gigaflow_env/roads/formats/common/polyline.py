@@ -5,18 +5,13 @@ import math
 import numpy as np
 
 from gigaflow_env.roads.centerline import sample
+from gigaflow_env.roads.formats.common.limits import MAX_COORDINATE, MIN_LENGTH, POINT_SPACING
 from gigaflow_env.roads.road_map import HEADING, WIDTH, MapError
 
 MIN_STEP = 0.3
 """[m] Points nearer to the one before are dropped: files round to centimetres, which is 2 degrees on this length."""
-MIN_LENGTH = 0.05
-"""[m] Shorter polylines make no lane."""
 MAX_LENGTH = 1e5
 """[m] of one lane. Ours: far more than any road without a junction; a longer one is a mistake in the file."""
-MAX_COORDINATE = 1e8
-"""[m] Ours: three times around the earth."""
-POINT_SPACING = 0.5
-"""[m] distance of the points of a lane, to which its knots are fitted."""
 
 KINK = 0.1
 """[m] A vertex at which a curve through it would leave the polyline by more is a kink, not a point of a curve."""

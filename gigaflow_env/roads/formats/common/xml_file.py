@@ -71,18 +71,20 @@ def text(element: etree._Element, name: str) -> str:
 
 def number(element: etree._Element, name: str, default: float | None = None) -> float:
     """An attribute that is a finite number, at most LARGEST; a missing one is `default` or an error."""
-    if default is not None and element.get(name) is None:
-        return default
-    given = text(element, name)
+    given = element.get(name)
+    if given is None:
+        if default is not None:
+            return default
+        given = text(element, name)
     try:
         read = float(given)
     except ValueError:
         read = math.nan
+    if -LARGEST <= read <= LARGEST:  # first: files have tens of thousands of numbers
+        return read
     if not math.isfinite(read):
         raise wrong(element, f"{name}={given!r} is not a finite number")
-    if abs(read) > LARGEST:
-        raise wrong(element, f"{name}={given!r} is too large: at most {LARGEST:.0e}")
-    return read
+    raise wrong(element, f"{name}={given!r} is too large: at most {LARGEST:.0e}")
 
 
 def integer(element: etree._Element, name: str) -> int:

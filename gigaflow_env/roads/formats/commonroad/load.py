@@ -20,6 +20,7 @@ from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.common.driving_side import keeps_left
 from gigaflow_env.roads.formats.common.junctions import junctions
 from gigaflow_env.roads.formats.common.lane_bounds import knots, outline, reversed_line, side_by_side
+from gigaflow_env.roads.formats.common.limits import BACK
 from gigaflow_env.roads.formats.common.weld import successors, weld
 from gigaflow_env.roads.formats.commonroad.obstacles import read_program, read_traffic
 from gigaflow_env.roads.formats.commonroad.values import points, speed
@@ -27,7 +28,6 @@ from gigaflow_env.roads.import_report import left_out
 from gigaflow_env.roads.road_map import DEFAULT_SPEED, Crosswalk, Lane, RoadMap, Signal
 from gigaflow_env.roads.scenario import Scenario
 
-BACK = ".back"
 LANELET_TYPES = {
     **dict.fromkeys(("shoulder", "border"), "shoulder"),
     **dict.fromkeys(("parking", "busStop"), "parking"),

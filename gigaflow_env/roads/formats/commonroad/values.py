@@ -7,7 +7,7 @@ import numpy as np
 from lxml import etree
 
 from gigaflow_env.roads.formats.common import xml_file as xml
-from gigaflow_env.roads.formats.common.lane_bounds import FAR, MAX_POINTS
+from gigaflow_env.roads.formats.common.limits import MAX_COORDINATE, MAX_POINTS
 
 _UNITS = {"km/h": 1 / 3.6, "kmh": 1 / 3.6, "kph": 1 / 3.6, "mph": 0.44704, "m/s": 1.0, "mps": 1.0}
 
@@ -47,8 +47,8 @@ def speed(element: etree._Element, tag: str) -> float:
 def coordinate(element: etree._Element, tag: str) -> float:
     """The coordinate [m] in a child."""
     read = number(element, tag)
-    if abs(read) > FAR:
-        raise xml.wrong(child(element, tag), f"{read} m is no place on a map: coordinates lie within {FAR:.0e} m")
+    if abs(read) > MAX_COORDINATE:
+        raise xml.wrong(child(element, tag), f"{read} m is no place on a map: coordinates lie within {MAX_COORDINATE:.0e} m")
     return read
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from lxml import etree
 
 from gigaflow_env.roads.formats.common import xml_file as xml
-from gigaflow_env.roads.formats.common.lane_bounds import FAR
+from gigaflow_env.roads.formats.common.limits import MAX_COORDINATE
 from gigaflow_env.roads.formats.common.tangent_plane import Place, middle, tangent_plane
 from gigaflow_env.roads.import_report import is_strict, left_out
 from gigaflow_env.roads.road_map import MapError
@@ -132,6 +132,6 @@ def _number(node: etree._Element, tags: dict[str, str], name: str, default: floa
         read = math.nan
     if not math.isfinite(read):
         raise xml.wrong(node, f"tag {name}={given!r} is not a finite number")
-    if abs(read) > FAR:
-        raise xml.wrong(node, f"tag {name}={given!r} is no place on a map: coordinates lie within {FAR:.0e} m")
+    if abs(read) > MAX_COORDINATE:
+        raise xml.wrong(node, f"tag {name}={given!r} is no place on a map: coordinates lie within {MAX_COORDINATE:.0e} m")
     return read

@@ -18,6 +18,7 @@ from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.common.driving_side import keeps_left
 from gigaflow_env.roads.formats.common.junctions import junctions
 from gigaflow_env.roads.formats.common.lane_bounds import knots, outline, reversed_line, side_by_side
+from gigaflow_env.roads.formats.common.limits import BACK
 from gigaflow_env.roads.formats.common.weld import Link, successors, weld
 from gigaflow_env.roads.formats.lanelet2.elements import Elements, read_elements
 from gigaflow_env.roads.formats.lanelet2.lanelets import (
@@ -35,7 +36,6 @@ from gigaflow_env.roads.formats.lanelet2.regulations import Rule, at_end, in_ord
 from gigaflow_env.roads.import_report import left_out
 from gigaflow_env.roads.road_map import Crosswalk, Lane, RoadMap, Signal
 
-BACK = ".back"
 _LANELET = re.compile(rb"""k=["']type["']\s+v=["']lanelet["']|v=["']lanelet["']\s+k=["']type["']""")
 
 

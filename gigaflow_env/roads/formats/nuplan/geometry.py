@@ -7,14 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import shapely
 
+from gigaflow_env.roads.formats.common.limits import MAX_COORDINATE, MAX_POINTS
 from gigaflow_env.roads.formats.nuplan import utm
 from gigaflow_env.roads.formats.nuplan.geopackage import GEOGRAPHIC, Row, geometry, rows
 from gigaflow_env.roads.road_map import MapError
-
-MAX_POINTS = 100_000
-"""Points of a geometry. Ours: lanes have some hundred."""
-MAX_DISTANCE = 1e8
-"""[m] of a point from the origin. Ours: twice around the Earth."""
 
 
 class Grid(NamedTuple):
@@ -68,6 +64,6 @@ def _points(shape: shapely.Geometry) -> np.ndarray:
         points[:, 2] = 0.0
     if part.geom_type not in ("LineString", "Polygon") or not 2 <= len(points) <= MAX_POINTS:
         raise MapError(f"a {part.geom_type} of {len(points)} points: it must be a line or an area of 2..{MAX_POINTS} points")
-    if not (np.abs(points) < MAX_DISTANCE).all():
-        raise MapError(f"point {np.argwhere(~(np.abs(points) < MAX_DISTANCE))[0, 0]} is not finite or beyond the Earth")
+    if not (np.abs(points) < MAX_COORDINATE).all():
+        raise MapError(f"point {np.argwhere(~(np.abs(points) < MAX_COORDINATE))[0, 0]} is not finite or beyond the Earth")
     return points[:-1] if part.geom_type == "Polygon" else points

@@ -19,6 +19,7 @@ from gigaflow_env.roads.formats.common.driving_side import keeps_left
 from gigaflow_env.roads.formats.common.lane_bounds import knots
 from gigaflow_env.roads.formats.common.lane_changes import with_neighbours
 from gigaflow_env.roads.formats.common.lane_widths import calm, nearest, probes, sides
+from gigaflow_env.roads.formats.common.limits import MEETING
 from gigaflow_env.roads.formats.common.weld import weld
 from gigaflow_env.roads.formats.nuplan.geometry import Grid, grid_of, points_of
 from gigaflow_env.roads.formats.nuplan.geopackage import Row, opened, rows
@@ -28,8 +29,6 @@ SPEED = 13.4
 """[m/s] 30 mph: the limit where the file gives none. Ours."""
 WIDTH, MIN_WIDTH, MAX_WIDTH = 3.5, 1.0, 10.0
 """[m] Width where a lane has neither boundaries nor outline, and the bounds for all. Ours."""
-MEETING = 0.001
-"""[m] Ends of linked lanes are so near to each other."""
 MAX_TOTAL = 5e6
 """[m] of all lanes. Ours: the largest nuPlan map has some 1,000 km, and each half metre takes memory."""
 STOP_KINDS = {1: "stop", 2: "light", 3: "yield", 4: "yield"}

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from gigaflow_env.roads.centerline import fit
+from gigaflow_env.roads.formats.common.limits import BACK
 from gigaflow_env.roads.formats.common.union_find import groups
 from gigaflow_env.roads.formats.common.weld import Link, holds, successors, weld
 from gigaflow_env.roads.formats.opendrive.links import End
@@ -20,7 +21,7 @@ MAX_GAP = 0.3
 def name_of(strip: Strip, back: bool = False) -> str:
     """Id of a lane of the RoadMap; `back` for travel against what is usual there."""
     road, section, lane = strip.key
-    return f"{road}.{strip.road.labels[section]}.{lane}" + (".back" if back else "")
+    return f"{road}.{strip.road.labels[section]}.{lane}" + (BACK if back else "")
 
 
 def directed_lanes(strips: dict[Key, Strip], joints: dict[End, list[End]]) -> dict[str, Lane]:

@@ -10,6 +10,7 @@ from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.opendrive.cuts import NO_CUT
 from gigaflow_env.roads.formats.opendrive.road import Road, reference_line
 from gigaflow_env.roads.import_report import is_strict, left_out
+from gigaflow_env.roads.road_map import MapError
 
 End = tuple[str, int, int, int]
 """Road id, number of the lane section, lane id, and 0 for the lane's end at the start of the section, 1 for the other."""
@@ -27,13 +28,19 @@ def read_joints(root: etree._Element, roads: dict[str, Road]) -> dict[End, list[
     for road in roads.values():
         for number, section in enumerate(road.sections):
             for lane in section.iterfind("*/lane"):
+                links = [link for block in lane.iterchildren("link") for link in block]
                 for end, role in enumerate(("predecessor", "successor")):
-                    for link in lane.iterfind(f"link/{role}"):
-                        with left_out("link", f"{road.id}.{number}.{lane.get('id')} {role}", line=link.sourceline):
+                    for link in links:
+                        if link.tag != role:
+                            continue
+                        try:
                             if (beyond := _beyond(road, number, end, roads)) is not None:
                                 other, section_beyond, end_beyond = beyond
                                 here = (road.id, number, xml.integer(lane, "id"), end)
                                 join(here, (other, section_beyond, xml.integer(link, "id"), end_beyond))
+                        except MapError:  # guarded only where it fails: there are thousands of links
+                            with left_out("link", f"{road.id}.{number}.{lane.get('id')} {role}", line=link.sourceline):
+                                raise
     for junction in root.iterfind("junction"):
         virtual = junction.get("type") == "virtual"  # the links of its connecting roads say all
         for connection in junction.iterfind("connection") if not virtual else ():

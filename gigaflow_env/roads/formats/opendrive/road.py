@@ -43,9 +43,11 @@ def read_cubics(elements: list[etree._Element], start_name: str, origin: float =
     """The pieces of a profile. Of pieces that begin at one place, within SAME_PLACE, the one later in the file holds."""
     limit_pieces(elements)
     rows: list[list[float]] = []
+    names = (start_name, "a", "b", "c", "d")
     for element in elements:
         try:
-            row = [origin + xml.number(element, start_name), *(xml.number(element, name) for name in "abcd")]
+            row = [xml.number(element, name) for name in names]
+            row[0] += origin
         except MapError:  # guarded only where it fails: there are thousands of records
             with left_out(element.tag, element.getparent().get("id") or "", line=element.sourceline):
                 raise
@@ -53,7 +55,8 @@ def read_cubics(elements: list[etree._Element], start_name: str, origin: float =
         if rows and 0 < rows[-1][0] - row[0] <= SAME_PLACE:
             row[0] = rows[-1][0]
         rows.append(row)
-    table = np.array(sorted(rows, key=lambda row: row[0]), np.float64).reshape(-1, 5)
+    rows.sort(key=lambda row: row[0])
+    table = np.array(rows, np.float64).reshape(-1, 5)
     return Cubics(table[:, 0], table[:, 1:])
 
 
@@ -90,10 +93,17 @@ class Geometry(NamedTuple):
 
 
 def _clothoid(distance: np.ndarray, start: float, slope: float) -> np.ndarray:
-    """Line, arc and spiral: the curvature is start + slope * distance. Gauss-Legendre, panels of at most 1 rad."""
+    """Line, arc and spiral: curvature start + slope * distance. Spirals by Gauss-Legendre in panels of at most 1 rad."""
     if len(distance) > _ROWS:
         parts = np.array_split(distance, math.ceil(len(distance) / _ROWS))
         return np.concatenate([_clothoid(part, start, slope) for part in parts])
+    if slope == 0:  # in closed form: most pieces are lines and arcs
+        angle = start * distance
+        half = np.sin(angle / 2)
+        x, y = (np.sin(angle) / start, 2 * half * half / start) if start else (distance, angle)
+        points = np.empty((len(distance), 4))
+        points[:, 0], points[:, 1], points[:, 2], points[:, 3] = x, y, angle, start
+        return points
     longest = float(np.abs(distance).max())
     panels = max(1, math.ceil(longest * (abs(start) + abs(slope) * longest)))
     at = distance[:, None] * ((np.arange(panels)[:, None] + (_NODES + 1) / 2) / panels).ravel()
@@ -293,8 +303,9 @@ def reference_line(road: Road, s: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """(n, 5) x, y, z, heading, curvature of the reference line."""
     points = np.empty((len(s), 5))
     k = piece(np.array([geometry.s for geometry in road.geometries]), inside)
-    for number in np.unique(k):
-        geometry, rows = road.geometries[number], k == number
+    used = sorted(set(k.tolist()))
+    for number in used:
+        geometry, rows = road.geometries[number], k == number if len(used) > 1 else slice(None)
         x, y, heading, curvature = geometry.local(s[rows] - geometry.s).T
         cos, sin = math.cos(geometry.heading), math.sin(geometry.heading)
         points[rows, 0] = geometry.x + cos * x - sin * y

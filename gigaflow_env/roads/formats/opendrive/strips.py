@@ -6,7 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from lxml import etree
 
+from gigaflow_env.roads.centerline import continuous
 from gigaflow_env.roads.formats.common import xml_file as xml
+from gigaflow_env.roads.formats.common.limits import MIN_LENGTH, MIN_WIDTH, POINT_SPACING
 from gigaflow_env.roads.formats.opendrive.access import open_to_cars
 from gigaflow_env.roads.formats.opendrive.road import Cubics, Road, read_cubics, reference_line, value_slope
 from gigaflow_env.roads.import_report import left_out, note
@@ -26,14 +28,8 @@ OTHER_TYPES = (
 )  # fmt: skip
 """Lane types that are not part of the map."""
 
-POINT_SPACING = 0.5
-"""[m] distance of the points to which the center lines are fitted."""
 LEAST_WIDTH = -0.5
 """[m] Ours: what is a little below 0 where a lane begins or ends counts as 0, less is an error of the file."""
-MIN_WIDTH = 0.1
-"""[m] Ours: narrower parts at the ends of a lane are cut off, they'd give degenerate quads."""
-MIN_LENGTH = 0.05
-"""[m] shorter lanes are bypassed: their neighbours are linked directly."""
 SHORT_SECTION = 0.01
 """[m] Ours: in shorter sections no lane is longer than MIN_LENGTH, not even on the outside of the tightest bend."""
 
@@ -158,9 +154,10 @@ def _lanes(section: etree._Element) -> list[etree._Element]:
 def _stations(low: float, high: float, breaks: np.ndarray) -> np.ndarray:
     """Places in a section, at most SPACING apart, with the breaks among them; at least 2 cm apart."""
     uniform = np.linspace(low, high, max(2, math.ceil((high - low) / POINT_SPACING) + 1))
-    breaks = np.unique(breaks[(breaks > low + 0.02) & (breaks < high - 0.02)])
+    breaks = breaks[(breaks > low + 0.02) & (breaks < high - 0.02)]
     if not len(breaks):
         return uniform
+    breaks = np.unique(breaks)
     breaks = breaks[np.concatenate([[True], np.diff(breaks) > 0.02])]
     behind = np.searchsorted(breaks, uniform)
     after, before = breaks[np.minimum(behind, len(breaks) - 1)], breaks[np.maximum(behind - 1, 0)]
@@ -183,7 +180,7 @@ def _center(
     line[:, X] = x - np.sin(heading) * offset
     line[:, Y] = y + np.cos(heading) * offset
     line[:, Z] = z + across * np.sin(bank)
-    line[:, HEADING] = np.unwrap(heading + np.arctan2(slope, 1 - curvature * offset))
+    line[:, HEADING] = continuous(heading + np.arctan2(slope, 1 - curvature * offset))
     line[:, WIDTH] = np.abs(outer[0] - inner[0]) * flat
     return line
 
@@ -191,13 +188,15 @@ def _center(
 def _trimmed(line: np.ndarray) -> tuple[np.ndarray, ...]:
     """The parts of a line that are wide enough, without rows nearer than 2 cm to the one before; none if nothing is left."""
     wide = line[:, WIDTH] >= MIN_WIDTH
+    if wide.all():
+        return () if (part := _apart(line)) is None else (part,)
     turns = np.flatnonzero(np.diff(np.concatenate([[False], wide, [False]])))
     parts = [line[first:last] for first, last in turns.reshape(-1, 2).tolist()]
     return tuple(part for part in map(_apart, parts) if part is not None)
 
 
 def _apart(line: np.ndarray) -> np.ndarray | None:
-    steps = np.hypot(*np.diff(line[:, :2], axis=0).T)
+    steps = np.hypot(line[1:, 0] - line[:-1, 0], line[1:, 1] - line[:-1, 1])
     if steps.sum() < MIN_LENGTH:
         return None
     if steps.min() >= 0.02:

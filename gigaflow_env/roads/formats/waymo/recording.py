@@ -16,6 +16,7 @@ from gigaflow_env.roads.formats.common.driving_side import keeps_left
 from gigaflow_env.roads.formats.common.lane_bounds import knots
 from gigaflow_env.roads.formats.common.lane_changes import with_neighbours
 from gigaflow_env.roads.formats.common.lane_widths import calm, nearest, probes, sides
+from gigaflow_env.roads.formats.common.limits import MAX_COORDINATE, MAX_POINTS, MEETING
 from gigaflow_env.roads.formats.common.union_find import groups
 from gigaflow_env.roads.formats.common.weld import weld
 from gigaflow_env.roads.levels import same_level
@@ -43,20 +44,14 @@ STATES = {
 """Light states of the dataset: arrow stop, caution, go; the same of round lights; flashing stop and caution; 0 unknown."""
 UNKNOWN = LIGHT_STATES.index("unknown")
 
-MAX_POINTS = 100_000
-"""Points of a polyline. Ours: the dataset has some thousand at most."""
 MAX_TOTAL = 2e5
 """[m] of all lanes. Ours: a scene of the dataset has some 20 km, and each half metre takes memory."""
-MAX_DISTANCE = 1e8
-"""[m] of a point from the origin. Ours: twice around the Earth."""
 WIDTHS = {"driving": (2.5, 3.5, 5.0), "biking": (1.0, 1.5, 2.5)}
 """[m] Least width, the one where nothing is beside the lane, and largest width. Ours."""
 LINE_NEAR, LINE_FAR = 0.6, 4.0
 """[m] From a lane's center to the line or edge that bounds it. Nearer ones are on the lane."""
 LANE_NEAR, LANE_FAR = 2.2, 6.0
 """[m] Between the centers of lanes side by side. Nearer ones part or merge."""
-MEETING = 0.001
-"""[m] Ends of linked lanes are so near to each other."""
 JOINED, TURN = 0.05, math.radians(60)
 """[m, rad] Where a file has no links, a lane leads to those that begin so near to its end and turn by less."""
 CROSSING = math.radians(20)
@@ -104,11 +99,11 @@ def checked(points: np.ndarray) -> np.ndarray:
     """Points as they are. Raises MapError where they are not finite, too many or beyond the Earth."""
     if len(points) > MAX_POINTS:
         raise MapError(f"{len(points)} points, at most {MAX_POINTS} are possible")
-    bad = np.argwhere(~(np.abs(points) < MAX_DISTANCE))
+    bad = np.argwhere(~(np.abs(points) < MAX_COORDINATE))
     if len(bad):
         place, axis = bad[0].tolist()
         raise MapError(
-            f"point {place}: {'xyz'[axis]}={points[place, axis]}: it must be finite and below {MAX_DISTANCE:.0e} m"
+            f"point {place}: {'xyz'[axis]}={points[place, axis]}: it must be finite and below {MAX_COORDINATE:.0e} m"
         )
     return points
 
