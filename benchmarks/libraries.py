@@ -8,7 +8,8 @@ and after, and asks whether that is learning: crashes fall and goals rise as no 
 road (`tests/test_easy.py`). Then it steps the environment through the library and as it is, in turns: what the library
 costs. One line of JSON for each goes into the results, in place of its old one.
 
-With `--python python3.12` the virtual environments have another Python; with `--keep` they stay.
+With `--python python3.12` the virtual environments have another Python; with `--keep` they stay. With `--only-steps` nothing
+learns: the line keeps what it says of that, and the rest is measured anew.
 """
 
 import argparse
@@ -35,6 +36,10 @@ LINE = re.compile(
     rf"{NUMBER} steps in {NUMBER} s; before: {NUMBER} goals and {NUMBER} crashes in 1,000 steps; "
     rf"after: {NUMBER} goals and {NUMBER} crashes in 1,000 steps"
 )
+
+
+LEARNED = ("seed", "steps", "seconds", "before", "after")
+"""What a line of the results says of learning."""
 
 
 class Library(NamedTuple):
@@ -108,6 +113,12 @@ def learning(printed: str) -> dict[str, Any]:
     return {"steps": int(steps), "seconds": seconds, "before": before._asdict(), "after": after._asdict()}
 
 
+def kept(path: Path, name: str) -> dict[str, Any]:
+    """What a library's line in the results says of learning; empty where there is none."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return {key: line[key] for line in lines if line["library"] == name for key in LEARNED if key in line}
+
+
 def keep(path: Path, line: dict[str, Any]) -> None:
     """Put a library's line into the results, in the place of its old one."""
     old = [json.loads(one) for one in path.read_text().splitlines()] if path.exists() else []
@@ -123,6 +134,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--keep", action="store_true", help="leave the virtual environments for the next time")
+    parser.add_argument("--only-steps", action="store_true", help="measure what stepping costs, and nothing else")
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
     for name in given.names or LIBRARIES:
@@ -133,12 +145,14 @@ def main() -> None:
         print(f"{library.title}: installing", flush=True)
         interpreter = install(name, given.python)
         test = FILES / f"test_{name}.py"
-        if test.exists():
+        if test.exists() and not given.only_steps:
             print(f"{library.title}: its checks", flush=True)
             run(interpreter, "-m", "pytest", "--noconftest", "-o", "addopts=", "-o", "filterwarnings=", "-q", str(test))
         arguments = ["--seed", str(given.seed)]
         line: dict[str, Any] = {"library": name, "title": library.title, "mode": library.mode, "seed": given.seed}
-        if name != "pettingzoo":  # an interface, no trainer
+        if given.only_steps:
+            line |= kept(given.results, name)
+        elif name != "pettingzoo":  # an interface, no trainer
             print(f"{library.title}: learning", flush=True)
             arguments += ["--steps", str(given.steps)]
             line |= learning(run(interpreter, f"examples/{library.example}", *arguments))

@@ -62,8 +62,11 @@ def test_a_result_replaces_the_old_one_in_its_place(tmp_path):
     path = tmp_path / "results.jsonl"
     for name, value in (("skrl", 1), ("cleanrl", 2), ("skrl", 3)):
         libraries.keep(path, {"library": name, "value": value})
+    assert libraries.kept(path, "skrl") == libraries.kept(path, "puffer") == {}
+    libraries.keep(path, {"library": "puffer", "value": 4, **libraries.learning(GOOD)})
+    assert libraries.kept(path, "puffer") == libraries.learning(GOOD), "what was learned, and nothing else"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [(line["library"], line["value"]) for line in lines] == [("cleanrl", 2), ("skrl", 3)]
+    assert [(line["library"], line["value"]) for line in lines] == [("cleanrl", 2), ("skrl", 3), ("puffer", 4)]
 
 
 def test_through_the_environment_as_it_is_costs_nothing_else():
