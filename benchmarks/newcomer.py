@@ -2,8 +2,7 @@
 
     python benchmarks/newcomer.py
 
-Times each step by the clock and writes benchmarks/results/newcomer.json. PyTorch is taken as pip finds it by constraints.txt,
-with whatever index pip is told of.
+Times each step by the clock and writes benchmarks/results/newcomer.json. pip finds its packages where it is told to look.
 """
 
 import json
@@ -24,13 +23,15 @@ STEPS = (
     ("virtual environment", [sys.executable, "-m", "venv", ".venv"]),
     ("`pip install -c constraints.txt \".[train,render,viewer]\"`",
      [".venv/bin/python", "-m", "pip", "install", "-q", "-c", "constraints.txt", ".[train,render,viewer]"]),
-    ("`python examples/quickstart.py`: kernels are compiled, the first picture", [".venv/bin/python", "examples/quickstart.py"]),
+    ("`python examples/quickstart.py`: kernels are compiled, the first picture",
+     [".venv/bin/python", "examples/quickstart.py"]),
     ("again with `--video traffic.mp4`: the first traffic video",
      [".venv/bin/python", "examples/quickstart.py", "--video", "traffic.mp4"]),
     ("`gigaflow-train run --minutes 1`: the first training, with start and end",
      [".venv/bin/gigaflow-train", "run", "--preset", "laptop", "--minutes", "1", "--out", "runs/first"]),
     ("`gigaflow-train evaluate pretrained --map village --video drive.mp4`, 60 s of driving",
-     [".venv/bin/gigaflow-train", "evaluate", "pretrained", "--map", "village", "--num-envs", "64", "--seconds", "60", "--video", "drive.mp4"]),
+     [".venv/bin/gigaflow-train", "evaluate", "pretrained", "--map", "village", "--num-envs", "64", "--seconds", "60",
+      "--video", "drive.mp4"]),
 )  # fmt: skip
 PAGE = "`gigaflow-env watch`: until its page can be opened, a town full of trained drivers"
 
