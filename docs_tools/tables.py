@@ -195,6 +195,25 @@ def traffic() -> str:
     return table(head, rows)
 
 
+def large_maps() -> str:
+    """Towns by size: what they take, and how fast one drives there."""
+    rows = []
+    for result in _results("large_maps.jsonl"):
+        side = result["side_km"]
+        rows.append(
+            [
+                f"{side:.0f} x {side:.0f} km", f"{result['lane_km']:.0f}", f"{result['lanes']:,}",
+                f"{result['compile_s']:.0f}", f"{result['compile_ms_a_lane_km']:.0f}", f"{result['tables_MB']:.0f}",
+                f"{result['grid_MB']:.0f}", f"{result['peak_MB']:.0f}", f"{result['speed_of_the_smallest']:.2f}",
+            ]
+        )  # fmt: skip
+    head = [
+        "town", "km of lanes", "lanes", "compiled in [s]", "[ms] a km of lanes", "tables [MB]", "of these grids [MB]",
+        "most memory [MB]", "agent-steps/s, over the smallest town's",
+    ]  # fmt: skip
+    return table(head, rows)
+
+
 def soak() -> str:
     """All maps of the soak together, a column for each of its passes."""
     path = RESULTS / "soak.json"
@@ -469,7 +488,7 @@ PARTS = {
     part.__name__: part
     for part in (
         actions, observation, conditioning, config, population, state, events, cli, throughput, speed, stages, parts,
-        cuda_code, learning, headline, traffic, soak, driver_ladder, driver_longform, driver_robustness,
+        cuda_code, learning, headline, traffic, large_maps, soak, driver_ladder, driver_longform, driver_robustness,
         driver_conditioning, libraries, newcomer,
     )
 }  # fmt: skip
