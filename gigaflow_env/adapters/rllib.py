@@ -5,7 +5,6 @@ from typing import Any
 
 import gymnasium
 
-import gigaflow_env  # noqa: F401 (registers GigaFlow-v0)
 from gigaflow_env.extras import remedy
 
 try:
