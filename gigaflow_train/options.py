@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from gigaflow_env import roads
 from gigaflow_env.bounds import Bounds, choice, real, whole
 from gigaflow_env.driver import PRETRAINED, is_checkpoint
+from gigaflow_env.roads import check_name
 from gigaflow_train import towns
 from gigaflow_train.config import SHARES
 
@@ -82,7 +82,7 @@ def shares(text: str) -> str | tuple[float, ...]:
 def check_maps(given: Sequence[str]) -> None:
     """Raises ValueError for a name that is no map's, without opening the maps."""
     for name in towns.names(given):
-        roads.check_name(name)
+        check_name(name)
 
 
 def check_opponents(name: str) -> None:

@@ -161,7 +161,9 @@ def test_too_little_memory_is_said_before_it_is_taken(library):
     done = run(program, library, STUB_FREE="1000000")
     last = done.stderr.splitlines()[-1]
     assert re.fullmatch(
-        r"MemoryError: 256 worlds of 0\.0\d MiB need 0\.01 GiB, and device 0 has 0\.00 GiB left: \d\d worlds fit", last
+        r"MemoryError: .* do not fit into memory: 256 worlds of 0\.0\d MiB need 0\.01 GiB, "
+        r"and device 0 has 0\.00 GiB left: \d\d worlds fit",
+        last,
     ), last
 
 

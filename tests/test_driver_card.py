@@ -113,7 +113,7 @@ def test_the_trainer_knows_the_name(card: Any, tmp_path: Path, monkeypatch: Any,
     assert main(["evaluate", "pretrained", *words, "--steps", "10", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["settings"]["what"] == "pretrained"
     assert main(["evaluate", "pretrainde"]) == 2
-    assert "none of pretrained, frozen" in capsys.readouterr().err
+    assert "known (pretrained, frozen, " in capsys.readouterr().err
 
 
 def test_a_plot_is_drawn(script: Any, card: Any, tmp_path: Path) -> None:

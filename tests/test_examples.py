@@ -44,6 +44,7 @@ def run(example: Path, *arguments: str, cwd: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", [one for one in EXAMPLES if one.name not in ELSEWHERE], ids=lambda one: one.name)
 def test_runs(example, tmp_path):
     text = example.read_text(encoding="utf-8")

@@ -222,17 +222,20 @@ def test_pursuit_is_the_circle_that_touches_the_own_heading_and_leads_through_th
         assert math.hypot(ahead, left - 1 / found) == pytest.approx(1 / abs(found), rel=1e-4)
 
 
-@given(reals(-4, 4), reals(-0.3, 0.3), reals(8, 40), reals(0, 1))
+@given(reals(-4, 4), reals(-0.3, 0.3), reals(8, 40), reals(0, 3))
 def test_a_lane_change_begins_where_one_is_and_as_one_heads_and_ends_on_the_line(aside, slope, preview, share):
-    """A parabola by numpy through place, slope and end; who heads along the line is never farther from it than at first."""
-    arc = np.polynomial.Polynomial([aside, slope, -(aside + slope * preview) / preview**2])
+    """The way of a car that steers to a moving point, in steps; who heads along the line is never farther than at first."""
     found = call(drift)(aside, slope, share * preview, preview)
-    assert found == pytest.approx(arc(share * preview), abs=1e-4)
+    offset, steep, step = aside, slope, share * preview / 500
+    for _ in range(500):
+        steep -= 2 * (offset + steep * preview) / preview**2 * step
+        offset += steep * step
+    assert found == pytest.approx(offset, abs=0.02 * (abs(aside) + abs(slope) * preview) + 1e-4)
     assert found == -call(drift)(-aside, -slope, share * preview, preview)
     assert call(drift)(aside, slope, 0.0, preview) == aside
-    assert call(drift)(aside, slope, 1.5 * preview, preview) == pytest.approx(0, abs=1e-4)
+    assert abs(call(drift)(aside, slope, 5 * preview, preview)) <= 0.06 * abs(aside) + 1e-4
     along = call(drift)(aside, 0.0, share * preview, preview)
-    assert abs(along) <= abs(aside) and (share > 0.5 or abs(along) >= 0.75 * abs(aside) - 1e-4)
+    assert abs(along) <= abs(aside) + 1e-6 and (share > 0.5 or abs(along) >= 0.75 * abs(aside) - 1e-4)
 
 
 ROADS = compile_roads([motorway(), crossing()])
@@ -571,7 +574,6 @@ def test_it_changes_lanes_where_the_route_asks_for_it_and_not_into_somebody():
     assert sim.state.goals.routes[0, 0] > 1, "it has reached its goal on the other lane"
 
 
-@pytest.mark.xfail(strict=True, reason="since lanes are changed in less room, 1 to 4 of 56 such drives meet the wreck")
 @pytest.mark.parametrize(("speed", "nearest"), [(3.0, 8.0), (5.0, 8.0), (7.0, 11.0), (9.0, 15.0), (11.0, 19.0)])
 def test_a_lane_change_leads_past_a_wreck_or_ends_behind_it(speed, nearest):
     """From any distance at which one can stop: neither does the way over lead through the wreck, nor does one turn back to
@@ -601,17 +603,15 @@ def alley(radius):
     return road_map("alley", *lanes)
 
 
-TOO_TIGHT = pytest.mark.xfail(strict=True, reason="the point that is steered to is not near enough yet")
-
-
-@pytest.mark.parametrize("radius", [pytest.param(5.6, marks=TOO_TIGHT), pytest.param(6.5, marks=TOO_TIGHT), 9.0])
+@pytest.mark.parametrize("radius", [5.6, 6.5, 9.0])
 def test_a_long_car_gets_around_a_tight_corner(radius):
     """5.2 m of car sweep 2.4 m of a lane of 3.2 m in a bend of 5.6 m: at walking pace, shifted to the inside."""
     sim = scene(alley(radius), 1)
     put(sim, 0, "in", 5.0, ("out", 40.0), speed=6.0)
     sim.state.body.length[0, 0], sim.state.body.width[0, 0] = 5.2, 1.9
-    assert steps(sim, 100) == 0
-    assert sim.state.goals.routes[0, 0] > 1 or sim.state.pose.y[0, 0] + sim.roads.origins[0][1] > 20
+    arrived = []
+    assert steps(sim, 80, lambda: arrived.append(bool(sim.state.events.route_done[0, 0]))) == 0
+    assert any(arrived), "it has come to its goal; afterwards it leaves the map, and begins anew"
 
 
 def ending():

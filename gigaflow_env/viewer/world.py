@@ -130,7 +130,7 @@ class LiveWorld:
         return base.replace(
             dt=base.dt / SUBSTEPS,
             max_steps=round(LONGEST * SUBSTEPS / base.dt),
-            world_steps=int(OLDEST_WORLD * SUBSTEPS / base.dt) - 1,
+            world_steps=int(OLDEST_WORLD / base.dt) - 1,
             world_stagger=0.0,
             agents_per_world=settings.agents,
             on_crash="freeze",

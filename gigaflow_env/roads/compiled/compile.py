@@ -165,16 +165,16 @@ def _compile(road_map: RoadMap, sizes: Sizes) -> Roads:
     maps["lanes"], maps["starts"], maps["lights"] = len(lanes), len(starts), len(lights)
     maps["x"], maps["y"], maps["columns"], maps["rows"] = cells.x, cells.y, cells.columns, cells.rows
     nearby, samples = lists(sections, lanes, stops, border.points, sizes)
-    ways = routes(lanes, successors)
-    maps["leads_at"] = 0 if len(ways.leads) else -1
-    maps["blocks_at"] = 0 if len(ways.route_blocks) else -1
+    found = routes(lanes, successors)
+    maps["leads_at"] = 0 if len(found.leads) else -1
+    maps["blocks_at"] = 0 if len(found.route_blocks) else -1
     network = Network(
         maps,
         sections,
         lanes,
         successors,
         starts,
-        *ways,
+        *found,
         samples,
         stops,
         _groups(road_map, lights),
@@ -206,13 +206,13 @@ def needed_bytes(road_map: RoadMap, sizes: Sizes) -> dict[str, float]:
     row = 4 * sizes.lane_count + 8 * sizes.boundary_count + 4 * sizes.stop_count
     entry = 8  # bytes: distance, directions, lead
     if lanes <= DENSE_LANES:
-        ways = entry * lanes**2
+        distances = entry * lanes**2
     else:  # those around each lane, if all of the map is as dense, and the numbers of the blocks
         near = min(1.0, math.pi * ROUTE_REACH**2 / (wide * high))
-        ways = lanes * (entry * LANE_MEMORY * near * lanes + 4 * lanes / ROUTE_BLOCK)
+        distances = lanes * (entry * LANE_MEMORY * near * lanes + 4 * lanes / ROUTE_BLOCK)
     return {
         "sections and lists": quads * (32 + row / ROW_QUADS),
-        "routes": float(ways),
+        "routes": float(distances),
         "grids": float(wide * high) / CELL**2 * 4 * (1 + 1 / _CELLS**2) + quads * 30,
     }
 

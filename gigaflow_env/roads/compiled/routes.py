@@ -42,16 +42,16 @@ def _all(lanes: np.ndarray, successors: np.ndarray) -> Routes:
     ahead = [successors[row["successors_at"] : row["successors_at"] + row["successors"]] for row in lanes]
     length = lanes["length"]
     moments = np.stack([length * lanes["cos2"], length * lanes["sin2"]])  # integrals of cos 2t and sin 2t along each lane
-    ways = np.full((count, count), UNREACHABLE, np.float32)  # [from, to], over any number of links
+    shortest = np.full((count, count), UNREACHABLE, np.float32)  # [from, to], over any number of links
     turns = np.zeros((2, count, count), np.float32)  # moments of those ways
     for a, row in enumerate(lanes):
-        ways[a, ahead[a]], turns[:, a, ahead[a]] = length[a], moments[:, a, None]
+        shortest[a, ahead[a]], turns[:, a, ahead[a]] = length[a], moments[:, a, None]
         for b in (row["left"], row["right"]):
-            if b >= 0 and ways[a, b] > LANE_CHANGE_COST:
-                ways[a, b], turns[:, a, b] = LANE_CHANGE_COST, 0.0
-    np.fill_diagonal(ways, 0.0)
+            if b >= 0 and shortest[a, b] > LANE_CHANGE_COST:
+                shortest[a, b], turns[:, a, b] = LANE_CHANGE_COST, 0.0
+    np.fill_diagonal(shortest, 0.0)
     turns[:, range(count), range(count)] = 0.0
-    _shorten(ways, turns[0], turns[1])
+    _shorten(shortest, turns[0], turns[1])
     routes = np.full((count, count), UNREACHABLE, np.float32)
     bends = np.zeros((2, count, count), np.float32)
     left_on = np.repeat(
@@ -60,8 +60,8 @@ def _all(lanes: np.ndarray, successors: np.ndarray) -> Routes:
     every = np.arange(count)
     for a in range(count):
         if len(ahead[a]):
-            first = ahead[a][ways[ahead[a]].argmin(axis=0)]  # the successor on the way to each lane
-            routes[a] = length[a] + ways[first, every]
+            first = ahead[a][shortest[ahead[a]].argmin(axis=0)]  # the successor on the way to each lane
+            routes[a] = length[a] + shortest[first, every]
             bends[:, a] = moments[:, a, None] + turns[:, first, every]
     for _ in range(lanes["order"].max()):  # lane changes first: as many as the widest bundle allows
         for a, row in enumerate(lanes):
@@ -101,18 +101,18 @@ def _bend_rows(cos2: np.ndarray, sin2: np.ndarray, route: np.ndarray) -> np.ndar
 
 
 @kernel
-def _shorten(ways, cos2, sin2):
-    """Floyd-Warshall: `ways[a, b]` becomes the shortest way from a to b over all others; the moments go along."""
-    count = ways.shape[0]
+def _shorten(shortest, cos2, sin2):
+    """Floyd-Warshall: `shortest[a, b]` becomes the shortest way from a to b over all others; the moments go along."""
+    count = shortest.shape[0]
     for k in range(count):
         for a in range(count):
-            first = ways[a, k]
+            first = shortest[a, k]
             if first < UNREACHABLE:
                 first_cos2, first_sin2 = cos2[a, k], sin2[a, k]
                 for b in range(count):
-                    found = first + ways[k, b]
-                    better = found < ways[a, b]
-                    ways[a, b] = found if better else ways[a, b]
+                    found = first + shortest[k, b]
+                    better = found < shortest[a, b]
+                    shortest[a, b] = found if better else shortest[a, b]
                     cos2[a, b] = first_cos2 + cos2[k, b] if better else cos2[a, b]
                     sin2[a, b] = first_sin2 + sin2[k, b] if better else sin2[a, b]
 
@@ -132,7 +132,7 @@ def _around(lanes: np.ndarray, successors: np.ndarray) -> Routes:
     beside.sort(key=lambda pair: pair[1])
     to_side = np.array([a for a, _ in beside], np.int32)
     to_side_at = np.concatenate([[0], np.cumsum(np.bincount([b for _, b in beside], minlength=count))]).astype(np.int32)
-    way, turns = np.full(count, UNREACHABLE, np.float32), np.zeros((2, count), np.float32)
+    shortest, turns = np.full(count, UNREACHABLE, np.float32), np.zeros((2, count), np.float32)
     room = count + len(links) + len(to_side)  # each link puts its lane into the heap once, at most
     heap, keys, reached = np.zeros(room, np.int32), np.zeros(room, np.float32), np.zeros(count, np.int32)
     route, bend, left_on = np.zeros(count, np.float32), np.zeros((2, count), np.float32), np.zeros(count, np.int32)
@@ -143,7 +143,7 @@ def _around(lanes: np.ndarray, successors: np.ndarray) -> Routes:
     for goal in order.tolist():
         found = _reach(
             goal, np.float32(ROUTE_REACH), length, moments, before, before_at, to_side, to_side_at, successors, *at, left,
-            right, way, turns, heap, keys, reached, route, bend, left_on,
+            right, shortest, turns, heap, keys, reached, route, bend, left_on,
         )  # fmt: skip
         near = reached[:found]
         near = near[route[near] < UNREACHABLE]
@@ -152,12 +152,12 @@ def _around(lanes: np.ndarray, successors: np.ndarray) -> Routes:
         blocks[local[goal], here] = used + np.arange(len(here))
         used += len(here)
         entry = np.searchsorted(here, in_block) * ROUTE_BLOCK + place
-        ways = np.full(len(here) * ROUTE_BLOCK, UNREACHABLE, np.float32)
-        cos2, sin2 = np.zeros((2, len(ways)), np.float32)
-        leads = np.full(len(ways), LEAD_UNIT, np.uint16)
-        ways[entry], cos2[entry], sin2[entry] = route[near], bend[0, near], bend[1, near]
+        distances = np.full(len(here) * ROUTE_BLOCK, UNREACHABLE, np.float32)
+        cos2, sin2 = np.zeros((2, len(distances)), np.float32)
+        leads = np.full(len(distances), LEAD_UNIT, np.uint16)
+        distances[entry], cos2[entry], sin2[entry] = route[near], bend[0, near], bend[1, near]
         leads[entry] = _leads(length[left_on[near]], length[near])
-        parts.append((ways, _bend_rows(cos2, sin2, ways), leads))
+        parts.append((distances, _bend_rows(cos2, sin2, distances), leads))
     tables = [np.concatenate([part[k] for part in parts]) for k in range(3)]
     leads = tables[2] if _matter(lanes) else np.zeros(0, np.uint16)
     return Routes(tables[0], tables[1], leads, blocks.ravel())
@@ -166,14 +166,14 @@ def _around(lanes: np.ndarray, successors: np.ndarray) -> Routes:
 @kernel
 def _reach(
     goal, reach, length, moments, before, before_at, to_side, to_side_at, successors, successors_at, successors_count, left,
-    right, way, turns, heap, keys, reached, route, bend, left_on,
+    right, shortest, turns, heap, keys, reached, route, bend, left_on,
 ):  # fmt: skip
     """Fills `route`, `bend` and `left_on` for the lanes within `reach` [m] of `goal`, and `reached` with these.
 
-    Returns how many. The others are room to work in; `way` is as it was before, all UNREACHABLE.
+    Returns how many. The others are room to work in; `shortest` is as it was before, all UNREACHABLE.
     """
     found, size = 0, 1
-    way[goal], turns[0, goal], turns[1, goal], heap[0], keys[0] = 0.0, 0.0, 0.0, goal, 0.0
+    shortest[goal], turns[0, goal], turns[1, goal], heap[0], keys[0] = 0.0, 0.0, 0.0, goal, 0.0
     while size > 0:
         a, key = heap[0], keys[0]
         size -= 1
@@ -187,7 +187,7 @@ def _reach(
             heap[k], keys[k] = heap[child], keys[child]
             k = child
         heap[k], keys[k] = last, last_key
-        if key > way[a]:
+        if key > shortest[a]:
             continue
         reached[found] = a
         found += 1
@@ -195,9 +195,9 @@ def _reach(
             others, others_at = (before, before_at) if kind == 0 else (to_side, to_side_at)
             for e in range(others_at[a], others_at[a + 1]):
                 b = others[e]
-                new = way[a] + (length[b] if kind == 0 else np.float32(LANE_CHANGE_COST))
-                if new < way[b] and new <= reach:
-                    way[b] = new
+                new = shortest[a] + (length[b] if kind == 0 else np.float32(LANE_CHANGE_COST))
+                if new < shortest[b] and new <= reach:
+                    shortest[b] = new
                     for m in range(2):
                         turns[m, b] = turns[m, a] + (moments[m, b] if kind == 0 else np.float32(0.0))
                     k = size
@@ -211,8 +211,8 @@ def _reach(
         route[a], left_on[a] = UNREACHABLE, a
         for s in range(successors_at[a], successors_at[a] + successors_count[a]):
             b = successors[s]
-            if way[b] < UNREACHABLE and length[a] + way[b] < route[a]:
-                route[a] = length[a] + way[b]
+            if shortest[b] < UNREACHABLE and length[a] + shortest[b] < route[a]:
+                route[a] = length[a] + shortest[b]
                 for m in range(2):
                     bend[m, a] = moments[m, a] + turns[m, b]
     changed = True
@@ -222,10 +222,10 @@ def _reach(
             a = reached[e]
             for side in range(2):
                 b = left[a] if side == 0 else right[a]
-                if b >= 0 and way[b] < UNREACHABLE and route[b] + np.float32(LANE_CHANGE_COST) < route[a]:
+                if b >= 0 and shortest[b] < UNREACHABLE and route[b] + np.float32(LANE_CHANGE_COST) < route[a]:
                     route[a], left_on[a] = route[b] + np.float32(LANE_CHANGE_COST), left_on[b]
                     bend[0, a], bend[1, a] = bend[0, b], bend[1, b]
                     changed = True
     for e in range(found):
-        way[reached[e]] = UNREACHABLE
+        shortest[reached[e]] = UNREACHABLE
     return found

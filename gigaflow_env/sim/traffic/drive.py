@@ -17,7 +17,7 @@ Coulter, CMU-RI-TR-92-01 (pure pursuit). Ours: the rule of turns.
 
 from gigaflow_env.jit import f32, i32, rule, stage, u32
 from gigaflow_env.sim.dynamics import hold_zero
-from gigaflow_env.sim.geometry import HALF, LEVEL_GAP, ONE, TWO, ZERO, clip, into_frame, sincos_small
+from gigaflow_env.sim.geometry import HALF, LEVEL_GAP, ONE, PI, TWO, ZERO, clip, into_frame, sincos, sincos_small
 from gigaflow_env.sim.lanes import FAR, place_s
 from gigaflow_env.sim.traffic.car_following import (
     behind,
@@ -38,6 +38,7 @@ from gigaflow_env.state import IDM, LIVE
 _STRIDE = i32(2)  # sections from one sample of the road ahead to the next: 2 m of the map
 _STEPS = 200  # samples at most
 _MARGIN = f32(0.3)  # m, free distance at the sides
+_THIRD = f32(1 / 3)
 _STOP_GAP = f32(0.8)  # m, from the front to a line
 _LEADER_BRAKE = f32(5.0)  # m/s^2, the hardest braking expected of a leader
 _SAFE_GAP = f32(0.3)  # m, from the front to a line after hard braking
@@ -58,13 +59,17 @@ _LET_IN = f32(30.0)  # m: who waits so near ahead for a lane change is let in
 
 @rule
 def drift(aside, slope, distance, preview):
-    """Lateral offset [m] from a line, left positive, after `distance` [m] on the arc that pure pursuit drives.
+    """Lateral offset [m] from a line, left positive, after `distance` [m] of pure pursuit.
 
-    aside: offset [m] now. slope: sine of the heading relative to the line. preview: distance [m] at which the arc meets the
-    line. A driver that begins a lane change, or aborts it, still is in its old lane for a while.
+    aside: offset [m] now. slope: sine of the heading relative to the line. preview: distance [m] to the point on the line
+    that is steered to. As that moves on with the car, the car does not meet the line there: its curvature of
+    -2 (offset + slope * preview) / preview^2 makes it a damped oscillation. So a driver that begins a lane change, or aborts
+    it, still is in its old lane for a while. Beyond half a period, 4 % of the offset, it counts as settled.
     """
-    share = min(distance / preview, ONE)
-    return (aside + slope * share * preview) - (aside + slope * preview) * share * share
+    u = min(distance / preview, PI)
+    sine, cosine = sincos(u)
+    shrunk = ONE / (ONE + u * (ONE + u * HALF * (ONE + u * _THIRD * (ONE + u * HALF * HALF))))  # exp(-u) within 1 % of 1
+    return shrunk * (aside * (cosine + sine) + slope * preview * sine)
 
 
 @rule
@@ -121,6 +126,8 @@ def leader_at(w, a, distance, shift, section, count, close, pose, motion, body, 
         if before < ZERO:  # it is behind, and keeps its own distance
             continue
         free_distance = distance + ahead - long - half_length
+        if free_distance < ZERO and abs(left - shift) > wide + half_width:  # it is passed already, and not touched
+            continue
         if free_distance < gap:
             gap, speed, who = free_distance, max(motion.speed[w, b] * cos, ZERO), b
     return gap, speed, who
@@ -248,7 +255,8 @@ def intend(
             steer_x, steer_y = aim_x - rest * aim_cos - side * aim_sin, aim_y - rest * aim_sin + side * aim_cos
             steered = True
         if leader_gap >= FAR:
-            shift = drift(aside, slope, max(distance - lag, ZERO), preview)
+            # Where the stretch begins for which this section stands: a lane change is least far there.
+            shift = drift(aside, slope, max(distance - HALF * f32(_STRIDE) * row.step * scale - lag, ZERO), preview)
             leader_gap, leader_speed, leader = leader_at(
                 w, a, distance, shift, number, count, close, pose, motion, body, variant, network
             )

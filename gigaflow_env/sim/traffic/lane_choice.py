@@ -130,6 +130,25 @@ def in_the_way_beside(w, a, section, stood, count, close, pose, motion, body, va
     return i32(-1)
 
 
+@stage
+def change_preview(w, a, section, s, speed, preview, pose, variant, network, conflicts):
+    """Distance [m] to the point that is steered to: `preview`, but farther where agent a comes from the lane beside.
+
+    A lane change is not over on the line between the two lanes: with a near point it would be ended so sharply that it
+    overshoots. But it must end before that other lane does. s: place [m of the map] on the lane of `section`.
+    """
+    row, half_width = network.lanes[network.sections[section].lane], network.sections[section].half_width
+    x, y, along_x, along_y, _ = seat(w, variant, network, section)
+    _, aside = into_frame(pose.x[w, a] - x, pose.y[w, a] - y, along_x, along_y)
+    other = row.left if aside > ZERO else row.right
+    if other < 0:
+        return preview
+    share = clip(TWO * abs(aside) / half_width - ONE, ZERO, ONE)
+    room = (conflicts.usable[other] - s / row.length) * network.lanes[other].length
+    room = room * lane_stretch(w, variant, network.lanes[other])
+    return preview + share * max(min(max(_CHANGE * speed, _CHANGE_NEAR), room) - preview, ZERO)
+
+
 @rule
 def change_room(w, variant, conflicts, row, lane):
     """Length [m] that a change from this lane needs at low speed: less where the whole lane is not longer."""
@@ -154,6 +173,7 @@ def choose_lane(
     if settled >= 0 and settled != lane and same_start(network, lane, settled):
         # Lanes that branch overlap at first. There the lane position follows the goal, and may differ from the settled lane.
         lane, section = settled, quad_of(network.lanes[settled], s)
+    preview = change_preview(w, a, section, s, speed, preview, pose, variant, network, conflicts)
     wished, beside, short = wished_lane(w, variant, network, map_row, lane, s, goal_lane, goal_s), i32(-1), False
     held = wished != lane
     if held:
