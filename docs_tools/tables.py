@@ -478,7 +478,7 @@ def libraries() -> str:
             ]
         )  # fmt: skip
     head = [
-        "library", "autoreset mode", "Gymnasium", "lines of the adaptor", "learned, in 1,000 agent-steps",
+        "library", "autoreset mode", "Gymnasium", "lines of the adapter", "learned, in 1,000 agent-steps",
         "agent-steps/s through it, of as it is", "overhead", "command",
     ]  # fmt: skip
     return table(head, rows)

@@ -1,6 +1,6 @@
 """PPO of skrl learns to drive. Needs `pip install "gigaflow-env[skrl]"`.
 
-skrl needs no adaptor: `wrap_env(env)` takes the environment by way of NumPy. `SkrlEnv` here passes its tensors as they are,
+skrl needs no adapter: `wrap_env(env)` takes the environment by way of NumPy. `SkrlEnv` here passes its tensors as they are,
 which saves the copies and, on a CUDA device, the way through the host.
 """
 

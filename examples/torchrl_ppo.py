@@ -1,6 +1,6 @@
 """PPO of TorchRL learns to drive. Needs `pip install "gigaflow-env[torchrl]"`.
 
-Transitions of rows that nobody drives are left out of the loss: the adaptor declares `active`, `traffic` and `erratic`.
+Transitions of rows that nobody drives are left out of the loss: the adapter declares `active`, `traffic` and `erratic`.
 """
 
 import argparse

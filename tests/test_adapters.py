@@ -1,4 +1,4 @@
-"""The adaptors against stubs of their libraries' interfaces: what they pass on, and what they refuse.
+"""The adapters against stubs of their libraries' interfaces: what they pass on, and what they refuse.
 
 That the libraries themselves accept it, and learn through it, is shown by `make test-libraries`.
 """
@@ -96,13 +96,13 @@ STUBS = {
         "torchrl.envs": {"GymWrapper": Holds, "default_info_dict_reader": lambda keys, spec: (keys, spec)},
     },
 }
-"""Modules of each library with the names that its adaptor imports."""
+"""Modules of each library with the names that its adapter imports."""
 
 
 @pytest.fixture
 def adapter(request, monkeypatch):
-    """The adaptor to the library that the test names, imported on the stub of it."""
-    pytest.importorskip("torch", reason="the adaptors to trainers need torch")
+    """The adapter to the library that the test names, imported on the stub of it."""
+    pytest.importorskip("torch", reason="the adapters to trainers need torch")
     name = request.param
     for path, names in STUBS[name].items():
         parts = path.split(".")
@@ -148,7 +148,7 @@ def test_what_would_be_silently_wrong_is_refused(adapter, maker, right, title):
     with pytest.raises(TypeError, match="expected a GigaflowVectorEnv"):
         wrap(vector.RecordEpisodeStatistics(make(**right)))
     if title != "TorchRL":
-        with pytest.raises(ValueError, match=f'output is "numpy": the adaptor to {title} passes tensors on'):
+        with pytest.raises(ValueError, match=f'output is "numpy": the adapter to {title} passes tensors on'):
             wrap(make(**{**right, "output": "numpy"}))
     if title == "rsl_rl":
         with pytest.raises(ValueError, match='action is "discrete": rsl_rl has continuous actions only'):

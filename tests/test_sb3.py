@@ -1,4 +1,4 @@
-"""The adaptor to Stable-Baselines3: its infos, its refusals, and that PPO learns to drive through it."""
+"""The adapter to Stable-Baselines3: its infos, its refusals, and that PPO learns to drive through it."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-pytest.importorskip("stable_baselines3", reason='the adaptor needs pip install "gigaflow-env[sb3]"')
+pytest.importorskip("stable_baselines3", reason='the adapter needs pip install "gigaflow-env[sb3]"')
 
 import torch
 from stable_baselines3 import PPO
@@ -38,13 +38,13 @@ def one_thread():
 
 
 def test_infos_are_those_of_rows_that_ended():
-    adaptor = SB3VecEnv(make(max_episode_steps=15))
+    adapter = SB3VecEnv(make(max_episode_steps=15))
     twin = make(max_episode_steps=15, record_stats=True)
-    adaptor.seed(3)
-    np.testing.assert_array_equal(adaptor.reset(), twin.reset(seed=3)[0])
+    adapter.seed(3)
+    np.testing.assert_array_equal(adapter.reset(), twin.reset(seed=3)[0])
     kinds = set()
     for actions in np.random.default_rng(0).integers(0, 12, (60, ROWS)):
-        obs, reward, done, infos = adaptor.step(actions)
+        obs, reward, done, infos = adapter.step(actions)
         expected, its_reward, terminated, truncated, info = twin.step(actions)
         np.testing.assert_array_equal(obs, expected)
         np.testing.assert_array_equal(reward, its_reward)
@@ -63,49 +63,49 @@ def test_infos_are_those_of_rows_that_ended():
 
 
 def test_seeds_and_options_are_used_once():
-    adaptor, twin = SB3VecEnv(make()), make()
-    adaptor.seed(5)
-    adaptor.reset()
+    adapter, twin = SB3VecEnv(make()), make()
+    adapter.seed(5)
+    adapter.reset()
     twin.reset(seed=5)
-    np.testing.assert_array_equal(adaptor.reset(), twin.reset()[0])
+    np.testing.assert_array_equal(adapter.reset(), twin.reset()[0])
     mask = np.arange(ROWS) == 1
-    adaptor.set_options({"reset_mask": mask})
-    np.testing.assert_array_equal(adaptor.reset(), twin.reset(options={"reset_mask": mask})[0])
-    np.testing.assert_array_equal(adaptor.reset(), twin.reset()[0])
+    adapter.set_options({"reset_mask": mask})
+    np.testing.assert_array_equal(adapter.reset(), twin.reset(options={"reset_mask": mask})[0])
+    np.testing.assert_array_equal(adapter.reset(), twin.reset()[0])
 
 
 def test_a_partial_reset_keeps_the_count_of_the_other_rows():
-    adaptor = SB3VecEnv(make(max_episode_steps=6, config={"on_crash": "continue", "world_stagger": 0.0}))
-    adaptor.reset()
+    adapter = SB3VecEnv(make(max_episode_steps=6, config={"on_crash": "continue", "world_stagger": 0.0}))
+    adapter.reset()
     for _ in range(4):
-        adaptor.step(np.full(ROWS, 4))
+        adapter.step(np.full(ROWS, 4))
     mask = np.arange(ROWS) == 1
-    adaptor.set_options({"reset_mask": mask})
-    adaptor.reset()
-    adaptor.step(np.full(ROWS, 4))
-    _, _, done, infos = adaptor.step(np.full(ROWS, 4))
+    adapter.set_options({"reset_mask": mask})
+    adapter.reset()
+    adapter.step(np.full(ROWS, 4))
+    _, _, done, infos = adapter.step(np.full(ROWS, 4))
     np.testing.assert_array_equal(done, ~mask)
     assert all(infos[row]["episode"]["l"] == 6 for row in np.flatnonzero(done))
 
 
 def test_attributes_and_methods():
-    adaptor = SB3VecEnv(make())
-    assert adaptor.num_envs == ROWS and adaptor.action_space.n == 12
-    assert adaptor.get_attr("num_worlds") == [3] * ROWS and adaptor.get_attr("num_worlds", [0, 2]) == [3, 3]
-    adaptor.set_attr("note", "kept")
-    assert adaptor.get_attr("note", 0) == ["kept"]
-    adaptor.reset()
-    assert adaptor.env_method("scene", 1, 2, indices=0)[0].followed == 2
-    assert adaptor.env_is_wrapped(gymnasium.Wrapper) == [False] * ROWS
-    adaptor.close()
-    assert adaptor.env.closed
+    adapter = SB3VecEnv(make())
+    assert adapter.num_envs == ROWS and adapter.action_space.n == 12
+    assert adapter.get_attr("num_worlds") == [3] * ROWS and adapter.get_attr("num_worlds", [0, 2]) == [3, 3]
+    adapter.set_attr("note", "kept")
+    assert adapter.get_attr("note", 0) == ["kept"]
+    adapter.reset()
+    assert adapter.env_method("scene", 1, 2, indices=0)[0].followed == 2
+    assert adapter.env_is_wrapped(gymnasium.Wrapper) == [False] * ROWS
+    adapter.close()
+    assert adapter.env.closed
 
 
 def test_images_of_all_rows():
     pytest.importorskip("matplotlib", reason="pictures need the extra render")
-    adaptor = SB3VecEnv(make(2, render_mode="rgb_array"))
-    adaptor.reset()
-    assert adaptor.render().shape == (720 * 2, 720, 3) or adaptor.render().shape == (720, 720 * 2, 3)
+    adapter = SB3VecEnv(make(2, render_mode="rgb_array"))
+    adapter.reset()
+    assert adapter.render().shape == (720 * 2, 720, 3) or adapter.render().shape == (720, 720 * 2, 3)
 
 
 def test_wrappers_of_stable_baselines3():
@@ -172,7 +172,7 @@ def test_the_error_without_stable_baselines3_says_how_to_install_it():
         "sys.meta_path.insert(0, Hidden())",
         "import gigaflow_env.adapters.sb3",
     )
-    assert done.stderr.strip().endswith(f"ImportError: the adaptor needs stable-baselines3: {remedy('sb3')}")
+    assert done.stderr.strip().endswith(f"ImportError: the adapter needs stable-baselines3: {remedy('sb3')}")
 
 
 def test_the_package_does_not_load_stable_baselines3():

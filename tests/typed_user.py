@@ -12,7 +12,7 @@ from gigaflow_env.adapters.sb3 import SB3VecEnv
 from gigaflow_env.bench.easy import rates
 
 env = gymnasium.make_vec("GigaFlow-v0", num_envs=8)
-adaptor = SB3VecEnv(env)
+adapter = SB3VecEnv(env)
 raw = env.unwrapped
 assert isinstance(raw, gigaflow_env.GigaflowVectorEnv)
 size: int = raw.layout.size

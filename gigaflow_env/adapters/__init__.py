@@ -1,1 +1,1 @@
-"""Adaptors to trainers that do not take a Gymnasium VectorEnv. Each imports its trainer only when it is itself imported."""
+"""Adapters to trainers that do not take a Gymnasium VectorEnv. Each imports its trainer only when it is itself imported."""

@@ -1,4 +1,4 @@
-"""What every adaptor refuses: an environment with which its library would train on wrong data, without an error."""
+"""What every adapter refuses: an environment with which its library would train on wrong data, without an error."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def checked(
         # Its buffers take an observation after the next step: they would learn from the wrong ones.
         raise ValueError(f"copy is False: {library} keeps observations and needs copy=True")
     if tensors and env.output != "torch":
-        raise ValueError(f'output is "{env.output}": the adaptor to {library} passes tensors on, and needs output="torch"')
+        raise ValueError(f'output is "{env.output}": the adapter to {library} passes tensors on, and needs output="torch"')
     if continuous and not env.simulator.wanted.size:
         raise ValueError(f'action is "discrete": {library} has continuous actions only, and needs action="continuous"')
     return env

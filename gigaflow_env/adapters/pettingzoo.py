@@ -19,7 +19,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "pettingzoo":
         raise  # it is there, but broken: that is another story
-    raise ImportError(f"the adaptor needs pettingzoo: {remedy('pettingzoo')}") from None
+    raise ImportError(f"the adapter needs pettingzoo: {remedy('pettingzoo')}") from None
 
 INFO = ("collision", "offroad", "red_light", "goal", "route_done", "timeout", "distance", "erratic")
 """What the info of an agent has of the vector environment's."""

@@ -23,7 +23,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "pufferlib":
         raise  # it is there, but broken: that is another story
-    raise ImportError(f"the adaptor needs pufferlib: {remedy('puffer')}") from None
+    raise ImportError(f"the adapter needs pufferlib: {remedy('puffer')}") from None
 
 _SCALE = bounds.Bounds(0, 1000, open_low=True)
 _CLAMP = 1.0  # PufferLib 3.0, pufferl.py: torch.clamp(r, -1, 1)

@@ -15,7 +15,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name not in ("rl_games", "torch"):
         raise  # it is there, but broken: that is another story
-    raise ImportError(f"the adaptor needs rl-games: {remedy('rl-games')}") from None
+    raise ImportError(f"the adapter needs rl-games: {remedy('rl-games')}") from None
 
 
 class RLGamesEnv(IVecEnv):

@@ -14,7 +14,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name not in ("ray", "torch"):
         raise  # it is there, but broken: that is another story
-    raise ImportError(f"the adaptor needs ray: {remedy('rllib')}") from None
+    raise ImportError(f"the adapter needs ray: {remedy('rllib')}") from None
 
 ENV = "gigaflow_env:GigaFlow-v0"
 WORLD = "gigaflow_world"

@@ -14,7 +14,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name not in ("rsl_rl", "tensordict", "torch"):
         raise  # it is there, but broken: that is another story
-    raise ImportError(f"the adaptor needs rsl-rl-lib: {remedy('rsl-rl')}") from None
+    raise ImportError(f"the adapter needs rsl-rl-lib: {remedy('rsl-rl')}") from None
 
 
 class RslRlEnv(VecEnv):

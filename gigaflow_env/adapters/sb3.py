@@ -15,7 +15,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "stable_baselines3":
         raise  # it is there, but broken: that is another story
-    raise ImportError(f"the adaptor needs stable-baselines3: {remedy('sb3')}") from None
+    raise ImportError(f"the adapter needs stable-baselines3: {remedy('sb3')}") from None
 
 
 class SB3VecEnv(VecEnv):

@@ -14,7 +14,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name not in ("skrl", "torch"):
         raise  # it is there, but broken: that is another story
-    raise ImportError(f"the adaptor needs skrl: {remedy('skrl')}") from None
+    raise ImportError(f"the adapter needs skrl: {remedy('skrl')}") from None
 
 
 class SkrlEnv(Wrapper):

@@ -14,7 +14,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name not in ("torchrl", "torch", "tensordict"):
         raise  # it is there, but broken: that is another story
-    raise ImportError(f"the adaptor needs torchrl: {remedy('torchrl')}") from None
+    raise ImportError(f"the adapter needs torchrl: {remedy('torchrl')}") from None
 
 FLAGS = (
     "active", "traffic", "erratic", "collision", "offroad", "red_light", "goal", "route_done", "timeout",

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-pytest.importorskip("pettingzoo", reason='the adaptor needs pip install "gigaflow-env[pettingzoo]"')
+pytest.importorskip("pettingzoo", reason='the adapter needs pip install "gigaflow-env[pettingzoo]"')
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it imports a game of its own in an old way

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("pufferlib", reason='the adaptor needs pip install "gigaflow-env[puffer]"')
+pytest.importorskip("pufferlib", reason='the adapter needs pip install "gigaflow-env[puffer]"')
 
 import gymnasium
 import pufferlib.vector

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("ray", reason='the adaptor needs pip install "gigaflow-env[rllib]"')
+pytest.importorskip("ray", reason='the adapter needs pip install "gigaflow-env[rllib]"')
 
 import ray
 from ray.rllib.algorithms.ppo import PPOConfig

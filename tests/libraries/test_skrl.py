@@ -3,7 +3,7 @@
 import gymnasium
 import pytest
 
-pytest.importorskip("skrl", reason='the adaptor needs pip install "gigaflow-env[skrl]"')
+pytest.importorskip("skrl", reason='the adapter needs pip install "gigaflow-env[skrl]"')
 
 import torch
 from skrl.envs.wrappers.torch import wrap_env

@@ -4,7 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-pytest.importorskip("torchrl", reason='the adaptor needs pip install "gigaflow-env[torchrl]"')
+pytest.importorskip("torchrl", reason='the adapter needs pip install "gigaflow-env[torchrl]"')
 
 import torch
 from torchrl.envs import check_env_specs
