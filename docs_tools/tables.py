@@ -231,14 +231,6 @@ def soak() -> str:
     return table([head, *(f'`on_crash="{name}"`' for name in passes)], rows)
 
 
-def newcomer() -> str:
-    """What a newcomer waits for."""
-    path = RESULTS / "newcomer.json"
-    found = json.loads(path.read_text()) if path.exists() else {"steps": [], "processor": "", "processors": 0, "date": ""}
-    rows = [[one["step"], f"{one['seconds']:.0f} s"] for one in found["steps"]]
-    return table(["step", f"{found['processor']}, {found['processors']} cores, {found['date']}"], rows)
-
-
 def _driver(section: str) -> list[dict[str, Any]]:
     """Rows of one section of what `benchmarks/driver.py` measured."""
     path = RESULTS / "driver.json"
@@ -489,7 +481,7 @@ PARTS = {
     for part in (
         actions, observation, conditioning, config, population, state, events, cli, throughput, speed, stages, parts,
         cuda_code, learning, headline, traffic, large_maps, soak, driver_ladder, driver_longform, driver_robustness,
-        driver_conditioning, libraries, newcomer,
+        driver_conditioning, libraries,
     )
 }  # fmt: skip
 
