@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from gigaflow_env.bench.easy import CONFIG, KEEP, MAP
+from gigaflow_env.bench.easy import CONFIG, MAP
+from gigaflow_env.layout import NO_JERK
 
 ROWS, TURNS = 128, 60
 SECONDS = 0.1
@@ -35,7 +36,7 @@ def make(mode: str = "SameStep", **options: Any) -> Any:
 
 def arrays(mode: str = "SameStep") -> Callable[[], int]:
     """As it is, with NumPy."""
-    env, actions = make(mode), np.full(ROWS, KEEP)
+    env, actions = make(mode), np.full(ROWS, NO_JERK)
     env.reset(seed=0)
 
     def step() -> int:
@@ -53,7 +54,7 @@ def tensors(action: str = "discrete") -> Callable[[], int]:
     import torch
 
     env = make(output="torch", action=action)
-    actions = torch.full((ROWS,), KEEP) if action == "discrete" else torch.zeros(ROWS, 2)
+    actions = torch.full((ROWS,), NO_JERK) if action == "discrete" else torch.zeros(ROWS, 2)
     env.reset(seed=0)
 
     def step() -> int:
@@ -66,7 +67,7 @@ def tensors(action: str = "discrete") -> Callable[[], int]:
 def sb3() -> Callable[[], int]:
     from gigaflow_env.adapters.sb3 import SB3VecEnv
 
-    env, actions = SB3VecEnv(make()), np.full(ROWS, KEEP)
+    env, actions = SB3VecEnv(make()), np.full(ROWS, NO_JERK)
     env.reset()
 
     def step() -> int:
@@ -83,7 +84,7 @@ def torchrl() -> Callable[[], int]:
 
     env = torchrl_env(make("Disabled", output="torch"))
     state = env.reset()
-    actions = torch.full((ROWS,), KEEP)
+    actions = torch.full((ROWS,), NO_JERK)
 
     def step() -> int:
         nonlocal state
@@ -98,7 +99,7 @@ def skrl() -> Callable[[], int]:
 
     from gigaflow_env.adapters.skrl import SkrlEnv
 
-    env, actions = SkrlEnv(make(output="torch"), seed=0), torch.full((ROWS, 1), KEEP)
+    env, actions = SkrlEnv(make(output="torch"), seed=0), torch.full((ROWS, 1), NO_JERK)
     env.reset()
 
     def step() -> int:
@@ -127,7 +128,7 @@ def rl_games() -> Callable[[], int]:
 
     from gigaflow_env.adapters.rl_games import RLGamesEnv
 
-    env, actions = RLGamesEnv(make(output="torch"), seed=0), torch.full((ROWS,), KEEP)
+    env, actions = RLGamesEnv(make(output="torch"), seed=0), torch.full((ROWS,), NO_JERK)
     env.reset()
 
     def step() -> int:
@@ -158,7 +159,7 @@ def rllib() -> Callable[[], int]:
 def puffer() -> Callable[[], int]:
     from gigaflow_env.adapters.puffer import PufferGigaflow
 
-    env, actions = PufferGigaflow(ROWS, map=MAP, config=CONFIG, threads=1), np.full(ROWS, KEEP)
+    env, actions = PufferGigaflow(ROWS, map=MAP, config=CONFIG, threads=1), np.full(ROWS, NO_JERK)
     env.reset(0)
 
     def step() -> int:
@@ -172,7 +173,7 @@ def simulator() -> Callable[[], int]:
     """As it is, where there is no Gymnasium 1."""
     from gigaflow_env import Simulator
 
-    made, actions = Simulator(MAP, ROWS, CONFIG, threads=1), np.full(ROWS, KEEP)
+    made, actions = Simulator(MAP, ROWS, CONFIG, threads=1), np.full(ROWS, NO_JERK)
     made.reset(np.array([1, 2], np.uint32))
 
     def step() -> int:
@@ -192,7 +193,7 @@ def pettingzoo() -> Callable[[], int]:
         if not env.agents:
             env.reset()
         driven = len(env.agents)
-        env.step(dict.fromkeys(env.agents, KEEP))
+        env.step(dict.fromkeys(env.agents, NO_JERK))
         return driven
 
     return step

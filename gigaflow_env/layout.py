@@ -18,6 +18,8 @@ JERK_RANGE = ((LONGITUDINAL_JERKS[0], LONGITUDINAL_JERKS[-1]), (LATERAL_JERKS[0]
 """[m/s^3] What -1 and 1 mean in a continuous action, longitudinal and lateral. 0 is no jerk, and linear on either side."""
 ACTIONS = len(LONGITUDINAL_JERKS) * len(LATERAL_JERKS)
 """action = 3 * longitudinal index + lateral index."""
+NO_JERK = LONGITUDINAL_JERKS.index(0.0) * len(LATERAL_JERKS) + LATERAL_JERKS.index(0.0)
+"""The action that changes neither acceleration."""
 
 GOALS = 4
 """Entries of the goal block: up to three way-points and the final goal."""

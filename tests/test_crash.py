@@ -6,9 +6,8 @@ from conftest import aim_at, clear, place, ring, simulator
 
 from gigaflow_env.config import laptop
 from gigaflow_env.env import GigaflowVectorEnv
+from gigaflow_env.layout import NO_JERK
 from gigaflow_env.state import ABSENT, FROZEN, LIVE, WAITING
-
-KEEP = 7
 
 
 def crash(on_crash="freeze", **changes):
@@ -19,7 +18,7 @@ def crash(on_crash="freeze", **changes):
     for a, (x, speed) in enumerate(((120.0, 0.0), (116.0, 0.0), (20.0, 8.0))):
         place(sim, a, x, -10.0, speed=speed)
         aim_at(sim, a, ("west", 100.0))
-    sim.step(np.full(3, KEEP))
+    sim.step(np.full(3, NO_JERK))
     assert sim.state.events.collision[0].tolist() == [True, True, False]
     return sim
 
@@ -42,7 +41,7 @@ def test_others_see_wrecks_and_run_into_them():
     sim = crash()
     assert set(sim.state.neighbours.agent[0, 2, :2].tolist()) == {0, 1}
     for _ in range(40):
-        sim.step(np.full(3, KEEP))
+        sim.step(np.full(3, NO_JERK))
         if sim.state.events.collision[0, 2]:
             break
     # Centers 4.5 m apart: the front meets the hindmost wreck.
@@ -65,9 +64,9 @@ def test_a_wreck_is_towed_after_its_time():
     """1.5 s are 5 steps."""
     sim = crash(freeze_time=1.5)
     for _ in range(4):
-        sim.step(np.full(3, KEEP))
+        sim.step(np.full(3, NO_JERK))
         assert (sim.state.rows.status[0, :2] == FROZEN).all()
-    sim.step(np.full(3, KEEP))
+    sim.step(np.full(3, NO_JERK))
     assert (sim.state.rows.status[0, :2] == LIVE).all() and (sim.state.rows.episode[0, :2] == 2).all()
 
 
@@ -75,7 +74,7 @@ def test_the_end_of_the_world_tows_all():
     sim = crash(world_steps=6)
     for step in range(5):
         assert (sim.state.rows.status[0, :2] == FROZEN).all(), step
-        sim.step(np.full(3, KEEP))
+        sim.step(np.full(3, NO_JERK))
     assert (sim.state.rows.status[0] >= WAITING).all() and not (sim.state.rows.status[0] == FROZEN).any()
     assert sim.state.outcome.truncated[0].tolist() == [False, False, True]
 
@@ -89,7 +88,7 @@ def test_who_leaves_is_gone():
     assert (state.neighbours.agent[0, 2] < 0).all(), "the third sees nobody any more"
     ways = []
     for _ in range(50):  # through the place of the accident
-        sim.step(np.full(3, KEEP))
+        sim.step(np.full(3, NO_JERK))
         ways.append(float(state.pose.x[0, 2] + sim.roads.origins[0, 0]))
         if state.rows.status[0, 2] != LIVE:
             break
@@ -106,13 +105,13 @@ def test_with_leave_any_end_is_for_good(changes):
     if "max_steps" not in changes:
         aim_at(sim, 2, ("east", 60.0))  # the final goal, ahead of it
     for _ in range(28):
-        sim.step(np.full(3, KEEP))
+        sim.step(np.full(3, NO_JERK))
         ended = sim.state.outcome.terminated[0] | sim.state.outcome.truncated[0]
         assert not (ended & over).any()
         over |= ended
         assert ((sim.state.rows.status[0] == ABSENT) == over).all()
     assert over.all()
-    sim.step(np.full(3, KEEP))
+    sim.step(np.full(3, NO_JERK))
     assert (sim.state.rows.status[0] >= WAITING).all() and sim.state.clock.step[0] == 0
 
 

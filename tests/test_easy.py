@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from gigaflow_env.bench.easy import KEEP, Rates, learned, rates
-from gigaflow_env.layout import ACTIONS
+from gigaflow_env.bench.easy import Rates, learned, rates
+from gigaflow_env.layout import ACTIONS, NO_JERK
 
 RANDOM = Rates(0.0, 73.0)
 ROWS, STEPS = 48, 100
@@ -23,7 +23,7 @@ def test_no_random_mixture_of_actions_is_learning(seed):
     shares = rng.dirichlet(np.full(ACTIONS, 0.2))
     if seed % 2:
         shares = np.zeros(ACTIONS)
-        shares[KEEP], shares[KEEP + 3] = 1 - 0.15 * seed, 0.15 * seed
+        shares[NO_JERK], shares[NO_JERK + 3] = 1 - 0.15 * seed, 0.15 * seed
     found = rates(lambda seen: rng.choice(ACTIONS, len(seen), p=shares), rows=ROWS, steps=STEPS)
     assert not learned(RANDOM, found), found
 
@@ -38,7 +38,7 @@ def test_rates_are_those_of_the_events():
     """The same worlds at every call; with actions of both kinds."""
 
     def act(seen):
-        return np.full(len(seen), KEEP)
+        return np.full(len(seen), NO_JERK)
 
     first = rates(act, rows=ROWS, steps=STEPS)
     assert first == rates(act, rows=ROWS, steps=STEPS) and first.crashes > 5

@@ -10,9 +10,11 @@ from gigaflow_env import bounds
 from gigaflow_env.config import Config
 from gigaflow_env.env import GigaflowVectorEnv
 from gigaflow_env.extras import remedy
+from gigaflow_env.layout import NO_JERK
 from gigaflow_env.presets import make_config
 from gigaflow_env.roads.loading import MapLike
 from gigaflow_env.simulator import Drivers
+from gigaflow_env.state import POLICY
 
 try:
     from pettingzoo import ParallelEnv
@@ -24,8 +26,7 @@ except ModuleNotFoundError as error:
 INFO = ("collision", "offroad", "red_light", "goal", "route_done", "timeout", "distance", "erratic")
 """What the info of an agent has of the vector environment's."""
 
-_AGENTS = bounds.Bounds(1, 256)
-_KEEP = 7  # the discrete action without jerk
+_AGENTS = Config.__dataclass_fields__["agents_per_world"].metadata["bounds"]
 
 
 class ParallelGigaflow(ParallelEnv[str, np.ndarray, Any]):
@@ -42,7 +43,7 @@ class ParallelGigaflow(ParallelEnv[str, np.ndarray, Any]):
         self.vector = vector
         self.metadata = {**vector.metadata, "name": "gigaflow_v0", "is_parallelizable": True}
         self.render_mode = vector.render_mode
-        driven = np.arange(vector.num_envs)[vector.simulator.drivers == 0]
+        driven = np.arange(vector.num_envs)[vector.simulator.drivers == POLICY]
         self._row = {f"car_{row}": int(row) for row in driven}
         self.possible_agents = list(self._row)
         self.agents: list[str] = []
@@ -52,7 +53,7 @@ class ParallelGigaflow(ParallelEnv[str, np.ndarray, Any]):
         shape = (vector.num_envs, vector.layout.size)
         self.state_space = spaces.Box(-1.0, 1.0, shape, np.float32)
         continuous = isinstance(vector.single_action_space, spaces.Box)
-        self._rest = np.zeros((vector.num_envs, 2), np.float32) if continuous else np.full(vector.num_envs, _KEEP)
+        self._rest = np.zeros((vector.num_envs, 2), np.float32) if continuous else np.full(vector.num_envs, NO_JERK)
         self._seen = np.zeros(shape, np.float32)
 
     def observation_space(self, agent: str) -> spaces.Space:

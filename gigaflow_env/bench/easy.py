@@ -20,9 +20,6 @@ CONFIG = laptop().replace(
 )
 """Few cars, penalties that a plain perceptron gets over, and a final goal that counts at any speed."""
 
-KEEP = 7
-"""The discrete action without jerk."""
-
 LEARNED_GOALS, LEARNED_CRASHES = 15.0, 45.0
 """In 1,000 agent-steps: at least so many, and at most so many. Random actions: 0 and 73."""
 

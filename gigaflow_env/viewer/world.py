@@ -16,7 +16,7 @@ from gigaflow_env.bounds import Bounds, choice, real, whole
 from gigaflow_env.conditioning import clear_overrides, override, ranges_of
 from gigaflow_env.config import CONDITIONING, OLDEST_WORLD, Config, laptop
 from gigaflow_env.env import GigaflowVectorEnv
-from gigaflow_env.layout import LATERAL_JERKS, LONGITUDINAL_JERKS
+from gigaflow_env.layout import NO_JERK
 from gigaflow_env.replay.frame import BIT, Frame, body_of, frame_of
 from gigaflow_env.replay.insight import TERMS, reward_terms, seen_of
 from gigaflow_env.replay.page import STEPS
@@ -34,7 +34,6 @@ LONGEST = 300.0
 """[s] An episode: who stands in the way for good disappears some time."""
 COAST = 0.4
 """[m/s^2] A car slows down by that with neither pedal."""
-HOLD = LONGITUDINAL_JERKS.index(0.0) * len(LATERAL_JERKS) + LATERAL_JERKS.index(0.0)
 
 DRIVERS = ("policy", "mixed", "idm")
 """Who drives: the policy, half of the cars each, or rules."""
@@ -118,7 +117,7 @@ class LiveWorld:
         self.number += 1
         self.steps = 0
         self.totals = dict.fromkeys(("goal", "route_done", "collision", "offroad", "red_light", "timeout"), 0)
-        self._actions = np.full(checked.agents, HOLD)
+        self._actions = np.full(checked.agents, NO_JERK)
         self._told: dict[tuple[int, int], int] = {}
         self.release()
         self._choose()
@@ -130,7 +129,7 @@ class LiveWorld:
         return base.replace(
             dt=base.dt / SUBSTEPS,
             max_steps=round(LONGEST * SUBSTEPS / base.dt),
-            world_steps=int(OLDEST_WORLD / base.dt) - 1,
+            world_steps=int(OLDEST_WORLD / base.dt) - 1,  # with the longer steps of the policy's training, too
             world_stagger=0.0,
             agents_per_world=settings.agents,
             on_crash="freeze",
@@ -247,7 +246,7 @@ class LiveWorld:
             every = np.arange(self.settings.agents)
             self._actions = self.trained.act(simulator, every, np.asarray(self._obs))
         if self.human >= 0:
-            self._actions[self.human] = HOLD
+            self._actions[self.human] = NO_JERK
             if simulator.state.rows.status[0, self.human] == LIVE:
                 self._drive()
         assert self.env is not None
