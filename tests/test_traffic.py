@@ -230,7 +230,7 @@ def test_a_lane_change_begins_where_one_is_and_as_one_heads_and_ends_on_the_line
     for _ in range(500):
         steep -= 2 * (offset + steep * preview) / preview**2 * step
         offset += steep * step
-    assert found == pytest.approx(offset, abs=0.02 * (abs(aside) + abs(slope) * preview) + 1e-4)
+    assert found == pytest.approx(offset, abs=0.01 * (abs(aside) + abs(slope) * preview) + 1e-4)
     assert found == -call(drift)(-aside, -slope, share * preview, preview)
     assert call(drift)(aside, slope, 0.0, preview) == aside
     assert abs(call(drift)(aside, slope, 5 * preview, preview)) <= 0.06 * abs(aside) + 1e-4

@@ -17,7 +17,7 @@ Coulter, CMU-RI-TR-92-01 (pure pursuit). Ours: the rule of turns.
 
 from gigaflow_env.jit import f32, i32, rule, stage, u32
 from gigaflow_env.sim.dynamics import hold_zero
-from gigaflow_env.sim.geometry import HALF, LEVEL_GAP, ONE, PI, TWO, ZERO, clip, into_frame, sincos, sincos_small
+from gigaflow_env.sim.geometry import HALF, LEVEL_GAP, ONE, PI, TWO, ZERO, clip, exp, into_frame, sincos, sincos_small
 from gigaflow_env.sim.lanes import FAR, place_s
 from gigaflow_env.sim.traffic.car_following import (
     behind,
@@ -38,7 +38,6 @@ from gigaflow_env.state import IDM, LIVE
 _STRIDE = i32(2)  # sections from one sample of the road ahead to the next: 2 m of the map
 _STEPS = 200  # samples at most
 _MARGIN = f32(0.3)  # m, free distance at the sides
-_THIRD = f32(1 / 3)
 _STOP_GAP = f32(0.8)  # m, from the front to a line
 _LEADER_BRAKE = f32(5.0)  # m/s^2, the hardest braking expected of a leader
 _SAFE_GAP = f32(0.3)  # m, from the front to a line after hard braking
@@ -68,8 +67,7 @@ def drift(aside, slope, distance, preview):
     """
     u = min(distance / preview, PI)
     sine, cosine = sincos(u)
-    shrunk = ONE / (ONE + u * (ONE + u * HALF * (ONE + u * _THIRD * (ONE + u * HALF * HALF))))  # exp(-u) within 1 % of 1
-    return shrunk * (aside * (cosine + sine) + slope * preview * sine)
+    return exp(-u) * (aside * (cosine + sine) + slope * preview * sine)
 
 
 @rule
