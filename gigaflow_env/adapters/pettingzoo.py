@@ -9,19 +9,15 @@ from gymnasium import spaces
 from gigaflow_env import bounds
 from gigaflow_env.config import Config
 from gigaflow_env.env import GigaflowVectorEnv
-from gigaflow_env.extras import remedy
+from gigaflow_env.extras import needed
 from gigaflow_env.layout import NO_JERK
 from gigaflow_env.presets import make_config
 from gigaflow_env.roads.loading import MapLike
 from gigaflow_env.simulator import Drivers
 from gigaflow_env.state import POLICY
 
-try:
+with needed("the adapter needs pettingzoo", "pettingzoo", "pettingzoo"):
     from pettingzoo import ParallelEnv
-except ModuleNotFoundError as error:
-    if error.name != "pettingzoo":
-        raise  # it is there, but broken: that is another story
-    raise ImportError(f"the adapter needs pettingzoo: {remedy('pettingzoo')}") from None
 
 INFO = ("collision", "offroad", "red_light", "goal", "route_done", "timeout", "distance", "erratic")
 """What the info of an agent has of the vector environment's."""

@@ -11,19 +11,15 @@ from gymnasium import spaces
 
 from gigaflow_env import bounds
 from gigaflow_env.config import Config
-from gigaflow_env.extras import remedy
+from gigaflow_env.extras import needed
 from gigaflow_env.layout import ACTIONS
 from gigaflow_env.presets import make_config
 from gigaflow_env.roads.loading import MapLike
 from gigaflow_env.simulator import ROWS, Drivers, Simulator
 from gigaflow_env.state import POLICY
 
-try:
+with needed("the adapter needs pufferlib", "puffer", "pufferlib"):
     import pufferlib
-except ModuleNotFoundError as error:
-    if error.name != "pufferlib":
-        raise  # it is there, but broken: that is another story
-    raise ImportError(f"the adapter needs pufferlib: {remedy('puffer')}") from None
 
 _SCALE = bounds.Bounds(0, 1000, open_low=True)
 _CLAMP = 1.0  # PufferLib 3.0, pufferl.py: torch.clamp(r, -1, 1)

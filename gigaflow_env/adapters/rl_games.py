@@ -6,16 +6,12 @@ from typing import Any
 from gymnasium.vector import AutoresetMode
 
 from gigaflow_env.adapters.checks import Env, checked
-from gigaflow_env.extras import remedy
+from gigaflow_env.extras import needed
 
-try:
+with needed("the adapter needs rl-games", "rl-games", "rl_games", "torch"):
     import torch
     from rl_games.common import env_configurations, vecenv
     from rl_games.common.ivecenv import IVecEnv
-except ModuleNotFoundError as error:
-    if error.name not in ("rl_games", "torch"):
-        raise  # it is there, but broken: that is another story
-    raise ImportError(f"the adapter needs rl-games: {remedy('rl-games')}") from None
 
 
 class RLGamesEnv(IVecEnv):

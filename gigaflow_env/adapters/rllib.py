@@ -5,16 +5,12 @@ from typing import Any
 
 import gymnasium
 
-from gigaflow_env.extras import remedy
+from gigaflow_env.extras import needed
 
-try:
+with needed("the adapter needs ray", "rllib", "ray", "torch"):
     from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
     from ray.rllib.env.wrappers.pettingzoo_env import ParallelPettingZooEnv
     from ray.tune.registry import register_env
-except ModuleNotFoundError as error:
-    if error.name not in ("ray", "torch"):
-        raise  # it is there, but broken: that is another story
-    raise ImportError(f"the adapter needs ray: {remedy('rllib')}") from None
 
 ENV = "gigaflow_env:GigaFlow-v0"
 WORLD = "gigaflow_world"

@@ -5,16 +5,12 @@ from typing import Any
 from gymnasium.vector import AutoresetMode
 
 from gigaflow_env.adapters.checks import Env, checked
-from gigaflow_env.extras import remedy
+from gigaflow_env.extras import needed
 
-try:
+with needed("the adapter needs rsl-rl-lib", "rsl-rl", "rsl_rl", "tensordict", "torch"):
     import torch
     from rsl_rl.env import VecEnv
     from tensordict import TensorDict
-except ModuleNotFoundError as error:
-    if error.name not in ("rsl_rl", "tensordict", "torch"):
-        raise  # it is there, but broken: that is another story
-    raise ImportError(f"the adapter needs rsl-rl-lib: {remedy('rsl-rl')}") from None
 
 
 class RslRlEnv(VecEnv):

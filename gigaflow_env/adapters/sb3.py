@@ -8,14 +8,10 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from gigaflow_env.adapters.checks import Env, checked
-from gigaflow_env.extras import remedy
+from gigaflow_env.extras import needed
 
-try:
+with needed("the adapter needs stable-baselines3", "sb3", "stable_baselines3"):
     from stable_baselines3.common.vec_env import VecEnv
-except ModuleNotFoundError as error:
-    if error.name != "stable_baselines3":
-        raise  # it is there, but broken: that is another story
-    raise ImportError(f"the adapter needs stable-baselines3: {remedy('sb3')}") from None
 
 
 class SB3VecEnv(VecEnv):

@@ -6,15 +6,11 @@ import gymnasium
 from gymnasium.vector import AutoresetMode
 
 from gigaflow_env.adapters.checks import Env, checked
-from gigaflow_env.extras import remedy
+from gigaflow_env.extras import needed
 
-try:
+with needed("the adapter needs skrl", "skrl", "skrl", "torch"):
     import torch
     from skrl.envs.wrappers.torch import Wrapper
-except ModuleNotFoundError as error:
-    if error.name not in ("skrl", "torch"):
-        raise  # it is there, but broken: that is another story
-    raise ImportError(f"the adapter needs skrl: {remedy('skrl')}") from None
 
 
 class SkrlEnv(Wrapper):

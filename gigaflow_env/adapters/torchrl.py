@@ -5,16 +5,12 @@ from typing import Any
 from gymnasium.vector import AutoresetMode
 
 from gigaflow_env.adapters.checks import Env, checked
-from gigaflow_env.extras import remedy
+from gigaflow_env.extras import needed
 
-try:
+with needed("the adapter needs torchrl", "torchrl", "torchrl", "torch", "tensordict"):
     import torch
     from torchrl.data import Binary, Composite, Unbounded
     from torchrl.envs import GymWrapper, default_info_dict_reader
-except ModuleNotFoundError as error:
-    if error.name not in ("torchrl", "torch", "tensordict"):
-        raise  # it is there, but broken: that is another story
-    raise ImportError(f"the adapter needs torchrl: {remedy('torchrl')}") from None
 
 FLAGS = (
     "active", "traffic", "erratic", "collision", "offroad", "red_light", "goal", "route_done", "timeout",

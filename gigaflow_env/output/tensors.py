@@ -4,15 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from gigaflow_env.extras import remedy
+from gigaflow_env.extras import needed
 from gigaflow_env.simulator import Simulator
 
-try:
+with needed("output='torch' needs torch", "train", "torch"):
     import torch
-except ModuleNotFoundError as error:
-    if error.name != "torch":
-        raise  # it is there, but broken: that is another story
-    raise ImportError(f"output='torch' needs torch: {remedy('train')}") from None
 
 _HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
