@@ -19,14 +19,14 @@ help:  ## this list
 train: $(TRAINS)  ## teach agents to drive by self-play, about ten minutes; then table, curve and video
 	$(BIN)/gigaflow-train run --preset laptop --map $(TRAIN_MAP) --out $(TRAIN_OUT) --report
 
-test: $(READY)  ## style, types and all tests but the slow ones, side by side: ten minutes on two cores
+test: $(READY)  ## style, types and all tests but the slow ones, side by side: a quarter of an hour on two cores
 	$(MAKE) --jobs=2 --output-sync=line lint tests
 
 tests: $(READY)  ## all tests but the slow ones
 	$(BIN)/python tests/kernels.py
 	$(BIN)/python -m pytest
 
-slow: $(READY)  ## the slow tests (ten minutes)
+slow: $(READY)  ## the slow tests, which test leaves out
 	$(BIN)/python -m pytest -m slow
 
 lint: $(READY)  ## style and types

@@ -59,7 +59,7 @@ def ready(calls: Sequence[tuple[Callable, Sequence[Any]]], processes: int) -> No
 
 
 def _type_of(kernel: Any, value: Any) -> Any:
-    """Numba's type of an argument. It takes 10 us for each of a group's arrays, at every new environment: kept by kind."""
+    """Numba's type of an argument, kept by kind: Numba infers it array by array in Python, for every new environment."""
     kind = _kind(value)
     if kind not in _TYPES:
         _TYPES[kind] = kernel.typeof_pyval(value)
