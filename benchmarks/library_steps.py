@@ -34,6 +34,16 @@ def make(mode: str = "SameStep", **options: Any) -> Any:
     )
 
 
+def stepping(env: Any, actions: Any) -> Callable[[], int]:
+    """Step with the same actions each time."""
+
+    def step() -> int:
+        env.step(actions)
+        return ROWS
+
+    return step
+
+
 def arrays(mode: str = "SameStep") -> Callable[[], int]:
     """As it is, with NumPy."""
     env, actions = make(mode), np.full(ROWS, NO_JERK)
@@ -56,12 +66,7 @@ def tensors(action: str = "discrete") -> Callable[[], int]:
     env = make(output="torch", action=action)
     actions = torch.full((ROWS,), NO_JERK) if action == "discrete" else torch.zeros(ROWS, 2)
     env.reset(seed=0)
-
-    def step() -> int:
-        env.step(actions)
-        return ROWS
-
-    return step
+    return stepping(env, actions)
 
 
 def sb3() -> Callable[[], int]:
@@ -69,12 +74,7 @@ def sb3() -> Callable[[], int]:
 
     env, actions = SB3VecEnv(make()), np.full(ROWS, NO_JERK)
     env.reset()
-
-    def step() -> int:
-        env.step(actions)
-        return ROWS
-
-    return step
+    return stepping(env, actions)
 
 
 def torchrl() -> Callable[[], int]:
@@ -101,12 +101,7 @@ def skrl() -> Callable[[], int]:
 
     env, actions = SkrlEnv(make(output="torch"), seed=0), torch.full((ROWS, 1), NO_JERK)
     env.reset()
-
-    def step() -> int:
-        env.step(actions)
-        return ROWS
-
-    return step
+    return stepping(env, actions)
 
 
 def rsl_rl() -> Callable[[], int]:
@@ -115,12 +110,7 @@ def rsl_rl() -> Callable[[], int]:
     from gigaflow_env.adapters.rsl_rl import RslRlEnv
 
     env, actions = RslRlEnv(make(output="torch", action="continuous"), seed=0), torch.zeros(ROWS, 2)
-
-    def step() -> int:
-        env.step(actions)
-        return ROWS
-
-    return step
+    return stepping(env, actions)
 
 
 def rl_games() -> Callable[[], int]:
@@ -130,12 +120,7 @@ def rl_games() -> Callable[[], int]:
 
     env, actions = RLGamesEnv(make(output="torch"), seed=0), torch.full((ROWS,), NO_JERK)
     env.reset()
-
-    def step() -> int:
-        env.step(actions)
-        return ROWS
-
-    return step
+    return stepping(env, actions)
 
 
 def rllib() -> Callable[[], int]:
@@ -161,12 +146,7 @@ def puffer() -> Callable[[], int]:
 
     env, actions = PufferGigaflow(ROWS, map=MAP, config=CONFIG, threads=1), np.full(ROWS, NO_JERK)
     env.reset(0)
-
-    def step() -> int:
-        env.step(actions)
-        return ROWS
-
-    return step
+    return stepping(env, actions)
 
 
 def simulator() -> Callable[[], int]:
@@ -175,12 +155,7 @@ def simulator() -> Callable[[], int]:
 
     made, actions = Simulator(MAP, ROWS, CONFIG, threads=1), np.full(ROWS, NO_JERK)
     made.reset(np.array([1, 2], np.uint32))
-
-    def step() -> int:
-        made.step(actions)
-        return ROWS
-
-    return step
+    return stepping(made, actions)
 
 
 def pettingzoo() -> Callable[[], int]:

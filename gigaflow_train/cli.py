@@ -6,7 +6,6 @@ torch is imported in there: a typing error is answered at once.
 
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 import time
@@ -156,7 +155,7 @@ class Run:
     def alone(self) -> bool:
         """Whether this process trains; else it only starts those that do. Raises ValueError, before torch is loaded."""
         checked(self, "processes", 1, 1024, "processes")
-        if options.joined() > 1 or self.processes == 1 or "WORLD_SIZE" in os.environ:
+        if options.joined() is not None or self.processes == 1:
             return True
         if self.resume:
             self.going_on()
@@ -203,7 +202,7 @@ class Run:
 
     def new_directory(self) -> Path:
         """Where a new run goes. Raises ValueError or OSError where none can go."""
-        if self.out is None and max(options.joined(), self.processes) > 1:
+        if self.out is None and max(options.joined() or 1, self.processes) > 1:
             raise ValueError("several processes need --out: the one directory they write")
         if self.out == Path():
             raise ValueError("--out is empty or the current directory: a new run needs a directory of its own")

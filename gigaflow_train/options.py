@@ -139,10 +139,10 @@ def check_file(option: str, path: Path | None, suffixes: Sequence[str]) -> None:
     check_directory(option, path.parent)
 
 
-def joined() -> int:
-    """Number of processes that torchrun has started, 1 without it. Raises ValueError where its variables are no numbers."""
+def joined() -> int | None:
+    """Number of processes that torchrun has started, None without it. Raises ValueError for variables that are no numbers."""
     for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
         text = os.environ.get(name, "1")
         if not (text.isascii() and text.isdecimal()):
             raise ValueError(f"{name}={text!r}: must be a whole number; torchrun sets it, else unset it")
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return int(os.environ["WORLD_SIZE"]) if "WORLD_SIZE" in os.environ else None
