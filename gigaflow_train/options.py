@@ -140,7 +140,7 @@ def check_file(option: str, path: Path | None, suffixes: Sequence[str]) -> None:
 
 
 def joined() -> int | None:
-    """Number of processes that torchrun has started, None without it. Raises ValueError for variables that are no numbers."""
+    """Number of processes that torchrun has started, None without it. Raises ValueError for variables that are none."""
     for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
         text = os.environ.get(name, "1")
         if not (text.isascii() and text.isdecimal()):
