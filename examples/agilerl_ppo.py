@@ -1,4 +1,4 @@
-"""PPO of AgileRL learns to drive. Needs `pip install -r tests/libraries/agilerl.txt`, from a checkout.
+"""PPO of AgileRL learns to drive. Needs `pip install "gigaflow-env[agilerl]"`.
 
 AgileRL steps the vector environment as it is. What it collects holds rows of agents that wait for a place, too: their reward
 is 0, and they are few.

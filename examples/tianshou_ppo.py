@@ -1,4 +1,4 @@
-"""PPO of Tianshou learns to drive. Needs `pip install -r tests/libraries/tianshou.txt`, from a checkout.
+"""PPO of Tianshou learns to drive. Needs `pip install "gigaflow-env[tianshou]"`.
 
 Tianshou has vector environments of its own kind: `Rows` shows ours as one. It begins the rows that ended by itself, which is
 mode Disabled. Its infos are an object a row; they stay empty.
