@@ -585,6 +585,8 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         """
         self._check_begun("snapshot()")
         kept = snapshot.take(self.simulator, worlds)
+        if self._stream is not None:
+            kept |= {**self._stream.place(), "scenes.steps_left": np.array(self.simulator.steps_left)}
         if worlds is None:  # from which a reset without a seed goes on
             kept["np_random"] = np.array(json.dumps(self.np_random.bit_generator.state))
         return kept
@@ -601,6 +603,8 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         if not self._begun and "np_random" not in state:
             raise RuntimeError("restore() of some worlds before the first reset(): call reset() first")
         generator = _generator_state(state["np_random"]) if "np_random" in state else None
+        if self._stream is not None:
+            self._restore_page(state)
         snapshot.restore(self.simulator, state)
         if generator is not None:
             self.np_random.bit_generator.state = generator
@@ -640,6 +644,16 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
             recording.add()
         self._recordings = [one for one in self._recordings if not one.closed] + [recording]
         return recording
+
+    def _restore_page(self, state: Mapping[str, np.ndarray]) -> None:
+        """The scenes that ran when a snapshot was taken. Raises ValueError where they are not those of this environment."""
+        assert self._stream is not None, "only scenes have pages"
+        snapshot.check(self.simulator, state)
+        if not self._stream.is_at(state):
+            if len(state["worlds"]) < self.num_worlds:
+                raise ValueError("the snapshot is of some worlds, and of other scenes than those that run now")
+            self.simulator.turn(self._stream.go_to(state))  # finds the conflicts of the start; the rest is overwritten
+        self.simulator.steps_left = int(state["scenes.steps_left"])
 
     def observation_state(self) -> dict[str, np.ndarray]:
         """The arrays from which the present observations follow, a small part of their size: what a trainer may keep."""
