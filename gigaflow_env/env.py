@@ -27,7 +27,7 @@ from gigaflow_env.scenes.sources import SceneLike, sources
 from gigaflow_env.scenes.stream import LeftOut, SceneInWorld, Stream
 from gigaflow_env.seats import Drivers, seats
 from gigaflow_env.simulator import BACKENDS, ROWS, Simulator
-from gigaflow_env.state import POLICY
+from gigaflow_env.state import LIVE, POLICY
 from gigaflow_env.state_memory import StateMemory
 
 try:
@@ -247,6 +247,23 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
 `{"policy": 0.8, "idm": 0.2}`: for a share of rows; or a name a row |
     | traffic | None | "idm", "pretrained" or a checkpoint: drives all rows but the first of each world, as in `make` |
     | events | False | True keeps a log of collisions, departures from the road and red lights: `event_log` |
+    | decision_every | 1 | steps for which an action holds; what is given in between is ignored, see `decides` |
+    | scenes | None | recorded traffic, one scene a world: path, folder, pattern, Scenario, pair (RoadMap, Scenario), or a list |
+
+    With `scenes` a world is a scene, and rows are the agents that are controlled; `num_envs` follows. The page of the guide on
+    recorded traffic says how; `env.unwrapped.scenes` says which scene runs where.
+
+    | argument of scenes | default | meaning |
+    |---|---|---|
+    | control | "ego" | who is controlled: "ego", "predict" (those that the record names), or "all" that are seen at the start |
+    | others | "replay" | all others follow their tracks; "idm": vehicles drive by rules along their way; "policy": are rows, too |
+    | start_step, scene_steps | 0, None | moment of the record at which a scene starts; steps that it lasts at most |
+    | way_every | 20.0 | metres between the way-points of the recorded way, which is the route |
+    | worlds | None | scenes side by side; None: all, and 32 of more |
+    | rows_per_world, agents_per_world | None | room of a world for controlled agents, and for all; None: what the first \
+scenes need |
+    | scene_readers | None | processes that read scenes in the background; None: one a processor, 0: none |
+    | drivers | "policy" | "replay": controlled agents follow their tracks, too, and are judged: the expert |
 
     On a CUDA device with `output="torch"` a step waits for nothing: it runs on torch's current stream, takes actions from
     the device unchecked, and can be recorded in a CUDA graph, by `capture()` or by the caller. In mode "Disabled" it does
@@ -374,6 +391,7 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         chosen = None if conditioning is None else ranges_of(conditioning, num_envs)
 
         self.num_envs = num_envs
+        self._decision_every = decision_every
         self.render_mode = render_mode
         self.copy = copy
         self.record_stats = record_stats
@@ -535,6 +553,14 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         assert self._stream is not None, "only scenes have pages"
         self.simulator.turn(self._stream.turn(), anew=anew)
         self._stream.look_ahead()
+
+    @property
+    def decides(self) -> np.ndarray:
+        """Rows whose next action counts, bool (num_envs,): they are live, and with `decision_every` their turn has come."""
+        self._check_begun("decides")
+        host, per_row, rows = self.simulator.host, self.simulator.per_row, self.simulator.state.rows
+        turn = per_row(host(rows.steps)) % self._decision_every == 0
+        return (per_row(host(rows.status)) == LIVE) & (self.simulator.drivers == POLICY) & turn
 
     @property
     def scenes(self) -> list[SceneInWorld]:
