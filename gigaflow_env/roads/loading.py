@@ -32,12 +32,16 @@ FORMATS = (
     "*.json (Argoverse 2, GPUDrive)",
     "*.gpkg (nuPlan)",
     "*.tfrecord* (Waymo Open Motion)",
+    "*.pkl (ScenarioNet)",
+    "*.parquet (Argoverse 2 motion forecasting)",
 )
 """What can be read, for people."""
 TRAFFIC = (
     "*.xml (CommonRoad)",
     "*.tfrecord* (Waymo Open Motion)",
     "*.json (GPUDrive)",
+    "*.pkl (ScenarioNet)",
+    "*.parquet (Argoverse 2 motion forecasting)",
     f"*{scene_npz.SUFFIX}",
 )
 """What recorded traffic can be read from, for people."""
@@ -46,7 +50,7 @@ _XML_ENDINGS = {"OpenDRIVE": ".xodr", "net": ".net.xml", "osm": ".osm", "commonR
 MAX_UNPACKED = 2 << 30
 """[bytes] Ours: a packed file may not hold more; the largest maps have some hundred MB."""
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
-_ENDINGS = (".xodr", ".xml", ".osm", ".json", ".gpkg", ".gz")
+_ENDINGS = (".xodr", ".xml", ".osm", ".json", ".gpkg", ".pkl", ".gz")
 _HEAD = 1 << 16  # bytes of a file in which its root element begins
 
 
@@ -321,6 +325,14 @@ def _importer(path: Path) -> Any:
         from gigaflow_env.roads.formats import nuplan
 
         return nuplan
+    if name.endswith((".pkl", ".pickle")):
+        from gigaflow_env.roads.formats import scenarionet
+
+        return scenarionet
+    if name.endswith(".parquet"):
+        from gigaflow_env.roads.formats import argoverse2_forecasting
+
+        return argoverse2_forecasting
     if ".tfrecord" in name:
         from gigaflow_env.roads.formats import waymo
 
