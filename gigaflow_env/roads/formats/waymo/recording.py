@@ -73,6 +73,7 @@ class Mark(NamedTuple):
 
     points: np.ndarray  # (n, 3)
     solid: bool  # nobody may cross it
+    edge: bool = False  # the road ends here; it is on the left
 
 
 class Control(NamedTuple):
@@ -148,12 +149,13 @@ def road_map(recording: Recording) -> RoadMap:
 
 
 def scenario(recording: Recording) -> Scenario:
-    """The traffic of a recording, with those of its lights that the map has, too."""
+    """The traffic of a recording, with its road edges and those of its lights that the map has, too."""
     if recording.traffic is None:
         raise MapError("the recording has no traffic")
     signals = road_map(recording).signals
     lights = {light: states for light, states in recording.traffic.lights.items() if light in signals}
-    return replace(recording.traffic, lights=lights)
+    edges = tuple(mark.points for mark in recording.marks if mark.edge and len(mark.points) > 1)
+    return replace(recording.traffic, lights=lights, road_edges=edges)
 
 
 def traffic(
