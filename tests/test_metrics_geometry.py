@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import shapely
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 from moving_boxes import FRAMES, moved, standing, tracks
 
@@ -125,13 +125,13 @@ def test_no_edge_is_an_error():
         polylines.pieces_of([edge((0, 0))])
 
 
-@given(st.floats(-30, 30), st.floats(-30, 30), st.sampled_from(FRAMES))
+@given(st.integers(-30, 30), st.integers(-30, 30), st.sampled_from(FRAMES))
 def test_sides_do_not_depend_on_the_frame(x, y, frame):
+    x, y = x + 0.37, y + 0.21  # never on the line through a piece, beyond its end: there is no side
     lines = [edge((0, 0), (20, 0), (25, 10)), edge((25, 15), (0, 8))]
     there = [moved(line, *frame) for line in lines]
     place = moved(np.array([[x, y, 0.0]]), *frame)
     found, here = float(polylines.side_distance(place, polylines.pieces_of(there), 3.0)[0]), side(x, y, *lines)
-    assume(found and here)  # on the line through a piece, beyond its end, there is no side
     assert found == pytest.approx(here, abs=1e-6)
 
 

@@ -88,7 +88,9 @@ def test_off_route():
     places = np.array([[50.0, -4.9], [50.0, -5.1], [50.0, 4.9], [50.0, 5.1]])
     # 4.9: 1.8 m more than to the way off the route; 5.1: too far from the route
     assert waymax.off_route(places, paths) == pytest.approx([0.0, 5.1, 0.0, 5.1])
-    assert waymax.off_route(np.array([[50.0, 5.0]]), [paths[0], waymax.Path(BESIDE - [0, 1.1], False)]) == pytest.approx([5.0])
+    assert waymax.off_route(np.array([[50.0, 5.0]]), [paths[0], waymax.Path(BESIDE - [0, 1.1], False)]) == pytest.approx(
+        [5.0]
+    )
     assert waymax.off_route(places, [paths[1]]).tolist() == [0.0] * 4
 
 
