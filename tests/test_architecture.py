@@ -38,7 +38,7 @@ LAYERS = (
     ("backend", "finite"),
     ("simulator",),
     ("snapshot", "conditioning", "driver", "event_log", "output", "render"),
-    ("state_memory",),
+    ("state_memory", "scenes"),
     ("seats", "presets"),
     ("replay",),
     ("env",),

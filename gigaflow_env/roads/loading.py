@@ -16,14 +16,15 @@ from typing import IO, Any, cast
 from gigaflow_env.progress import slow
 from gigaflow_env.roads import import_report
 from gigaflow_env.roads.cut import check_part, cut
-from gigaflow_env.roads.formats import lanes_json
+from gigaflow_env.roads.formats import lanes_json, scene_npz
 from gigaflow_env.roads.formats.common.grades import note_grades
 from gigaflow_env.roads.formats.common.mend import mended
-from gigaflow_env.roads.road_map import MapError, MapWarning, RoadMap, validate
+from gigaflow_env.roads.road_map import Entry, MapError, MapWarning, RoadMap, validate
 from gigaflow_env.roads.scenario import Scenario, validate_scenario
 
 FORMATS = (
     f"*{lanes_json.SUFFIX}",
+    f"*{scene_npz.SUFFIX}",
     "*.xodr (OpenDRIVE)",
     "*.net.xml (SUMO)",
     "*.xml (CommonRoad)",
@@ -33,6 +34,13 @@ FORMATS = (
     "*.tfrecord* (Waymo Open Motion)",
 )
 """What can be read, for people."""
+TRAFFIC = (
+    "*.xml (CommonRoad)",
+    "*.tfrecord* (Waymo Open Motion)",
+    "*.json (GPUDrive)",
+    f"*{scene_npz.SUFFIX}",
+)
+"""What recorded traffic can be read from, for people."""
 _XML_ENDINGS = {"OpenDRIVE": ".xodr", "net": ".net.xml", "osm": ".osm", "commonRoad": ".xml"}
 """What the root element of an XML file says, whatever the file is called."""
 MAX_UNPACKED = 2 << 30
@@ -129,26 +137,62 @@ def load(
     with slow(f"reading {path}"), _opened(path) as file, import_report.collecting(strict) as report:
         importer = _importer(file)
         road_map = importer.read(file, **_chosen(file, record), **_program(importer, program))
-        if importer is not lanes_json:  # the own format is written by this package: a fault in it is an error
-            road_map = mended(road_map)
-        if around is not None and radius is not None:
-            road_map = cut(road_map, around, radius)
-        if importer is not lanes_json:
-            note_grades(road_map)
-        try:
-            validate(road_map)
-        except MapError as error:
-            faults = "; ".join(map(str, report[: import_report.NAMED]))
-            raise MapError(f"{error}; left out before: {faults}" if report else str(error)) from error
+        road_map = _finished(road_map, importer, report, around, radius)
+    return _reported(road_map, report, path)
+
+
+def load_scene(
+    path: str | os.PathLike[str], *, record: int | str | None = None, strict: bool = False
+) -> tuple[RoadMap, Scenario]:
+    """Map and recorded traffic of a file, which is read once; arguments and errors as for `load` and `load_scenario`."""
+    path = _file(path)
+    with slow(f"reading {path}"), _opened(path) as file, import_report.collecting(strict) as report:
+        importer = _importer(file)
+        _check_traffic(importer)
+        chosen = _chosen(file, record)
+        if hasattr(importer, "read_both"):
+            road_map, scenario = importer.read_both(file, **chosen)
+        else:
+            road_map, scenario = importer.read(file, **chosen), importer.read_scenario(file, **chosen)
+        road_map = _finished(road_map, importer, report)
+        validate_scenario(scenario)
+    return _reported(road_map, report, path), scenario
+
+
+def _finished(
+    road_map: RoadMap,
+    importer: Any,
+    report: list[Entry],
+    around: tuple[float, float] | None = None,
+    radius: float | None = None,
+) -> RoadMap:
+    """The map as it's handed out: mended, cut and checked."""
+    own = importer in (lanes_json, scene_npz)  # written by this package: a fault in it is an error
+    if not own:
+        road_map = mended(road_map)
+    if around is not None and radius is not None:
+        road_map = cut(road_map, around, radius)
+    if not own:
+        note_grades(road_map)
+    try:
+        validate(road_map)
+    except MapError as error:
+        faults = "; ".join(map(str, report[: import_report.NAMED]))
+        raise MapError(f"{error}; left out before: {faults}" if report else str(error)) from error
+    return road_map
+
+
+def _reported(road_map: RoadMap, report: list[Entry], path: Path) -> RoadMap:
+    """The map with its report; a warning sums it up. A scene keeps the report of the file that it comes from."""
     if report:
-        warnings.warn(f"{path}: {import_report.summarised(report)}", MapWarning, stacklevel=2)
-    return replace(road_map, report=tuple(report))
+        warnings.warn(f"{path}: {import_report.summarised(report)}", MapWarning, stacklevel=3)
+    return replace(road_map, report=(*road_map.report, *report))
 
 
 def load_scenario(path: str | os.PathLike[str], *, record: int | str | None = None, strict: bool = False) -> Scenario:
     """Read and validate recorded traffic; `load` reads the map in the same file.
 
-    The formats that have any are CommonRoad, Waymo Open Motion and GPUDrive.
+    TRAFFIC names the formats that have any.
 
     record, strict: as for `load`. Raises MapError for a format without recorded traffic and for content that is not
     consistent.
@@ -156,16 +200,17 @@ def load_scenario(path: str | os.PathLike[str], *, record: int | str | None = No
     path = _file(path)
     with slow(f"reading {path}"), _opened(path) as file, import_report.collecting(strict) as report:
         importer = _importer(file)
-        if not hasattr(importer, "read_scenario"):
-            raise MapError(
-                "no recorded traffic in this format; supported are *.xml (CommonRoad), *.tfrecord* (Waymo Open Motion) and "
-                "*.json (GPUDrive)"
-            )
+        _check_traffic(importer)
         scenario = importer.read_scenario(file, **_chosen(file, record))
         validate_scenario(scenario)
     if report:
         warnings.warn(f"{path}: {import_report.summarised(report)}", MapWarning, stacklevel=2)
     return scenario
+
+
+def _check_traffic(importer: Any) -> None:
+    if not hasattr(importer, "read_scenario"):
+        raise MapError(f"no recorded traffic in this format; supported are {', '.join(TRAFFIC)}")
 
 
 def _file(path: str | os.PathLike[str]) -> Path:
@@ -191,7 +236,7 @@ def _unpacked(path: Path, folder: Path) -> Path:
         head = file.read(len(_ZIP))
     if head.startswith(_GZIP):
         return _written(cast(IO[bytes], gzip.open(path)), folder / path.name.removesuffix(".gz"))
-    if head != _ZIP or not zipfile.is_zipfile(path):
+    if head != _ZIP or path.name.endswith(scene_npz.SUFFIX) or not zipfile.is_zipfile(path):
         return path
     try:
         with zipfile.ZipFile(path) as archive:
@@ -242,6 +287,8 @@ def _importer(path: Path) -> Any:
     """The module that reads the format of a file. Importers are loaded here: nobody else needs their parsers."""
     if path.name.endswith(lanes_json.SUFFIX):
         return lanes_json
+    if path.name.endswith(scene_npz.SUFFIX):
+        return scene_npz
     name = _XML_ENDINGS.get(_root_element(path) or "", path.name.lower())
     if name.endswith(".xodr"):
         from gigaflow_env.roads.formats import opendrive
