@@ -97,7 +97,9 @@ def _read_feature(name: str, feature: Any, made: Recording) -> None:
         made.lanes[name] = _lane(feature, kind)
     elif kind.startswith(("ROAD_LINE", "ROAD_EDGE")):
         solid = kind.startswith("ROAD_EDGE") or ("SOLID" in kind and "BROKEN" not in kind)
-        made.marks.append(Mark(_points(feature, "polyline"), solid))
+        # The converters of other data sets keep no direction.
+        edge = kind.startswith("ROAD_EDGE") and "waymo" in made.source
+        made.marks.append(Mark(_points(feature, "polyline"), solid, edge))
     elif kind == "CROSSWALK":
         made.crosswalks[name] = _points(feature, "polygon")
     elif kind == "STOP_SIGN":

@@ -91,7 +91,7 @@ def _read_road(road: Any, made: Recording, place: int) -> None:
             raise MapError(f"lane {name} is given twice")
         made.lanes[name] = Center(_points(road), LANE_KINDS[element], lane_speed(element))
     elif kind in ("road_line", "road_edge"):
-        made.marks.append(Mark(_points(road), element in SOLID_TYPES or element in EDGE_TYPES))
+        made.marks.append(Mark(_points(road), element in SOLID_TYPES or element in EDGE_TYPES, kind == "road_edge"))
     elif kind == "crosswalk":
         made.crosswalks[name] = _points(road)
 
