@@ -40,7 +40,7 @@ LAYERS = (
     ("simulator",),
     ("scenes",),
     ("snapshot", "conditioning", "driver", "event_log", "output", "render"),
-    ("state_memory",),
+    ("state_memory", "scenes"),
     ("seats", "presets"),
     ("replay",),
     ("env",),
