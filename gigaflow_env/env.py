@@ -248,22 +248,19 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
     | traffic | None | "idm", "pretrained" or a checkpoint: drives all rows but the first of each world, as in `make` |
     | events | False | True keeps a log of collisions, departures from the road and red lights: `event_log` |
     | decision_every | 1 | steps for which an action holds; what is given in between is ignored, see `decides` |
-    | scenes | None | recorded traffic, one scene a world: path, folder, pattern, Scenario, pair (RoadMap, Scenario), or a list |
-
-    With `scenes` a world is a scene, and rows are the agents that are controlled; `num_envs` follows. The page of the guide on
-    recorded traffic says how; `env.unwrapped.scenes` says which scene runs where.
-
-    | argument of scenes | default | meaning |
-    |---|---|---|
-    | control | "ego" | who is controlled: "ego", "predict" (those that the record names), or "all" that are seen at the start |
-    | others | "replay" | all others follow their tracks; "idm": vehicles drive by rules along their way; "policy": are rows, too |
-    | start_step, scene_steps | 0, None | moment of the record at which a scene starts; steps that it lasts at most |
+    | scenes | None | recorded traffic: path, folder, pattern, Scenario, pair (RoadMap, Scenario), or a list of these |
+    | control | "ego" | in scenes: who is controlled: "ego", "predict" (whom the record names), or "all" seen at the start |
+    | others | "replay" | in scenes: they follow their tracks; "idm": vehicles drive by rules; "policy": they are rows, too |
+    | start_step | 0 | moment of the record at which a scene starts |
+    | scene_steps | None | steps that a scene lasts at most |
     | way_every | 20.0 | metres between the way-points of the recorded way, which is the route |
     | worlds | None | scenes side by side; None: all, and 32 of more |
-    | rows_per_world, agents_per_world | None | room of a world for controlled agents, and for all; None: what the first \
-scenes need |
+    | rows_per_world | None | room for controlled agents, `agents_per_world` for all; None: what the first scenes need |
     | scene_readers | None | processes that read scenes in the background; None: one a processor, 0: none |
-    | drivers | "policy" | "replay": controlled agents follow their tracks, too, and are judged: the expert |
+
+    With `scenes` a world is a scene, and rows are the agents that are controlled; `num_envs` follows. `drivers="replay"` makes
+    them follow their tracks, too, and they are judged: the expert. `env.unwrapped.scenes` says which scene runs where; the
+    guide's page on recorded traffic says the rest.
 
     On a CUDA device with `output="torch"` a step waits for nothing: it runs on torch's current stream, takes actions from
     the device unchecked, and can be recorded in a CUDA graph, by `capture()` or by the caller. In mode "Disabled" it does

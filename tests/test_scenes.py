@@ -489,4 +489,5 @@ def loop_of(stage):
         for a in agents:
             stage(w, a, *groups)
 
-    return kernel(loop, cache=False)
+    loop.__name__ = f"{stage.__name__}_of_scenes"
+    return kernel(loop)
