@@ -1,4 +1,4 @@
-"""How fast recorded scenes load and drive: `python benchmarks/scenes.py --folder FOLDER`; scenes are generated where it has none.
+"""How fast recorded scenes load and drive: `python benchmarks/scenes.py --folder FOLDER`. An empty folder is filled first.
 
 Loading is measured in processor seconds of one process, so that other programs on the machine count little. Driving is
 measured beside a town with as many agents on the road, in turns: their ratio is what counts.
@@ -68,7 +68,11 @@ def load(options: Scenes, files: list[Path]) -> dict[str, Any]:
             "left_out": len(stream.left_out),
             "scenes_per_second": round(len(files) / seconds, 1),
             "scenes_per_processor_second": round(len(files) / used, 1),
-            "memory_mib": {"second_page": round(memory[1]), "half": round(memory[pages // 2]), "end": round(memory[-1])},
+            "memory_mib": {
+                "second_page": round(memory[1]),
+                "half": round(memory[len(memory) // 2]),
+                "end": round(memory[-1]),
+            },
         }
     del found["read"]["scenes_per_processor_second"]  # the work is that of other processes
     return found
