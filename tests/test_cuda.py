@@ -50,7 +50,7 @@ def scenes_of(folder, what, *names):
 
 
 QUICK = ("next step, beside rule-based drivers", "the paper's world")
-"""Every kernel is in them; the others vary how a world begins, ends and is steered."""
+"""Every kernel is in them but the two of recorded scenes; the others vary how a world begins, ends and is steered."""
 SLOW = tuple(name for name in cuda_scenes.SCENES if name not in QUICK)
 
 

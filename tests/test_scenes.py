@@ -33,7 +33,7 @@ from gigaflow_env.backend.world_step import known, parameters
 from gigaflow_env.config import CONDITIONING, laptop, params
 from gigaflow_env.jit import kernel
 from gigaflow_env.population import ROAD_USERS
-from gigaflow_env.sim.traffic.replay import enter, follow_track, leave_scene, moment, steering
+from gigaflow_env.sim.traffic.replay import follow_track, leave_scene, moment, steering
 from gigaflow_env.simulator import Simulator
 from gigaflow_env.state import ABSENT, ENDED, GREEN, LIVE, OFF, PLAYED, RED
 from gigaflow_env.tracks import OFF_ROAD, OVERLAPS
@@ -450,15 +450,13 @@ def test_conditioning_is_for_rows():
     env.close()
 
 
-@pytest.mark.parametrize("stage", [enter, follow_track, leave_scene])
+@pytest.mark.parametrize("stage", [follow_track, leave_scene])
 def test_stages_write_what_they_say_of_their_own_row_in_any_order(stage):
     found = []
     for order in (1, -1):
         env, inner = make([scene(), scene(steps=9)], control="predict", drivers="replay", others="idm")
         env.reset(seed=1)
         sim = inner.simulator
-        if stage is enter:
-            sim.state.clock.tick[:] += 1
         if stage is leave_scene:
             sim.state.rows.status[0, 1] = ENDED
         have = known(sim._parts)
