@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorded_scenes import (
     CYCLIST,
+    DT,
     EGO,
     FIRST_SEEN,
     LAST_SEEN,
@@ -409,6 +410,20 @@ def test_who_decides():
         found.append(inner.decides.tolist())
         env.step(still(env))
     assert found == [[True, True], [False, False], [False, False]] * 2
+    env.close()
+
+
+def test_a_checkpoint_drives_and_is_asked_as_often_as_in_its_training():
+    with pytest.raises(ValueError, match="trained to decide every 0.3 s, .* 0.1 s: decision_every=3 would be right"):
+        make(scene(), preset=None, drivers="pretrained")
+    env, inner = make(scene(), preset=None, drivers="pretrained", decision_every=3)
+    _, info = env.reset(seed=1)
+    assert info["traffic"].all() and inner.config.dt == DT and inner.config.noise_position == 0
+    jerks = []
+    for _ in range(9):
+        env.step(np.zeros(1, int))  # nobody reads it: it would be to brake
+        jerks.append(float(inner.simulator.state.motion.jerk[0, 0]))
+    assert jerks[0::3] == jerks[1::3] == jerks[2::3] and max(jerks) > -15
     env.close()
 
 
