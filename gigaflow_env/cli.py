@@ -1,10 +1,11 @@
-"""The command `gigaflow-env`: the shipped towns, a look at any map, a live world in the browser, imports, the benchmark.
+"""The command `gigaflow-env`: the shipped towns, a look at any map or scene, a live world in the browser, imports.
 
 Each command is a frozen dataclass: its fields are the arguments, its docstring the help, its `run` what it does.
 """
 
 import json
 import sys
+import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,19 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixe
 from gigaflow_env.files import cache_directory
 from gigaflow_env.memory import FULL
 from gigaflow_env.render.extra import MissingExtra
-from gigaflow_env.roads import MapWarning, check_name, check_random, cut, find, load, problems, save, shipped, summary
+from gigaflow_env.roads import (
+    MapWarning,
+    check_name,
+    check_random,
+    cut,
+    find,
+    load,
+    load_scene,
+    problems,
+    save,
+    shipped,
+    summary,
+)
 from gigaflow_env.roads.import_report import records
 from gigaflow_env.simulator import MissingDevice
 
@@ -26,6 +39,9 @@ USER_ERRORS = (ValueError, OSError, MemoryError, MissingExtra, MissingDevice)
 
 REPLAYED = 60.0
 """[s] of a world that `watch` replays where it can't serve a live one."""
+
+SAID = 5.0
+"""[s] Between two lines of progress."""
 
 _CPU_ONLY = ("agents_per_world", "num_envs", "threads")
 """Options of `bench` that `--backend cuda` has its own series for."""
@@ -155,6 +171,81 @@ class MapCommand:
         | Annotated[Import, subcommand("import")]
         | Annotated[Cut, subcommand("cut")]
     )
+
+    def run(self) -> None:
+        """Run the command below."""
+        self.command.run()
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Make own scenes: random towns with rule-based traffic, recorded. What is there already is kept."""
+
+    output: Annotated[Path, arg(aliases=["-o"])]
+    """The folder to write them into."""
+    count: int = 100
+    """Scenes to make."""
+    seed: int = 0
+    """Of the first one; the others have those that follow."""
+    steps: int = 91
+    """Moments of each, 0.1 s apart."""
+    agents: int = 24
+    """Drivers on the road at once."""
+
+    def run(self) -> None:
+        """Make them, one after the other."""
+        # Here, not above: it compiles kernels.
+        from gigaflow_env.bounds import Bounds, whole
+        from gigaflow_env.scenes import generated
+
+        count = whole("--count", self.count, Bounds(1, 10**6), "scenes")
+        began = said = time.monotonic()
+        for number, _ in enumerate(generated.write(self.output, count, self.seed, steps=self.steps, agents=self.agents), 1):
+            now = time.monotonic()
+            if number == count or now - said > SAID:
+                said = now
+                left = (now - began) / number * (count - number)
+                print(f"{number} of {count} scenes" + (f", {left:.0f} s left" if number < count else ""), flush=True)
+        print(f"{self.output}: {count} scenes")
+
+
+@dataclass(frozen=True)
+class InspectScene:
+    """Say what a file of recorded traffic holds: agents, steps, lights, and starts that are no fair ones."""
+
+    file: Annotated[Positional[Path], arg(metavar="FILE")]
+    """A file with recorded traffic."""
+    record: str | None = None
+    """Which of several: its number, or its name."""
+    step: int = 0
+    """The step at which agents are taken to start."""
+    json: bool = False
+    """Print a JSON object."""
+    strict: bool = False
+    """Refuse the file for its first fault instead of repairing it."""
+
+    def run(self) -> None:
+        """Print the facts."""
+        from gigaflow_env.scenes.summary import scene_summary
+
+        record = int(self.record) if self.record is not None and self.record.isdecimal() else self.record
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MapWarning)  # the whole report is printed below
+            road_map, scenario = load_scene(self.file, record=record, strict=self.strict)
+        facts = scene_summary(road_map, scenario, self.step)
+        if self.json:
+            _print_json(facts | {"report": records(road_map.report)})
+            return
+        _print_table([(name, _readable(fact)) for name, fact in facts.items()])
+        for entry in road_map.report:
+            print(f"import: {entry}")
+
+
+@dataclass(frozen=True)
+class ScenesCommand:
+    """Make scenes of recorded traffic, or look into one."""
+
+    command: Annotated[Generate, subcommand("generate")] | Annotated[InspectScene, subcommand("inspect")]
 
     def run(self) -> None:
         """Run the command below."""
@@ -307,6 +398,7 @@ class Compile:
 Command = (
     Annotated[Maps, subcommand("maps")]
     | Annotated[MapCommand, subcommand("map")]
+    | Annotated[ScenesCommand, subcommand("scenes")]
     | Annotated[Watch, subcommand("watch")]
     | Annotated[Bench, subcommand("bench")]
     | Annotated[Compile, subcommand("compile")]
@@ -324,7 +416,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Command,
         args=argv,
         prog="gigaflow-env",
-        description="GIGAFLOW's driving simulator: maps, a live viewer and benchmarks. --version says which one this is.",
+        description="GIGAFLOW's driving simulator: maps, scenes, a viewer and benchmarks. --version says which one it is.",
         config=(OmitSubcommandPrefixes, OmitArgPrefixes, FlagCreatePairsOff),
     )
     try:
@@ -340,12 +432,14 @@ def _print_json(facts: Any) -> None:
 
 
 def _readable(fact: Any) -> str:
+    if fact is None:
+        return "-"
     if isinstance(fact, bool):
         return "yes" if fact else "no"
     if isinstance(fact, float):
         return f"{fact:.6g}"
     if isinstance(fact, (tuple, list)):
-        return ", ".join(map(_readable, fact))
+        return ", ".join(map(_readable, fact)) or "-"
     return str(fact)
 
 

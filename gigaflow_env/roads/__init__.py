@@ -2,7 +2,8 @@
 
 from gigaflow_env.roads.cut import cut
 from gigaflow_env.roads.formats.lanes_json import save
-from gigaflow_env.roads.loading import check_name, check_random, find, load, load_scenario, shipped
+from gigaflow_env.roads.formats.scene_npz import save as save_scene
+from gigaflow_env.roads.loading import check_name, check_random, find, load, load_scenario, load_scene, records, shipped
 from gigaflow_env.roads.road_map import (
     Crosswalk,
     Entry,
@@ -35,7 +36,10 @@ __all__ = [
     "find",
     "load",
     "load_scenario",
+    "load_scene",
+    "records",
     "save",
+    "save_scene",
     "shipped",
     "summary",
     "validate",

@@ -16,14 +16,15 @@ from typing import IO, Any, cast
 from gigaflow_env.progress import slow
 from gigaflow_env.roads import import_report
 from gigaflow_env.roads.cut import check_part, cut
-from gigaflow_env.roads.formats import lanes_json
+from gigaflow_env.roads.formats import lanes_json, scene_npz
 from gigaflow_env.roads.formats.common.grades import note_grades
 from gigaflow_env.roads.formats.common.mend import mended
-from gigaflow_env.roads.road_map import MapError, MapWarning, RoadMap, validate
+from gigaflow_env.roads.road_map import Entry, MapError, MapWarning, RoadMap, validate
 from gigaflow_env.roads.scenario import Scenario, validate_scenario
 
 FORMATS = (
     f"*{lanes_json.SUFFIX}",
+    f"*{scene_npz.SUFFIX}",
     "*.xodr (OpenDRIVE)",
     "*.net.xml (SUMO)",
     "*.xml (CommonRoad)",
@@ -31,14 +32,27 @@ FORMATS = (
     "*.json (Argoverse 2, GPUDrive)",
     "*.gpkg (nuPlan)",
     "*.tfrecord* (Waymo Open Motion)",
+    "*.pkl (ScenarioNet)",
+    "*.parquet (Argoverse 2 motion forecasting)",
+    "*.db (nuPlan logs)",
 )
 """What can be read, for people."""
+TRAFFIC = (
+    "*.xml (CommonRoad)",
+    "*.tfrecord* (Waymo Open Motion)",
+    "*.json (GPUDrive)",
+    "*.pkl (ScenarioNet)",
+    "*.parquet (Argoverse 2 motion forecasting)",
+    "*.db (nuPlan logs)",
+    f"*{scene_npz.SUFFIX}",
+)
+"""What recorded traffic can be read from, for people."""
 _XML_ENDINGS = {"OpenDRIVE": ".xodr", "net": ".net.xml", "osm": ".osm", "commonRoad": ".xml"}
 """What the root element of an XML file says, whatever the file is called."""
 MAX_UNPACKED = 2 << 30
 """[bytes] Ours: a packed file may not hold more; the largest maps have some hundred MB."""
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
-_ENDINGS = (".xodr", ".xml", ".osm", ".json", ".gpkg", ".gz")
+_ENDINGS = (".xodr", ".xml", ".osm", ".json", ".gpkg", ".pkl", ".gz")
 _HEAD = 1 << 16  # bytes of a file in which its root element begins
 
 
@@ -115,7 +129,8 @@ def load(
 
     What a car does not need, and references that lead nowhere, are repaired or left out: `RoadMap.report` lists all of it,
     and one MapWarning sums it up. strict: the first fault of the file is an error instead.
-    record: number of a record, or id of its scenario, in a file that has several (Waymo Open Motion).
+    record: number or id of a record, in a file that has several: a scenario of Waymo Open Motion, or a scene of a nuPlan log
+    (there the id is the token of the sweep at which 15 s begin).
     program: name of the traffic lights' program, in a file that has several for a junction (SUMO); see `lights="program"`.
     around, radius: only the part within `radius` [m] of x, y [m] is kept, with its cut ends as exits; see `cut`.
     Raises MapError that names the file for a format that is not supported and for content that makes no map, ValueError
@@ -128,27 +143,75 @@ def load(
     path = _file(path)
     with slow(f"reading {path}"), _opened(path) as file, import_report.collecting(strict) as report:
         importer = _importer(file)
-        road_map = importer.read(file, **_chosen(file, record), **_program(importer, program))
-        if importer is not lanes_json:  # the own format is written by this package: a fault in it is an error
-            road_map = mended(road_map)
-        if around is not None and radius is not None:
-            road_map = cut(road_map, around, radius)
-        if importer is not lanes_json:
-            note_grades(road_map)
-        try:
-            validate(road_map)
-        except MapError as error:
-            faults = "; ".join(map(str, report[: import_report.NAMED]))
-            raise MapError(f"{error}; left out before: {faults}" if report else str(error)) from error
+        road_map = importer.read(file, **_chosen(importer, record), **_program(importer, program))
+        road_map = _finished(road_map, importer, report, around, radius)
+    return _reported(road_map, report, path)
+
+
+def load_scene(
+    path: str | os.PathLike[str], *, record: int | str | None = None, strict: bool = False
+) -> tuple[RoadMap, Scenario]:
+    """Map and recorded traffic of a file, which is read once; arguments and errors as for `load` and `load_scenario`."""
+    path = _file(path)
+    with slow(f"reading {path}"), _opened(path) as file, import_report.collecting(strict) as report:
+        importer = _importer(file)
+        _check_traffic(importer)
+        chosen = _chosen(importer, record)
+        if hasattr(importer, "read_both"):
+            road_map, scenario = importer.read_both(file, **chosen)
+        else:
+            road_map, scenario = importer.read(file, **chosen), importer.read_scenario(file, **chosen)
+        road_map = _finished(road_map, importer, report)
+        validate_scenario(scenario)
+    return _reported(road_map, report, path), scenario
+
+
+def records(path: str | os.PathLike[str]) -> int:
+    """How many records with recorded traffic a file has: `record` in `load_scene` may be 0 to this less 1.
+
+    They are the scenarios of a file of Waymo Open Motion, and the scenes of a nuPlan log. Raises MapError as `load_scene`.
+    """
+    path = _file(path)
+    with _opened(path) as file:
+        importer = _importer(file)
+        _check_traffic(importer)
+        return importer.count(file) if hasattr(importer, "count") else 1
+
+
+def _finished(
+    road_map: RoadMap,
+    importer: Any,
+    report: list[Entry],
+    around: tuple[float, float] | None = None,
+    radius: float | None = None,
+) -> RoadMap:
+    """The map as it's handed out: mended, cut and checked."""
+    own = importer in (lanes_json, scene_npz)  # written by this package: a fault in it is an error
+    if not own:
+        road_map = mended(road_map)
+    if around is not None and radius is not None:
+        road_map = cut(road_map, around, radius)
+    if not own:
+        note_grades(road_map)
+    try:
+        validate(road_map)
+    except MapError as error:
+        faults = "; ".join(map(str, report[: import_report.NAMED]))
+        raise MapError(f"{error}; left out before: {faults}" if report else str(error)) from error
+    return road_map
+
+
+def _reported(road_map: RoadMap, report: list[Entry], path: Path) -> RoadMap:
+    """The map with its report; a warning sums it up. A scene keeps the report of the file that it comes from."""
     if report:
-        warnings.warn(f"{path}: {import_report.summarised(report)}", MapWarning, stacklevel=2)
-    return replace(road_map, report=tuple(report))
+        warnings.warn(f"{path}: {import_report.summarised(report)}", MapWarning, stacklevel=3)
+    return replace(road_map, report=(*road_map.report, *report))
 
 
 def load_scenario(path: str | os.PathLike[str], *, record: int | str | None = None, strict: bool = False) -> Scenario:
     """Read and validate recorded traffic; `load` reads the map in the same file.
 
-    The formats that have any are CommonRoad, Waymo Open Motion and GPUDrive.
+    TRAFFIC names the formats that have any.
 
     record, strict: as for `load`. Raises MapError for a format without recorded traffic and for content that is not
     consistent.
@@ -156,16 +219,17 @@ def load_scenario(path: str | os.PathLike[str], *, record: int | str | None = No
     path = _file(path)
     with slow(f"reading {path}"), _opened(path) as file, import_report.collecting(strict) as report:
         importer = _importer(file)
-        if not hasattr(importer, "read_scenario"):
-            raise MapError(
-                "no recorded traffic in this format; supported are *.xml (CommonRoad), *.tfrecord* (Waymo Open Motion) and "
-                "*.json (GPUDrive)"
-            )
-        scenario = importer.read_scenario(file, **_chosen(file, record))
+        _check_traffic(importer)
+        scenario = importer.read_scenario(file, **_chosen(importer, record))
         validate_scenario(scenario)
     if report:
         warnings.warn(f"{path}: {import_report.summarised(report)}", MapWarning, stacklevel=2)
     return scenario
+
+
+def _check_traffic(importer: Any) -> None:
+    if not hasattr(importer, "read_scenario"):
+        raise MapError(f"no recorded traffic in this format; supported are {', '.join(TRAFFIC)}")
 
 
 def _file(path: str | os.PathLike[str]) -> Path:
@@ -191,7 +255,7 @@ def _unpacked(path: Path, folder: Path) -> Path:
         head = file.read(len(_ZIP))
     if head.startswith(_GZIP):
         return _written(cast(IO[bytes], gzip.open(path)), folder / path.name.removesuffix(".gz"))
-    if head != _ZIP or not zipfile.is_zipfile(path):
+    if head != _ZIP or path.name.endswith(scene_npz.SUFFIX) or not zipfile.is_zipfile(path):
         return path
     try:
         with zipfile.ZipFile(path) as archive:
@@ -220,12 +284,12 @@ def _written(packed: IO[bytes], unpacked: Path) -> Path:
     return unpacked
 
 
-def _chosen(path: Path, record: int | str | None) -> dict[str, int | str]:
+def _chosen(importer: Any, record: int | str | None) -> dict[str, int | str]:
     """The argument of an importer that says which record."""
     if record is None:
         return {}
-    if ".tfrecord" not in path.name:
-        raise MapError(f"record={record!r}: only files of Waymo Open Motion have several records")
+    if not hasattr(importer, "count"):
+        raise MapError(f"record={record!r}: only files of Waymo Open Motion and nuPlan logs have several records")
     return {"record": record}
 
 
@@ -242,6 +306,8 @@ def _importer(path: Path) -> Any:
     """The module that reads the format of a file. Importers are loaded here: nobody else needs their parsers."""
     if path.name.endswith(lanes_json.SUFFIX):
         return lanes_json
+    if path.name.endswith(scene_npz.SUFFIX):
+        return scene_npz
     name = _XML_ENDINGS.get(_root_element(path) or "", path.name.lower())
     if name.endswith(".xodr"):
         from gigaflow_env.roads.formats import opendrive
@@ -274,6 +340,18 @@ def _importer(path: Path) -> Any:
         from gigaflow_env.roads.formats import nuplan
 
         return nuplan
+    if name.endswith((".pkl", ".pickle")):
+        from gigaflow_env.roads.formats import scenarionet
+
+        return scenarionet
+    if name.endswith(".parquet"):
+        from gigaflow_env.roads.formats import argoverse2_forecasting
+
+        return argoverse2_forecasting
+    if name.endswith(".db"):
+        from gigaflow_env.roads.formats.nuplan import log
+
+        return log
     if ".tfrecord" in name:
         from gigaflow_env.roads.formats import waymo
 

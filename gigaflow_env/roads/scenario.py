@@ -43,6 +43,9 @@ class Scenario:
     ego: int | None = None  # number of the agent that recorded the others
     predict: tuple[int, ...] = ()  # numbers of the agents to predict or to control
     source: str = ""  # where the recording comes from
+    # Lines (points, 3) [m]: the border of the road, which is on their left; as in the file.
+    road_edges: tuple[np.ndarray, ...] = ()
+    tags: tuple[str, ...] = ()  # what the file says happens here: nuPlan's types of scenarios
 
     @property
     def agents(self) -> int:
@@ -88,6 +91,9 @@ def validate_scenario(scenario: Scenario) -> None:
     for name, numbers in (("ego", () if scenario.ego is None else (scenario.ego,)), ("predict", scenario.predict)):
         if any(not 0 <= number < agents for number in numbers):
             raise MapError(f"{where}: {name}={getattr(scenario, name)}: agents have the numbers 0..{agents - 1}")
+    for number, line in enumerate(scenario.road_edges):
+        if line.ndim != 2 or line.shape[1] != 3 or line.dtype != np.float64 or not np.isfinite(line).all():
+            raise MapError(f"{where}: road edge {number} is {line.dtype} {line.shape}: must be finite float64 (points, 3)")
 
 
 def _validate_track(scenario: Scenario, name: str, where: str) -> None:

@@ -43,6 +43,11 @@ def read_scenario(path: Path) -> Scenario:
     return recording.scenario(_read(path, with_traffic=True))
 
 
+def read_both(path: Path) -> tuple[RoadMap, Scenario]:
+    """Map and traffic of a scene; errors as for `read`."""
+    return recording.both(_read(path, with_traffic=True))
+
+
 def _read(path: Path, with_traffic: bool) -> Recording:
     try:
         given = json.loads(path.read_bytes())
@@ -86,7 +91,7 @@ def _read_road(road: Any, made: Recording, place: int) -> None:
             raise MapError(f"lane {name} is given twice")
         made.lanes[name] = Center(_points(road), LANE_KINDS[element], lane_speed(element))
     elif kind in ("road_line", "road_edge"):
-        made.marks.append(Mark(_points(road), element in SOLID_TYPES or element in EDGE_TYPES))
+        made.marks.append(Mark(_points(road), element in SOLID_TYPES or element in EDGE_TYPES, kind == "road_edge"))
     elif kind == "crosswalk":
         made.crosswalks[name] = _points(road)
 

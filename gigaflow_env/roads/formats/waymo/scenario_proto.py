@@ -55,7 +55,7 @@ def _read_feature(feature: Fields, made: Recording) -> None:
                     raise MapError(f"lane {name} is given twice")
                 made.lanes[name] = _lane(body)
             elif kind in (_LINE, _EDGE):
-                made.marks.append(Mark(_points(body, 2), kind == _EDGE or whole(body, 1) in _SOLID))
+                made.marks.append(Mark(_points(body, 2), kind == _EDGE or whole(body, 1) in _SOLID, kind == _EDGE))
             elif kind == _CROSSWALK:
                 made.crosswalks[name] = _points(body, 1)
             elif 2 in body:

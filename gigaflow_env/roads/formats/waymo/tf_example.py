@@ -59,7 +59,7 @@ def read_example(fields: Fields, name: str, source: str) -> Recording:
         if kind in LANE_KINDS:
             made.lanes[key] = Center(element, LANE_KINDS[kind], lane_speed(kind))
         elif kind in LINE_TYPES or kind in EDGE_TYPES:
-            made.marks.append(Mark(element, kind in SOLID_TYPES or kind in EDGE_TYPES))
+            made.marks.append(Mark(element, kind in SOLID_TYPES or kind in EDGE_TYPES, kind in EDGE_TYPES))
         elif kind == CROSSWALK:
             made.crosswalks[key] = element
     for light, point in _lights(features)[1].items():

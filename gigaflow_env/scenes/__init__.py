@@ -1,0 +1,1 @@
+"""Scenes: recorded traffic with its map, made here, kept, and checked."""
