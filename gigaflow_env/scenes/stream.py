@@ -8,8 +8,9 @@ first, so that results don't depend on how fast anything was.
 import itertools
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +39,8 @@ MOST_GOALS = 32
 """Goals of a route: way-points on a longer way lie farther apart. Ours."""
 LIGHTS = 64
 """Lights for which a world has room at least, where more scenes follow."""
+EVERY = 10.0
+"""[s] between lines that say how far reading is."""
 NAMED = 5
 """Scenes that a warning names."""
 
@@ -97,7 +100,8 @@ class Stream:
         self._readers = Readers(processes)
         self._maker = ThreadPoolExecutor(1, "gigaflow-scenes")
         self._following: Future[_Made] | None = None
-        self._said = self._told = False
+        self._told = False
+        self._speaks = time.monotonic() + PATIENCE
 
         self.dt, self._reached = 0.0, 0
         scenes: list[tuple[int, CompiledScene]] = []
@@ -150,12 +154,6 @@ class Stream:
         """The next page; the first one again, and one round more, when all scenes were driven."""
         ahead = self._following or self._begin_next()
         self._following = None
-        start = time.perf_counter()
-        while not ahead.done():
-            time.sleep(0.002)
-            if time.perf_counter() - start > PATIENCE:
-                say(f"waiting for scenes: {self._readers.done} read, {len(self.left_out)} of {len(self.sources)} left out")
-                start = time.perf_counter() + 5 * PATIENCE
         made = ahead.result()
         if made is self._first:
             self.rounds += 1
@@ -219,7 +217,7 @@ class Stream:
             self._reached = number + 1
             if number in self.left_out:
                 continue
-            reason = ready.result()
+            reason = self._patiently(ready)
             if reason is None:
                 try:
                     found.append((number, read_scene(self.sources[number], self._options)))
@@ -228,6 +226,16 @@ class Stream:
                     reason = str(error)
             self._leave_out(number, reason)
         return found
+
+    def _patiently(self, ready: "Future[str | None]") -> str | None:
+        """The result of a reader. What takes long is said, and how far it is."""
+        while True:
+            try:
+                return ready.result(timeout=max(self._speaks - time.monotonic(), 0.01))
+            except NotYet:  # a class of its own in Python 3.10
+                said = f"{self._readers.done} are ready, {len(self.left_out)} left out"
+                say(f"reading scenes, of {len(self.sources)}: {said}")
+                self._speaks = time.monotonic() + EVERY
 
     def _fits(self, number: int, scene: CompiledScene) -> bool:
         """Whether the scene has the time step of all others, and can be cast; else it's left out."""
@@ -264,6 +272,38 @@ class Stream:
                 RuntimeWarning,
                 stacklevel=4,
             )
+
+    def place(self) -> dict[str, np.ndarray]:
+        """What a snapshot keeps of the present page: numbers and keys of its scenes, what follows, and the round."""
+        return {
+            "scenes.numbers": np.array([part.number for part in self._present.parts], np.int64),
+            "scenes.keys": np.array(self._present.page.keys),
+            "scenes.place": np.array([self._present.follows, self.rounds], np.int64),
+        }
+
+    def is_at(self, place: Mapping[str, np.ndarray]) -> bool:
+        """Whether the present page is that of a place. Raises ValueError where this is no place of scenes."""
+        if "scenes.place" not in place:
+            raise ValueError("the snapshot is of a town, not of scenes")
+        return np.array_equal(place["scenes.keys"], np.array(self._present.page.keys))
+
+    def go_to(self, place: Mapping[str, np.ndarray]) -> Page:
+        """The page of a place. Raises ValueError where the scenes are not the same any more."""
+        numbers = place["scenes.numbers"].tolist()
+        if numbers and max(numbers) >= len(self.sources):
+            raise ValueError(f"the snapshot is of scene {max(numbers)}, and there are {len(self.sources)} here")
+        found = [(number, read_scene(self.sources[number], self._options)) for number in numbers]
+        for (_, scene), key, number in zip(found, place["scenes.keys"].tolist(), numbers, strict=True):
+            if scene.key != key:
+                raise ValueError(f"{self.sources[number].name} is another scene than that of the snapshot")
+        parts = [
+            Part(number, self.sources[number], scene, cast(scene, self.casting, self.config, self.shape))
+            for number, scene in found
+        ]
+        follows, self.rounds = map(int, place["scenes.place"])
+        self._following = None
+        self._present = _Made(make_page(parts, self.worlds, self.shape), parts, follows)
+        return self._present.page
 
     def in_worlds(self, moments: np.ndarray, conflicts: np.ndarray) -> list[SceneInWorld]:
         """The scene of each world that has one. moments: shown now, int (worlds,); conflicts: (worlds, agents)."""
