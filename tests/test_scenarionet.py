@@ -231,16 +231,15 @@ def test_anything_anywhere_is_a_scene_or_an_error(tmp_path: Path) -> None:
     read = refused = 0
     for number, way in enumerate(ways * 3):
         path.write_bytes(pickle.dumps(damage(small(), *way, value=WRONG[number % len(WRONG)])))
-        for strict in (False, True):
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", MapWarning)
-                    load_scene(path, strict=strict)
-                read += 1
-            except MapError as error:
-                assert "x.pkl: " in str(error)
-                refused += 1
-    assert len(ways) > 50 and read > 100 and refused > 50
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", MapWarning)
+                load_scene(path, strict=number % 4 == 0)
+            read += 1
+        except MapError as error:
+            assert "x.pkl: " in str(error)
+            refused += 1
+    assert len(ways) > 50 and read > 100 and refused > 30
 
 
 @pytest.mark.skipif(not OVERPASS.exists(), reason="needs shared/scenes/scenarionet_overpass.pkl beside the checkout")
