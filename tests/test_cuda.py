@@ -185,10 +185,9 @@ TOUCHED = {
                             "Outcome.active"),
     "write_observation": SHOWN,
     "write_observation_half": SHOWN,
-    "play_tracks": ("Tracks.seen", "Tracks.x", "Tracks.judged", "Pose.old_x", "Motion.distance", "Rows.status",
-                    "Body.length"),
-    "enter_scene": ("Tracks.there", "Tracks.goal_section", "Tracks.light", "Tracks.conflict", "Lights.colour",
-                    "Goals.section", "Pose.x", "LanePosition.section", "RewardWeights.coefficients", "Grid.edges", "Rows.status"),
+    "play_tracks": ("Tracks.seen", "Tracks.x", "Tracks.judged", "Pose.old_x", "Motion.distance", "Rows.status"),
+    "enter_scene": ("Tracks.there", "Tracks.goal_section", "Tracks.light", "Tracks.conflict", "Lights.colour", "Pose.x",
+                    "Goals.section", "LanePosition.section", "RewardWeights.coefficients", "Grid.edges", "Rows.status"),
 }  # fmt: skip
 
 
