@@ -226,7 +226,7 @@ def red_light(
             with np.errstate(invalid="ignore"):
                 crossed = (ahead[1:] > 0.0) & (ahead[:-1] < 0.0)
             for step in np.flatnonzero(crossed & valid[1:] & light.red[1:]) + 1:
-                nearest = min(range(len(lanes)), key=lambda lane, at=place[step]: float(project(at, lanes[lane])[1]))
+                nearest = int(np.argmin([project(place[step], line)[1] for line in lanes]))
                 found[k, step] |= nearest == light.lane
     return found
 
@@ -236,20 +236,22 @@ def _nearest_segment(point: np.ndarray, line: np.ndarray) -> int:
 
 
 def features(
-    trajectories: Trajectories, judged: Sequence[int], roads: Roads, year: int, *, history: int = HISTORY
+    trajectories: Trajectories, judged: Sequence[int] | np.ndarray, roads: Roads, year: int, *, history: int = HISTORY
 ) -> Features:
     """The features of the judged agents at all moments after the history. trajectories: the whole scene."""
     rules, rows = YEARS[year], np.asarray(judged, int)
     now = slice(history, None)
-    moved = kinematics(
-        *(getattr(trajectories, name)[rows] for name in ("x", "y", "z", "heading")), trajectories.dt, rules.central
-    )
+    x, y, z, heading = (getattr(trajectories, name)[rows] for name in ("x", "y", "z", "heading"))
+    speeds, changes, turns, bends = kinematics(x, y, z, heading, trajectories.dt, rules.central)
     flat = np.zeros_like(trajectories.x)
     speed = kinematics(trajectories.x, trajectories.y, flat, trajectories.heading, trajectories.dt, rules.central)[0]
     apart = nearest_object(trajectories, rows, rules.rounding)[:, now]
     edge = road_edge(trajectories, rows, roads.edges, rules.z_stretch)[:, now]
     return Features(
-        *(one[:, now] for one in moved),
+        linear_speed=speeds[:, now],
+        linear_acceleration=changes[:, now],
+        angular_speed=turns[:, now],
+        angular_acceleration=bends[:, now],
         distance_to_nearest_object=apart,
         time_to_collision=time_to_collision(trajectories, rows, speed)[:, now],
         distance_to_road_edge=edge,

@@ -5,7 +5,7 @@ What these formats don't say is found from the geometry: widths, junctions, neig
 
 import math
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
@@ -172,7 +172,7 @@ def traffic(
     """A Scenario whose arrays (agents, steps) are NaN where nobody was seen."""
     if not valid.size:
         raise MapError("the recording has no tracks: every one has at least that of the recording car")
-    arrays = {key: np.where(valid, given, np.nan).astype(np.float64) for key, given in states.items()}
+    arrays: dict[str, Any] = {key: np.where(valid, given, np.nan).astype(np.float64) for key, given in states.items()}
     return Scenario(name, DT, tuple(ids), tuple(kinds), valid, **arrays, lights=lights, ego=ego, predict=tuple(predict),
                     source=source)  # fmt: skip
 
