@@ -96,7 +96,11 @@ def override(simulator: Simulator, ranges: Ranges) -> None:
     for end, array in enumerate(simulator.state.overrides):
         values = simulator.host(array)
         for name, ends in ranges.items():
-            simulator.per_row(values)[:, CHOICES.index(name)] = ends[end]
+            column = CHOICES.index(name)
+            if simulator.seats < simulator.agents:  # of scenes: others than the rows draw as the Config says
+                values[:, : simulator.seats, column] = ends[end].reshape(simulator.worlds, simulator.seats)
+            else:
+                simulator.per_row(values)[:, column] = ends[end]
         simulator.write(array, values)
 
 

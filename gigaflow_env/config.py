@@ -370,13 +370,21 @@ DEFAULT_LIGHTS: dict[str, Any] = {
 _SWITCHES = (
     "agents_low", "agents_high", "crash_ends", "crash_freezes", "ended_leave", "route_ends", "near_first", "signs_count",
     "lights_run_programs", "inattentive_steps", "phantom_steps", "lanes_kept", "boundaries_kept", "drops", "noisy",
+    "decision_every", "judged",
 )  # fmt: skip
 Params = namedtuple("Params", [*_flat_names(), *_SWITCHES])  # type: ignore[misc]
-"""What the kernels see of a Config: the same names as float32 and int32 scalars; a range gives name_low and name_high."""
+"""What the kernels see of a Config: the same names as float32 and int32 scalars; a range gives name_low and name_high.
+
+decision_every: steps for which an action holds. judged: rows of a world whose crashes end their episode, from the first one;
+those beyond are traffic of a scene."""
 
 
-def params(config: Config) -> Params:
-    """The numbers as the kernels read them: flat, as float32 and int32."""
+def params(config: Config, *, scene_rows: int | None = None, decision_every: int = 1) -> Params:
+    """The numbers as the kernels read them: flat, as float32 and int32.
+
+    scene_rows: controlled rows of each world, where worlds are recorded scenes: nobody starts anew within a scene, and where
+    the recorded way ends the episode, it does so at any speed. decision_every: steps for which an action holds.
+    """
     if config.lights == "default":
         config = config.replace(**DEFAULT_LIGHTS)
     flat: dict[str, Any] = {}
@@ -400,6 +408,11 @@ def params(config: Config) -> Params:
     flat["signs_count"] = np.int32(config.stop_signs == "obey" and config.stop_count > 0)
     for name in ("inattentive", "phantom"):
         flat[f"{name}_steps"] = np.int32(max(1, round(getattr(config, f"{name}_time") / config.dt)))
+    flat["decision_every"], flat["judged"] = np.int32(decision_every), np.int32(256 if scene_rows is None else scene_rows)
+    if scene_rows is not None:
+        flat["ended_leave"] = np.int32(config.on_crash != "freeze")
+        if config.on_route_done == "respawn":
+            flat["goal_speed"] = np.float32(1e9)
     flat["route_ends"] = np.int32(config.on_route_done == "respawn")
     flat["near_first"] = np.int32(config.first_goal == "near")
     return Params(**flat)

@@ -21,10 +21,13 @@ from gigaflow_env.output.arrays import Arrays
 from gigaflow_env.output.output import Output
 from gigaflow_env.presets import make_config
 from gigaflow_env.replay import Recorder, Recording
-from gigaflow_env.roads.loading import MapLike
+from gigaflow_env.roads.loading import MapLike, find
+from gigaflow_env.scenes.cast import IDM_NUPLAN, Casting, check_casting
+from gigaflow_env.scenes.sources import SceneLike, sources
+from gigaflow_env.scenes.stream import LeftOut, SceneInWorld, Stream
 from gigaflow_env.seats import Drivers, seats
 from gigaflow_env.simulator import BACKENDS, ROWS, Simulator
-from gigaflow_env.state import IDM
+from gigaflow_env.state import POLICY
 from gigaflow_env.state_memory import StateMemory
 
 try:
@@ -65,6 +68,40 @@ def device_number(backend: str, device: str | int | None) -> int:
             f"device={bounds.shown(device)} does not fit backend={backend!r}: it is 'cuda:0' and the like with 'cuda' only"
         )
     return int(number)
+
+
+def _check_unused(**given: tuple[Any, Any]) -> None:
+    """Raises ValueError for the first argument that says something of scenes, where there are none."""
+    for name, (value, default) in given.items():
+        if value != default:
+            raise ValueError(f"{name}={bounds.shown(value)} says something of scenes: name them, scenes=...")
+
+
+def _scene_driver(drivers: Drivers) -> str:
+    """Who drives the controlled rows: a name of `scenes.cast.DRIVERS`. A checkpoint acts as a policy."""
+    if not isinstance(drivers, str):
+        raise ValueError(f"drivers={bounds.shown(drivers)}: one name for all rows of scenes")
+    return drivers if drivers in ("idm", "replay") else "policy"
+
+
+SCENE_CONFIG = {
+    "on_route_done": "new_route", "world_stagger": 0.0, "inattentive": 0.0, "phantom": 0.0,
+    "noise_position": 0.0, "noise_heading": 0.0, "noise_speed": 0.0,
+    "variant_scale": (1.0, 1.0), "variant_shear": (0.0, 0.0), "variant_flip": 0.0, "variant_turn": (0.0, 0.0),
+}  # fmt: skip
+"""A scene is as it was recorded: what presets blur for training is off, unless the config asks for it."""
+
+
+def _scene_config(
+    preset: str | None, config: Config | Mapping[str, Any] | None, drivers: Drivers, others: str, max_steps: int | None
+) -> Config:
+    """The Config of scenes, whose time step is found when they are read. A complete one is taken as it is."""
+    checkpoint = [drivers] if isinstance(drivers, str) and driver.is_checkpoint(drivers) else []
+    if not isinstance(config, Config):
+        own = {**SCENE_CONFIG, **(IDM_NUPLAN if others == "idm" else {})}
+        make_config(preset, config, checkpoint)  # refuses what is wrong
+        config = make_config(preset, {**own, **(config or {})}, checkpoint)
+    return config if max_steps is None else config.replace(max_steps=max_steps)
 
 
 def reset_options(options: Any, known: tuple[str, ...]) -> Mapping[str, Any]:
@@ -256,10 +293,21 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         drivers: Drivers = "policy",
         traffic: str | Path | None = None,
         events: bool = False,
+        scenes: SceneLike | Sequence[SceneLike] | None = None,
+        control: str = "ego",
+        others: str = "replay",
+        start_step: int = 0,
+        scene_steps: int | None = None,
+        way_every: float = 20.0,
+        decision_every: int = 1,
+        worlds: int | None = None,
+        rows_per_world: int | None = None,
+        scene_readers: int | None = None,
     ) -> None:
         # First, as an older Gymnasium closes even what is refused here.
         self._recordings: list[Recording] = []
         self._window: Any = None
+        self._stream: Stream | None = None
         num_envs = bounds.whole("num_envs", num_envs, ROWS)
         bounds.choice("output", output, ("numpy", "torch"))
         bounds.choice("action", action, ("discrete", "continuous"))
@@ -275,6 +323,16 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         except ValueError:
             choices = ", ".join(repr(mode.value) for mode in AutoresetMode)
             raise ValueError(f"autoreset_mode={autoreset_mode!r}: choose one of {choices}") from None
+        decision_every = bounds.whole("decision_every", decision_every, bounds.Bounds(1, 1000), "steps")
+        if scenes is None:
+            _check_unused(
+                control=(control, "ego"), others=(others, "replay"), start_step=(start_step, 0),
+                scene_steps=(scene_steps, None), way_every=(way_every, 20.0), worlds=(worlds, None),
+                rows_per_world=(rows_per_world, None), scene_readers=(scene_readers, None),
+            )  # fmt: skip
+        elif traffic is not None or map_shares is not None:
+            said = f"traffic={bounds.shown(traffic)}" if traffic is not None else f"map_shares={bounds.shown(map_shares)}"
+            raise ValueError(f"{said} has no place in scenes: `others` says who drives besides the rows")
         if traffic is not None:
             if drivers != "policy":
                 raise ValueError(f"traffic={bounds.shown(traffic)} and drivers={bounds.shown(drivers)}: give one of them")
@@ -282,6 +340,29 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
             asked = {} if agents_per_world is None else {"agents_per_world": agents_per_world}
             most = config.replace(**asked).agents[1]
             drivers = ["policy" if row % min(most, num_envs) == 0 else str(traffic) for row in range(num_envs)]
+        page = None
+        if scenes is not None:
+            casting = Casting(control, others, _scene_driver(drivers), start_step, scene_steps, way_every)
+            default = isinstance(map, str) and map == "loop"
+            self._stream = Stream(
+                sources(scenes, None if default else find(map)),  # type: ignore[arg-type]
+                check_casting(casting),
+                _scene_config(preset, config, drivers, others, max_episode_steps),
+                worlds=None if worlds is None else bounds.whole("worlds", worlds, ROWS),
+                rows=rows_per_world,
+                agents=agents_per_world,
+                processes=scene_readers,
+            )
+            shape, page = self._stream.shape, self._stream.page
+            rows = self._stream.worlds * shape.seats
+            if num_envs not in (1, rows):
+                self._stream.close()
+                raise ValueError(
+                    f"num_envs={num_envs}: {self._stream.worlds} worlds of {shape.seats} rows are {rows}; "
+                    "leave num_envs out, and say worlds=... and rows_per_world=..."
+                )
+            num_envs, config, agents_per_world, max_episode_steps = rows, self._stream.config, None, None
+            drivers = "policy" if drivers in ("idm", "replay") else drivers
         seated = seats(drivers, num_envs)
         if seated.checkpoints and backend != "cpu":
             raise ValueError(f"drivers={bounds.shown(drivers)}: checkpoints drive with backend='cpu' only")
@@ -302,7 +383,7 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
             "render_fps": max(round(1 / self.config.dt), 1),  # a video needs a frame a second
         }
         self.simulator = Simulator(
-            map,
+            map if page is None else page,
             self.num_envs,
             self.config,
             mode=_MODES[self.autoreset_mode],
@@ -313,13 +394,15 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
             map_shares=map_shares,
             continuous=action == "continuous",
             drivers=seated.drivers,
+            seats=None if self._stream is None else self._stream.shape.seats,
+            decision_every=decision_every,
         )
         self._checkpoints = [
-            (rows, driver.load(path, self.simulator.layout, self.config)) for path, rows in seated.checkpoints.items()
+            (those, driver.load(path, self.simulator.layout, self.config)) for path, those in seated.checkpoints.items()
         ]
-        self._traffic = self.simulator.drivers == IDM
-        for rows, _ in self._checkpoints:
-            self._traffic[rows] = True
+        self._traffic = self.simulator.drivers != POLICY
+        for those, _ in self._checkpoints:
+            self._traffic[those] = True
         if chosen is not None:
             override(self.simulator, chosen)
         self._log = EventLog(self.simulator) if events else None
@@ -357,12 +440,12 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
     @property
     def agents_per_world(self) -> int:
         """Rows of each world."""
-        return self.simulator.agents
+        return self.simulator.seats
 
     @property
     def world_of_row(self) -> np.ndarray:
         """World of each row, int (num_envs,)."""
-        return np.arange(self.num_envs) // self.simulator.agents
+        return np.arange(self.num_envs) // self.simulator.seats
 
     @property
     def tensor_device(self) -> Any:
@@ -396,7 +479,12 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         key = None
         if mask is None or seed is not None:
             key = self.np_random.integers(0, 2**32, 2, dtype=np.uint32)
+        if self._stream is not None and mask is None:
+            self.simulator.load(self._stream.first())
+            self._stream.look_ahead()
         self.simulator.reset(key, self._output.mask(mask))
+        if mask is not None and self.simulator.page_over and not self.simulator.ended.any():
+            self._next_page(anew=True)
         if mask is None:
             if self._log is not None:
                 self._log.clear()
@@ -425,6 +513,9 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         if self.autoreset_mode == AutoresetMode.DISABLED and not self._on_cuda and self.simulator.ended.any():
             row = int(np.flatnonzero(self.simulator.ended)[0])
             raise RuntimeError(f"row {row} has ended: reset it with options={{'reset_mask': mask}} before the next step")
+        if self.simulator.page_over and self.autoreset_mode != AutoresetMode.SAME_STEP:
+            self._next_page(anew=True)
+            return self._results()
         given = self._output.actions(actions)
         if self._checkpoints:
             self.simulator.write_actions(given)
@@ -435,6 +526,42 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         self.simulator.step(given)
         if self._log is not None:
             self._log.add(self.simulator)
+        if self.simulator.page_over and self.autoreset_mode == AutoresetMode.SAME_STEP:
+            self._next_page(anew=False)
+        return self._results()
+
+    def _next_page(self, *, anew: bool) -> None:
+        """All scenes of the page are over: the next ones begin. anew: this is a step in which nothing else happens."""
+        assert self._stream is not None, "only scenes have pages"
+        self.simulator.turn(self._stream.turn(), anew=anew)
+        self._stream.look_ahead()
+
+    @property
+    def scenes(self) -> list[SceneInWorld]:
+        """The scene that runs in each world, in their order; the last worlds may have none. Raises RuntimeError in towns."""
+        stream, simulator = self._scene_stream, self.simulator
+        age, tracks = simulator.host(simulator.state.clock.step), simulator.tracks
+        first = self.config.world_steps - simulator.host(tracks.steps)
+        return stream.in_worlds(age - first, simulator.host(tracks.conflict))
+
+    @property
+    def scenes_left_out(self) -> list[LeftOut]:
+        """Scenes that can't be driven, with the reason, as far as they were looked at. Raises RuntimeError in towns."""
+        return list(self._scene_stream.left_out.values())
+
+    @property
+    def scene_rounds(self) -> int:
+        """How often all scenes were driven since the last reset of all rows. Raises RuntimeError in towns."""
+        return self._scene_stream.rounds
+
+    @property
+    def _scene_stream(self) -> Stream:
+        if self._stream is None:
+            raise RuntimeError("there are scenes with scenes=... at make_vec only")
+        return self._stream
+
+    def _results(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """What `step` returns."""
         of, outcome = self._output.of, self.simulator.state.outcome
         terminated, truncated = of(outcome.terminated), of(outcome.truncated)
         done = terminated | truncated
@@ -586,6 +713,8 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         for recording in self._recordings:
             if recording.recorder.moments:
                 recording.close()
+        if self._stream is not None:
+            self._stream.close()
         if hasattr(self, "simulator"):
             self.simulator.close()
         if self._window is not None:

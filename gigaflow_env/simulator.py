@@ -12,13 +12,15 @@ from gigaflow_env.backend.backend import Backend
 from gigaflow_env.backend.world_step import Parts
 from gigaflow_env.config import CHOICES, CONDITIONING, Config, params
 from gigaflow_env.declare import fields
-from gigaflow_env.layout import ACTIONS, FLOAT32, OBS_DTYPES, Layout
+from gigaflow_env.layout import ACTIONS, FLOAT32, GOALS, OBS_DTYPES, Layout
 from gigaflow_env.memory import fitting
 from gigaflow_env.population import shares
 from gigaflow_env.roads.compiled.compile import capacity, compile_roads
 from gigaflow_env.roads.compiled.conflict_zones import conflicts
+from gigaflow_env.roads.compiled.tables import Roads
 from gigaflow_env.roads.loading import MapLike, find
 from gigaflow_env.state import ENDED, IDM, POLICY, State, make
+from gigaflow_env.tracks import Page, steps_of
 
 BACKENDS = ("cpu", "cuda")
 
@@ -31,9 +33,10 @@ DEVICES = bounds.Bounds(0, 63)
 
 
 Drivers = str | Mapping[str, float] | Sequence[str]
-"""Who drives the rows: "policy", "idm", shares of both, or a name for each row."""
+"""Who drives the rows: "policy", "idm", shares of both, or a name for each row. A Page says so itself."""
 
 DRIVERS = {"policy": POLICY, "idm": IDM}
+"""Drivers of a town's rows by name."""
 
 
 def drivers_of(given: Drivers, rows: int) -> np.ndarray:
@@ -58,6 +61,19 @@ def drivers_of(given: Drivers, rows: int) -> np.ndarray:
     return np.where(np.diff(turns) > 0, IDM, POLICY).astype(np.int8)
 
 
+def compiler_options(config: Config) -> dict[str, Any]:
+    """Arguments of `compile_roads` that follow from a Config."""
+    return {
+        "lane_spacing": config.lane_spacing,
+        "lane_count": config.lane_count,
+        "boundary_count": config.boundary_count,
+        "stop_count": config.stop_count,
+        "shuffled": config.drops,
+        "yields": config.yield_signs == "show",
+        "programs": config.lights == "program",
+    }
+
+
 class MissingDevice(RuntimeError):
     """CUDA is asked for, and a library, a driver or a card is missing; the message says what to install."""
 
@@ -65,20 +81,23 @@ class MissingDevice(RuntimeError):
 class Simulator:
     """`worlds` worlds of `agents` agents each; rows beyond `rows` stay empty. All arrays are shared, not copied.
 
+    maps: a map, or several; or a Page of recorded scenes, one a world, of which the first `seats` agents are rows: `rows` is
+    worlds * seats, and agents beyond the seats are in the state, but have neither action nor observation.
+    decision_every: steps for which an action holds.
     backend: "cpu" with `threads`, or "cuda" with `device`, the number of a card. There state, actions and observations are
     numba's device arrays; `host` brings them to numpy.
     map_shares: worlds draw their map by these shares, a new one whenever they begin; None: world i has map i modulo their
     number, for good.
-    observations, final_observations: (worlds, agents, layout.size) in obs_dtype ("float32"; "float16" and "bfloat16" as
-    uint16 bits). The latter holds, for rows that ended in the last step in mode SAME_STEP, what they saw last; other rows of
-    it are stale.
+    observations, final_observations: (worlds, seats, layout.size), where towns have as many seats as agents; in obs_dtype
+    ("float32"; "float16" and "bfloat16" as uint16 bits). The latter holds, for rows that ended in the last step in mode
+    SAME_STEP, what they saw last; other rows of it are stale.
     Raises ValueError for arguments out of range, MissingDevice where CUDA is asked for and missing, MemoryError where the
     device is too small.
     """
 
     def __init__(
         self,
-        maps: MapLike | Sequence[MapLike],
+        maps: MapLike | Sequence[MapLike] | Page,
         rows: int,
         config: Config,
         *,
@@ -90,6 +109,8 @@ class Simulator:
         map_shares: Sequence[float] | None = None,
         continuous: bool = False,
         drivers: Drivers = "policy",
+        seats: int | None = None,
+        decision_every: int = 1,
     ) -> None:
         # All that can be refused is refused before anything is made: first what needs no map.
         bounds.choice("backend", backend, BACKENDS)
@@ -103,66 +124,72 @@ class Simulator:
             )
         if not isinstance(config, Config):
             raise TypeError(f"config={bounds.shown(config)}: expected a Config")
-        self.drivers = drivers_of(drivers, rows)
+        self.page = maps if isinstance(maps, Page) else None
+        self.drivers = drivers_of(drivers, rows) if self.page is None else np.zeros(rows, np.int8)
         self._checked = backend == "cpu" and finite.wanted()
         self.config = config
         self.layout = Layout(config)
         self.rows = rows
-        self.agents = min(config.agents[1], rows)
-        self.worlds = -(-rows // self.agents)
+        self.agents = min(config.agents[1], rows) if self.page is None else self.page.tracks.there.shape[1]
+        self.seats = self.agents if seats is None else seats
+        self.worlds = -(-rows // self.seats)
+        if self.page is not None:
+            self.drivers = self.page.tracks.driver[:, : self.seats].reshape(-1)[:rows].copy()
         self.mode = mode
         self.obs_dtype = obs_dtype
         self.backend = backend
 
-        several = isinstance(maps, Sequence) and not isinstance(maps, str)
-        self.maps = [find(one) for one in maps] if several else [find(maps)]  # type: ignore[union-attr,arg-type]
+        self.maps: Sequence[Any]
+        if self.page is not None:
+            self.maps = self.page.maps
+        else:
+            several = isinstance(maps, Sequence) and not isinstance(maps, str)
+            self.maps = [find(one) for one in maps] if several else [find(maps)]  # type: ignore[union-attr,arg-type]
         if not self.maps:
             raise ValueError("map=[]: name at least one map")
         until = None if map_shares is None else _until(map_shares, len(self.maps))
         # Before the maps: what is missing should be said at once.
         self._machine: Backend = cpu.Threads(threads) if backend == "cpu" else _cuda().Device(device)
-        with fitting(f"the tables of {', '.join(repr(road_map.name) for road_map in self.maps[:3])}"):
-            roads = compile_roads(
-                self.maps,
-                lane_spacing=config.lane_spacing,
-                lane_count=config.lane_count,
-                boundary_count=config.boundary_count,
-                stop_count=config.stop_count,
-                shuffled=config.drops,
-                yields=config.yield_signs == "show",
-                programs=config.lights == "program",
-            )
+        self.roads = self._compiled() if self.page is None else self.page.roads
         if until is not None:
-            roads.network.maps["until"] = until
+            self.roads.network.maps["until"] = until
+        with fitting(f"{rows} rows"):
+            self._make_arrays(continuous)
+        self.contacts: Any = None  # event_log.Notes where there is a log
+        self.replay: Callable[[], None] | None = None  # a recorded step, see output/tensors.py
+        self._aside: Any = None  # state and observations on a device, see `observe_state`
+        scene_rows = None if self.page is None else self.seats
+        self._params = params(config, scene_rows=scene_rows, decision_every=decision_every)
+        self._steps_left = 0  # of the page
+
+    def _compiled(self) -> Roads:
+        """The tables of all maps. Raises ValueError where one has no room for a world's agents."""
+        config = self.config
+        with fitting(f"the tables of {', '.join(repr(road_map.name) for road_map in self.maps[:3])}"):
+            roads = compile_roads(self.maps, **compiler_options(config))
         for number, name in enumerate(roads.names):
             room = max(int(capacity(roads, number) * min(1.0, config.variant_scale[0])), 1)
             if self.agents > room:
                 given = config.agents_per_world
                 raise ValueError(f"agents_per_world={given} do not fit map {name!r}: it has room for {room}")
 
-        self.roads = roads
-        with fitting(f"{rows} rows"):
-            self._make_arrays(continuous)
-        self.contacts: Any = None  # event_log.Notes where there is a log
-        self.replay: Callable[[], None] | None = None  # a recorded step, see output/tensors.py
-        self._aside: Any = None  # state and observations on a device, see `observe_state`
-        self._params = params(config)
+        return roads
 
     def _make_arrays(self, continuous: bool) -> None:
         """State, observations and actions, where the kernels run. Raises MemoryError where they don't fit."""
-        rows, roads, config = self.rows, self.roads, self.config
+        rows, config = self.rows, self.config
         state = self.new_state(self.worlds)
-        self.per_row(state.rows.driver)[:] = self.drivers
         state.clock.number[:] = np.arange(self.worlds)
-        state.clock.map[:] = state.clock.number % len(self.maps)
-        state.clock.room[:] = np.minimum(rows - self.agents * np.arange(self.worlds), self.agents)
+        if self.page is None:
+            self.per_row(state.rows.driver)[:] = self.drivers
+            state.clock.map[:] = state.clock.number % len(self.maps)
+            state.clock.room[:] = np.minimum(rows - self.agents * np.arange(self.worlds), self.agents)
+        else:
+            state.clock.room[:] = self.agents
         state.kinds.until[:] = np.cumsum(list(shares(config.population).values()))
         put, zeros = self._machine.put, self._machine.zeros
-        cells, column = (self.worlds, self.agents), np.float32 if OBS_DTYPES[self.obs_dtype] == FLOAT32 else np.uint16
+        cells, column = (self.worlds, self.seats), np.float32 if OBS_DTYPES[self.obs_dtype] == FLOAT32 else np.uint16
         self._machine.expect(self.worlds, self._nbytes(state, column))
-        self._placed = None
-        if self.backend != "cpu":
-            self._placed = roads._replace(network=put(roads.network), grid=put(roads.grid), nearby=put(roads.nearby))
         self.state: State = State(*(put(group) for group in state))
         self.observations = zeros((*cells, self.layout.size), column)
         self.final_observations = zeros(
@@ -170,8 +197,21 @@ class Simulator:
         )
         self.actions = zeros(cells, np.int32)
         self.wanted = zeros((*cells, 2) if continuous else (0, 0, 2), np.float32)
-        self.conflicts = put(conflicts(roads)) if (self.drivers == IDM).any() else None
-        self.chosen = zeros(cells, np.bool_)
+        self.chosen = zeros((self.worlds, self.agents), np.bool_)
+        self.tracks: Any = None
+        self._put_tables((self.drivers == IDM).any())
+
+    def _put_tables(self, rules: bool) -> None:
+        """Tables of roads, tracks and right of way, where the kernels run. rules: some rows have rule-based drivers."""
+        put, roads = self._machine.put, self.roads
+        self._placed = None
+        if self.backend != "cpu":
+            self._placed = roads._replace(network=put(roads.network), grid=put(roads.grid), nearby=put(roads.nearby))
+        if self.page is None:
+            self.conflicts = put(conflicts(roads)) if rules else None
+            return
+        self.tracks = put(self.page.tracks)
+        self.conflicts = put(self.page.conflicts()) if rules or (self.page.tracks.driver == IDM).any() else None
 
     @property
     def threads(self) -> int:
@@ -182,15 +222,17 @@ class Simulator:
     def _parts(self) -> Parts:
         return Parts(
             self.mode, OBS_DTYPES[self.obs_dtype], self.state, self._placed or self.roads, self.actions, self.wanted,
-            self.observations, self.final_observations, self.layout.starts, self.conflicts, self.contacts, self._params,
+            self.observations, self.final_observations, self.layout.starts, self.conflicts, self.contacts, self.tracks,
+            self._params,
         )  # fmt: skip
 
     def new_state(self, worlds: int) -> State:
         """Empty arrays on the host for some worlds like this simulator's."""
-        lights = int(self.roads.network.maps["lights"].max())
+        lights = int(self.roads.network.maps["lights"].max()) if self.page is None else self.page.tracks.light.shape[2]
         seen, samples = self.config.agent_count, self.config.lanes_kept
         workers = 1 if self.backend == "cpu" else self.agents
-        return make(worlds, self.agents, len(CONDITIONING), lights, seen, samples, len(CHOICES), workers)
+        goals = GOALS if self.page is None else self.page.tracks.goal_x.shape[2]
+        return make(worlds, self.agents, len(CONDITIONING), lights, seen, samples, len(CHOICES), workers, goals)
 
     def observe(self) -> None:
         """Make the observations anew from the state as it is."""
@@ -234,8 +276,10 @@ class Simulator:
         caller, which saves the copy.
         """
         every = mask is None
+        if every and self.page is not None:
+            self._steps_left = steps_of(self.page)
         if mask is not self.chosen:
-            self._machine.write(self.per_row(self.chosen), np.ones(self.rows, np.bool_) if every else mask)
+            self._machine.write(self.chosen, self._spread(np.ones(self.rows, np.bool_) if every else mask))
         self._machine.clear(self._parts, every, np.zeros(0, np.uint32) if key is None else key, self.chosen)
         self._machine.reset(self._parts)
         if self._checked:
@@ -255,8 +299,36 @@ class Simulator:
             self.replay()
         else:
             self._machine.step(self._parts)
+        self._steps_left -= 1
         if self._checked:
             finite.check(self, "step")
+
+    @property
+    def page_over(self) -> bool:
+        """Whether all scenes of the page are over; never, where worlds are no scenes."""
+        return self.page is not None and self._steps_left <= 0
+
+    def load(self, page: Page) -> None:
+        """Take over the tables of a page. Raises ValueError where worlds are no scenes."""
+        if self.page is None:
+            raise ValueError("only a simulator of scenes turns pages: make it with a Page as its maps")
+        if page is not self.page:
+            self.page, self.roads, self.maps, self._aside = page, page.roads, page.maps, None
+            self._put_tables((self.drivers == IDM).any())
+
+    def turn(self, page: Page, *, anew: bool = False) -> None:
+        """The scenes of a page begin, those before are gone. anew: nothing happened in this step, as after a reset.
+
+        The page has as many worlds, rows, goals and lights as the one before. What the last step says of rewards, ends and
+        events stays, unless `anew`.
+        """
+        self.load(page)
+        if anew:
+            self._machine.write(self.chosen, np.ones(self.chosen.shape, np.bool_))
+            self._machine.clear(self._parts, False, np.zeros(0, np.uint32), self.chosen)
+        self._machine.write(self.state.clock.agents, np.zeros(self.worlds, np.int32))
+        self._machine.reset(self._parts)
+        self._steps_left = steps_of(page)
 
     def write_actions(self, actions: np.ndarray) -> None:
         """Check actions of the host, and put them into `actions` or `wanted`."""
@@ -280,8 +352,18 @@ class Simulator:
         return self.host(self.per_row(self.state.rows.status)) == ENDED
 
     def per_row(self, array: Any) -> Any:
-        """View of a (worlds, agents, ...) array by row: (rows, ...)."""
-        return array.reshape(self.worlds * self.agents, *array.shape[2:])[: self.rows]
+        """A (worlds, agents, ...) array by row: (rows, ...). A view; a copy where the array has more agents than seats."""
+        if array.shape[1] != self.seats:  # of scenes
+            array = np.ascontiguousarray(self.host(array)[:, : self.seats])
+        return array.reshape(self.worlds * self.seats, *array.shape[2:])[: self.rows]
+
+    def _spread(self, values: np.ndarray) -> np.ndarray:
+        """Values of rows as (worlds, agents): zeros for agents without a row."""
+        found = np.zeros((self.worlds, self.agents, *values.shape[1:]), values.dtype)
+        whole = np.zeros((self.worlds * self.seats, *values.shape[1:]), values.dtype)
+        whole[: self.rows] = values
+        found[:, : self.seats] = whole.reshape(self.worlds, self.seats, *values.shape[1:])
+        return found
 
     def host(self, array: Any) -> np.ndarray:
         """An array of this simulator as numpy's: itself on the CPU, a copy from a device, which waits for it."""
@@ -310,7 +392,7 @@ class Simulator:
 
     def _nbytes(self, state: State, column: Any) -> int:
         """Bytes of one world's arrays."""
-        observation = self.agents * self.layout.size * np.dtype(column).itemsize
+        observation = self.seats * self.layout.size * np.dtype(column).itemsize
         return sum(array.nbytes for group in state for array in group) // self.worlds + observation * (
             1 + (self.mode == world_step.SAME_STEP)
         )

@@ -14,14 +14,16 @@ from gigaflow_env.population import ROAD_USERS
 i8, i32, u32, flag = np.int8, np.int32, np.uint32, np.bool_
 
 # Status of a row.
-ABSENT, WAITING, ENDED, LIVE, FROZEN = range(5)
+ABSENT, WAITING, ENDED, LIVE, FROZEN, PLAYED = range(6)
 """ABSENT: the row has no agent, or it has left. WAITING: the agent waits to spawn and is not on the road. ENDED: its episode
-ended in this step; others observe it for the last time. LIVE: it drives. FROZEN: a wreck. So agents with at least ENDED are
-observed, and agents with at least LIVE can be collided with."""
+ended in this step; others observe it for the last time. LIVE: it drives. FROZEN: a wreck. PLAYED: it follows a recorded
+track, is seen and can be hit, and nobody judges it. So agents with at least ENDED are observed, and agents with at least
+LIVE can be collided with."""
 
 # Driver of a row.
-POLICY, IDM = range(2)
-"""POLICY: the actions given to `step`. IDM: the rules of sim/traffic/drive.py."""
+POLICY, IDM, REPLAY = range(3)
+"""POLICY: the actions given to `step`. IDM: the rules of sim/traffic/drive.py. REPLAY: a recorded track, see
+sim/traffic/replay.py."""
 NOWHERE = -1e9
 """[m] `goals.best` where no way leads on from the final goal: the episode ends there."""
 
@@ -46,12 +48,12 @@ class Clock(NamedTuple):
 class Rows(NamedTuple):
     """Status, age and driver of each row."""
 
-    status: np.ndarray = array("world agent", "", "ABSENT, WAITING, ENDED, LIVE or FROZEN", i8)
+    status: np.ndarray = array("world agent", "", "ABSENT, WAITING, ENDED, LIVE, FROZEN or PLAYED", i8)
     episode: np.ndarray = array("world agent", "", "episodes begun", i32)
     steps: np.ndarray = array("world agent", "steps", "age of the episode, or of the wreck", i32)
     score: np.ndarray = array("world agent", "", "sum of the rewards of the episode")
     erratic: np.ndarray = array("world agent", "", "bits: 1 inattentive (at times sees no others), 2 phantom braking", i8)
-    driver: np.ndarray = array("world agent", "", "POLICY or IDM", i8)
+    driver: np.ndarray = array("world agent", "", "POLICY, IDM or REPLAY", i8)
 
 
 class Pose(NamedTuple):
@@ -304,11 +306,22 @@ GROUPS = State(*_GROUPS)
 
 
 def make(
-    worlds: int, agents: int, coefficients: int, lights: int, neighbours: int, samples: int, choices: int, workers: int = 1
+    worlds: int,
+    agents: int,
+    coefficients: int,
+    lights: int,
+    neighbours: int,
+    samples: int,
+    choices: int,
+    workers: int = 1,
+    goals: int = GOALS,
 ) -> State:
-    """A State before the first reset. workers: how many agents of a world are processed at the same time."""
+    """A State before the first reset. workers: how many agents of a world are processed at the same time.
+
+    goals: most goals of a route, GOALS at least.
+    """
     sizes = {
-        "two": 2, "world": worlds, "agent": agents, "coefficient": coefficients, "goal": GOALS,
+        "two": 2, "world": worlds, "agent": agents, "coefficient": coefficients, "goal": goals,
         "light": max(lights, 1), "neighbour": max(neighbours, 1), "worker": workers, "other": agents, "sample": samples,
         "kind": len(ROAD_USERS), "choice": choices,
     }  # fmt: skip

@@ -39,7 +39,7 @@ def drive(made, actions):
     """One step; `actions` for each car or for all."""
     actions = np.ascontiguousarray(np.broadcast_to(actions, made.rows.status.shape), np.int32)
     agents = np.arange(actions.shape[1])
-    looped("decide")(agents, 0, actions, DISCRETE, made.rows, made.motion)
+    looped("decide")(agents, 0, actions, DISCRETE, made.rows, made.motion, P)
     looped("move")(agents, 0, made.clock, made.rows, made.pose, made.motion, made.body, P)
     return made
 

@@ -91,6 +91,28 @@ def respawn(
 
 
 @kernel
+def play_tracks(begin, end, mode, clock, rows, pose, motion, body, events, tracks, p):
+    """Worlds `begin` to `end`, see world_step.play_tracks."""
+    for w in range(begin, end):
+        world_step.play_tracks(w, FIRST, STRIDE, mode, clock, rows, pose, motion, body, events, tracks, p)
+
+
+@kernel
+def enter_scene(
+    begin, end, mode,
+    clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, lights, overrides, lane_routes, variant,
+    perceived, network, grid, tracks, p,
+):  # fmt: skip
+    """Worlds `begin` to `end`, see world_step.enter_scene."""
+    for w in range(begin, end):
+        world_step.enter_scene(
+            w, FIRST, STRIDE, mode,
+            clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, lights, overrides, lane_routes,
+            variant, perceived, network, grid, tracks, p,
+        )  # fmt: skip
+
+
+@kernel
 def write_observation(
     begin, end, only_ended, obs, starts,
     clock, rows, pose, motion, body, lane_position, goals, reward_weights, outcome, lights, neighbours, lane_routes,
@@ -99,7 +121,7 @@ def write_observation(
 ):  # fmt: skip
     """Observations of all rows, or only of those whose episode has just ended."""
     for w in range(begin, end):
-        for a in range(rows.status.shape[1]):
+        for a in range(obs.shape[1]):
             if world_step.prepare_observation(
                 w, a, only_ended, clock, rows, pose, lane_position, goals, outcome, neighbours, lane_routes, variant,
                 network, nearby, p,
@@ -121,7 +143,7 @@ def write_observation_half(
 ):  # fmt: skip
     """The same in half precision. `row`, float32 (worlds, columns), holds one row at a time; `bits` are its uint32."""
     for w in range(begin, end):
-        for a in range(rows.status.shape[1]):
+        for a in range(obs.shape[1]):
             if world_step.prepare_observation(
                 w, a, only_ended, clock, rows, pose, lane_position, goals, outcome, neighbours, lane_routes, variant,
                 network, nearby, p,
@@ -197,7 +219,7 @@ class Threads:
 
     def prepare(self, parts: Parts) -> None:
         """Compile the kernels of a reset and a step, or load them from disk; what is there is left alone."""
-        kinds = (parts.obs_dtype, parts.conflicts is None, parts.contacts is None)
+        kinds = (parts.obs_dtype, parts.conflicts is None, parts.contacts is None, parts.tracks is None)
         if self._prepared != kinds:
             ready(_calls(parts), default_threads())
             self._prepared = kinds
@@ -227,13 +249,18 @@ class Threads:
         self._share(len(first) - 1, self._call, observe_chosen, have)
 
     def _reset(self, begin: int, end: int, have: dict[str, Any]) -> None:
-        self._call(begin, end, respawn, {**have, "mode": DISABLED, "anew": True, "attempts": RESET_ATTEMPTS})
+        arrivals = respawn if have["tracks"] is None else enter_scene
+        self._call(begin, end, arrivals, {**have, "mode": DISABLED, "anew": True, "attempts": RESET_ATTEMPTS})
         self._show(begin, end, have, False, have["obs"])
 
     def _step(self, begin: int, end: int, have: dict[str, Any]) -> None:
         if have["conflicts"] is not None:
             self._call(begin, end, plan_traffic, have)
-        self._call(begin, end, drive, have)
+        scenes = have["tracks"] is not None
+        if scenes:
+            self._call(begin, end, play_tracks, have)
+        # A scene's world begins anew only where its page is turned, see Simulator.turn.
+        self._call(begin, end, drive, {**have, "mode": SAME_STEP} if scenes else have)
         if have["contacts"] is not None:
             # Before respawn: it moves those who crashed to other places.
             self._call(begin, end, record_contacts, have)
@@ -242,7 +269,8 @@ class Threads:
             # Before respawn: the last observation of an episode shows the world in which it ended.
             self._show(begin, end, have, True, have["final_obs"])
         # Before the last observations: an agent that starts anew must not be seen at its old place.
-        self._call(begin, end, respawn, {**have, "anew": same_step, "attempts": have["p"].spawn_attempts})
+        arrivals = enter_scene if scenes else respawn
+        self._call(begin, end, arrivals, {**have, "anew": same_step, "attempts": have["p"].spawn_attempts})
         self._show(begin, end, have, False, have["obs"])
 
     def _show(self, begin: int, end: int, have: dict[str, Any], only_ended: bool, obs: np.ndarray) -> None:
@@ -294,7 +322,8 @@ def _calls(parts: Parts) -> list[tuple[Callable, list[Any]]]:
     writer = write_observation if parts.obs_dtype == FLOAT32 else write_observation_half
     traffic = [plan_traffic] if parts.conflicts is not None else []
     log = [record_contacts] if parts.contacts is not None else []
-    kernels = [respawn, drive, *traffic, writer, *log, clear]
+    arrivals = [respawn] if parts.tracks is None else [enter_scene, play_tracks]
+    kernels = [*arrivals, drive, *traffic, writer, *log, clear]
     return [(function, [have[name] for name in parameters(function)]) for function in kernels]
 
 

@@ -24,6 +24,7 @@ from gigaflow_env.sim.observe import blank, find_neighbours, observe, select_lan
 from gigaflow_env.sim.reset import end_episode, propose, resolve_spawns, spawn
 from gigaflow_env.sim.rewards import score
 from gigaflow_env.sim.traffic.drive import follow, intend
+from gigaflow_env.sim.traffic.replay import begin_scene, enter, find_start_conflict, follow_track, leave_scene, show_recorded
 from gigaflow_env.sim.variant import warp
 from gigaflow_env.state import ABSENT, ENDED, LIVE, WAITING, State
 
@@ -48,6 +49,7 @@ class Parts(NamedTuple):
     starts: Any  # columns of the blocks
     conflicts: Any  # conflict_zones.Conflicts; None if no row has a rule-based driver
     contacts: Any  # event_log.Contacts; None without a log
+    tracks: Any  # tracks.Tracks; None where worlds are no recorded scenes
     p: Any  # config.Params
 
 
@@ -122,7 +124,7 @@ def drive(
         for a in range(first, agents, stride):
             end_episode(w, a, rows, pose, motion, events, p)
     for a in range(first, agents, stride):
-        decide(w, a, actions, wanted, rows, motion)
+        decide(w, a, actions, wanted, rows, motion, p)
     for a in range(first, agents, stride):
         move(w, a, clock, rows, pose, motion, body, p)
     for a in range(first, agents, stride):
@@ -193,6 +195,47 @@ def respawn(
                 lane_routes, kinds, variant, perceived,
                 network, p,
             )  # fmt: skip
+
+
+@stage
+def play_tracks(w, first, stride, mode, clock, rows, pose, motion, body, events, tracks, p):
+    """Before `drive`, in a recorded scene: rows with a track move to the next moment."""
+    agents = rows.status.shape[1]
+    if mode == NEXT_STEP:
+        for a in range(first, agents, stride):
+            leave_scene(w, a, rows, pose, motion, events, p)
+    for a in range(first, agents, stride):
+        follow_track(w, a, clock, rows, pose, motion, body, tracks, p)
+
+
+@stage
+def enter_scene(
+    w, first, stride, mode,
+    clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, lights, overrides, lane_routes, variant,
+    perceived, network, grid, tracks, p,
+):  # fmt: skip
+    """What `respawn` is to other worlds: who has left is gone, and a world whose scene is to begin begins it."""
+    agents = rows.status.shape[1]
+    begins = clock.agents[w] == 0  # `clear`, or the turn of a page, left it empty
+    barrier()
+    if mode == SAME_STEP and not begins:
+        for a in range(first, agents, stride):
+            leave_scene(w, a, rows, pose, motion, events, p)
+    if begins:
+        if first == 0:
+            begin_scene(w, clock, lights, variant, tracks, p)
+        barrier()
+        for a in range(first, agents, stride):
+            enter(
+                w, a, clock, rows, pose, motion, body, lane_position, goals, reward_weights, overrides, lane_routes, variant,
+                perceived, network, grid, tracks, p,
+            )  # fmt: skip
+        barrier()  # the poses of others
+        for a in range(first, agents, stride):
+            find_start_conflict(w, a, clock, rows, pose, body, variant, network, grid, tracks)
+    barrier()
+    for k in range(first, tracks.light.shape[2], stride):
+        show_recorded(w, k, clock, lights, tracks, p)
 
 
 @stage

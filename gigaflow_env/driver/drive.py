@@ -60,7 +60,7 @@ def load(path: str | Path, layout: Layout, config: Config, *, other_scales: bool
 def draw(logits: np.ndarray, simulator: Simulator, rows: np.ndarray) -> np.ndarray:
     """Actions int64 (k,) of the rows, from softmax(logits): the first of racing exponential clocks."""
     clock = simulator.state.clock
-    worlds, agents = rows // simulator.agents, rows % simulator.agents
+    worlds, agents = rows // simulator.seats, rows % simulator.seats
     seed = simulator.host(clock.seed).astype(np.uint64)
     with np.errstate(over="ignore"):  # whole numbers wrap around
         mixed = _mix(_mix(seed[0]) + seed[1] * _ODD)

@@ -4,7 +4,7 @@ from gigaflow_env.jit import f32, i32, rule, stage
 from gigaflow_env.layout import JERK_RANGE, LATERAL_JERKS, LONGITUDINAL_JERKS
 from gigaflow_env.sim.erratic import brakes
 from gigaflow_env.sim.geometry import HALF, ONE, TWO, ZERO, atan_small, clip, sincos, sincos_small
-from gigaflow_env.state import LIVE, POLICY
+from gigaflow_env.state import LIVE, POLICY, REPLAY
 
 _LONGITUDINAL = tuple(f32(jerk) for jerk in LONGITUDINAL_JERKS)
 _LATERAL = tuple(f32(jerk) for jerk in LATERAL_JERKS)
@@ -83,12 +83,15 @@ def advance(x, y, cos, sin, distance, curvature):
 
 
 @stage
-def decide(w, a, actions, wanted, rows, motion):
+def decide(w, a, actions, wanted, rows, motion, p):
     """Convert the row's action to jerks. Writes: motion.jerk, motion.side_jerk.
 
-    actions: 0..11 (worlds, agents); wanted: in [-1, 1] (worlds, agents, 2), or empty where actions are discrete.
+    actions: 0..11 (worlds, rows); wanted: in [-1, 1] (worlds, rows, 2), or empty where actions are discrete. An action holds
+    for `decision_every` steps: what is given in between is ignored.
     """
     if rows.status[w, a] != LIVE or rows.driver[w, a] != POLICY:
+        return
+    if p.decision_every > 1 and rows.steps[w, a] % p.decision_every != 0:
         return
     if len(wanted) > 0:
         jerk, side_jerk = scaled_jerks(wanted[w, a, 0], wanted[w, a, 1])
@@ -101,8 +104,10 @@ def decide(w, a, actions, wanted, rows, motion):
 def move(w, a, clock, rows, pose, motion, body, p):
     """One step of the bicycle model. Writes: pose, motion, except side_jerk.
 
-    An erratic driver during phantom braking brakes, whatever its action.
+    An erratic driver during phantom braking brakes, whatever its action. Rows with a track were moved by `follow_track`.
     """
+    if rows.driver[w, a] == REPLAY:
+        return
     if rows.status[w, a] != LIVE:
         motion.distance[w, a] = ZERO
         return

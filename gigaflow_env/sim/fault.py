@@ -55,9 +55,9 @@ def record_contact(w, a, rows, pose, motion, body, lane_position, events, varian
         if b == a or rows.status[w, b] < ENDED:
             continue
         dx, dy = pose.x[w, b] - x, pose.y[w, b] - y
-        # Both orders: rounding may find the contact in one of them only. A wreck has no collision event of its own.
+        # Both orders: rounding may find the contact in one of them only. Wrecks and tracks have no collision event.
         if (
-            (events.collision[w, b] or rows.status[w, b] == FROZEN)
+            (events.collision[w, b] or rows.status[w, b] >= FROZEN)
             and dx * dx + dy * dy < best
             and (boxes_met(w, a, b, pose, body) or boxes_met(w, b, a, pose, body))
         ):

@@ -92,7 +92,7 @@ def score(w, a, clock, rows, motion, lane_position, reward_weights, events, outc
     rows.score[w, a] += reward
     outcome.reward[w, a] = reward
     events.timeout[w, a] = steps >= p.max_steps
-    terminated = (crashed and p.crash_ends != 0) or (events.route_done[w, a] and p.route_ends != 0)
+    terminated = (crashed and p.crash_ends != 0 and a < p.judged) or (events.route_done[w, a] and p.route_ends != 0)
     terminated = terminated or goals.best[w, a] <= _NOWHERE  # the road ends here
     truncated = not terminated and (events.timeout[w, a] or clock.step[w] + i32(1) >= p.world_steps)
     outcome.terminated[w, a], outcome.truncated[w, a] = terminated, truncated

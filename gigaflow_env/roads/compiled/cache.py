@@ -60,6 +60,30 @@ def _compiler_hash() -> str:
 
 def fetch(path: Path) -> Roads | None:
     """The tables kept in a file; None where there is none, or none that is whole: then it has to be made anew."""
+    found = read_tables(path)
+    return None if found is None else roads_of(*found)
+
+
+def keep(roads: Roads, path: Path) -> None:
+    """Write the tables. Where that is not possible, say so once: compiling goes on without the cache."""
+    write_tables(path, {"names": roads.names}, tables_of(roads))
+
+
+def tables_of(roads: Roads) -> dict[str, np.ndarray]:
+    """The tables of compiled maps by name."""
+    tables = {f"{group}.{table}": rows for group, _ in _GROUPS for table, rows in getattr(roads, group)._asdict().items()}
+    return {**tables, "origins": roads.origins}
+
+
+def roads_of(head: dict[str, Any], tables: dict[str, np.ndarray]) -> Roads:
+    """The other way round; head: with the `names` of the maps."""
+    groups: Any = [kind(**{table: tables[f"{group}.{table}"] for table in kind._fields}) for group, kind in _GROUPS]
+    network, grid, nearby = groups
+    return Roads(network, grid, nearby, tuple(head["names"]), tables["origins"])
+
+
+def read_tables(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
+    """Head and tables of a file; None where there is none, or none that is whole."""
     try:
         whole = np.fromfile(path, np.uint8)
     except OSError:
@@ -75,19 +99,15 @@ def fetch(path: Path) -> Roads | None:
         end = at + dtype.itemsize * math.prod(shape)
         tables[name] = whole[at:end].view(dtype).reshape(shape)
         at = end
-    groups: Any = [kind(**{table: tables[f"{group}.{table}"] for table in kind._fields}) for group, kind in _GROUPS]
-    network, grid, nearby = groups
-    return Roads(network, grid, nearby, tuple(head["names"]), tables["origins"])
+    return head, tables
 
 
-def keep(roads: Roads, path: Path) -> None:
-    """Write the tables. Where that is not possible, say so once: compiling goes on without the cache."""
-    tables = {f"{group}.{table}": rows for group, _ in _GROUPS for table, rows in getattr(roads, group)._asdict().items()}
-    tables["origins"] = roads.origins
+def write_tables(path: Path, head: dict[str, Any], tables: dict[str, np.ndarray]) -> None:
+    """Write a head of JSON types and tables. Where that is not possible, say so once."""
     described = [(name, np.lib.format.dtype_to_descr(rows.dtype), rows.shape) for name, rows in tables.items()]
-    head = json.dumps({"names": roads.names, "tables": described}).encode()
-    parts: list[Any] = [np.array([len(head)], "<u4").tobytes().ljust(_ALIGN - 4, b"\0"), head]
-    end = _ALIGN + len(head)
+    text = json.dumps({**head, "tables": described}).encode()
+    parts: list[Any] = [np.array([len(text)], "<u4").tobytes().ljust(_ALIGN - 4, b"\0"), text]
+    end = _ALIGN + len(text)
     for rows in tables.values():
         parts += [bytes(-end % _ALIGN), np.ascontiguousarray(rows).reshape(-1).view(np.uint8)]
         end += -end % _ALIGN + rows.nbytes

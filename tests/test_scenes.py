@@ -1,0 +1,351 @@
+"""Recorded scenes drive: exactly as recorded, seen and hit by those who are controlled."""
+
+import glob
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import gymnasium
+import numpy as np
+import pytest
+from conftest import call, crossing, plain, reals
+from hypothesis import given
+from hypothesis import strategies as st
+from recorded_scenes import (
+    CYCLIST,
+    EGO,
+    FIRST_SEEN,
+    LAST_SEEN,
+    LEADER,
+    ONCOMING,
+    PARKED,
+    PEDESTRIAN,
+    STARTS,
+    STEPS,
+    TURNS_GREEN,
+    scenario,
+    scene,
+)
+
+from gigaflow_env.config import laptop, params
+from gigaflow_env.population import ROAD_USERS
+from gigaflow_env.sim.traffic.replay import moment, steering
+from gigaflow_env.simulator import Simulator
+from gigaflow_env.state import ABSENT, GREEN, LIVE, OFF, PLAYED, RED
+from gigaflow_env.tracks import OFF_ROAD, OVERLAPS
+
+NO_JERK = 7
+P = params(laptop())
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "scenes"
+
+
+def make(scenes, **arguments):
+    """An environment of scenes and what is behind it."""
+    given = {"preset": "laptop", "threads": 1, "scene_readers": 0, **arguments}
+    env = gymnasium.make_vec("gigaflow_env:GigaFlow-v0", scenes=scenes, **given)
+    return env, env.unwrapped
+
+
+def still(env):
+    return np.full(env.num_envs, NO_JERK)
+
+
+def positions(env, world=0):
+    """Number of the Scenario's agent, x, y [m] in its coordinates and status of every place of a world that has an agent."""
+    one = env.scenes[world]
+    places = np.flatnonzero(one.agents >= 0)
+    pose, origin = env.simulator.state.pose, env.simulator.roads.origins[world]
+    x, y = (array[world, places].astype(float) + origin[k] for k, array in enumerate((pose.x, pose.y)))
+    return one.agents[places], x, y, env.simulator.state.rows.status[world, places]
+
+
+def divergence(env, world=0):
+    """Largest distance [m] from the record of those on the road: all of those that the record has, and no others."""
+    one = env.scenes[world]
+    agents, x, y, status = positions(env, world)
+    seen = one.scenario.valid[agents, one.step]
+    assert np.array_equal(seen, status >= LIVE)
+    far = np.hypot(x - one.scenario.x[agents, one.step], y - one.scenario.y[agents, one.step])
+    return far[seen].max()
+
+
+@pytest.mark.parametrize(("control", "rows"), [("ego", 1), ("predict", 2), ("all", 5)])
+def test_the_expert_is_where_the_record_is(control, rows):
+    env, inner = make(scene(), control=control, drivers="replay")
+    _, info = env.reset(seed=1)
+    assert env.num_envs == rows and info["active"].all() and info["traffic"].all()
+    assert inner.scenes[0].controlled.all() and inner.scenes[0].left_out == 0
+    for step in range(1, STEPS - 1):
+        _, _, terminated, truncated, info = env.step(still(env))
+        assert inner.scenes[0].step == step and divergence(inner) < 1e-4
+        assert not truncated.any()
+        # Nobody meets anybody. The pedestrian leaves the road where it crosses it, as recorded, if it is controlled.
+        assert not info["collision"].any() and not info["offroad"][: min(rows, 2)].any()
+    _, _, _, truncated, _ = env.step(still(env))
+    assert truncated[0] and inner.scene_rounds == 1 and inner.scenes[0].step == 0
+    env.close()
+
+
+def test_tracks_appear_and_vanish_and_are_who_they_are():
+    env, inner = make(scene())
+    env.reset(seed=1)
+    agents, *_ = positions(inner)
+    place = {int(agent): k for k, agent in enumerate(inner.scenes[0].agents) if agent >= 0}
+    kinds = list(ROAD_USERS)
+    for step in range(STEPS - 1):
+        assert inner.scenes[0].step == step
+        rows, body = inner.simulator.state.rows, inner.simulator.state.body
+        cyclist = rows.status[0, place[CYCLIST]]
+        assert cyclist == (PLAYED if FIRST_SEEN <= step <= LAST_SEEN else ABSENT)
+        assert kinds[body.kind[0, place[PEDESTRIAN]]] == "pedestrian" and kinds[body.kind[0, place[ONCOMING]]] == "truck"
+        assert body.length[0, place[ONCOMING]] == 8 and inner.simulator.state.motion.speed[0, place[ONCOMING]] == 8
+        env.step(still(env))
+    assert sorted(place) == [EGO, LEADER, ONCOMING, CYCLIST, PEDESTRIAN, PARKED]
+    env.close()
+
+
+def test_the_policy_drives_and_sees_the_tracks():
+    env, inner = make(scene(), config={"view_range": 100.0})
+    obs, _ = env.reset(seed=1)
+    blocks = inner.layout.split(obs)
+    # It begins as recorded, at 10 m/s on the middle of its lane, and sees the leader 30 m ahead.
+    assert np.allclose(inner.simulator.state.motion.speed[0, 0], 10)
+    ahead = blocks.agents[0, :, 0] * 100
+    assert np.isclose(ahead, 30, atol=0.1).any()
+    for _ in range(10):
+        env.step(np.full(1, 10))  # full throttle
+    agents, x, _, _ = positions(inner)
+    assert x[0] > scenario().x[EGO, 10] + 0.5, "it should be ahead of the record"
+    env.close()
+
+
+def test_who_is_hit_is_named():
+    """The ego goes on at 10 m/s while the car before it stands."""
+    starts = (STARTS[EGO], (-40.0, -1.75, 0.0, 0.0), *STARTS[2:])
+    env, inner = make(scene(starts=starts), events=True)
+    env.reset(seed=1)
+    agents = inner.scenes[0].agents
+    ended = None
+    for step in range(STEPS - 1):
+        _, _, terminated, _, info = env.step(still(env))
+        if terminated[0]:
+            ended = step
+            assert info["collision"][0]
+            break
+    # Front to rear are 20 - 4.5 m apart: touched in the 16th step.
+    assert ended == 15
+    (event,) = inner.event_log
+    assert agents[event["other"] % inner.simulator.agents] == LEADER and event["fault"] and not event["other_fault"]
+    _, _, _, _, info = env.step(still(env))
+    assert not info["active"][0], "who crashed is gone until the scene ends"
+    env.close()
+
+
+def test_with_continue_a_crash_ends_nothing():
+    starts = (STARTS[EGO], (-40.0, -1.75, 0.0, 0.0), *STARTS[2:])
+    env, _ = make(scene(starts=starts), config={"on_crash": "continue"})
+    env.reset(seed=1)
+    hits = 0
+    for step in range(STEPS - 1):
+        _, _, terminated, truncated, info = env.step(still(env))
+        hits += info["collision"][0]
+        assert not terminated[0] and truncated[0] == (step == STEPS - 2)
+    assert hits > 1
+    env.close()
+
+
+def test_the_recorded_way_is_the_route():
+    env, inner = make(scene(), way_every=10.0)
+    env.reset(seed=1)
+    goals, origin = inner.simulator.state.goals, inner.simulator.roads.origins[0]
+    # 40 m in 40 steps: at 10, 20, 30 m and the end; the record still moves there, so the road goes on for 50 m.
+    assert goals.count[0, 0] == 5
+    assert np.allclose(goals.x[0, 0, :4] + origin[0], [-50, -40, -30, -20], atol=1.01)
+    assert np.allclose(goals.x[0, 0, 4] + origin[0], 30, atol=1.0)
+    reached = 0
+    for _ in range(STEPS - 2):
+        _, _, _, _, info = env.step(still(env))
+        reached += info["goal"][0]
+    assert reached == 4
+    env.close()
+    env, inner = make(scene(), way_every=10.0, config={"on_route_done": "respawn"})
+    env.reset(seed=1)
+    assert inner.simulator.state.goals.count[0, 0] == 4
+    ended = [bool(env.step(still(env))[2][0]) for _ in range(STEPS - 2)]
+    assert sum(ended) == 1, "the recorded end ends the episode at any speed"
+    env.close()
+
+
+def test_lights_show_what_was_recorded():
+    env, inner = make(scene())
+    env.reset(seed=1)
+    lights = sorted(crossing(lights=True).signals)
+    for step in range(STEPS - 1):
+        colours = dict(zip(lights, inner.simulator.state.lights.colour[0].tolist(), strict=False))
+        assert colours["light west"] == (RED if step < TURNS_GREEN else GREEN)
+        assert colours["light east"] == OFF and colours["light south"] == OFF, "nobody saw it; it isn't in the record"
+        env.step(still(env))
+    env.close()
+
+
+def test_start_conflicts_are_flagged():
+    # A car whose box reaches into that of the ego; a leader on the edge of the road.
+    starts = (STARTS[EGO], (-30.0, -3.0, 0.0, 10.0), (-56.0, -1.75, 0.0, 10.0), *STARTS[3:])
+    env, inner = make(scene(starts=starts), control="predict", config={"on_crash": "continue"})
+    env.reset(seed=1)
+    assert inner.scenes[0].start_conflict.tolist() == [OVERLAPS, OFF_ROAD]
+    env.close()
+    env, inner = make(scene())
+    env.reset(seed=1)
+    assert inner.scenes[0].start_conflict.tolist() == [0]
+    env.close()
+
+
+def test_start_step_and_length():
+    env, inner = make(scene(), start_step=5, scene_steps=12, drivers="replay")
+    env.reset(seed=1)
+    assert inner.scenes[0].step == 5 and inner.scenes[0].steps == 12
+    for step in range(12):
+        assert divergence(inner) < 1e-4
+        _, _, _, truncated, _ = env.step(still(env))
+        assert truncated[0] == (step == 11)
+    env.close()
+
+
+SHORT, LONG = 11, 16
+
+
+def three_scenes():
+    return [scene(name=f"scene {k}", steps=steps) for k, steps in enumerate((SHORT, LONG, LONG))]
+
+
+@pytest.mark.parametrize("mode", ["SameStep", "NextStep", "Disabled"])
+def test_scenes_follow_each_other(mode):
+    """Three scenes through two worlds: two pages a round."""
+    env, inner = make(three_scenes(), worlds=2, autoreset_mode=mode)
+    obs, info = env.reset(seed=1)
+    names, ends = [], []
+    for step in range(50):
+        names.append([one.scenario.name for one in inner.scenes])
+        obs, reward, terminated, truncated, info = env.step(still(env))
+        ends += [(step, row) for row in np.flatnonzero(truncated).tolist()]
+        assert not terminated.any() and np.isfinite(obs).all()
+        if mode == "Disabled" and truncated.any():
+            obs, info = env.reset(options={"reset_mask": truncated})
+    turned = [k for k in range(1, 50) if names[k] != names[k - 1]]
+    assert names[0] == ["scene 0", "scene 1"] and names[turned[0]] == ["scene 2"] and names[turned[1]] == names[0]
+    # A page is over with its longest scene; the row of the shorter one has ended before, and waits.
+    extra = mode == "NextStep"  # the step in which a page begins
+    assert turned[:2] == [LONG - 1 + extra, 2 * (LONG - 1 + extra)]
+    assert ends[:3] == [(SHORT - 2, 0), (LONG - 2, 1), (2 * LONG - 3 + extra, 0)]
+    assert inner.scene_rounds == 1
+    env.reset(seed=1)
+    assert inner.scene_rounds == 0 and [one.number for one in inner.scenes] == [0, 1]
+    env.close()
+
+
+def test_any_number_of_threads_gives_the_same_bits():
+    found = []
+    for threads in (1, 2, 3):
+        env, inner = make(three_scenes(), worlds=3, threads=threads, control="all", others="idm")
+        obs, _ = env.reset(seed=3)
+        kept = [obs]
+        for step in range(20):
+            obs, reward, *_ = env.step((np.arange(env.num_envs) * 7 + step) % 12)
+            kept += [obs, reward]
+        found.append([array.tobytes() for array in kept])
+        env.close()
+    assert found[0] == found[1] == found[2]
+
+
+def test_an_action_holds():
+    env, inner = make(scene(), decision_every=3)
+    env.reset(seed=1)
+    jerks = []
+    for step in range(9):
+        env.step(np.array([10 if step % 3 == 0 else 1]))  # what comes between is ignored
+        jerks.append(float(inner.simulator.state.motion.jerk[0, 0]))
+    assert len(set(jerks)) == 1 and jerks[0] > 0
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"control": "everybody"}, "control='everybody': choose one of 'ego', 'predict', 'all'"),
+        ({"others": "nobody"}, "others='nobody': choose one of"),
+        ({"start_step": STEPS}, f"start_step={STEPS}: the record has {STEPS} steps"),
+        ({"start_step": -1}, "start_step=-1: must be a whole number"),
+        ({"way_every": 0.0}, "way_every=0.0: must be"),
+        ({"traffic": "idm"}, "traffic='idm' has no place in scenes"),
+        ({"num_envs": 7}, "num_envs=7: 1 worlds of 1 rows are 1"),
+        ({"decision_every": 0}, "decision_every=0"),
+        ({"drivers": {"policy": 0.5, "idm": 0.5}}, "one name for all rows of scenes"),
+    ],
+)
+def test_what_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        make(scene(), **arguments)
+
+
+def test_scenes_have_to_be_named():
+    with pytest.raises(ValueError, match="control='all' says something of scenes: name them"):
+        gymnasium.make_vec("gigaflow_env:GigaFlow-v0", control="all")
+    with pytest.raises(ValueError, match="has no map: give map"):
+        make(scenario())
+    with pytest.raises(ValueError, match="names no ego"):
+        make(scene(ego=None))
+    env = gymnasium.make_vec("gigaflow_env:GigaFlow-v0", preset="laptop", num_envs=4)
+    with pytest.raises(RuntimeError, match="scenes="):
+        _ = env.unwrapped.scenes
+    env.close()
+
+
+def test_a_scenario_on_a_map_given_beside_it():
+    env, inner = make(scenario(), map=crossing(lights=True), drivers="replay")
+    env.reset(seed=1)
+    env.step(still(env))
+    assert divergence(inner) < 1e-4
+    env.close()
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="shared/scenes is not beside the checkout")
+@pytest.mark.parametrize("name", ["gpudrive_scene_4.json", "motion_data_one_scenario.tfrecord"])
+def test_the_expert_on_real_scenes(name):
+    (path,) = glob.glob(str(SHARED / name))
+    env, inner = make(path, control="all", drivers="replay", start_step=10, config={"on_crash": "continue"})
+    env.reset(seed=1)
+    one = inner.scenes[0]
+    hits = np.zeros(env.num_envs, bool)
+    for _ in range(one.steps - 1):
+        _, _, _, _, info = env.step(still(env))
+        hits |= info["collision"]
+        assert divergence(inner) < 1e-3
+    assert hits.mean() < 0.15, "recorded boxes overlap here and there, not everywhere"
+    env.close()
+
+
+@given(st.integers(0, 10**6), st.integers(0, 200), st.integers(0, 200))
+def test_a_scene_ends_when_its_world_does(begun, steps, age):
+    """The world is so old that it ends after as many steps as the scene has."""
+    world_steps = begun + steps
+    clock = SimpleNamespace(step=np.array([begun + age], np.int32))
+    tracks = SimpleNamespace(steps=np.array([steps], np.int32))
+    shown = plain(moment)(0, clock, tracks, SimpleNamespace(world_steps=np.int32(world_steps)))
+    assert shown == age and (shown == steps) == (clock.step[0] == world_steps)
+
+
+@given(reals(-30, 30), reals(-2, 2), reals(0.3, 10))
+def test_steering_turns_as_the_bicycle_does_and_is_even_handed(speed, turning, wheelbase):
+    found = call(steering)(speed, turning, wheelbase, P)
+    assert found == -call(steering)(speed, -turning, wheelbase, P) == -call(steering)(-speed, turning, wheelbase, P)
+    assert abs(found) <= P.steer_max and (found == 0 or abs(speed) >= 0.5)
+    if 0 < abs(found) < 0.5:
+        assert np.tan(found) * speed / wheelbase == pytest.approx(turning, rel=1e-4, abs=1e-4)
+
+
+def test_towns_have_no_pages():
+    sim = Simulator("loop", 4, laptop(), threads=1)
+    assert not sim.page_over
+    with pytest.raises(ValueError, match="only a simulator of scenes"):
+        sim.turn(None)
