@@ -588,9 +588,9 @@ class Benchmark:
         if self.suite in TOWN_SUITES and self.data:
             raise ValueError(f"--data {self.data[0]} has no place in {self.suite}: name towns with --map")
         if self.suite in SCENE_SUITES and not self.data:
-            raise ValueError(f"{self.suite} needs scenes: --data FILE or DIR; gigaflow-env scenes generate makes some")
+            raise ValueError(f"{self.suite} needs scenes: --data DIR; see gigaflow-env scenes generate")
         if self.suite == "carla-routes" and not (self.data and self.map):
-            raise ValueError("carla-routes needs routes and their towns: --data ROUTES.xml --map DIR")
+            raise ValueError("carla-routes needs routes and their towns: --data FILE --map DIR")
         for one in self.data:
             if not Path(one).exists():
                 raise FileNotFoundError(f"--data {one}: there is no such file or folder")

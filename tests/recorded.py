@@ -1,7 +1,8 @@
-"""Scenes as the Waymo Open Motion Dataset and its descendants record them, and writers of their three formats."""
+"""Scenes as the Waymo Open Motion Dataset and its descendants record them, and writers of their formats."""
 
 import json
 import math
+import pickle
 import struct
 from typing import Any, NamedTuple
 
@@ -282,3 +283,68 @@ def json_scene(scene: Scene, **more: Any) -> dict[str, Any]:
 
 def json_bytes(scene: Scene) -> bytes:
     return json.dumps(json_scene(scene)).encode()
+
+
+# ScenarioNet
+
+LINE_NAMES = (
+    "UNKNOWN", "BROKEN_SINGLE_WHITE", "SOLID_SINGLE_WHITE", "SOLID_DOUBLE_WHITE", "BROKEN_SINGLE_YELLOW",
+    "BROKEN_DOUBLE_YELLOW", "SOLID_SINGLE_YELLOW", "SOLID_DOUBLE_YELLOW", "PASSING_DOUBLE_YELLOW",
+)  # fmt: skip
+LIGHT_NAMES = (
+    "UNKNOWN", "ARROW_STOP", "ARROW_CAUTION", "ARROW_GO", "STOP", "CAUTION", "GO", "FLASHING_STOP", "FLASHING_CAUTION",
+)  # fmt: skip
+
+
+def scenarionet_scene(scene: Scene) -> dict[str, Any]:
+    """The scene as ScenarioNet keeps it."""
+    agents, steps = scene.valid.shape
+    kinds = {0: "LANE_UNKNOWN", 1: "LANE_FREEWAY", 2: "LANE_SURFACE_STREET", 3: "LANE_BIKE_LANE"}
+    tracks = {}
+    for agent in range(agents):
+        state = {
+            name: np.where(scene.valid[agent].reshape(-1, *[1] * (given.ndim - 1)), given, 0).astype(np.float32)
+            for name, given in (
+                ("position", scene.tracks[agent, :, :3]), ("velocity", scene.tracks[agent, :, 6:8]),
+                ("heading", scene.tracks[agent, :, 5]), ("length", scene.tracks[agent, :, 3]),
+                ("width", scene.tracks[agent, :, 4]),
+            )
+        }  # fmt: skip
+        kind = {1: "VEHICLE", 2: "PEDESTRIAN", 3: "CYCLIST"}.get(scene.kinds[agent], "OTHER")
+        about = {"type": kind, "object_id": str(7 + agent), "track_length": steps}
+        tracks[str(7 + agent)] = {"type": kind, "state": state | {"valid": scene.valid[agent]}, "metadata": about}
+    features: dict[str, Any] = {}
+    for number, lane in scene.lanes.items():
+        beside = {
+            f"{name}_neighbor": [{"feature_id": str(other), "boundaries": []} for other in others]
+            for name, others in (("left", lane.left), ("right", lane.right))
+        }
+        features[str(number)] = {
+            "type": kinds[lane.kind], "polyline": lane.points.astype(np.float32), "speed_limit_kmh": lane.mph * 1.609344,
+            "entry_lanes": [], "exit_lanes": list(lane.exits), **beside,
+        }  # fmt: skip
+    for k, (kind, line) in enumerate(scene.lines):
+        name = f"ROAD_LINE_{LINE_NAMES[kind - 5]}" if kind < 14 else "ROAD_EDGE_BOUNDARY"
+        features[str(10_000 + k)] = {"type": name, "polyline": line.astype(np.float32)}
+    for k, outline in enumerate(scene.crosswalks):
+        features[str(20_000 + k)] = {"type": "CROSSWALK", "polygon": outline.astype(np.float32)}
+    for k, (controlled, at) in enumerate(scene.stops):
+        features[str(30_000 + k)] = {"type": "STOP_SIGN", "lane": list(controlled), "position": at.astype(np.float32)}
+    lights = {
+        str(lane): {
+            "type": "TRAFFIC_LIGHT", "lane": lane, "stop_point": at.astype(np.float32),
+            "state": {"object_state": [f"LANE_STATE_{LIGHT_NAMES[state]}" for state in states[:steps]]},
+        }
+        for lane, (at, states) in scene.lights.items()
+    }  # fmt: skip
+    about = {
+        "ts": (np.arange(steps) * 0.1).astype(np.float32), "dataset": "waymo", "scenario_id": scene.name,
+        "sdc_id": str(7 + scene.ego), "sdc_track_index": scene.ego,
+        "tracks_to_predict": {str(7 + agent): {"track_id": str(7 + agent)} for agent in scene.predict},
+    }  # fmt: skip
+    return {"id": scene.name, "version": "v1.2", "length": steps, "tracks": tracks, "dynamic_map_states": lights,
+            "map_features": features, "metadata": about}  # fmt: skip
+
+
+def pickle_bytes(scene: Scene) -> bytes:
+    return pickle.dumps(scenarionet_scene(scene))

@@ -34,6 +34,8 @@ def scenario() -> Scenario:
         y=masked(np.array([[0.0], [5.0]]), VALID), z=zero, heading=zero, velocity_x=masked(np.array([[10.0], [0.0]]), VALID),
         velocity_y=zero, length=masked(np.array([[4.5], [0.6]]), VALID), width=masked(np.array([[2.0], [0.6]]), VALID),
         lights={"light": np.array([3, 3, 3, 1, 1, 4], np.int8)}, ego=0, predict=(0, 1), source="by hand",
+        road_edges=(np.array([(0.0, -1.75, 0), (99, -1.75, 1 / 3)]), np.array([(9.0, 5, 0), (5, 5.25, 0), (0, 5.25, 0)])),
+        tags=("following_lane", "stopping"),
     )  # fmt: skip
 
 
@@ -49,7 +51,15 @@ def placed(*boxes: tuple[float, float, float], kinds: tuple[str, ...] = (), **ch
     tracks |= {name: np.full(valid.shape, value) for name, value in changes.items()}
     ids = tuple(map(str, range(len(boxes))))
     return replace(
-        scenario(), ids=ids, kinds=kinds or ("vehicle",) * len(boxes), valid=valid, lights={}, predict=(), **tracks
+        scenario(),
+        ids=ids,
+        road_edges=(),
+        tags=(),
+        kinds=kinds or ("vehicle",) * len(boxes),
+        valid=valid,
+        lights={},
+        predict=(),
+        **tracks,
     )
 
 
@@ -57,6 +67,8 @@ def equal(one: Any, other: Any) -> bool:
     """Whether two maps or scenarios are the same, bit for bit."""
     if isinstance(one, np.ndarray):
         return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+    if isinstance(one, tuple) and one and isinstance(one[0], np.ndarray):
+        return len(one) == len(other) and all(map(equal, one, other))
     if isinstance(one, dict):
         return list(one) == list(other) and all(equal(one[key], other[key]) for key in one)
     if hasattr(one, "__dataclass_fields__"):

@@ -30,7 +30,7 @@ def test_a_scene_comes_back_bit_for_bit(path: Path) -> None:
 
 def test_what_may_be_missing_may_be_missing(tmp_path: Path) -> None:
     plain = replace(road(), crosswalks={}, report=())
-    traffic = replace(scenario(), lights={}, ego=None, predict=())
+    traffic = replace(scenario(), lights={}, ego=None, predict=(), road_edges=(), tags=())
     save_scene(traffic, plain, tmp_path / "a.scene.npz")
     found = load_scene(tmp_path / "a.scene.npz")
     assert equal(found[0], plain) and equal(found[1], traffic)
@@ -93,6 +93,8 @@ def changed(path: Path, change: Any) -> Path:
         (lambda h: h["scenario"].update(ego="car"), r"'ego' is car, of the wrong type"),
         (lambda h: h["scenario"].update(ego=True), r"'ego' is True, of the wrong type"),
         (lambda h: h["scenario"].update(predict=[0.5]), r"'predict' must be whole numbers"),
+        (lambda h: h["scenario"].update(road_edges=[2, 2]), r"road edges are \(5, 3\), the head says \(4, 3\)"),
+        (lambda h: h["scenario"].update(tags=[3]), r"tags must be texts"),
         (lambda h: h["scenario"].update(lights=[]), r"the states of 0 lights are \(1, 6\)"),
         (lambda h: h["scenario"].update(dt=0), r"dt=0 s must be above 0"),
     ],

@@ -3,7 +3,7 @@
 from gigaflow_env.roads.cut import cut
 from gigaflow_env.roads.formats.lanes_json import save
 from gigaflow_env.roads.formats.scene_npz import save as save_scene
-from gigaflow_env.roads.loading import check_name, check_random, find, load, load_scenario, load_scene, shipped
+from gigaflow_env.roads.loading import check_name, check_random, find, load, load_scenario, load_scene, records, shipped
 from gigaflow_env.roads.road_map import (
     Crosswalk,
     Entry,
@@ -37,6 +37,7 @@ __all__ = [
     "load",
     "load_scenario",
     "load_scene",
+    "records",
     "save",
     "save_scene",
     "shipped",

@@ -32,12 +32,18 @@ FORMATS = (
     "*.json (Argoverse 2, GPUDrive)",
     "*.gpkg (nuPlan)",
     "*.tfrecord* (Waymo Open Motion)",
+    "*.pkl (ScenarioNet)",
+    "*.parquet (Argoverse 2 motion forecasting)",
+    "*.db (nuPlan logs)",
 )
 """What can be read, for people."""
 TRAFFIC = (
     "*.xml (CommonRoad)",
     "*.tfrecord* (Waymo Open Motion)",
     "*.json (GPUDrive)",
+    "*.pkl (ScenarioNet)",
+    "*.parquet (Argoverse 2 motion forecasting)",
+    "*.db (nuPlan logs)",
     f"*{scene_npz.SUFFIX}",
 )
 """What recorded traffic can be read from, for people."""
@@ -46,7 +52,7 @@ _XML_ENDINGS = {"OpenDRIVE": ".xodr", "net": ".net.xml", "osm": ".osm", "commonR
 MAX_UNPACKED = 2 << 30
 """[bytes] Ours: a packed file may not hold more; the largest maps have some hundred MB."""
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
-_ENDINGS = (".xodr", ".xml", ".osm", ".json", ".gpkg", ".gz")
+_ENDINGS = (".xodr", ".xml", ".osm", ".json", ".gpkg", ".pkl", ".gz")
 _HEAD = 1 << 16  # bytes of a file in which its root element begins
 
 
@@ -123,7 +129,8 @@ def load(
 
     What a car does not need, and references that lead nowhere, are repaired or left out: `RoadMap.report` lists all of it,
     and one MapWarning sums it up. strict: the first fault of the file is an error instead.
-    record: number of a record, or id of its scenario, in a file that has several (Waymo Open Motion).
+    record: number or id of a record, in a file that has several: a scenario of Waymo Open Motion, or a scene of a nuPlan log
+    (there the id is the token of the sweep at which 15 s begin).
     program: name of the traffic lights' program, in a file that has several for a junction (SUMO); see `lights="program"`.
     around, radius: only the part within `radius` [m] of x, y [m] is kept, with its cut ends as exits; see `cut`.
     Raises MapError that names the file for a format that is not supported and for content that makes no map, ValueError
@@ -136,7 +143,7 @@ def load(
     path = _file(path)
     with slow(f"reading {path}"), _opened(path) as file, import_report.collecting(strict) as report:
         importer = _importer(file)
-        road_map = importer.read(file, **_chosen(file, record), **_program(importer, program))
+        road_map = importer.read(file, **_chosen(importer, record), **_program(importer, program))
         road_map = _finished(road_map, importer, report, around, radius)
     return _reported(road_map, report, path)
 
@@ -149,7 +156,7 @@ def load_scene(
     with slow(f"reading {path}"), _opened(path) as file, import_report.collecting(strict) as report:
         importer = _importer(file)
         _check_traffic(importer)
-        chosen = _chosen(file, record)
+        chosen = _chosen(importer, record)
         if hasattr(importer, "read_both"):
             road_map, scenario = importer.read_both(file, **chosen)
         else:
@@ -157,6 +164,18 @@ def load_scene(
         road_map = _finished(road_map, importer, report)
         validate_scenario(scenario)
     return _reported(road_map, report, path), scenario
+
+
+def records(path: str | os.PathLike[str]) -> int:
+    """How many records with recorded traffic a file has: `record` in `load_scene` may be 0 to this less 1.
+
+    They are the scenarios of a file of Waymo Open Motion, and the scenes of a nuPlan log. Raises MapError as `load_scene`.
+    """
+    path = _file(path)
+    with _opened(path) as file:
+        importer = _importer(file)
+        _check_traffic(importer)
+        return importer.count(file) if hasattr(importer, "count") else 1
 
 
 def _finished(
@@ -201,7 +220,7 @@ def load_scenario(path: str | os.PathLike[str], *, record: int | str | None = No
     with slow(f"reading {path}"), _opened(path) as file, import_report.collecting(strict) as report:
         importer = _importer(file)
         _check_traffic(importer)
-        scenario = importer.read_scenario(file, **_chosen(file, record))
+        scenario = importer.read_scenario(file, **_chosen(importer, record))
         validate_scenario(scenario)
     if report:
         warnings.warn(f"{path}: {import_report.summarised(report)}", MapWarning, stacklevel=2)
@@ -265,12 +284,12 @@ def _written(packed: IO[bytes], unpacked: Path) -> Path:
     return unpacked
 
 
-def _chosen(path: Path, record: int | str | None) -> dict[str, int | str]:
+def _chosen(importer: Any, record: int | str | None) -> dict[str, int | str]:
     """The argument of an importer that says which record."""
     if record is None:
         return {}
-    if ".tfrecord" not in path.name:
-        raise MapError(f"record={record!r}: only files of Waymo Open Motion have several records")
+    if not hasattr(importer, "count"):
+        raise MapError(f"record={record!r}: only files of Waymo Open Motion and nuPlan logs have several records")
     return {"record": record}
 
 
@@ -321,6 +340,18 @@ def _importer(path: Path) -> Any:
         from gigaflow_env.roads.formats import nuplan
 
         return nuplan
+    if name.endswith((".pkl", ".pickle")):
+        from gigaflow_env.roads.formats import scenarionet
+
+        return scenarionet
+    if name.endswith(".parquet"):
+        from gigaflow_env.roads.formats import argoverse2_forecasting
+
+        return argoverse2_forecasting
+    if name.endswith(".db"):
+        from gigaflow_env.roads.formats.nuplan import log
+
+        return log
     if ".tfrecord" in name:
         from gigaflow_env.roads.formats import waymo
 

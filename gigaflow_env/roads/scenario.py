@@ -43,9 +43,9 @@ class Scenario:
     ego: int | None = None  # number of the agent that recorded the others
     predict: tuple[int, ...] = ()  # numbers of the agents to predict or to control
     source: str = ""  # where the recording comes from
-    road_edges: tuple[
-        np.ndarray, ...
-    ] = ()  # lines (points, 3) [m]: the border of the road, which is on their left; as in the file
+    # Lines (points, 3) [m]: the border of the road, which is on their left; as in the file.
+    road_edges: tuple[np.ndarray, ...] = ()
+    tags: tuple[str, ...] = ()  # what the file says happens here: nuPlan's types of scenarios
 
     @property
     def agents(self) -> int:

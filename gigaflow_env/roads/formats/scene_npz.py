@@ -24,11 +24,22 @@ LARGEST = 1 << 30
 """[bytes] Ours: a file may not unpack to more; a scene of the usual data sets has a few MB."""
 
 _TRACKS = ("x", "y", "z", "heading", "velocity_x", "velocity_y", "length", "width")
-_ARRAYS = {"head": "|u1", "valid": "|b1", "tracks": "<f8", "lights": "|i1", "lines": "<f8", "outlines": "<f8"}
+_ARRAYS = {
+    "head": "|u1",
+    "valid": "|b1",
+    "tracks": "<f8",
+    "lights": "|i1",
+    "lines": "<f8",
+    "outlines": "<f8",
+    "edges": "<f8",
+}
 _MAP = {"name": str, "left_hand": bool, "source": str, "licence": str, "attribution": str}
 _LANE = {"id": str, "knots": int, "kind": str, "speed": (int, float), "successors": list}
 _LINKS = {"left": str, "right": str, "junction": str, "signal": str, "twin": str}
-_SCENARIO = {"name": str, "dt": (int, float), "ids": list, "kinds": list, "lights": list, "predict": list, "source": str}
+_SCENARIO = {
+    "name": str, "dt": (int, float), "ids": list, "kinds": list, "lights": list, "predict": list, "source": str,
+    "road_edges": list, "tags": list,
+}  # fmt: skip
 
 
 def save(scenario: Scenario, road_map: RoadMap, path: str | os.PathLike[str]) -> None:
@@ -52,6 +63,7 @@ def save(scenario: Scenario, road_map: RoadMap, path: str | os.PathLike[str]) ->
         "lights": np.array(states, np.int8).reshape(len(states), scenario.steps),
         "lines": np.concatenate(lines).astype(np.float64),
         "outlines": np.concatenate(outlines).astype(np.float64) if outlines else np.zeros((0, 3)),
+        "edges": np.concatenate([np.zeros((0, 3)), *scenario.road_edges]),
     }
     with replacing(path) as part:
         np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
@@ -127,8 +139,10 @@ def _map_record(road_map: RoadMap) -> dict[str, Any]:
 
 
 def _scenario_record(scenario: Scenario) -> dict[str, Any]:
-    record = {name: getattr(scenario, name) for name in _SCENARIO} | {"lights": list(scenario.lights)}
-    return record | ({} if scenario.ego is None else {"ego": int(scenario.ego)}) | {"predict": [*map(int, scenario.predict)]}
+    record = {name: getattr(scenario, name) for name in _SCENARIO}
+    record |= {"lights": list(scenario.lights), "predict": [*map(int, scenario.predict)]}
+    record |= {"road_edges": [len(line) for line in scenario.road_edges]}
+    return record | ({} if scenario.ego is None else {"ego": int(scenario.ego)})
 
 
 def _road_map(record: dict[str, Any], arrays: dict[str, np.ndarray]) -> RoadMap:
@@ -154,10 +168,11 @@ def _road_map(record: dict[str, Any], arrays: dict[str, np.ndarray]) -> RoadMap:
 
 def _scenario(record: dict[str, Any], arrays: dict[str, np.ndarray]) -> Scenario:
     given = _fields(record, _SCENARIO, {"ego": int})
-    for name in ("ids", "kinds", "lights"):
+    for name in ("ids", "kinds", "lights", "tags"):
         _texts(given[name], name)
-    if any(type(number) is not int for number in given["predict"]):
-        raise MapError("'predict' must be whole numbers")
+    for name in ("predict", "road_edges"):
+        if any(type(number) is not int for number in given[name]):
+            raise MapError(f"{name!r} must be whole numbers")
     valid, tracks, states = arrays["valid"], arrays["tracks"], arrays["lights"]
     if valid.ndim != 2 or tracks.shape != (len(_TRACKS), valid.sum()):
         raise MapError(f"tracks are {tracks.shape} where valid is {valid.shape} with {valid.sum()} that are true")
@@ -166,7 +181,8 @@ def _scenario(record: dict[str, Any], arrays: dict[str, np.ndarray]) -> Scenario
     filled = np.full((len(_TRACKS), *valid.shape), np.nan)
     filled[:, valid] = tracks
     lights = dict(zip(given.pop("lights"), states, strict=True))
-    given |= {name: tuple(given[name]) for name in ("ids", "kinds", "predict")}
+    given |= {name: tuple(given[name]) for name in ("ids", "kinds", "predict", "tags")}
+    given["road_edges"] = tuple(_split(arrays["edges"], given["road_edges"], 3, "road edges"))
     return Scenario(valid=valid, lights=lights, **given, **dict(zip(_TRACKS, filled, strict=True)))
 
 

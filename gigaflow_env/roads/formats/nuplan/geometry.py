@@ -43,14 +43,17 @@ def points_of(row: Row, layer: str, grid: Grid) -> np.ndarray:
         if system == GEOGRAPHIC:
             if (np.abs(points[:, :2]) > (180, 89)).any():
                 raise MapError("longitude and latitude are out of range")
-            points[:, 0], points[:, 1] = (
-                utm.transverse(points[:, 0], points[:, 1], grid.meridian)
-                if grid.zone is None
-                else utm.utm(points[:, 0], points[:, 1], grid.zone, grid.south)
-            )
+            points[:, 0], points[:, 1] = in_metres(points[:, :2].T, grid)
     except MapError as error:
         raise MapError(f"layer {layer!r}, fid {row.get('fid')}: {error}") from error
     return points
+
+
+def in_metres(degrees: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Metres x and y of longitudes and latitudes (2, n)."""
+    if grid.zone is None:
+        return utm.transverse(degrees[0], degrees[1], grid.meridian)
+    return utm.utm(degrees[0], degrees[1], grid.zone, grid.south)
 
 
 def _points(shape: shapely.Geometry) -> np.ndarray:

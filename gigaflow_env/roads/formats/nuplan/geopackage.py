@@ -19,11 +19,11 @@ Row = dict[str, Any]
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[sqlite3.Connection]:
+def opened(path: Path, what: str = "a GeoPackage") -> Iterator[sqlite3.Connection]:
     """The database of a file, which is only read. Raises MapError for what is none or is damaged."""
     with open(path, "rb") as file:
         if file.read(16) != b"SQLite format 3\0":
-            raise MapError("not a GeoPackage: it does not begin as an SQLite database")
+            raise MapError(f"not {what}: it does not begin as an SQLite database")
     connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
     try:
         connection.row_factory = sqlite3.Row

@@ -5,6 +5,7 @@ crosswalks. Baseline paths become center lines; longitude and latitude become me
 which is the one of nuPlan's logs. Not read: car parks, walkways and other areas without lanes. The maps have no heights.
 """
 
+import functools
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import replace
@@ -21,8 +22,8 @@ from gigaflow_env.roads.formats.common.lane_changes import with_neighbours
 from gigaflow_env.roads.formats.common.lane_widths import calm, nearest, probes, sides
 from gigaflow_env.roads.formats.common.limits import MEETING
 from gigaflow_env.roads.formats.common.weld import weld
-from gigaflow_env.roads.formats.nuplan.geometry import Grid, grid_of, points_of
-from gigaflow_env.roads.formats.nuplan.geopackage import Row, opened, rows
+from gigaflow_env.roads.formats.nuplan.geometry import Grid, grid_of, in_metres, points_of
+from gigaflow_env.roads.formats.nuplan.geopackage import GEOGRAPHIC, Row, geometry, opened, rows
 from gigaflow_env.roads.road_map import Crosswalk, Lane, MapError, RoadMap, Signal
 
 SPEED = 13.4
@@ -35,6 +36,10 @@ STOP_KINDS = {1: "stop", 2: "light", 3: "yield", 4: "yield"}
 """Types of stop polygons: stop sign, traffic light, turn stop, yield. A pedestrian crossing, 0, stops no empty road."""
 _RANK = ("light", "stop", "yield")
 _OUTLINES = "gen_lane_connectors_scaled_width_polygons"
+
+
+Area = tuple[float, float, float, float]
+"""[m] Lowest x and y, highest x and y."""
 
 
 class Layers(NamedTuple):
@@ -51,10 +56,48 @@ class Layers(NamedTuple):
 
 def read(path: Path) -> RoadMap:
     """Read a nuPlan map. Raises MapError naming layer and fid for what is damaged or no consistent map."""
+    layers, grid = _opened_map(path)
+    return _road_map(layers, grid, path)
+
+
+def read_area(path: Path, area: Area) -> RoadMap:
+    """The lanes of a map that reach into an area, whole, with those that they are linked by; errors as for `read`.
+
+    The file is kept until another one is read: many scenes come from one city.
+    """
+    layers, grid = _kept_map(path, path.stat().st_mtime_ns)
+    near = {name for name, row in layers.baselines.items() if _reaches(row, grid, area)}
+    connectors = {name: row for name, row in layers.connectors.items() if name in near}
+    ends = {
+        _id(row[key], "lane_connectors", key) for row in connectors.values() for key in ("exit_lane_fid", "entry_lane_fid")
+    }
+    lanes = {name: row for name, row in layers.lanes.items() if name in near | ends}
+    crosswalks = {name: row for name, row in layers.crosswalks.items() if _reaches(row, grid, area)}
+    return _road_map(layers._replace(lanes=lanes, connectors=connectors, crosswalks=crosswalks), grid, path)
+
+
+def _opened_map(path: Path) -> tuple[Layers, Grid]:
     with opened(path) as connection:
         layers = _layers(connection)
-        grid = grid_of(connection, next(iter(layers.baselines.values()), None))
-    return _road_map(layers, grid, path)
+        return layers, grid_of(connection, next(iter(layers.baselines.values()), None))
+
+
+@functools.lru_cache(maxsize=1)
+def _kept_map(path: Path, modified: int) -> tuple[Layers, Grid]:
+    return _opened_map(path)
+
+
+def _reaches(row: Row, grid: Grid, area: Area) -> bool:
+    """Whether the box around a geometry and an area have a part in common. What is damaged is for its reader to refuse."""
+    try:
+        shape, system = geometry(row)
+    except MapError:
+        return True
+    box = np.array(shapely.bounds(shape))  # NaN of what is empty
+    if system == GEOGRAPHIC and (np.abs(box) <= (180, 89, 180, 89)).all():
+        low, high = in_metres(np.array([box[[0, 0, 2, 2]], box[[1, 3, 1, 3]]]), grid)
+        box = np.array([low.min(), high.min(), low.max(), high.max()])
+    return not (box[0] > area[2] or box[2] < area[0] or box[1] > area[3] or box[3] < area[1])
 
 
 def _layers(connection: sqlite3.Connection) -> Layers:

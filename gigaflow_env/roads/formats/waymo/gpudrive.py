@@ -43,6 +43,11 @@ def read_scenario(path: Path) -> Scenario:
     return recording.scenario(_read(path, with_traffic=True))
 
 
+def read_both(path: Path) -> tuple[RoadMap, Scenario]:
+    """Map and traffic of a scene; errors as for `read`."""
+    return recording.both(_read(path, with_traffic=True))
+
+
 def _read(path: Path, with_traffic: bool) -> Recording:
     try:
         given = json.loads(path.read_bytes())

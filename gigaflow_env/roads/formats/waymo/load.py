@@ -27,6 +27,11 @@ def read_scenario(path: Path, record: int | str | None = None) -> Scenario:
     return recording.scenario(_read(path, record))
 
 
+def read_both(path: Path, record: int | str | None = None) -> tuple[RoadMap, Scenario]:
+    """Map and traffic of one record; arguments and errors as for `read`."""
+    return recording.both(_read(path, record))
+
+
 def count(path: Path) -> int:
     """How many records a file has. Raises MapError where it is no TFRecord file."""
     return len(tfrecord.places(path))

@@ -152,10 +152,17 @@ def scenario(recording: Recording) -> Scenario:
     """The traffic of a recording, with its road edges and those of its lights that the map has, too."""
     if recording.traffic is None:
         raise MapError("the recording has no traffic")
-    signals = road_map(recording).signals
-    lights = {light: states for light, states in recording.traffic.lights.items() if light in signals}
+    return both(recording)[1]
+
+
+def both(recording: Recording) -> tuple[RoadMap, Scenario]:
+    """Map and traffic of a recording, as `road_map` and `scenario` give them."""
+    made = road_map(recording)
+    if recording.traffic is None:
+        raise MapError("the recording has no traffic")
+    lights = {light: states for light, states in recording.traffic.lights.items() if light in made.signals}
     edges = tuple(mark.points for mark in recording.marks if mark.edge and len(mark.points) > 1)
-    return replace(recording.traffic, lights=lights, road_edges=edges)
+    return made, replace(recording.traffic, lights=lights, road_edges=edges)
 
 
 def traffic(
@@ -168,12 +175,13 @@ def traffic(
     lights: dict[str, np.ndarray],
     ego: int | None,
     predict: list[int],
+    dt: float = DT,
 ) -> Scenario:
     """A Scenario whose arrays (agents, steps) are NaN where nobody was seen."""
     if not valid.size:
         raise MapError("the recording has no tracks: every one has at least that of the recording car")
     arrays: dict[str, Any] = {key: np.where(valid, given, np.nan).astype(np.float64) for key, given in states.items()}
-    return Scenario(name, DT, tuple(ids), tuple(kinds), valid, **arrays, lights=lights, ego=ego, predict=tuple(predict),
+    return Scenario(name, dt, tuple(ids), tuple(kinds), valid, **arrays, lights=lights, ego=ego, predict=tuple(predict),
                     source=source)  # fmt: skip
 
 
