@@ -1,7 +1,7 @@
 """Two results of one suite beside each other: differences of their scenes, with a paired bootstrap."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,20 +63,26 @@ def _difference(name: str, pairs: np.ndarray) -> Difference:
 
 
 def bootstrap(values: np.ndarray, samples: int = SAMPLES) -> tuple[float | None, float | None]:
-    """95 % interval of the mean of values (n,): percentiles of means of as many drawn with replacement; None below 2.
+    """95 % interval of the mean of values (n,), see `bootstrap_of`."""
+    return bootstrap_of(lambda chosen: values[chosen].mean(axis=-1), len(values), samples)
 
-    Source: B. Efron, Annals of Statistics 7 (1979).
+
+def bootstrap_of(
+    statistic: Callable[[np.ndarray], np.ndarray], n: int, samples: int = SAMPLES
+) -> tuple[float | None, float | None]:
+    """95 % interval of a statistic of n scenes: percentiles of it over as many drawn with replacement; None below 2.
+
+    statistic: numbers of scenes (samples, n) -> (samples,). Source: B. Efron, Annals of Statistics 7 (1979).
     """
-    n = len(values)
     if n < 2:
         return None, None
     generator = np.random.default_rng(SEED)
-    means = np.empty(samples)
+    found = np.empty(samples)
     step = max(1, 2_000_000 // n)
     for start in range(0, samples, step):
         count = min(step, samples - start)
-        means[start : start + count] = values[generator.integers(n, size=(count, n))].mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
+        found[start : start + count] = statistic(generator.integers(n, size=(count, n)))
+    low, high = np.percentile(found, [2.5, 97.5])
     return float(low), float(high)
 
 
