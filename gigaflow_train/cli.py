@@ -600,7 +600,8 @@ class Benchmark:
         options.check_directory("--out", out)
         return Request(
             self.suite, self.policy, self.data, self.map, out, baselines_, self.seed, self.num_envs, self.worlds, self.steps,
-            self.minutes, self.rollouts, self.year, self.others, self.limit, self.threads, self.backend, self.greedy, self.keep,
+            self.minutes, self.rollouts, self.year, self.others, self.limit, self.threads, self.backend, self.greedy,
+            self.keep,
         )  # fmt: skip
 
 

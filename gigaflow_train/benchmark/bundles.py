@@ -1,23 +1,29 @@
 """Failure bundles: a world before something went wrong, and what was done since, in one .npz that happens again.
 
-A bundle holds a snapshot of its world, the actions of the steps that follow, and how to make the environment. Restored and
-driven, it fails at the same step, to the bit; and a viewer shows it.
+A bundle of a town holds a snapshot of its world, the actions of the steps that follow, and how to make the environment.
+One of a recorded scene holds the scene itself, and all actions. Driven again, it fails at the same step, to the bit; and a
+viewer shows it.
 """
 
 import dataclasses
 import json
+import math
+import tempfile
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import gymnasium
 import numpy as np
 
 from gigaflow_env import Config
 from gigaflow_env.event_log import COLLISION, EVENT_KINDS, OFFROAD
 from gigaflow_env.replay import Clip, Recorder
+from gigaflow_env.roads import RoadMap, load_scene, save_scene
+from gigaflow_env.roads.scenario import Scenario
 from gigaflow_env.snapshot import each_world
-from gigaflow_train.benchmark.request import HELD_OUT, Request
+from gigaflow_train.benchmark.request import HELD_OUT, Request, word
 from gigaflow_train.benchmark.results import plain
 from gigaflow_train.files import replacing
 
@@ -32,7 +38,7 @@ class Bundle(NamedTuple):
     """A failure, from some moments before it on."""
 
     about: dict[str, Any]  # how the environment is made, the world, the row, the moment, and words
-    snapshot: dict[str, np.ndarray]  # of the one world
+    snapshot: dict[str, np.ndarray]  # of the one world; of a scene only its file, "scene", as bytes
     actions: np.ndarray  # (steps, rows) of the rows of its world
 
 
@@ -61,12 +67,40 @@ def load(path: str | Path) -> Bundle:
         raise ValueError(f"{path}: no failure bundle: {error}") from None
 
 
+def of_scene(
+    scenario: Scenario, road_map: RoadMap, actions: np.ndarray, place: tuple[float, float], about: Mapping[str, Any]
+) -> Bundle:
+    """A bundle of a recorded scene: all of its actions (steps, rows), and where its first row ended up [m].
+
+    about: how its environment is made: control, others, drivers, start_step, decision_every, config, action; and words.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "one.scene.npz"
+        save_scene(scenario, road_map, path)
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    return Bundle({"format": FORMAT, "world": 0, "row": 0, "place": list(place), **about}, {"scene": data}, actions)
+
+
 def make(bundle: Bundle, *, threads: int | None = None) -> Any:
     """The environment of a bundle, with its world as it was before the failure."""
     from gigaflow_train import environment
 
     about = bundle.about
-    config = {name: tuple(value) if isinstance(value, list) else value for name, value in about["config"].items()}
+    config: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in about["config"].items()
+    }
+    if "scene" in bundle.snapshot:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "one.scene.npz"
+            path.write_bytes(bundle.snapshot["scene"].tobytes())
+            road_map, scenario = load_scene(path)
+        names = ("control", "others", "drivers", "start_step", "decision_every", "action")
+        env: Any = gymnasium.make_vec(
+            "gigaflow_env:GigaFlow-v0", scenes=[(road_map, scenario)], config=Config(**config), threads=threads, copy=False,
+            autoreset_mode="NextStep", events=True, worlds=1, **{name: about[name] for name in names},
+        )  # fmt: skip
+        env.reset(seed=0)  # nothing is drawn: bodies and coefficients are fixed
+        return env
     env = environment.make(
         maps=about["maps"], preset="paper", config=config, num_envs=about["rows"], agents_per_world=None, threads=threads,
         traffic=about["traffic"], events=True, action=about["action"],
@@ -76,33 +110,61 @@ def make(bundle: Bundle, *, threads: int | None = None) -> Any:
     return env
 
 
-def happen(bundle: Bundle, env: Any, *, recorder: Recorder | None = None) -> np.ndarray:
-    """Drive a bundle's environment through its actions; the entries of the event log about its world."""
-    env.unwrapped.take_events()
+def happen(bundle: Bundle, env: Any, *, recorder: Recorder | None = None) -> bool:
+    """Drive a bundle's environment through its actions; whether the same happened."""
+    inner, about = env.unwrapped, bundle.about
+    inner.take_events()
     if recorder is not None:
         recorder.add()
-    mine = env.unwrapped.world_of_row == bundle.about["world"]
-    every = np.zeros((env.unwrapped.num_envs, *bundle.actions.shape[2:]), bundle.actions.dtype)
+    mine = inner.world_of_row == about["world"]
+    every = np.zeros((inner.num_envs, *bundle.actions.shape[2:]), bundle.actions.dtype)
     for actions in bundle.actions:
         every[mine] = actions
         env.step(every)
         if recorder is not None:
             recorder.add()
-    events = env.unwrapped.take_events()
-    return events[events["world"] == bundle.about["world"]]
+    events = inner.take_events()
+    if "place" in about:
+        pose, origin = inner.simulator.state.pose, inner.simulator.roads.origins[0]
+        here = [float(inner.simulator.host(one)[0, 0]) + origin[k] for k, one in enumerate((pose.x, pose.y))]
+        return math.dist(here, about["place"]) < 1e-3
+    events = events[events["world"] == about["world"]]
+    return bool(((events["row"] == about["row"]) | (events["other"] == about["row"])).any())
 
 
 def clip_of(bundle: Bundle, *, threads: int | None = None) -> tuple[Clip, bool]:
     """What happened, as the viewer shows it, and whether the failure happened again."""
-    env = make(bundle, threads=threads)
-    recorder = Recorder(env.unwrapped.simulator, bundle.about["world"])
-    events = happen(bundle, env, recorder=recorder)
-    about = bundle.about
-    again = bool(((events["row"] == about["row"]) | (events["other"] == about["row"])).any())
-    start = max(0.0, about["moment"] - 6.0)
-    clip = recorder.clip(about["title"], focus=about["row"] % env.unwrapped.agents_per_world, start=start)
-    env.close()
-    return clip, again
+    env, about = make(bundle, threads=threads), bundle.about
+    try:
+        recorder = Recorder(env.unwrapped.simulator, about["world"])
+        again = happen(bundle, env, recorder=recorder)
+        start = max(0.0, about["moment"] - 6.0) if "moment" in about else None
+        return recorder.clip(about["title"], focus=about["row"] % env.unwrapped.agents_per_world, start=start), again
+    finally:
+        env.close()
+
+
+class Scene(NamedTuple):
+    """A recorded scene that was driven, as a bundle needs it."""
+
+    name: str
+    scenario: Scenario
+    road_map: RoadMap
+    actions: np.ndarray  # (steps, rows)
+    place: tuple[float, float]  # [m] of the first row at the end
+
+
+def write_scenes(folder: Path, scenes: Sequence[Scene], about: Mapping[str, Any]) -> list[Path]:
+    """Write scenes, the worst first, as NUMBER-NAME.npz, in place of those of an earlier call."""
+    for old in folder.glob("*.npz"):
+        old.unlink()
+    paths = []
+    for number, scene in enumerate(scenes, 1):
+        folder.mkdir(parents=True, exist_ok=True)
+        paths.append(folder / f"{number:02d}-{word(scene.name)}.npz")
+        said = {**about, "scene": scene.name, "title": scene.name}
+        save(paths[-1], of_scene(scene.scenario, scene.road_map, scene.actions, scene.place, said))
+    return paths
 
 
 def show(path: str | Path, *, threads: int | None = None) -> tuple[str, Clip]:

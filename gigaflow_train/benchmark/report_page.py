@@ -82,7 +82,7 @@ def _types(content: Mapping[str, Any], clips: Sequence[str]) -> list[dict[str, A
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for scene in content["scenes"]:
         groups.setdefault(scene.get("type") or "scenes", []).append(scene)
-    found = []
+    found: list[dict[str, Any]] = []
     for kind, rows in groups.items():
         columns = [name for name in dict.fromkeys(key for one in rows for key in one) if name not in HIDDEN]
         ordered = sorted(rows, key=lambda one: -float(one.get("badness") or 0.0))

@@ -19,7 +19,7 @@ from gigaflow_train.files import replacing, write_text
 
 SCHEMA = 1
 """Version of the file. A reader refuses others."""
-NEEDED = {
+NEEDED: dict[str, Any] = {
     "schema": int, "program": dict, "suite": str, "policy": dict, "settings": dict, "config": dict, "seeds": list,
     "hardware": dict, "seconds": (int, float), "figures": dict, "baselines": dict, "published": list, "scenes": list,
     "left_out": list,

@@ -1,7 +1,7 @@
 """The suite carla-routes: the leaderboard's routes on the user's towns, among rule-based traffic.
 
-A route becomes a scene: its way is the recorded way of the car, and around it are vehicles with ways of their own, which rules
-drive. What the leaderboard has besides, pedestrians, static objects and its scripted scenarios, is not here.
+A route becomes a scene: its way is the recorded way of the car, and around it are vehicles with ways of their own, which
+rules drive. What the leaderboard has besides, pedestrians, static objects and its scripted scenarios, is not here.
 """
 
 import dataclasses
@@ -19,10 +19,10 @@ from gigaflow_env.population import ROAD_USERS
 from gigaflow_env.replay import Clip, Recorder
 from gigaflow_env.roads import MapError, RoadMap, find, signal_phases
 from gigaflow_env.roads.scenario import LIGHT_STATES, Scenario, validate_scenario
-from gigaflow_train.benchmark import drivers, scene_suites
+from gigaflow_train.benchmark import bundles, drivers, scene_suites
 from gigaflow_train.benchmark.compare import bootstrap
 from gigaflow_train.benchmark.request import Request
-from gigaflow_train.benchmark.results import Outcome
+from gigaflow_train.benchmark.results import Outcome, plain
 from gigaflow_train.evaluate import carla
 from gigaflow_train.evaluate.carla import LaneGraph, Matched
 from gigaflow_train.evaluate.metrics import Estimate, proportion, rate
@@ -37,6 +37,8 @@ VEHICLES, PER_VEHICLE = 12, 60.0
 MOST_VEHICLES = 40
 WAY, OTHERS_SPEED = 2000.0, 8.0
 """[m, m/s] How far the others go, and how fast they are recorded: rules drive them as fast as they may."""
+BEYOND = 40.0
+"""[m] that the car's way goes on beyond its route."""
 APART, AROUND = 15.0, 400.0
 """[m] Between starts, and from the route."""
 CAR = (4.6, 1.9)
@@ -45,6 +47,8 @@ WORLDS = 4
 """Towns in memory at the same time, at most."""
 CLIP_SECONDS = 60.0
 """[s] at the end of a route that its replay shows."""
+COUNTED = ("pedestrian", "vehicle", "red_light", "stop_sign")
+"""Infractions that can happen here."""
 AGAINST = -0.2
 """Cosine of the angle to its lane at which a car is on a lane of the other direction."""
 
@@ -52,7 +56,7 @@ Advance = Callable[[float], None]
 
 
 def towns_of(given: Sequence[str], names: Sequence[str]) -> dict[str, RoadMap]:
-    """The maps of the towns, by name: files given, or files of folders given. Raises FileNotFoundError for one that is missing."""
+    """The maps of the towns, by name, from files or folders. Raises FileNotFoundError for one that is missing."""
     files: dict[str, Path] = {}
     for one in given:
         path = Path(one)
@@ -76,7 +80,8 @@ def scenario_of(matched: Matched, graph: LaneGraph, seed: int) -> Scenario:
     """A route as a scene: the car's way along it, and other vehicles around, the same for the same seed."""
     steps = math.ceil(matched.timeout / DT) + 1
     generator = np.random.default_rng([seed, *matched.route.id.encode()])
-    tracks = [_track(matched.line, matched.heading, _speeds(matched), steps)]
+    line, heading = _onward(matched, graph)
+    tracks = [_track(line, heading, _speeds(line, heading, matched.speed), steps)]
     starts = [matched.line[0, :2]]
     wanted = min(MOST_VEHICLES, VEHICLES + int(matched.length / PER_VEHICLE))
     near = np.flatnonzero(_near(graph.points, matched.line[:, :2]) < AROUND)
@@ -85,10 +90,8 @@ def scenario_of(matched: Matched, graph: LaneGraph, seed: int) -> Scenario:
             break
         point = int(generator.choice(near))
         at = graph.points[point]
-        if (
-            min(math.dist(at, other) for other in starts) < APART
-            or graph.road_map.lanes[graph.names[graph.owner[point]]].junction
-        ):
+        junction = graph.road_map.lanes[graph.names[graph.owner[point]]].junction
+        if junction is not None or min(math.dist(at, other) for other in starts) < APART:
             continue
         starts.append(at)
         line, heading = _wander(graph, point, generator)
@@ -96,13 +99,18 @@ def scenario_of(matched: Matched, graph: LaneGraph, seed: int) -> Scenario:
     x, y, z, heading, velocity_x, velocity_y = np.array(tracks).transpose(1, 0, 2)
     valid = np.ones(x.shape, bool)
     length, width = (np.full(x.shape, size) for size in CAR)
+    name, ids = scene_name(matched), tuple(str(k) for k in range(len(tracks)))
     made = Scenario(
-        f"{matched.route.town} route {matched.route.id}", DT, tuple(str(k) for k in range(len(tracks))), ("vehicle",) * len(tracks),
-        valid, x, y, z, heading, velocity_x, velocity_y, length, width, _lights(graph.road_map, steps), 0, (0,),
-        f"a route of the CARLA leaderboard on {graph.road_map.name}",
+        name, DT, ids, ("vehicle",) * len(tracks), valid, x, y, z, heading, velocity_x, velocity_y, length, width,
+        _lights(graph.road_map, steps), 0, (0,), f"a route of the CARLA leaderboard on {graph.road_map.name}",
     )  # fmt: skip
     validate_scenario(made)
     return made
+
+
+def scene_name(matched: Matched) -> str:
+    """What reports call a route."""
+    return f"{matched.route.town} route {matched.route.id}"
 
 
 def _near(points: np.ndarray, line: np.ndarray) -> np.ndarray:
@@ -111,11 +119,20 @@ def _near(points: np.ndarray, line: np.ndarray) -> np.ndarray:
     return np.hypot(*(points[:, None] - coarse[None]).transpose(2, 0, 1)).min(axis=1)
 
 
-def _speeds(matched: Matched) -> np.ndarray:
-    """Speed [m/s] at each point of a route: its limits, slower in curves."""
-    along = arc_length(matched.line)
-    bend = np.abs(np.gradient(np.unwrap(matched.heading), np.maximum(along, np.arange(len(along)) * 1e-6)))
-    return np.clip(np.minimum(matched.speed, np.sqrt(LATERAL / np.maximum(bend, 1e-3))), 2.0, 20.0)
+def _onward(matched: Matched, graph: LaneGraph) -> tuple[np.ndarray, np.ndarray]:
+    """The way of a route and a little beyond its end, points (n, 3) and headings: goals count before they are reached."""
+    end = int(np.hypot(*(graph.points - matched.line[-1, :2]).T).argmin())
+    line, heading = _wander(graph, end, np.random.default_rng(0))
+    along = arc_length(line)
+    more = (along > 1.0) & (along < BEYOND)
+    return np.concatenate([matched.line, line[more]]), np.concatenate([matched.heading, heading[more]])
+
+
+def _speeds(line: np.ndarray, heading: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """Speed [m/s] at each point of a way: the limits of its first points, from there on the last one's, slower in curves."""
+    bend = np.abs(np.gradient(np.unwrap(heading), arc_length(line)))
+    limit = np.concatenate([limits, np.full(len(line) - len(limits), limits[-1])])
+    return np.clip(np.minimum(limit, np.sqrt(LATERAL / np.maximum(bend, 1e-3))), 2.0, 20.0)
 
 
 def _track(line: np.ndarray, heading: np.ndarray, speed: np.ndarray, steps: int) -> np.ndarray:
@@ -159,9 +176,8 @@ def _lights(road_map: RoadMap, steps: int) -> dict[str, np.ndarray]:
     for name, program in signal_phases.programs(road_map).items():
         ends = np.cumsum([phase.seconds for phase in program.phases])
         colours = np.array([LIGHT_STATES.index(phase.colour) for phase in program.phases], np.int8)
-        found[name] = colours[
-            np.searchsorted(ends, np.remainder(seconds + program.offset, ends[-1]), side="right") % len(colours)
-        ]
+        place = np.searchsorted(ends, np.remainder(seconds + program.offset, ends[-1]), side="right")
+        found[name] = colours[place % len(colours)]
     return found
 
 
@@ -216,7 +232,7 @@ def run(request: Request, policy: str, advance: Advance) -> Outcome:
         raise ValueError(f"none of {len(routes)} routes lies on its town: {left[0]['reason']}")
     rows: list[dict[str, Any]] = []
     scores: list[carla.RouteScore] = []
-    clips: dict[str, Clip] = {}
+    kept: dict[str, tuple[Clip, bundles.Scene]] = {}
     config: dict[str, Any] = {}
     done = 0
     for town, graph in graphs.items():
@@ -227,25 +243,28 @@ def run(request: Request, policy: str, advance: Advance) -> Outcome:
             def part(share: float, some: int = len(some), done: int = done) -> None:
                 advance((done + share * some) / len(matched))
 
-            found, config = _drive(request, policy, some, graph, clips, part)
+            found, config = _drive(request, policy, some, graph, kept, part)
             done += len(some)
             for one, score in zip(some, found, strict=True):
                 scores.append(score)
                 rows.append(_row(one, score))
-        scene_suites.keep_worst(clips, rows, request.keep)
-    order = sorted(clips, key=lambda name: -next(row["badness"] for row in rows if row["scene"] == name))
-    shown = [(name, clips[name]) for name in order]
+        scene_suites.keep_worst(kept, rows, request.keep)
+    order = sorted(kept, key=lambda name: -next(row["badness"] for row in rows if row["scene"] == name))
+    if request.keep > 0:
+        about = {
+            "suite": request.suite, "policy": policy, "seed": request.seed, "control": "ego", "others": "idm",
+            "drivers": drivers.seat(policy), "start_step": 0, "decision_every": scene_suites.decisions(policy, DT),
+            "config": plain(config), "action": drivers.action_of(policy),
+        }  # fmt: skip
+        bundles.write_scenes(request.out / "failures", [kept[name][1] for name in order], about)
+    shown = [(name, kept[name][0]) for name in order]
     return Outcome(figures(scores), rows, left, config, [request.seed], time.monotonic() - began, shown)
 
 
 def _row(matched: Matched, score: carla.RouteScore) -> dict[str, Any]:
-    counted = {
-        name: getattr(score.infractions, name)
-        for name in carla.PENALTIES
-        if name in ("pedestrian", "vehicle", "red_light", "stop_sign")
-    }
+    counted = {name: getattr(score.infractions, name) for name in COUNTED}
     return {
-        "scene": f"{matched.route.town} route {matched.route.id}", "type": matched.route.town, "driving_score": score.score,
+        "scene": scene_name(matched), "type": matched.route.town, "driving_score": score.score,
         "route_completion": 100.0 * score.completion, "penalty": score.penalty, "status": score.status, "km": score.km,
         "length": matched.length, **counted, "outside": score.infractions.outside, "badness": 100.0 - score.score,
     }  # fmt: skip
@@ -265,7 +284,7 @@ def figures(scores: Sequence[carla.RouteScore]) -> dict[str, Estimate]:
         "penalty": over([one.penalty for one in scores], whole.penalty),
         "success": proportion(round(whole.success * len(scores)), len(scores)),
     }
-    for name in ("pedestrian", "vehicle", "red_light", "stop_sign"):
+    for name in COUNTED:
         found[f"{name}_per_km"] = rate(sum(getattr(one.infractions, name) for one in scores), km)
     for status in carla.ENDS[1:4]:
         found[f"{status}_per_km"] = rate(sum(one.status == status for one in scores), km)
@@ -273,17 +292,22 @@ def figures(scores: Sequence[carla.RouteScore]) -> dict[str, Estimate]:
 
 
 def _drive(
-    request: Request, policy: str, routes: Sequence[Matched], graph: LaneGraph, clips: dict[str, Clip], advance: Advance
+    request: Request,
+    policy: str,
+    routes: Sequence[Matched],
+    graph: LaneGraph,
+    kept: dict[str, tuple[Clip, bundles.Scene]],
+    advance: Advance,
 ) -> tuple[list[carla.RouteScore], dict[str, Any]]:
     """Drive some routes of one town side by side."""
     scenes = [(graph.road_map, scenario_of(one, graph, request.seed)) for one in routes]
     every = scene_suites.decisions(policy, DT)
-    env = gymnasium.make_vec(
+    env: Any = gymnasium.make_vec(
         "gigaflow_env:GigaFlow-v0", scenes=scenes, control="ego", others="idm", drivers=drivers.seat(policy), start_step=0,
         decision_every=every, config=scene_suites.config_of(policy, "idm"), threads=request.threads, backend=request.backend,
         action=drivers.action_of(policy), autoreset_mode="NextStep", copy=False, events=True, worlds=len(scenes),
     )  # fmt: skip
-    inner = env.unwrapped
+    inner: Any = env.unwrapped
     act = drivers.acting(policy, env, request.seed, greedy=request.greedy)
     obs, _ = env.reset(seed=request.seed)
     inner.take_events()
@@ -293,10 +317,12 @@ def _drive(
     recorders = [Recorder(simulator, w, last=last) for w in range(len(routes))] if request.keep > 0 else []
     steps = max(scenario.steps for _, scenario in scenes) - 1
     config = dataclasses.asdict(inner.config)
-    action = None
+    action, actions = None, []
+    ended: dict[int, int] = {}
     for step in range(steps):
         if action is None or step % every == 0:
             action = act(obs).copy()
+        actions.append(action)
         obs, _, _, _, info = env.step(action)
         for event in inner.take_events():
             _note(event, follow, simulator)
@@ -311,15 +337,23 @@ def _drive(
             )
             against = float(simulator.host(state.lane_position.cos)[w, 0]) < AGAINST
             one.add(place, float(simulator.host(state.motion.speed)[w, 0]), bool(info["offroad"][w]) or against)
-            if recorders and one.progress.status == "running":
-                recorders[w].add()
+            if w not in ended:
+                if recorders:
+                    recorders[w].add()
+                if one.progress.status != "running":
+                    ended[w] = step + 1
         advance((step + 1) / steps)
         if all(one.progress.status != "running" for one in follow):
             break
     for w, recorder in enumerate(recorders):
-        if recorder.moments:
-            name = f"{routes[w].route.town} route {routes[w].route.id}"
-            clips[name] = recorder.clip(f"{name}: {follow[w].progress.status}", focus=0)
+        name, end = scene_name(routes[w]), follow[w].place
+        assert end is not None, "there was a step at least"
+        mine = np.stack(actions[: ended.get(w, len(actions))])[:, inner.world_of_row == w]
+        road_map, scenario = scenes[w]
+        kept[name] = (
+            recorder.clip(f"{name}: {follow[w].progress.status}", focus=0),
+            bundles.Scene(name, scenario, road_map, mine, (float(end[0]), float(end[1]))),
+        )
     env.close()
     return [one.score(1) for one in follow], config
 

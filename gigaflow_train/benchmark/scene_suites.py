@@ -15,10 +15,10 @@ from gigaflow_env.roads.road_map import RoadMap
 from gigaflow_env.roads.scenario import Scenario
 from gigaflow_env.scenes.cast import IDM_NUPLAN
 from gigaflow_env.state import ENDED
-from gigaflow_train.benchmark import drivers, town_suites
+from gigaflow_train.benchmark import bundles, drivers, town_suites
 from gigaflow_train.benchmark.compare import bootstrap, bootstrap_of
 from gigaflow_train.benchmark.request import Request
-from gigaflow_train.benchmark.results import Outcome
+from gigaflow_train.benchmark.results import Outcome, plain
 from gigaflow_train.evaluate import gpudrive, nuplan, surroundings, waymax, wosac
 from gigaflow_train.evaluate.metrics import Estimate, proportion
 from gigaflow_train.evaluate.polylines import pieces_of
@@ -46,6 +46,7 @@ class Driven(NamedTuple):
     controlled: np.ndarray  # numbers of the Scenario's agents that were driven
     conflict: dict[int, int]  # bits by agent: how its start is unfair, see gigaflow_env.tracks
     clip: Clip | None
+    actions: np.ndarray  # (steps, rows) of its world
 
 
 def config_of(policy: str, others: str) -> Config:
@@ -101,10 +102,11 @@ def drive(request: Request, policy: str, env: Any, *, seed: int, rounds: int = 1
             recorders = [Recorder(inner.simulator, w) for w in range(len(page))] if record else []
             for recorder in recorders:
                 recorder.add()
-            action = None
+            action, actions = None, []
             for step in range(max(one.steps for one in page)):
                 if action is None or step % every == 0:
                     action = act(obs).copy()
+                actions.append(action)
                 obs, *_ = env.step(action)
                 for tape in tapes:
                     tape.add()
@@ -115,7 +117,8 @@ def drive(request: Request, policy: str, env: Any, *, seed: int, rounds: int = 1
                 if new and len(seen) < wanted:
                     seen.add(one.number)
                     clip = recorders[w].clip(named(one.name), focus=0) if recorders else None
-                    yield tape.driven(clip)
+                    mine = np.stack(actions[: one.steps])[:, inner.world_of_row == w] if record else np.zeros((0, 1))
+                    yield tape.driven(clip, mine)
             advance((turn + min(len(seen) + len(inner.scenes_left_out), wanted) / wanted) / rounds)
             obs, *_ = env.step(action)  # the page turns: nothing else happens
 
@@ -168,7 +171,7 @@ class _Tape:
         for array, values in zip(self.arrays, now, strict=True):
             array[rows, self.at] = values[there]
 
-    def driven(self, clip: Clip | None) -> Driven:
+    def driven(self, clip: Clip | None, actions: np.ndarray) -> Driven:
         """What was taken down. Heights are moved to the middles of boxes, where recordings have them."""
         scenario, scene = self.scene.scenario, self.scene
         z = self.arrays[2]
@@ -180,7 +183,9 @@ class _Tape:
         rows = np.flatnonzero(scene.controlled & (scene.agents[: len(scene.controlled)] >= 0))
         controlled = scene.agents[rows]
         conflict = {int(agent): int(scene.start_conflict[row]) for row, agent in zip(rows, controlled, strict=True)}
-        return Driven(named(scene.name), scenario, self.road_map, made, self.start, self.end, controlled, conflict, clip)
+        return Driven(
+            named(scene.name), scenario, self.road_map, made, self.start, self.end, controlled, conflict, clip, actions
+        )
 
 
 def logged(scene: Driven) -> Trajectories:
@@ -199,7 +204,7 @@ def waymax_row(scene: Driven) -> dict[str, Any]:
     """The row of a scene: its ego by Waymax's metrics."""
     around = surroundings.of_scenario(scene.scenario, scene.road_map)
     log, ego = logged(scene), int(scene.controlled[0])
-    paths = {ego: surroundings.paths_of(log, ego, around)}
+    paths: dict[int, Sequence[waymax.Path]] = {ego: surroundings.paths_of(log, ego, around)}
     found = waymax.of_scene(scene.trajectories, log, [ego], surroundings.waymax_edges(around), paths, first=scene.start)[0]
     incident = found.overlap or found.offroad
     ratio = min(found.distance / found.logged_distance, 1.0) if found.logged_distance > 1.0 else 1.0
@@ -301,8 +306,8 @@ def _wosac_judged(scene: Driven) -> list[int]:
 
 def run_wosac(
     request: Request, policy: str, env: Any, record: bool, advance: Advance
-) -> tuple[list[dict[str, Any]], dict[str, Clip]]:
-    """Rows of scenes by WOSAC's score of the year asked for, from as many rollouts; and the clips of their first ones.
+) -> tuple[list[dict[str, Any]], dict[str, Driven]]:
+    """Rows of scenes by WOSAC's score of the year asked for, from as many rollouts; and their first ones.
 
     Who does not draw by chance is driven once: all rollouts would be the same.
     """
@@ -310,14 +315,11 @@ def run_wosac(
     rounds = 1 if alike else request.rollouts
     kept: dict[str, list[wosac.Rollout]] = {}
     about: dict[str, tuple[Driven, wosac.Roads, list[int]]] = {}
-    clips: dict[str, Clip] = {}
     for scene in drive(request, policy, env, seed=request.seed, rounds=rounds, record=record, advance=advance):
         if scene.name not in about:
             around = surroundings.of_scenario(scene.scenario, scene.road_map)
             roads = surroundings.wosac_roads(around, scene.road_map, scene.scenario)
             about[scene.name] = (scene, roads, _wosac_judged(scene))
-            if scene.clip is not None:
-                clips[scene.name] = scene.clip
         _, roads, judged = about[scene.name]
         if judged:
             made = wosac.rollout(scene.trajectories, logged(scene), judged, roads, request.year)
@@ -327,14 +329,11 @@ def run_wosac(
         scene, roads, judged = about[name]
         several = several * request.rollouts if alike else several
         found = wosac.of_rollouts(several, logged(scene), judged, roads, request.year)
-        rows.append(
-            {
-                "scene": name, "type": kind_of(scene), f"composite_{request.year}": found.composite, "min_ade": found.min_ade,
-                "ade": found.ade, "collision_rate": found.collision_rate, "offroad_rate": found.offroad_rate,
-                **found.likelihoods, "agents": len(judged), "rollouts": len(several), "badness": 1.0 - found.composite,
-            }
-        )  # fmt: skip
-    return rows, clips
+        rates = {name: getattr(found, name) for name in ("min_ade", "ade", "collision_rate", "offroad_rate")}
+        counts = {"agents": len(judged), "rollouts": len(several)}
+        row = {"scene": name, "type": kind_of(scene), f"composite_{request.year}": found.composite}
+        rows.append(row | rates | found.likelihoods | counts | {"badness": 1.0 - found.composite})
+    return rows, {name: scene for name, (scene, _, _) in about.items()} if record else {}
 
 
 def wosac_figures(rows: Sequence[dict[str, Any]], year: int) -> dict[str, Estimate]:
@@ -349,35 +348,55 @@ FIGURES = {"waymax": waymax_figures, "nuplan": nuplan_figures, "scenes": scenes_
 
 
 def run(request: Request, policy: str, advance: Advance) -> Outcome:
-    """Drive all scenes with a policy; a row each, and the clips of the worst."""
+    """Drive all scenes with a policy; a row each, and the clips of the worst, which are kept as bundles, too."""
     began = time.monotonic()
     env = make(request, policy, request.data)
-    record = request.keep > 0
-    clips: dict[str, Clip] = {}
-    if request.suite == "wosac":
-        rows, clips = run_wosac(request, policy, env, record, advance)
-        figures = wosac_figures(rows, request.year)
-    else:
-        rows = []
-        for scene in drive(request, policy, env, seed=request.seed, record=record, advance=advance):
-            row = {"scene": scene.name, "type": kind_of(scene), **ROWS[request.suite](scene)}
-            rows.append(row)
-            if scene.clip is not None:
-                clips[scene.name] = scene.clip
-                keep_worst(clips, rows, request.keep)
-        figures = FIGURES[request.suite](rows)
-    keep_worst(clips, rows, request.keep)
-    left = [{"scene": named(one.source.name), "reason": one.reason} for one in env.unwrapped.scenes_left_out]
-    config = dataclasses.asdict(env.unwrapped.config)
-    env.close()
+    try:
+        record = request.keep > 0
+        worst: dict[str, Driven] = {}
+        if request.suite == "wosac":
+            rows, worst = run_wosac(request, policy, env, record, advance)
+            figures = wosac_figures(rows, request.year)
+        else:
+            rows = []
+            for scene in drive(request, policy, env, seed=request.seed, record=record, advance=advance):
+                rows.append({"scene": scene.name, "type": kind_of(scene), **ROWS[request.suite](scene)})
+                if record:
+                    worst[scene.name] = scene
+                    keep_worst(worst, rows, request.keep)
+            figures = FIGURES[request.suite](rows)
+        keep_worst(worst, rows, request.keep)
+        left = [{"scene": named(one.source.name), "reason": one.reason} for one in env.unwrapped.scenes_left_out]
+        config = env.unwrapped.config
+    finally:
+        env.close()
     advance(1.0)
-    order = sorted(clips, key=lambda name: -next(row["badness"] for row in rows if row["scene"] == name))
-    shown = [(name, clips[name]) for name in order]
-    return Outcome(figures, rows, left, config, [request.seed], time.monotonic() - began, shown)
+    order = sorted(worst, key=lambda name: -next(row["badness"] for row in rows if row["scene"] == name))
+    write_bundles(request, policy, config, [worst[name] for name in order])
+    clips = [(name, clip) for name in order if (clip := worst[name].clip) is not None]
+    return Outcome(figures, rows, left, dataclasses.asdict(config), [request.seed], time.monotonic() - began, clips)
 
 
-def keep_worst(clips: dict[str, Clip], rows: Sequence[dict[str, Any]], keep: int) -> None:
-    """Forget clips beyond the worst ones: memory doesn't grow with the number of scenes."""
+def write_bundles(request: Request, policy: str, config: Config, scenes: Sequence[Driven]) -> None:
+    """Write scenes that went worst as bundles."""
+    if request.keep <= 0:
+        return
+    about = {
+        "suite": request.suite, "policy": policy, "seed": request.seed, "control": CONTROL[request.suite],
+        "others": request.others, "drivers": drivers.seat(policy), "start_step": START,
+        "decision_every": decisions(policy, config.dt), "config": plain(dataclasses.asdict(config)),
+        "action": drivers.action_of(policy),
+    }  # fmt: skip
+    kept = []
+    for scene in scenes:
+        ego = int(scene.controlled[0])
+        place = float(scene.trajectories.x[ego, scene.last]), float(scene.trajectories.y[ego, scene.last])
+        kept.append(bundles.Scene(scene.name, scene.scenario, scene.road_map, scene.actions, place))
+    bundles.write_scenes(request.out / "failures", kept, about)
+
+
+def keep_worst(kept: dict[str, Any], rows: Sequence[dict[str, Any]], keep: int) -> None:
+    """Forget what is kept beyond the worst scenes: memory doesn't grow with their number."""
     badness = {row["scene"]: row["badness"] for row in rows}
-    for name in sorted(clips, key=lambda name: -badness.get(name, -1.0))[keep:]:
-        del clips[name]
+    for name in sorted(kept, key=lambda name: -badness.get(name, -1.0))[keep:]:
+        del kept[name]
