@@ -27,7 +27,7 @@ from gigaflow_env.scenes.sources import SceneLike, sources
 from gigaflow_env.scenes.stream import LeftOut, SceneInWorld, Stream
 from gigaflow_env.seats import Drivers, seats
 from gigaflow_env.simulator import BACKENDS, ROWS, Simulator
-from gigaflow_env.state import POLICY
+from gigaflow_env.state import LIVE, POLICY
 from gigaflow_env.state_memory import StateMemory
 
 try:
@@ -247,6 +247,20 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
 `{"policy": 0.8, "idm": 0.2}`: for a share of rows; or a name a row |
     | traffic | None | "idm", "pretrained" or a checkpoint: drives all rows but the first of each world, as in `make` |
     | events | False | True keeps a log of collisions, departures from the road and red lights: `event_log` |
+    | decision_every | 1 | steps for which an action holds; what is given in between is ignored, see `decides` |
+    | scenes | None | recorded traffic: path, folder, pattern, Scenario, pair (RoadMap, Scenario), or a list of these |
+    | control | "ego" | in scenes: who is controlled: "ego", "predict" (whom the record names), or "all" seen at the start |
+    | others | "replay" | in scenes: they follow their tracks; "idm": vehicles drive by rules; "policy": they are rows, too |
+    | start_step | 0 | moment of the record at which a scene starts |
+    | scene_steps | None | steps that a scene lasts at most |
+    | way_every | 20.0 | metres between the way-points of the recorded way, which is the route |
+    | worlds | None | scenes side by side; None: all, and 32 of more |
+    | rows_per_world | None | room for controlled agents, `agents_per_world` for all; None: what the first scenes need |
+    | scene_readers | None | processes that read scenes in the background; None: one a processor, 0: none |
+
+    With `scenes` a world is a scene, and rows are the agents that are controlled; `num_envs` follows. `drivers="replay"` makes
+    them follow their tracks, too, and they are judged: the expert. `env.unwrapped.scenes` says which scene runs where; the
+    guide's page on recorded traffic says the rest.
 
     On a CUDA device with `output="torch"` a step waits for nothing: it runs on torch's current stream, takes actions from
     the device unchecked, and can be recorded in a CUDA graph, by `capture()` or by the caller. In mode "Disabled" it does
@@ -374,6 +388,7 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         chosen = None if conditioning is None else ranges_of(conditioning, num_envs)
 
         self.num_envs = num_envs
+        self._decision_every = decision_every
         self.render_mode = render_mode
         self.copy = copy
         self.record_stats = record_stats
@@ -537,6 +552,14 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         self._stream.look_ahead()
 
     @property
+    def decides(self) -> np.ndarray:
+        """Rows whose next action counts, bool (num_envs,): they are live, and with `decision_every` their turn has come."""
+        self._check_begun("decides")
+        host, per_row, rows = self.simulator.host, self.simulator.per_row, self.simulator.state.rows
+        turn = per_row(host(rows.steps)) % self._decision_every == 0
+        return (per_row(host(rows.status)) == LIVE) & (self.simulator.drivers == POLICY) & turn
+
+    @property
     def scenes(self) -> list[SceneInWorld]:
         """The scene that runs in each world, in their order; the last worlds may have none. Raises RuntimeError in towns."""
         stream, simulator = self._scene_stream, self.simulator
@@ -585,6 +608,8 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         """
         self._check_begun("snapshot()")
         kept = snapshot.take(self.simulator, worlds)
+        if self._stream is not None:
+            kept |= {**self._stream.place(), "scenes.steps_left": np.array(self.simulator.steps_left)}
         if worlds is None:  # from which a reset without a seed goes on
             kept["np_random"] = np.array(json.dumps(self.np_random.bit_generator.state))
         return kept
@@ -601,6 +626,8 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         if not self._begun and "np_random" not in state:
             raise RuntimeError("restore() of some worlds before the first reset(): call reset() first")
         generator = _generator_state(state["np_random"]) if "np_random" in state else None
+        if self._stream is not None:
+            self._restore_page(state)
         snapshot.restore(self.simulator, state)
         if generator is not None:
             self.np_random.bit_generator.state = generator
@@ -650,6 +677,16 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
             recording.add()
         self._recordings = [one for one in self._recordings if not one.closed] + [recording]
         return recording
+
+    def _restore_page(self, state: Mapping[str, np.ndarray]) -> None:
+        """The scenes that ran when a snapshot was taken. Raises ValueError where they are not those of this environment."""
+        assert self._stream is not None, "only scenes have pages"
+        snapshot.check(self.simulator, state)
+        if not self._stream.is_at(state):
+            if len(state["worlds"]) < self.num_worlds:
+                raise ValueError("the snapshot is of some worlds, and of other scenes than those that run now")
+            self.simulator.turn(self._stream.go_to(state))  # finds the conflicts of the start; the rest is overwritten
+        self.simulator.steps_left = int(state["scenes.steps_left"])
 
     def observation_state(self) -> dict[str, np.ndarray]:
         """The arrays from which the present observations follow, a small part of their size: what a trainer may keep."""

@@ -160,7 +160,8 @@ class Simulator:
         self._aside: Any = None  # state and observations on a device, see `observe_state`
         scene_rows = None if self.page is None else self.seats
         self._params = params(config, scene_rows=scene_rows, decision_every=decision_every)
-        self._steps_left = 0  # of the page
+        self.steps_left = 0  # of the page of scenes
+        self.pages = 0  # turned so far
 
     def _compiled(self) -> Roads:
         """The tables of all maps. Raises ValueError where one has no room for a world's agents."""
@@ -277,7 +278,7 @@ class Simulator:
         """
         every = mask is None
         if every and self.page is not None:
-            self._steps_left = steps_of(self.page)
+            self.steps_left = steps_of(self.page)
         if mask is not self.chosen:
             self._machine.write(self.chosen, self._spread(np.ones(self.rows, np.bool_) if every else mask))
         self._machine.clear(self._parts, every, np.zeros(0, np.uint32) if key is None else key, self.chosen)
@@ -299,14 +300,14 @@ class Simulator:
             self.replay()
         else:
             self._machine.step(self._parts)
-        self._steps_left -= 1
+        self.steps_left -= 1
         if self._checked:
             finite.check(self, "step")
 
     @property
     def page_over(self) -> bool:
         """Whether all scenes of the page are over; never, where worlds are no scenes."""
-        return self.page is not None and self._steps_left <= 0
+        return self.page is not None and self.steps_left <= 0
 
     def load(self, page: Page) -> None:
         """Take over the tables of a page. Raises ValueError where worlds are no scenes."""
@@ -314,6 +315,7 @@ class Simulator:
             raise ValueError("only a simulator of scenes turns pages: make it with a Page as its maps")
         if page is not self.page:
             self.page, self.roads, self.maps, self._aside = page, page.roads, page.maps, None
+            self.pages += 1
             self._put_tables((self.drivers == IDM).any())
 
     def turn(self, page: Page, *, anew: bool = False) -> None:
@@ -328,7 +330,7 @@ class Simulator:
             self._machine.clear(self._parts, False, np.zeros(0, np.uint32), self.chosen)
         self._machine.write(self.state.clock.agents, np.zeros(self.worlds, np.int32))
         self._machine.reset(self._parts)
-        self._steps_left = steps_of(page)
+        self.steps_left = steps_of(page)
 
     def write_actions(self, actions: np.ndarray) -> None:
         """Check actions of the host, and put them into `actions` or `wanted`."""
@@ -349,12 +351,12 @@ class Simulator:
     @property
     def ended(self) -> np.ndarray:
         """Rows whose episode is over and that wait for a reset, bool (rows,), on the host."""
-        return self.host(self.per_row(self.state.rows.status)) == ENDED
+        return self.per_row(self.host(self.state.rows.status)) == ENDED
 
     def per_row(self, array: Any) -> Any:
         """A (worlds, agents, ...) array by row: (rows, ...). A view; a copy where the array has more agents than seats."""
-        if array.shape[1] != self.seats:  # of scenes
-            array = np.ascontiguousarray(self.host(array)[:, : self.seats])
+        if array.shape[1] != self.seats:  # of scenes, on the host
+            array = np.ascontiguousarray(array[:, : self.seats])
         return array.reshape(self.worlds * self.seats, *array.shape[2:])[: self.rows]
 
     def _spread(self, values: np.ndarray) -> np.ndarray:

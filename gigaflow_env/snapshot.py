@@ -70,6 +70,9 @@ def declaration(simulator: Simulator) -> dict[str, Any]:
         for name, field in fields(members).items()
         if f"{group}.{name}" not in WORKSPACE
     }
+    maps: dict[str, Any] = {}
+    if simulator.page is None:  # which scenes it is of, the environment looks at
+        maps = {f"map {k}": [road_map.name, fingerprint(road_map)] for k, road_map in enumerate(simulator.maps)}
     made = {
         "format": SNAPSHOT_FORMAT,
         "version": __version__,
@@ -77,7 +80,7 @@ def declaration(simulator: Simulator) -> dict[str, Any]:
         "agents_per_world": simulator.agents,
         "mode": simulator.mode,
         **{f"config {name}": value for name, value in dataclasses.asdict(simulator.config).items()},
-        **{f"map {k}": [road_map.name, fingerprint(road_map)] for k, road_map in enumerate(simulator.maps)},
+        **maps,
         **{f"array {name}": text for name, text in declared.items()},
     }
     return json.loads(json.dumps(made))  # tuples become lists, as they do in a file
@@ -194,7 +197,7 @@ def observe(simulator: Simulator, seen: Mapping[str, np.ndarray]) -> np.ndarray:
             raise ValueError(f"{name} is {found}: expected {own[name].dtype} {shape}")
     total = int(np.prod(before))
     flat = {name: np.reshape(seen[name], (total, *own[name].shape[1:])) for name in OBSERVED if each_world(name)}
-    observations = np.empty((total, simulator.agents, simulator.layout.size), np.float32)
+    observations = np.empty((total, simulator.seats, simulator.layout.size), np.float32)
     state = simulator.new_state(CHUNK)
     known = {name: array for name, array in arrays(state).items() if name in flat}
     for begin, end, key in _stretches(np.reshape(seen["clock.seed"], (-1, 2)), total):
@@ -204,7 +207,7 @@ def observe(simulator: Simulator, seen: Mapping[str, np.ndarray]) -> np.ndarray:
         state.clock.seed[:] = key
         state.lane_routes.goal[:] = -1  # not yet measured
         simulator.observe_state(state, part)
-    return observations.reshape(*before, simulator.agents, simulator.layout.size)
+    return observations.reshape(*before, simulator.seats, simulator.layout.size)
 
 
 def _stretches(keys: np.ndarray, total: int) -> Iterator[tuple[int, int, np.ndarray]]:

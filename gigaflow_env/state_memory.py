@@ -68,7 +68,7 @@ class StateMemory:
         step, row = np.divmod(cells, simulator.rows)
         if not self._full[step].all():
             raise ValueError(f"cells: step {step[~self._full[step]][0]} was not kept: keep() it first")
-        world, agent = np.divmod(row, simulator.agents)
+        world, agent = np.divmod(row, simulator.seats)
         at = step * simulator.worlds + world
         order = np.argsort(at, kind="stable")  # agents of one world one after another: it is unpacked once
         worlds, first = np.unique(at[order], return_index=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+import recorded_scenes
 from conftest import crossing, key, motorway
 
 from benchmarks.cuda_compile import code_of, labels, read_ptx
@@ -21,6 +22,9 @@ from gigaflow_env.backend import world_step
 from gigaflow_env.config import laptop
 from gigaflow_env.event_log import EventLog
 from gigaflow_env.layout import as_floats
+from gigaflow_env.scenes.cast import Casting
+from gigaflow_env.scenes.sources import sources
+from gigaflow_env.scenes.stream import Stream
 from gigaflow_env.simulator import Simulator
 from gigaflow_env.snapshot import WORKSPACE
 
@@ -30,6 +34,7 @@ REMEMBERED = 5
 SMALL = laptop().replace(
     agents_per_world=5, world_steps=8, lane_count=5, boundary_count=6, agent_count=3, stop_count=2, lights_off=0.0
 )
+RECORDED = "recorded scenes of two lengths, with rule-based others"
 SCENES = {
     "same step": {},
     "next step, beside rule-based drivers": {
@@ -59,6 +64,7 @@ SCENES = {
         ),
         "map_shares": (1, 1),
     },
+    RECORDED: {"decision_every": 2},
 }  # fmt: skip
 
 
@@ -126,7 +132,14 @@ def crash(sim: Simulator) -> None:
 def made(name: str, backend: str) -> tuple[Simulator, EventLog]:
     """A scene before its first reset."""
     arguments = {"config": SMALL, **SCENES[name]}
-    sim = Simulator([motorway(), crossing(lights=True)], 9, backend=backend, threads=None, **arguments)
+    if name == RECORDED:
+        given = sources([recorded_scenes.scene(steps=steps) for steps in (7, 11)], None)
+        stream = Stream(given, Casting("all", "idm"), SMALL.replace(on_crash="continue"), processes=0)
+        stream.close()
+        arguments |= {"config": stream.config, "seats": stream.shape.seats}
+        sim = Simulator(stream.page, 2 * stream.shape.seats, backend=backend, threads=None, **arguments)
+    else:
+        sim = Simulator([motorway(), crossing(lights=True)], 9, backend=backend, threads=None, **arguments)
     log = EventLog(sim)
     sim.contacts = log.contacts
     return sim, log
@@ -147,6 +160,8 @@ def side_by_side(name: str) -> dict[str, object]:
         for sim, events in both:
             sim.step(chosen)
             events.add(sim)
+            if sim.page_over:
+                sim.turn(sim.page)
             if step == STEPS // 2:
                 sim.reset(None, np.arange(sim.rows) % 4 == 1)
         different.append(differing(cpu, cuda))

@@ -1,5 +1,7 @@
 """Recorded scenes drive: exactly as recorded, seen and hit by those who are controlled."""
 
+import copy
+import functools
 import glob
 import re
 from pathlib import Path
@@ -27,11 +29,13 @@ from recorded_scenes import (
     scene,
 )
 
-from gigaflow_env.config import laptop, params
+from gigaflow_env.backend.world_step import known, parameters
+from gigaflow_env.config import CONDITIONING, laptop, params
+from gigaflow_env.jit import kernel
 from gigaflow_env.population import ROAD_USERS
-from gigaflow_env.sim.traffic.replay import moment, steering
+from gigaflow_env.sim.traffic.replay import enter, follow_track, leave_scene, moment, steering
 from gigaflow_env.simulator import Simulator
-from gigaflow_env.state import ABSENT, GREEN, LIVE, OFF, PLAYED, RED
+from gigaflow_env.state import ABSENT, ENDED, GREEN, LIVE, OFF, PLAYED, RED
 from gigaflow_env.tracks import OFF_ROAD, OVERLAPS
 
 NO_JERK = 7
@@ -349,3 +353,141 @@ def test_towns_have_no_pages():
     assert not sim.page_over
     with pytest.raises(ValueError, match="only a simulator of scenes"):
         sim.turn(None)
+
+
+FOLLOWER_STARTS = ((-30.0, -1.75, 0.0, 10.0), (-50.0, -1.75, 0.0, 10.0), *STARTS[2:])
+"""The ego, and behind it a car that drives as fast."""
+BRAKE = 1
+
+
+@pytest.mark.parametrize(("others", "hit"), [("replay", True), ("idm", False)])
+def test_rule_based_others_react_and_tracks_do_not(others, hit):
+    """The ego brakes, as it did not in the record."""
+    env, inner = make(scene(starts=FOLLOWER_STARTS), others=others, config={"on_crash": "continue"})
+    env.reset(seed=1)
+    status = inner.simulator.state.rows.status
+    place = {int(agent): k for k, agent in enumerate(inner.scenes[0].agents) if agent >= 0}
+    # Vehicles on a lane drive; who stands beside the road, or is no vehicle, is as recorded.
+    assert status[0, place[LEADER]] == status[0, place[ONCOMING]] == (PLAYED if hit else LIVE)
+    assert status[0, place[PARKED]] == status[0, place[PEDESTRIAN]] == PLAYED
+    hits = 0
+    for _ in range(STEPS - 2):
+        _, _, _, _, info = env.step(np.full(env.num_envs, BRAKE))
+        hits += info["collision"][0]
+    assert (hits > 0) == hit
+    if not hit:  # it stands behind the ego
+        behind = inner.simulator.state.pose.x[0, 0] - inner.simulator.state.pose.x[0, place[LEADER]]
+        assert 4.5 < behind < 8 and inner.simulator.state.motion.speed[0, place[LEADER]] < 1
+    env.close()
+
+
+def test_rule_based_others_have_the_numbers_of_nuplan():
+    env, inner = make(scene(), others="idm", config={"idm_headway": 2.0})
+    env.reset(seed=1)
+    config, body = inner.config, inner.simulator.state.body
+    assert (config.idm_acceleration, config.idm_deceleration, config.idm_headway, config.idm_gap) == (1.0, 2.0, 2.0, 1.0)
+    place = inner.scenes[0].agents.tolist().index(LEADER)
+    assert body.c_vel[0, place] * config.speed_max == pytest.approx(10)
+    env.close()
+
+
+def test_with_others_by_policy_all_that_are_seen_are_rows():
+    env, inner = make(scene(), others="policy")
+    _, info = env.reset(seed=1)
+    one = inner.scenes[0]
+    assert env.num_envs == 5 and info["active"].all() and not info["traffic"].any()
+    assert one.controlled.tolist() == [True, False, False, False, False]
+    assert one.agents.tolist() == [EGO, PARKED, LEADER, PEDESTRIAN, ONCOMING, CYCLIST]
+    env.close()
+
+
+def test_who_decides():
+    env, inner = make(scene(), decision_every=3, control="predict")
+    env.reset(seed=1)
+    found = []
+    for _ in range(6):
+        found.append(inner.decides.tolist())
+        env.step(still(env))
+    assert found == [[True, True], [False, False], [False, False]] * 2
+    env.close()
+
+
+def test_pictures_and_recordings_show_the_tracks(tmp_path):
+    env, inner = make(scene(), events=True)
+    env.reset(seed=1)
+    with inner.record(tmp_path / "scene.csv") as recording:
+        env.step(still(env))
+        env.step(still(env))
+    assert len(recording.recorder.moments) == 3
+    lines = (tmp_path / "scene.csv").read_text().splitlines()
+    assert len(lines) - 1 == 3 * 5, "five are on the road"
+    drawn = inner.scene(0, 0)
+    assert drawn.active.sum() == 5 and drawn.followed == 0 and "0.2 s" in drawn.text[0]
+    assert inner.render_world().shape == (720, 720, 3)
+    env.close()
+
+
+def test_tensors_of_scenes_are_the_arrays():
+    torch = pytest.importorskip("torch")
+    arrays, _ = make(scene())
+    tensors, _ = make(scene(), output="torch")
+    for env in (arrays, tensors):
+        env.reset(seed=1)
+    for _ in range(3):
+        one, other = arrays.step(still(arrays)), tensors.step(torch.full((1,), NO_JERK))
+        assert all(np.array_equal(a, b.numpy()) for a, b in zip(one[:4], other[:4], strict=True))
+        assert np.array_equal(one[4]["distance"], other[4]["distance"].numpy())
+    for env in (arrays, tensors):
+        env.close()
+
+
+def test_conditioning_is_for_rows():
+    env, inner = make(scene(), control="predict", conditioning={"collision": np.array([1.0, 2.0]), "goal_radius": 5.0})
+    env.reset(seed=1)
+    coefficients = inner.simulator.state.reward_weights.coefficients
+    assert coefficients[0, :2, CONDITIONING.index("collision")].tolist() == [1.0, 2.0]
+    assert coefficients[0, :2, CONDITIONING.index("goal_radius")].tolist() == [5.0, 5.0]
+    env.close()
+
+
+@pytest.mark.parametrize("stage", [enter, follow_track, leave_scene])
+def test_stages_write_what_they_say_of_their_own_row_in_any_order(stage):
+    found = []
+    for order in (1, -1):
+        env, inner = make([scene(), scene(steps=9)], control="predict", drivers="replay", others="idm")
+        env.reset(seed=1)
+        sim = inner.simulator
+        if stage is enter:
+            sim.state.clock.tick[:] += 1
+        if stage is leave_scene:
+            sim.state.rows.status[0, 1] = ENDED
+        have = known(sim._parts)
+        before = copy.deepcopy(sim.state)
+        agents = np.arange(sim.agents)[::order]
+        loop_of(stage)(agents, 0, *(have[name] for name in parameters(plain(stage)) if name not in ("w", "a")))
+        changed = {}
+        for group, arrays in sim.state._asdict().items():
+            for name, array in arrays._asdict().items():
+                old = getattr(getattr(before, group), name)
+                if not np.array_equal(array, old, equal_nan=True):
+                    changed[f"{group}.{name}"] = array.copy()
+                    assert len(array) != 2 or np.array_equal(array[1], old[1], equal_nan=True), "the other world changed"
+        found.append(changed)
+        env.close()
+    assert found[0].keys() == found[1].keys() and found[0]
+    assert all(np.array_equal(array, found[1][name], equal_nan=True) for name, array in found[0].items())
+    said = plain(stage).__doc__.split("Writes: ")[1]
+    for name in found[0]:
+        assert name.split(".")[0] in said, f"{name} changed, and is not said to"
+
+
+@functools.cache
+def loop_of(stage):
+    """A kernel that runs a stage for some agents of a world."""
+
+    def loop(agents, w, *groups):
+        for a in agents:
+            stage(w, a, *groups)
+
+    loop.__name__ = f"{stage.__name__}_of_scenes"
+    return kernel(loop)

@@ -126,7 +126,9 @@ def test_a_recorded_step_is_replayed_on_the_callers_stream(monkeypatch):
         yield
         stream[0] = 1
 
-    simulator = types.SimpleNamespace(backend="cuda", actions=None, wanted=None, stream=0, contacts=None, replay=None)
+    simulator = types.SimpleNamespace(
+        backend="cuda", actions=None, wanted=None, stream=0, contacts=None, replay=None, page=None
+    )
 
     def step(actions):
         if simulator.replay is not None:

@@ -5,7 +5,8 @@ The only file that imports numba.cuda; nobody imports it before CUDA is asked fo
 The stages are those of the CPU, in the order of backend/world_step.py. A step is six launches: `drive`;
 `prepare_observation` and `write_observation` of the rows that ended; `respawn`; `prepare_observation` and
 `write_observation` of all rows. `plan_traffic` comes before them if rows have rule-based drivers, and `record_contacts`
-after `drive` if there is an event log. In `write_observation` a warp shares a row: it writes the blocks to shared memory and
+after `drive` if there is an event log. In recorded scenes `play_tracks` comes before `drive`, and `enter_scene` takes the
+place of `respawn`. In `write_observation` a warp shares a row: it writes the blocks to shared memory and
 from there to the observation, so that neighbouring threads store neighbouring columns.
 Counters are in device memory and no kernel waits for the host: a step can be recorded as a CUDA graph.
 
@@ -126,13 +127,35 @@ def respawn(  # type: ignore[no-untyped-def]
     )  # fmt: skip
 
 
+def play_tracks(  # type: ignore[no-untyped-def]
+    mode, clock, rows, pose, motion, body, events, tracks, p
+):
+    """A world a block, see world_step.play_tracks."""
+    world_step.play_tracks(
+        cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, mode, clock, rows, pose, motion, body, events, tracks, p
+    )
+
+
+def enter_scene(  # type: ignore[no-untyped-def]
+    mode,
+    clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, lights, overrides, lane_routes, variant,
+    perceived, network, grid, tracks, p,
+):  # fmt: skip
+    """A world a block, see world_step.enter_scene."""
+    world_step.enter_scene(
+        cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, mode,
+        clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, lights, overrides, lane_routes,
+        variant, perceived, network, grid, tracks, p,
+    )  # fmt: skip
+
+
 def prepare_observation(  # type: ignore[no-untyped-def]
-    only_ended, clock, rows, pose, lane_position, goals, outcome, neighbours, lane_routes, variant, network, nearby, p
+    only_ended, obs, clock, rows, pose, lane_position, goals, outcome, neighbours, lane_routes, variant, network, nearby, p
 ):
     """A thread a row."""
-    agents = rows.status.shape[1]
+    agents = obs.shape[1]
     row = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
-    if row < rows.status.shape[0] * agents:
+    if row < obs.shape[0] * agents:
         w, a = row // agents, row % agents
         world_step.prepare_observation(
             w, a, only_ended, clock, rows, pose, lane_position, goals, outcome, neighbours, lane_routes, variant,
@@ -206,6 +229,8 @@ FUNCTIONS = {
         drive,
         record_contacts,
         respawn,
+        play_tracks,
+        enter_scene,
         prepare_observation,
         write_observation,
         write_observation_half,
@@ -310,7 +335,8 @@ class Device:
     def reset(self, parts: Parts) -> None:
         """Waiting rows spawn, and all rows are observed."""
         have = known(parts)
-        self._worlds("respawn", {**have, "mode": DISABLED, "anew": True, "attempts": RESET_ATTEMPTS})
+        name = "respawn" if parts.tracks is None else "enter_scene"
+        self._worlds(name, {**have, "mode": DISABLED, "anew": True, "attempts": RESET_ATTEMPTS})
         self._show(have, False, parts.obs)
 
     def observe(self, parts: Parts) -> None:
@@ -322,7 +348,11 @@ class Device:
         have, same_step = known(parts), parts.mode == SAME_STEP
         if parts.conflicts is not None:
             self._worlds("plan_traffic", have)
-        self._worlds("drive", have)
+        scenes = parts.tracks is not None
+        if scenes:
+            self._worlds("play_tracks", have)
+        # A scene's world begins anew only where its page is turned, see Simulator.turn.
+        self._worlds("drive", {**have, "mode": SAME_STEP} if scenes else have)
         if parts.contacts is not None:
             # Before respawn: it moves crashed agents away.
             self._worlds("record_contacts", have)
@@ -330,7 +360,8 @@ class Device:
             # Before respawn: the last observation of an episode shows the world in which it ended.
             self._show(have, True, parts.final_obs)
         # Before the last observations: an agent that spawns must not be observed at its old position.
-        self._worlds("respawn", {**have, "anew": same_step, "attempts": parts.p.spawn_attempts})
+        name = "enter_scene" if scenes else "respawn"
+        self._worlds(name, {**have, "anew": same_step, "attempts": parts.p.spawn_attempts})
         self._show(have, False, parts.obs)
 
     def _show(self, have: dict[str, Any], only_ended: bool, obs: Any) -> None:
@@ -346,7 +377,7 @@ class Device:
 
     def _worlds(self, name: str, have: dict[str, Any]) -> None:
         """A block a world, a thread an agent, in whole warps."""
-        worlds, agents, _ = have["obs"].shape
+        worlds, agents = have["rows"].status.shape
         self._launch(name, worlds, min(MOST_THREADS, -(-agents // LANES) * LANES), 0, have)
 
     def _launch(self, name: str, blocks: int, threads: int, shared: int, have: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ class Arrays:
         return chosen
 
     def _view(self, array: Any) -> np.ndarray:
-        view = self.simulator.host(self.simulator.per_row(array))
+        view = self.simulator.per_row(self.simulator.host(array))
         return view.view(np.float16) if view.dtype == np.uint16 else view
 
     def actions(self, given: Any) -> np.ndarray:

@@ -45,9 +45,13 @@ class Tensors:
         if not self.on_cuda:
             return self._halves(torch.from_numpy(self.simulator.per_row(array)))
         # Through the array interface, which is slow: once an array.
-        key = id(array)
+        key, simulator = id(array), self.simulator
+        if array.shape[1] != simulator.seats:  # of scenes: others than the rows have no place in what is returned
+            if key not in self._views:
+                self._views[key] = torch.as_tensor(array, device=self.device)
+            return self._views[key][:, : simulator.seats].flatten(0, 1)[: simulator.rows]
         if key not in self._views:
-            self._views[key] = self._halves(torch.as_tensor(self.simulator.per_row(array), device=self.device))
+            self._views[key] = self._halves(torch.as_tensor(simulator.per_row(array), device=self.device))
         return self._views[key]
 
     def _halves(self, view: torch.Tensor) -> torch.Tensor:
@@ -60,6 +64,8 @@ class Tensors:
         self._follow_stream()
         if not isinstance(given, torch.Tensor):
             return given
+        if self.simulator.seats < self.simulator.agents:
+            return given.cpu().numpy()
         self._view(self.simulator.chosen).copy_(given)
         return self.simulator.chosen
 
@@ -89,6 +95,8 @@ class Tensors:
 
     def capture(self) -> None:
         """From the second step on, a step is one launch of a recorded graph. The first loads the kernels."""
+        if self.simulator.page is not None:
+            raise RuntimeError("capture() records the step of towns: pages of scenes bring tables of their own")
         if not self.on_cuda:
             raise RuntimeError("capture() records the step of a CUDA device: it needs backend='cuda' and output='torch'")
         self._steps_until_recorded = 1

@@ -8,7 +8,7 @@ from gigaflow_env.config import CONDITIONING
 from gigaflow_env.render.picture import RoadPicture, road_picture, warped
 from gigaflow_env.render.topview import Scene
 from gigaflow_env.simulator import Simulator
-from gigaflow_env.state import LIVE
+from gigaflow_env.state import LIVE, PLAYED
 
 GOAL_RADIUS = CONDITIONING.index("goal_radius")
 
@@ -31,8 +31,11 @@ class Scenes:
         first, count = state.goals.next[agent], state.goals.count[agent]
         others = state.neighbours.agent[agent, : config.agent_count]
         lights = int(roads.network.maps[number]["lights"])
-        live = state.rows.status == LIVE
-        moments = state.clock.step * config.dt
+        live = (state.rows.status == LIVE) | (state.rows.status == PLAYED)
+        age = state.clock.step
+        if self.simulator.tracks is not None:
+            age = age - config.world_steps + self.simulator.host(self.simulator.tracks.steps)[world]
+        moments = age * config.dt
         return Scene(
             roads=self._roads(number, state.variant),
             x=state.pose.x,

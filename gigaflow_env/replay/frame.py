@@ -7,7 +7,7 @@ import numpy as np
 from gigaflow_env.config import CONDITIONING
 from gigaflow_env.population import ROAD_USERS
 from gigaflow_env.simulator import Simulator
-from gigaflow_env.state import FROZEN, IDM, LIVE
+from gigaflow_env.state import FROZEN, IDM, LIVE, PLAYED
 
 FLAGS = (
     "live", "wreck", "collision", "offroad", "red_light", "goal", "route_done", "timeout", "erratic", "rules", "fault",
@@ -55,7 +55,8 @@ def frame_of(simulator: Simulator, world: int) -> Frame:
         fault = row(simulator.contacts.fault) & row(events.collision)
         hit_x, hit_y = row(simulator.contacts.x).copy(), row(simulator.contacts.y).copy()
     bits = (
-        status == LIVE, status == FROZEN, row(events.collision), row(events.offroad), row(events.red_light),
+        (status == LIVE) | (status == PLAYED), status == FROZEN,
+        row(events.collision), row(events.offroad), row(events.red_light),
         row(events.goal), row(events.route_done), row(events.timeout), row(state.rows.erratic) != 0,
         row(state.rows.driver) == IDM, fault,
     )  # fmt: skip

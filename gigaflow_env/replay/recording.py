@@ -36,7 +36,7 @@ class Recorder:
         """Keep the world as it is now."""
         simulator, world = self.simulator, self.world
         variant = [float(simulator.host(array)[world]) for array in simulator.state.variant[:4]]
-        ground = (float(simulator.host(simulator.state.clock.map)[world]), *variant)
+        ground = (float(simulator.host(simulator.state.clock.map)[world]), *variant, float(simulator.pages))
         if self._ground is None:
             self._ground = ground
         elif ground != self._ground:
@@ -45,7 +45,8 @@ class Recorder:
             return
         frame = frame_of(simulator, world)
         seen = simulator.host(simulator.observations[world : world + 1])[0]
-        obs = as_floats(seen, simulator.obs_dtype).astype(np.float32)
+        obs = np.zeros((simulator.agents, seen.shape[1]), np.float32)  # of scenes, others than the rows see nothing
+        obs[: simulator.seats] = as_floats(seen, simulator.obs_dtype)
         probabilities = values = None
         if self.policy is not None:
             logits, values = self.policy.network(obs)
@@ -61,7 +62,7 @@ class Recorder:
                 probabilities=probabilities,
                 values=values,
                 terms=reward_terms(simulator, world),
-                sets=self._seen(seen, (frame.flags & BIT["live"]) > 0),
+                sets=self._seen(seen, ((frame.flags & BIT["live"]) > 0)[: simulator.seats]),
                 distances=seen.lanes[..., 2],
                 colours=seen.stops[..., 2].astype(np.int8),
                 others=seen.others,
@@ -80,7 +81,7 @@ class Recorder:
             title=title,
             road_map=self.simulator.maps[number],
             origin=tuple(map(float, self.simulator.roads.origins[number][:2])),  # type: ignore[arg-type]
-            warp=self._ground[1:],  # type: ignore[arg-type]
+            warp=self._ground[1:5],  # type: ignore[arg-type]
             dt=self.simulator.config.dt,
             route_range=self.simulator.config.route_range,
             moments=moments,
@@ -102,7 +103,7 @@ class Recorder:
 
         With dropout everybody sees something else in each step, which is not kept.
         """
-        found = np.full(len(live), -1, np.int32)
+        found = np.full(self.simulator.agents, -1, np.int32)
         if self.simulator.config.drops:
             return found
         routes = self.simulator.state.lane_routes

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gigaflow_env.files import cache_directory
-from gigaflow_env.roads import MapWarning, load, load_scenario
+from gigaflow_env.roads import MapWarning, load_scene
 from gigaflow_env.roads.compiled.cache import fingerprint, read_tables, roads_of, tables_of, write_tables
 from gigaflow_env.roads.compiled.compile import compile_roads
 from gigaflow_env.roads.compiled.conflict_zones import Conflicts, conflicts
@@ -25,7 +25,8 @@ from gigaflow_env.scenes.sources import Source
 VERSION = 1
 """Of what a file holds."""
 
-_ROADS = Path(load.__code__.co_filename).parent
+_ROADS = Path(load_scene.__code__.co_filename).parent
+_FACTS = ("name", "dt", "ids", "kinds", "ego", "predict", "source", "tags")
 _TRACKS = ("x", "y", "z", "heading", "velocity_x", "velocity_y", "length", "width")
 
 
@@ -46,7 +47,7 @@ def compile_scene(road_map: RoadMap, scenario: Scenario, options: dict[str, Any]
     digest = hashlib.sha256(fingerprint(road_map).encode())
     for name in ("valid", *_TRACKS):
         digest.update(np.ascontiguousarray(getattr(scenario, name)).tobytes())
-    digest.update(repr((scenario.name, scenario.dt, scenario.ids, scenario.kinds, scenario.ego, scenario.predict)).encode())
+    digest.update(repr([getattr(scenario, name) for name in _FACTS]).encode())
     return CompiledScene(scenario, roads, conflicts(roads), tuple(lights), digest.hexdigest()[:32])
 
 
@@ -75,17 +76,13 @@ def fetch(path: Path) -> CompiledScene | None:
         return None
     head, tables = found
     facts = head["scenario"]
+    known: dict[str, Any] = {name: tuple(facts[name]) if isinstance(facts[name], list) else facts[name] for name in _FACTS}
     scenario = Scenario(
-        name=facts["name"],
-        dt=facts["dt"],
-        ids=tuple(facts["ids"]),
-        kinds=tuple(facts["kinds"]),
+        **known,
         valid=tables["valid"],
         **dict(zip(_TRACKS, tables["tracks"], strict=True)),
         lights=dict(zip(facts["lights"], tables["states"], strict=True)),
-        ego=facts["ego"],
-        predict=tuple(facts["predict"]),
-        source=facts["source"],
+        road_edges=tuple(np.split(tables["edges"], tables["edge_ends"])[:-1]),
     )
     right_of_way = Conflicts(*(tables[f"conflicts.{name}"] for name in Conflicts._fields))
     return CompiledScene(scenario, roads_of(head, tables), right_of_way, tuple(head["lights"]), head["key"])
@@ -94,7 +91,7 @@ def fetch(path: Path) -> CompiledScene | None:
 def keep(scene: CompiledScene, path: Path) -> None:
     """Write a scene to the cache."""
     scenario = scene.scenario
-    facts = {name: getattr(scenario, name) for name in ("name", "dt", "ids", "kinds", "ego", "predict", "source")}
+    facts = {name: getattr(scenario, name) for name in _FACTS}
     head = {
         "names": scene.roads.names,
         "lights": scene.lights,
@@ -108,6 +105,8 @@ def keep(scene: CompiledScene, path: Path) -> None:
         "valid": scenario.valid,
         "tracks": np.array([getattr(scenario, name) for name in _TRACKS]),
         "states": states,
+        "edges": np.concatenate([np.zeros((0, 3)), *scenario.road_edges]),
+        "edge_ends": np.cumsum([len(line) for line in scenario.road_edges], dtype=np.int64),
     }
     write_tables(path, head, tables)
 
@@ -124,8 +123,7 @@ def read_scene(source: Source, options: dict[str, Any]) -> CompiledScene:
     if found is None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MapWarning)
-            road_map = load(source.path, record=source.record)  # type: ignore[arg-type]
-            scenario = load_scenario(source.path, record=source.record)  # type: ignore[arg-type]
+            road_map, scenario = load_scene(source.path, record=source.record)  # type: ignore[arg-type]
         found = compile_scene(road_map, scenario, options, cache=False)
         keep(found, path)
     return found

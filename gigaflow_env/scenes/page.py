@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gigaflow_env.declare import allocate, fields
-from gigaflow_env.roads import load
+from gigaflow_env.roads import load_scene
 from gigaflow_env.roads.compiled.concatenate import join
 from gigaflow_env.roads.compiled.conflict_zones import Conflicts
 from gigaflow_env.roads.road_map import RoadMap
@@ -46,7 +46,8 @@ class LazyMaps(Sequence[RoadMap]):
         number = range(len(self))[number]
         if number not in self._kept:
             source = self._sources[number]
-            self._kept[number] = source.given[0] if source.given else load(source.path, record=source.record)  # type: ignore[arg-type]
+            given = source.given or load_scene(source.path, record=source.record)  # type: ignore[arg-type]
+            self._kept[number] = given[0]
         return self._kept[number]
 
 

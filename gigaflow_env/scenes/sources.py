@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gigaflow_env.bounds import shown
-from gigaflow_env.roads import MapError
+from gigaflow_env.roads import MapError, records
 from gigaflow_env.roads.road_map import RoadMap
 from gigaflow_env.roads.scenario import Scenario
 
 SceneLike = str | os.PathLike[str] | Scenario | tuple[RoadMap, Scenario]
 """Path of a file with a map and recorded traffic, a Scenario on the map that `map` names, or a pair of map and Scenario."""
 
-ENDINGS = (".json", ".xml", ".npz", ".pkl", ".db", ".parquet", ".gz", ".zip")
+ENDINGS = (".json", ".xml", ".scene.npz", ".pkl", ".db", ".parquet", ".gz", ".zip")
 """Of the files of a folder that are taken for scenes, besides `.tfrecord` anywhere in the name."""
 _MAPS_BESIDE = ("log_map_archive",)  # Argoverse 2 keeps the map in a file of its own
 
@@ -83,12 +83,10 @@ def _is_scene(path: Path) -> bool:
 
 def _records(path: Path) -> list[Source]:
     """A source for each record of a file."""
-    if ".tfrecord" not in path.name or path.suffix in (".gz", ".zip"):
+    if ".tfrecord" not in path.name and path.suffix != ".db":  # others have one, and need not be opened
         return [Source(path, None, None)]
-    from gigaflow_env.roads.formats import waymo
-
     try:
-        count = waymo.count(path)
-    except MapError:  # said when it's read
+        count = records(path)
+    except (MapError, OSError):  # said when it's read
         return [Source(path, None, None)]
     return [Source(path, number if count > 1 else None, None) for number in range(count)]

@@ -8,7 +8,7 @@ first, so that results don't depend on how fast anything was.
 import itertools
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -264,6 +264,38 @@ class Stream:
                 RuntimeWarning,
                 stacklevel=4,
             )
+
+    def place(self) -> dict[str, np.ndarray]:
+        """What a snapshot keeps of the present page: numbers and keys of its scenes, what follows, and the round."""
+        return {
+            "scenes.numbers": np.array([part.number for part in self._present.parts], np.int64),
+            "scenes.keys": np.array(self._present.page.keys),
+            "scenes.place": np.array([self._present.follows, self.rounds], np.int64),
+        }
+
+    def is_at(self, place: Mapping[str, np.ndarray]) -> bool:
+        """Whether the present page is that of a place. Raises ValueError where this is no place of scenes."""
+        if "scenes.place" not in place:
+            raise ValueError("the snapshot is of a town, not of scenes")
+        return np.array_equal(place["scenes.keys"], np.array(self._present.page.keys))
+
+    def go_to(self, place: Mapping[str, np.ndarray]) -> Page:
+        """The page of a place. Raises ValueError where the scenes are not the same any more."""
+        numbers = place["scenes.numbers"].tolist()
+        if numbers and max(numbers) >= len(self.sources):
+            raise ValueError(f"the snapshot is of scene {max(numbers)}, and there are {len(self.sources)} here")
+        found = [(number, read_scene(self.sources[number], self._options)) for number in numbers]
+        for (_, scene), key, number in zip(found, place["scenes.keys"].tolist(), numbers, strict=True):
+            if scene.key != key:
+                raise ValueError(f"{self.sources[number].name} is another scene than that of the snapshot")
+        parts = [
+            Part(number, self.sources[number], scene, cast(scene, self.casting, self.config, self.shape))
+            for number, scene in found
+        ]
+        follows, self.rounds = map(int, place["scenes.place"])
+        self._following = None
+        self._present = _Made(make_page(parts, self.worlds, self.shape), parts, follows)
+        return self._present.page
 
     def in_worlds(self, moments: np.ndarray, conflicts: np.ndarray) -> list[SceneInWorld]:
         """The scene of each world that has one. moments: shown now, int (worlds,); conflicts: (worlds, agents)."""
