@@ -105,3 +105,27 @@ def of_town(town: RoadMap) -> tuple[Rows, dict[str, str]]:
     for k, crosswalk in enumerate(town.crosswalks.values()):
         rows["crosswalks"].append({"fid": k, "geom": shapely.Polygon(crosswalk.outline[:, :2])})
     return rows, {name: str(number) for name, number in fid.items()}
+
+
+def city(far: float = 0.0) -> Rows:
+    """Lane 1 from x = -60 to 40, two connectors behind one light, 3 straight on and 4 beside it, and lanes 2 and 5 behind.
+
+    far: where lane 6 lies, along y [m]."""
+    rows: Rows = {
+        name: [] for name in ("lanes_polygons", "baseline_paths", "lane_connectors", "stop_polygons", "crosswalks")
+    }
+    lanes = [(1, -60, 0, 40, 0), (2, 60, 0, 100, 0), (5, 60, 8, 100, 8)] + ([(6, 0, far, 50, far)] if far else [])
+    for fid, *ends in lanes:
+        line = shapely.LineString([ends[:2], ends[2:]])
+        rows["lanes_polygons"].append({"fid": fid, "geom": line.buffer(1.75, cap_style="flat"), "speed_limit_mps": 10.0})
+        rows["baseline_paths"].append({"fid": fid, "geom": line, "lane_fid": fid})
+    for fid, after, y in ((3, 2, 0), (4, 5, 8)):
+        line = shapely.LineString([(40, 0), (50, y / 2), (60, y)])
+        ends = {"exit_lane_fid": 1, "entry_lane_fid": after, "intersection_fid": 77, "traffic_light_stop_line_fids": "500"}
+        rows["lane_connectors"].append({"fid": fid, "geom": line} | ends)
+        rows["baseline_paths"].append({"fid": fid, "geom": line, "lane_connector_fid": fid})
+    rows["stop_polygons"] = [{"fid": 500, "geom": shapely.box(38, -2, 40, 2), "stop_polygon_type_fid": 2}]
+    rows["crosswalks"] = [{"fid": 1, "geom": shapely.box(36, -4, 38, 4)}]
+    if far:
+        rows["crosswalks"].append({"fid": 2, "geom": shapely.box(36, far - 4, 38, far + 4)})
+    return rows

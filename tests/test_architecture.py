@@ -40,7 +40,7 @@ LAYERS = (
     ("simulator",),
     ("scenes",),
     ("snapshot", "conditioning", "driver", "event_log", "output", "render"),
-    ("state_memory", "scenes"),
+    ("state_memory",),
     ("seats", "presets"),
     ("replay",),
     ("env",),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
-from gpkg_writer import Rows as Layers
+from gpkg_writer import city
 from gpkg_writer import write as write_map
 from nuplan_log_writer import Rows, log, token, turned, write
 
@@ -19,30 +19,6 @@ from gigaflow_env.roads.formats.nuplan.load import read_area
 from gigaflow_env.roads.scenario import LIGHT_STATES
 
 UNKNOWN, GREEN, RED = (LIGHT_STATES.index(name) for name in ("unknown", "green", "red"))
-
-
-def city(far: float = 0.0) -> Layers:
-    """Lane 1 from x = -60 to 40, two connectors behind one light, 3 straight on and 4 beside it, and lanes 2 and 5 behind.
-
-    far: where lane 6 lies, along y [m]."""
-    rows: Layers = {
-        name: [] for name in ("lanes_polygons", "baseline_paths", "lane_connectors", "stop_polygons", "crosswalks")
-    }
-    lanes = [(1, -60, 0, 40, 0), (2, 60, 0, 100, 0), (5, 60, 8, 100, 8)] + ([(6, 0, far, 50, far)] if far else [])
-    for fid, *ends in lanes:
-        line = shapely.LineString([ends[:2], ends[2:]])
-        rows["lanes_polygons"].append({"fid": fid, "geom": line.buffer(1.75, cap_style="flat"), "speed_limit_mps": 10.0})
-        rows["baseline_paths"].append({"fid": fid, "geom": line, "lane_fid": fid})
-    for fid, after, y in ((3, 2, 0), (4, 5, 8)):
-        line = shapely.LineString([(40, 0), (50, y / 2), (60, y)])
-        ends = {"exit_lane_fid": 1, "entry_lane_fid": after, "intersection_fid": 77, "traffic_light_stop_line_fids": "500"}
-        rows["lane_connectors"].append({"fid": fid, "geom": line} | ends)
-        rows["baseline_paths"].append({"fid": fid, "geom": line, "lane_connector_fid": fid})
-    rows["stop_polygons"] = [{"fid": 500, "geom": shapely.box(38, -2, 40, 2), "stop_polygon_type_fid": 2}]
-    rows["crosswalks"] = [{"fid": 1, "geom": shapely.box(36, -4, 38, 4)}]
-    if far:
-        rows["crosswalks"].append({"fid": 2, "geom": shapely.box(36, far - 4, 38, far + 4)})
-    return rows
 
 
 @pytest.fixture
@@ -246,8 +222,8 @@ def test_a_log_without_the_car_or_without_time_is_refused(path: Path) -> None:
 
 def test_a_damaged_log_is_a_scene_or_an_error(path: Path) -> None:
     whole, rng = path.read_bytes(), np.random.default_rng(5)
-    files = [whole[: int(share * len(whole))] for share in np.linspace(0.05, 0.99, 12)]
-    for _ in range(120):
+    files = [whole[: int(share * len(whole))] for share in np.linspace(0.05, 0.99, 8)]
+    for _ in range(40):
         flipped = bytearray(whole)
         for place in rng.integers(0, len(whole), 3):
             flipped[place] ^= 1 << int(rng.integers(8))
@@ -264,7 +240,7 @@ def test_a_damaged_log_is_a_scene_or_an_error(path: Path) -> None:
             except MapError as error:
                 assert "log.db: " in str(error)
                 refused += 1
-    assert read > 20 and refused > 20
+    assert read > 10 and refused > 10
 
 
 VALUES = (None, "x", b"x", -1, 1e300, 0, math.inf, 2**62)
@@ -276,7 +252,7 @@ def test_anything_in_any_column_is_a_scene_or_an_error(path: Path) -> None:
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         columns = [(table, row[1]) for table in tables for row in connection.execute(f"PRAGMA table_info({table})")]
     connection.close()
-    for number, (table, column) in enumerate(columns * 2):
+    for number, (table, column) in enumerate(columns):
         path.write_bytes(whole)
         connection = sqlite3.connect(path)
         connection.execute(

@@ -8,7 +8,7 @@ token, which is how benchmarks name scenarios. The map is cut to what the car pa
 import math
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,7 +79,7 @@ def read_both(path: Path, record: int | str | None = None) -> tuple[RoadMap, Sce
     ego = scenario.valid[0]
     x, y = scenario.x[0][ego], scenario.y[0][ego]
     area = x.min() - AROUND, y.min() - AROUND, x.max() + AROUND, y.max() + AROUND
-    road_map = _with_lights(_map(path, logs, area), scenario.name)
+    road_map = replace(with_own_lights(_map(path, logs, area)), name=scenario.name)
     lights = {name: states.pop(name) for name in sorted(states.keys() & road_map.signals.keys())}
     return road_map, replace(scenario, lights=lights)
 
@@ -251,38 +251,47 @@ def _lights(connection: sqlite3.Connection, window: _Window) -> dict[str, np.nda
     return states
 
 
-def _with_lights(road_map: RoadMap, name: str) -> RoadMap:
-    """The map with a light of its own for each connector: a log has the states of these, not of stop polygons."""
+def with_own_lights(road_map: RoadMap) -> RoadMap:
+    """The map with a light of its own for each connector that has one, under its name.
+
+    Logs and nuPlan's simulation have the states of connectors, not of stop polygons. Raises MapError where a name is taken.
+    """
     lit = {lane.id for lane in road_map.lanes.values() if lane.signal and road_map.signals[lane.signal].kind == "light"}
     lanes = {key: replace(lane, signal=key) if key in lit else lane for key, lane in road_map.lanes.items()}
     others = {key: signal for key, signal in road_map.signals.items() if signal.kind != "light"}
     if both := lit & others.keys():
         raise MapError(f"fid {min(both)} is used by a lane connector and by a stop polygon")
     lights = {key: Signal(key, "light", lanes[key].junction or "") for key in sorted(lit)}
-    return replace(road_map, name=name, lanes=lanes, signals=others | lights)
+    return replace(road_map, lanes=lanes, signals=others | lights)
 
 
-def _map(path: Path, logs: list[Row], area: Area) -> RoadMap:
-    """The map of a log's city: beside it, or in a folder of maps as the data set has it."""
-    named = [str(row.get(key) or "") for row in logs for key in ("map_version", "location")]
-    names = list(dict.fromkeys(CITIES.get(name, name).removesuffix(".gpkg") for name in named if name))
-    folders = [path.parent, *(parent / "maps" for parent in path.resolve().parents[:UP])]
-    if os.environ.get(MAPS_ROOT):
-        folders.append(Path(os.environ[MAPS_ROOT]))
-    for name in names:
-        if not all(letter.isalnum() or letter in "-_. " for letter in name) or name.startswith("."):
+def map_of(names: Sequence[str], folders: Sequence[Path]) -> Path | None:
+    """The first map of these names in some folders, as NAME.gpkg, or as the data set has it: NAME/VERSION/map.gpkg."""
+    for name in dict.fromkeys(CITIES.get(name, name).removesuffix(".gpkg") for name in names):
+        if not name or not all(letter.isalnum() or letter in "-_. " for letter in name) or name.startswith("."):
             continue  # no name of a folder of the data set: a log must not lead elsewhere
         for folder in folders:
             for found in (folder / f"{name}.gpkg", *sorted(folder.glob(f"{name}/*/map.gpkg"))):
                 if found.is_file():
-                    return read_area(found, area)
+                    return found
+    return None
+
+
+def _map(path: Path, logs: list[Row], area: Area) -> RoadMap:
+    """The map of a log's city: beside it, or in a folder of maps."""
+    names = [str(row.get(key) or "") for row in logs for key in ("map_version", "location")]
+    folders = [path.parent, *(parent / "maps" for parent in path.resolve().parents[:UP])]
+    if os.environ.get(MAPS_ROOT):
+        folders.append(Path(os.environ[MAPS_ROOT]))
     beside = sorted(path.parent.glob("*.gpkg"))
-    if len(beside) == 1:
-        return read_area(beside[0], area)
-    raise MapError(
-        f"its map {' or '.join(f'{name}.gpkg' for name in names) or '*.gpkg'} is neither beside it, nor in a folder maps "
-        f"above it as NAME/VERSION/map.gpkg, nor in {MAPS_ROOT}"
-    )
+    found = map_of(names, folders) or (beside[0] if len(beside) == 1 else None)
+    if found is None:
+        named = " or ".join(dict.fromkeys(f"{CITIES.get(name, name)}.gpkg" for name in names if name))
+        raise MapError(
+            f"its map {named or '*.gpkg'} is neither beside it, nor in a folder maps above it as NAME/VERSION/map.gpkg, "
+            f"nor in {MAPS_ROOT}"
+        )
+    return read_area(found, area)
 
 
 def _hex(token: Any) -> str:
