@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from gigaflow_train.benchmark import drivers, published, report_page, results, table, town_suites
+from gigaflow_train.benchmark import drivers, published, report_page, results, route_suite, scene_suites, table, town_suites
 from gigaflow_train.benchmark.request import SCENE_SUITES, Request
 from gigaflow_train.benchmark.results import Outcome
 
@@ -53,11 +53,7 @@ def _driven(request: Request, policy: str, console: Console) -> Outcome:
         if request.suite == "robustness":
             return town_suites.run_robustness(request, policy, advance)
         if request.suite in SCENE_SUITES:
-            from gigaflow_train.benchmark import scene_suites
-
             return scene_suites.run(request, policy, advance)
-        from gigaflow_train.benchmark import route_suite
-
         return route_suite.run(request, policy, advance)
 
 
