@@ -25,8 +25,9 @@ from tyro.conf import (
     subcommand,
 )
 
-from gigaflow_env import BACKENDS, Config, MissingDevice, __version__, bounds
+from gigaflow_env import BACKENDS, Config, MissingDevice, __version__
 from gigaflow_env import PRESETS as ENVIRONMENTS
+from gigaflow_env.bounds import choice
 from gigaflow_env.memory import FULL
 from gigaflow_env.render import MissingExtra
 from gigaflow_env.replay import SUFFIXES
@@ -565,12 +566,12 @@ class Benchmark:
         )
         from gigaflow_train.evaluate.wosac import YEARS
 
-        bounds.choice("SUITE", self.suite, SUITES)
+        choice("SUITE", self.suite, SUITES)
         drivers.check(self.policy, self.suite)
         given = BASELINES[self.suite] if self.baselines is None else tuple(filter(None, self.baselines.split(",")))
         baselines_ = () if given == ("none",) else given
         for name in baselines_:
-            bounds.choice("--baselines", name, (*POLICIES, "pretrained"))
+            choice("--baselines", name, (*POLICIES, "pretrained"))
             drivers.check(name, self.suite)
         checked(self, "worlds", 1, 4096, "scenes")
         checked(self, "limit", 1, 10**9)

@@ -152,6 +152,9 @@ def test_the_command_on_scenes(folder, tmp_path, capsys):
     assert content["baselines"]["replay"]["figures"]["score"]["value"] == pytest.approx(1.0, rel=1e-4)
     page = (tmp_path / "report.html").read_text()
     assert page.count('"clip":null') == 1 and "made.scene.npz" in page  # two of three scenes are shown
+    for bundle in sorted((tmp_path / "failures").glob("*.npz")):
+        assert main(["failure", str(bundle), "--out", str(tmp_path / "again.html"), "--threads", "1"]) == 0
+    assert capsys.readouterr().out.count("happened again") == 2
 
 
 # Routes
@@ -218,3 +221,8 @@ def test_routes_on_a_town(tmp_path, capsys):
     assert row["status"] == "completed" and row["driving_score"] == pytest.approx(100.0)
     assert content["figures"]["driving_score"]["n"] == 1
     assert content["left_out"][0]["scene"] == "Town02 route 1"
+    (record,) = json.loads((out / "leaderboard.json").read_text())["_checkpoint"]["records"]
+    assert record["scores"]["score_composed"] == pytest.approx(100.0)
+    (bundle,) = (out / "failures").glob("*.npz")
+    assert main(["failure", str(bundle), "--out", str(tmp_path / "again.html"), "--threads", "1"]) == 0
+    assert "happened again" in capsys.readouterr().out

@@ -5,6 +5,7 @@ rules drive. What the leaderboard has besides, pedestrians, static objects and i
 """
 
 import dataclasses
+import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +28,7 @@ from gigaflow_train.evaluate import carla
 from gigaflow_train.evaluate.carla import LaneGraph, Matched
 from gigaflow_train.evaluate.metrics import Estimate, proportion, rate
 from gigaflow_train.evaluate.polylines import arc_length
+from gigaflow_train.files import write_text
 
 DT = 0.1
 """[s] Time step of the scenes."""
@@ -257,6 +259,8 @@ def run(request: Request, policy: str, advance: Advance) -> Outcome:
             "config": plain(config), "action": drivers.action_of(policy),
         }  # fmt: skip
         bundles.write_scenes(request.out / "failures", [kept[name][1] for name in order], about)
+    if policy == request.policy:  # for tools that read the leaderboard's own files
+        write_text(request.out / "leaderboard.json", json.dumps(carla.records(scores), indent=1) + "\n")
     shown = [(name, kept[name][0]) for name in order]
     return Outcome(figures(scores), rows, left, config, [request.seed], time.monotonic() - began, shown)
 
