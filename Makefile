@@ -10,7 +10,7 @@ TRAIN_MAP ?= loop
 TRAIN_OUT ?= runs/$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test tests slow bench lint docs tables soak memory lookup towns maps traffic large-maps damage import-times driver gallery recorded \
+.PHONY: help train test tests slow bench lint docs tables soak memory lookup towns maps scenes traffic large-maps damage import-times driver gallery recorded \
   test-libraries world cuda-cost gpu-check kills ranks paper against ablations clean
 
 help:  ## this list
@@ -60,6 +60,9 @@ damage: $(READY)  ## real maps with one thing missing each: none is lost in sile
 
 import-times: $(READY)  ## import and compile times beside those of another revision: make import-times BEFORE=folder MAPS="one.xodr"
 	$(BIN)/python benchmarks/import_times.py $(BEFORE) $(MAPS)
+
+scenes: $(READY)  ## 1,000 generated scenes: loading, memory, and speed beside a town (a quarter of an hour)
+	$(BIN)/python benchmarks/scenes.py --json benchmarks/results/scenes.json
 
 large-maps: $(READY)  ## compile time and memory by lane-kilometres, up to 20 x 20 km (ten minutes)
 	$(BIN)/python benchmarks/large_maps.py --json benchmarks/results/large_maps.jsonl

@@ -60,10 +60,10 @@ class Card:
     """The result file."""
     section: tuple[str, ...] = ()
     """Of ladder, longform, robustness, conditioning; all by default."""
-    num_envs: int = 256
-    """Agents that drive at once."""
+    num_envs: int = 512
+    """Agents that drive at once in the ladder; half of them in `robustness` and `conditioning`."""
     steps: int = 800
-    """Steps of a row of the ladder; half of them in `robustness` and `conditioning`; `longform` has its `hours`."""
+    """Steps of a row, but for `longform`, which has its `hours`: an episode of the evaluation, twice one of the training."""
     hours: float = 30.0
     """Agent-hours of each long-form row."""
     threads: int | None = None
@@ -94,9 +94,14 @@ def real() -> dict[str, tuple[str, ...]]:
     return {name: (str(file),) for name, file in files.items() if file.is_file()}
 
 
+def timed(config: Config) -> Config:
+    """Episodes twice as long as in training: a route has half of one, see `metrics.Ages`."""
+    return config.replace(max_steps=2 * config.max_steps)
+
+
 def plain(config: Config) -> Config:
     """The training's environment on the maps as they are, cars and others, nobody erratic."""
-    return config.replace(
+    return timed(config).replace(
         variant_scale=(1.0, 1.0), variant_shear=(0.0, 0.0), variant_flip=0.0, variant_turn=(0.0, 0.0),
         inattentive=0.0, phantom=0.0,
     )  # fmt: skip
@@ -106,8 +111,8 @@ def ladder(card: Card, config: Config) -> Iterator[Row]:
     """Towns of the training, random towns, and real maps; with and without map variants."""
     for name, maps in {"towns of the training": TOWNS, "20 random towns": (UNSEEN,), **real()}.items():
         yield Row("ladder", name, maps, plain(config), card.num_envs, card.steps)
-    yield Row("ladder", "20 random towns, map variants and erratic drivers as in training", (UNSEEN,), config, card.num_envs,
-              card.steps)  # fmt: skip
+    yield Row("ladder", "20 random towns, map variants and erratic drivers as in training", (UNSEEN,), timed(config),
+              card.num_envs, card.steps)  # fmt: skip
 
 
 def long_form(card: Card, config: Config) -> Iterator[Row]:
@@ -159,13 +164,12 @@ def robustness(card: Card, config: Config) -> Iterator[Row]:
         name: getattr(Config(), name) for name in ("lights_off", "light_groups_removed", "lights_removed")
     }
     for name, change in changes.items():
-        yield Row("robustness", name, (UNSEEN,), calm.replace(**change), card.num_envs, card.steps // 2)
-    yield Row("robustness", "half of the cars drive by rules", (UNSEEN,), calm, card.num_envs, card.steps // 2,
+        yield Row("robustness", name, (UNSEEN,), calm.replace(**change), card.num_envs // 2, card.steps)
+    yield Row("robustness", "half of the cars drive by rules", (UNSEEN,), calm, card.num_envs // 2, card.steps,
               drivers={"policy": 0.5, "idm": 0.5})  # fmt: skip
     for agents in (48, 64):
-        dense = calm.replace(agents_per_world=agents)
-        yield Row("robustness", f"{agents} agents in each world", (UNSEEN,), dense, agents * max(1, card.num_envs // agents),
-                  card.steps // 2)  # fmt: skip
+        dense, rows = calm.replace(agents_per_world=agents), agents * max(1, card.num_envs // 2 // agents)
+        yield Row("robustness", f"{agents} agents in each world", (UNSEEN,), dense, rows, card.steps)
 
 
 CAREFUL = ("collision", "offroad", "stop_line", "comfort", "lane_center")
@@ -190,11 +194,11 @@ def conditioning(card: Card, config: Config) -> Iterator[Row]:
     for name, share in (("careful", 1.0), ("in between", 0.5), ("hasty", 0.0)):
         chosen = {one: at(one, share) for one in CAREFUL if one in ends(config)}
         chosen["c_vel"] = 1.0 + 0.3 * (0.5 - share)
-        yield Row("conditioning", name, (UNSEEN,), calm, card.num_envs, card.steps // 2, conditioning=chosen)
+        yield Row("conditioning", name, (UNSEEN,), calm, card.num_envs // 2, card.steps, conditioning=chosen)
     for one in ends(config):
         for share in (0.0, 1.0):
             value = at(one, share)
-            yield Row("conditioning", f"{one} {value:g}", (UNSEEN,), calm, card.num_envs, card.steps // 2,
+            yield Row("conditioning", f"{one} {value:g}", (UNSEEN,), calm, card.num_envs // 2, card.steps,
                       conditioning={one: value})  # fmt: skip
 
 
@@ -221,13 +225,14 @@ def drive(card: Card, row: Row) -> dict[str, Any]:
     obs, info = env.reset(seed=card.seed, **options)
     judged = ~info["traffic"]
     active = info["active"] & judged
+    known = metrics.ages_of(row.config, np.zeros(row.rows, np.int64), np.zeros(row.rows, np.int64))
     tallies, distance, lived = [], np.zeros(row.rows), np.zeros(row.rows)
     stands, stuck, manner = np.zeros(row.rows, int), 0, np.zeros(4)
     dt = row.config.dt
     limit = round(STUCK / dt)
     for _ in range(row.steps):
         obs, _, terminated, truncated, info = env.step(act(obs))
-        tallies.append(metrics.count(active, terminated, info))
+        tallies.append(metrics.count(known, active, terminated, truncated, info))
         distance += np.where(active, info["distance"], 0.0)
         lived += active
         stands = np.where(active & (info["distance"] < STANDS * dt) & ~(terminated | truncated), stands + 1, 0)

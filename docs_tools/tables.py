@@ -231,6 +231,33 @@ def soak() -> str:
     return table([head, *(f'`on_crash="{name}"`' for name in passes)], rows)
 
 
+def scenes() -> str:
+    """Recorded scenes: how fast they load, what memory holds, and what they cost beside a town."""
+    path = RESULTS / "scenes.json"
+    if not path.exists():
+        return table(["scenes", "measured"], [])
+    found = json.loads(path.read_text())
+    loading, driving = found["loading"], found["driving"]
+    cached, memory = loading["cached"], loading["cached"]["memory_mib"]
+    rows = [
+        [
+            f"{loading['scenes']} scenes read and compiled for the first time",
+            f"{loading['read']['scenes_per_second']:g} a second",
+        ],
+        ["the same from the cache", f"{cached['scenes_per_processor_second']:.0f} a second of one processor"],
+        [
+            f"memory of the process after page 2, in the middle, after page {cached['pages']}",
+            f"{memory['second_page']}, {memory['half']}, {memory['end']} MiB",
+        ],
+        *(
+            [f"speed for each agent on the road, control {name}", f"{one['speed_beside_town']:g} times a town's"]
+            for name, one in driving.items()
+            if isinstance(one, dict) and name != "town"
+        ),
+    ]
+    return table([f"{driving['worlds']} worlds of some {driving['agents_per_world']} agents", "measured"], rows)
+
+
 def _driver(section: str) -> list[dict[str, Any]]:
     """Rows of one section of what `benchmarks/driver.py` measured."""
     path = RESULTS / "driver.json"
@@ -527,7 +554,7 @@ PARTS = {
     part.__name__: part
     for part in (
         actions, observation, conditioning, config, population, state, events, cli, throughput, speed, stages, parts,
-        cuda_code, learning, headline, traffic, large_maps, soak, driver_ladder, driver_longform, driver_robustness,
+        cuda_code, learning, headline, traffic, large_maps, soak, scenes, driver_ladder, driver_longform, driver_robustness,
         driver_conditioning, libraries, benchmark_scenes, benchmark_routes,
     )
 }  # fmt: skip

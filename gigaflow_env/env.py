@@ -258,9 +258,9 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
     | rows_per_world | None | room for controlled agents, `agents_per_world` for all; None: what the first scenes need |
     | scene_readers | None | processes that read scenes in the background; None: one a processor, 0: none |
 
-    With `scenes` a world is a scene, and rows are the agents that are controlled; `num_envs` follows. `drivers="replay"` makes
-    them follow their tracks, too, and they are judged: the expert. `env.unwrapped.scenes` says which scene runs where; the
-    guide's page on recorded traffic says the rest.
+    With `scenes` a world is a scene, and rows are the agents that are controlled; `num_envs` follows. `drivers="replay"`:
+    they follow their tracks, too, and are judged: the expert. `env.unwrapped.scenes` says which scene runs where; the page
+    of the guide on recorded scenes says the rest.
 
     On a CUDA device with `output="torch"` a step waits for nothing: it runs on torch's current stream, takes actions from
     the device unchecked, and can be recorded in a CUDA graph, by `capture()` or by the caller. In mode "Disabled" it does

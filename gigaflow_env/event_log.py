@@ -41,7 +41,9 @@ class Event(NamedTuple):
     world: int = number("", "", i32)
     kind: int = number("", "COLLISION, OFFROAD or RED_LIGHT", i8)
     crash: int = number("", "events of one pile-up share this number", i32)
-    row: int = number("", "row of the environment; in a collision the lower one of the two", i32)
+    row: int = number(
+        "", "row of the environment; in a collision the lower one of the two. In scenes: world * agents + place", i32
+    )
     other: int = number("", "row that it met, -1: none", i32)
     fault: bool = number("", "the row is at fault", flag)
     other_fault: bool = number("", "the other is", flag)

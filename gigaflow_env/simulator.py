@@ -316,6 +316,7 @@ class Simulator:
         if page is not self.page:
             self.page, self.roads, self.maps, self._aside = page, page.roads, page.maps, None
             self.pages += 1
+            self._machine.forget()
             self._put_tables((self.drivers == IDM).any())
 
     def turn(self, page: Page, *, anew: bool = False) -> None:

@@ -89,6 +89,7 @@ def save(
     policy: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     generator: torch.Generator,
+    ages: torch.Tensor,
     progress: Progress,
 ) -> None:
     """Write resume.pt and checkpoint.safetensors, and a numbered one where the config wants some.
@@ -98,6 +99,7 @@ def save(
     """
     own = {
         "generator": generator.get_state(),
+        "ages": ages.cpu(),
         "environment": _packed(env.snapshot()) if hasattr(env, "snapshot") else None,
     }
     several = ranks.count() > 1
@@ -143,6 +145,7 @@ def resume(
     policy: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     generator: torch.Generator,
+    ages: torch.Tensor,
     say: Callable[[str], None],
 ) -> tuple[Progress, tuple[Any, Any] | None]:
     """Put everything back as `save` found it. Returns what `env.restore` does, or None where the worlds begin anew.
@@ -168,7 +171,10 @@ def resume(
     if saved["environment"] is None or not hasattr(env, "restore"):
         say("this environment's state can't be restored: its worlds begin anew")
         return progress, None
-    return progress, env.restore(_unpacked(saved["environment"]))
+    restored = env.restore(_unpacked(saved["environment"]))
+    if "ages" in saved:  # older files lack them: then all routes count as just begun
+        ages.copy_(saved["ages"])
+    return progress, restored
 
 
 def read_facts(path: str | Path) -> Facts:

@@ -21,7 +21,7 @@ from gigaflow_train import ranks
 from gigaflow_train.actions import KINDS
 from gigaflow_train.advantage import gae
 from gigaflow_train.config import TrainConfig
-from gigaflow_train.evaluate.metrics import Tally, count
+from gigaflow_train.evaluate.metrics import Tally, ages_of, count
 from gigaflow_train.opponents import Opponent
 from gigaflow_train.ppo import Batch, Losses, losses
 from gigaflow_train.rollout import USED, Driven, Found, Storage, value_of
@@ -82,8 +82,9 @@ class Fixed:
         self.log_prob = zeros(self.samples + 1)
         self.storage = Storage(
             self.value[:-1].view(steps + 1, rows), zeros(steps, rows), zeros(steps, rows, dtype=torch.bool), self.obs[:-1],
-            self.cell[:-1], self.learns[:-1], self.action[:-1], self.log_prob[:-1],
+            self.cell[:-1], self.learns[:-1], self.action[:-1], self.log_prob[:-1], zeros(2, rows, dtype=torch.int64),
         )  # fmt: skip
+        self.ages = ages_of(env.config, *self.storage.ages)
         self.every = zeros(rows + 1, *self.kind.shape, dtype=self.kind.dtype)
         self.cuts = max(2 * rows, self.samples // CUT_SHARE)
         self.last_obs, self.last_cell = zeros(self.cuts + 1, columns), zeros(self.cuts + 1, dtype=torch.int64)
@@ -159,7 +160,7 @@ class Fixed:
         self.last_cell.index_copy_(0, at, self.t * self.rows + rows)
         self.cut += cut
         over = info["_episode"] & learners
-        counts = [*count(learners, terminated, info), over.sum(), (info["r"] * over).sum()]
+        counts = [*count(self.ages, learners, terminated, truncated, info), over.sum(), (info["r"] * over).sum()]
         self.sums += torch.stack([number.double() for number in counts])
         # Into the tensors of before, which the next step of a graph reads; the environment's own are the same ones anyway.
         for old, new in zip(self.now, self.present(obs, info), strict=True):

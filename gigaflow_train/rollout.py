@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gigaflow_train.actions import KINDS, Kind
-from gigaflow_train.evaluate.metrics import Tally, count, total
+from gigaflow_train.evaluate.metrics import Tally, ages_of, count, total
 from gigaflow_train.opponents import Opponent
 
 USED = (
@@ -32,6 +32,7 @@ class Storage(NamedTuple):
     learns: Tensor  # bool (T * N,): not an erratic driver's
     action: Tensor  # (T * N, ...) as it was drawn
     log_prob: Tensor  # (T * N,)
+    ages: Tensor  # int64 (2, N) of each row's episode and route, see metrics.Ages: for what is counted
     states: Any = None  # the environment's memory of states instead of observations, see store.py
 
 
@@ -104,6 +105,7 @@ def allocate(
         learns=zeros(steps * rows, dtype=torch.bool),
         action=zeros(steps * rows, *actions.shape, dtype=actions.dtype),
         log_prob=zeros(steps * rows),
+        ages=zeros(2, rows, dtype=torch.int64),
         states=states,
     )
 
@@ -138,7 +140,7 @@ def collect(
     places, last_obs = [], []  # of truncated episodes
     tallies, episodes, episode_returns = [], [], []
     on_host = storage.obs.device.type == "cpu"
-    kind = chance.actions
+    kind, known = chance.actions, ages_of(env.config, *storage.ages)
     every = torch.zeros(rows, *kind.shape, dtype=kind.dtype, device=storage.obs.device)  # an action for each row
     storage.value.zero_()
     used = 0
@@ -177,7 +179,7 @@ def collect(
             if len(cut):
                 places.append(t * rows + cut)
                 last_obs.append(info["final_obs"][cut])
-            tallies.append(count(now.learners, terminated, info))
+            tallies.append(count(known, now.learners, terminated, truncated, info))
             over = info["_episode"] & now.learners
             episodes.append(over.sum())
             episode_returns.append((info["r"] * over).sum())

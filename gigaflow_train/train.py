@@ -84,16 +84,17 @@ def train(
         torch.set_float32_matmul_precision("high")  # TF32
         if not config.fixed:  # else the step is a part of a larger graph
             env.capture()
-    saved = (directory, env, config, policy, optimizer, generator)
+    saved = (directory, env, config, policy, optimizer, generator, storage.ages)
 
     if resume:
-        progress, restored = checkpoint.resume(directory, env, policy, optimizer, generator, say)
+        progress, restored = checkpoint.resume(directory, env, policy, optimizer, generator, storage.ages, say)
         obs, info = restored or env.reset(seed=worlds + progress.iteration)
     else:
         progress = Progress()
         measure(env, policy, storage, config, worlds)
         ranks.broadcast_(policy.state_dict().values())
         obs, info = env.reset(seed=worlds)
+        storage.ages.zero_()
         checkpoint.save(*saved, progress)
     now = present(obs, info, others)
     if fixed is not None:

@@ -49,9 +49,19 @@ def scenes_of(folder, what, *names):
     return scenes | {"kernels": {one["kernel"]: one for one in found if "kernel" in one}}
 
 
+QUICK = ("next step, beside rule-based drivers", "the paper's world")
+"""Every kernel is in them; the others vary how a world begins, ends and is steered."""
+SLOW = tuple(name for name in cuda_scenes.SCENES if name not in QUICK)
+
+
 @pytest.fixture(scope="module")
 def driven(folder):
-    return scenes_of(folder, "ptx", *cuda_scenes.SCENES)
+    return scenes_of(folder, "ptx", *QUICK)
+
+
+@pytest.fixture(scope="module")
+def driven_slowly(folder):
+    return scenes_of(folder, "ptx", *SLOW)
 
 
 TIPPED = {"outcome.reward", "rows.score"}
@@ -59,10 +69,19 @@ TIPPED = {"outcome.reward", "rows.score"}
 rounds once and the CPU twice, one car stands still and the other moves at a millionth of a metre in a second."""
 
 
-@pytest.mark.parametrize("name", cuda_scenes.SCENES)
+@pytest.mark.parametrize("name", QUICK)
 def test_compiled_kernels_do_what_the_cpu_does(driven, name):
+    check(driven[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
+def test_compiled_kernels_do_what_the_cpu_does_in_more_scenes(driven_slowly, name):
+    check(driven_slowly[name])
+
+
+def check(found):
     """Every array after every step, within rounding; the log; observations made anew; any order of threads; no race."""
-    found = driven[name]
     tipped = [one for one in found["different"] if set(one) == TIPPED and max(one.values()) <= 0.1]
     assert found["different"] == tipped and len(tipped) <= 1
     assert found["ended"] > 0, "the scene should see episodes end"

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from typing import NamedTuple
 
 import pytest
 
@@ -23,19 +24,22 @@ pytestmark = [
 ]
 
 PROGRAM = """
+import json
 import numpy as np
-from gigaflow_env import GigaflowVectorEnv
+from gigaflow_env import GigaflowVectorEnv, snapshot
+from gigaflow_env.bench import cuda as bench_cuda
 
 def mark(text):
     with open({log!r}, "a") as file:
         file.write(text + "\\n")
 
 env = GigaflowVectorEnv(40, map="loop", preset="laptop", backend="cuda", obs_dtype="float16")
+mark("reset")
 obs, info = env.reset(seed=0)
 assert obs.dtype == np.float16 and obs.shape == (40, env.layout.size) and set(info) > {{"active", "collision"}}
 env.step(np.full(40, 7))
-mark("step")
 env.simulator.stream = 0x5555
+mark("step")
 env.simulator.step(env.simulator.actions)
 mark("end")
 env.reset(options={{"reset_mask": np.arange(40) == 3}})
@@ -44,7 +48,44 @@ assert env.simulator.host(env.simulator.actions).ravel()[:40].tolist() == [7] * 
 assert env.scene(1).x.shape == (16,)
 assert env.render_world(0, 0, size=64).shape == (64, 64, 3)
 env.close()
+
+env = GigaflowVectorEnv(40, map="loop", preset="laptop", backend="cuda", events=True)
+env.reset(seed=0)
+sim = env.simulator
+offroad = np.zeros((3, 16), bool)
+offroad[1, 3] = True
+sim.write(sim.state.events.offroad, offroad)  # this driver's kernels do nothing: so it stays
+env.step(np.full(40, 7))
+(event,) = env.event_log
+assert (event["kind"], event["world"], event["row"], event["other"]) == (1, 1, 19, -1)
+
+mark("observe")
+states = {{name: np.stack([array] * 50) for name, array in env.observation_state().items()}}
+assert snapshot.CHUNK < 150 and env.observe(states).shape == (50, 3, 16, env.layout.size)
+prepared = len(sim._machine._launches)
+assert env.observe(env.observation_state()).shape == (3, 16, env.layout.size)
+assert len(sim._machine._launches) == prepared, "a launch for every call"
+mark("logged step")
+sim.step(sim.actions)
+mark("end")
+
+found = bench_cuda.run(map="loop", preset="laptop", agents=(16,), rows=(64,), steps=3)
+print(json.dumps(found, allow_nan=False))
 """
+
+
+class Driven(NamedTuple):
+    log: list[str]
+    said: str
+
+    def part(self, name: str) -> list[str]:
+        """What the driver was asked for from one mark to the next."""
+        after = self.log[self.log.index(name) + 1 :]
+        ends = [k for k, line in enumerate(after) if line in MARKS]
+        return after[: ends[0]]
+
+
+MARKS = ("reset", "step", "observe", "logged step", "end")
 
 
 @pytest.fixture(scope="module")
@@ -59,16 +100,21 @@ def run(program, library, **environment):
     )
 
 
+@pytest.fixture(scope="module")
+def driven(library, tmp_path_factory):
+    """One process for all that needs compiled kernels: what stages have in common is compiled once."""
+    log = tmp_path_factory.mktemp("log") / "log"
+    done = run(PROGRAM.format(log=str(log)), library, STUB_LOG=str(log))
+    assert done.returncode == 0, done.stderr
+    return Driven(log.read_text().splitlines(), done.stdout)
+
+
 def kernels(lines):
     return [re.search(r"cuda\d+([a-z_]+?)_[0-9a-f]{12}", line)[1] for line in lines if line.startswith("launch")]
 
 
-def test_a_step_is_six_launches_and_waits_for_nothing(library, tmp_path):
-    log = tmp_path / "log"
-    done = run(PROGRAM.format(log=str(log)), library, STUB_LOG=str(log))
-    assert done.returncode == 0, done.stderr
-    lines = log.read_text().splitlines()
-    step = lines[lines.index("step") + 1 : lines.index("end")]
+def test_a_step_is_six_launches_and_waits_for_nothing(driven):
+    step = driven.part("step")
     assert kernels(step) == [
         "drive",
         "prepare_observation",
@@ -79,40 +125,11 @@ def test_a_step_is_six_launches_and_waits_for_nothing(library, tmp_path):
     ]
     assert len(step) == 6, "a copy or a synchronisation within a step"
     assert all(line.endswith("0x5555") for line in step)
-    assert kernels(lines[: lines.index("step")])[:4] == ["clear", "respawn", "prepare_observation", "write_observation_half"]
+    assert kernels(driven.part("reset"))[:4] == ["clear", "respawn", "prepare_observation", "write_observation_half"]
 
 
-LOGGED = """
-import numpy as np
-from gigaflow_env import GigaflowVectorEnv, snapshot
-
-env = GigaflowVectorEnv(40, map="loop", preset="laptop", backend="cuda", events=True)
-env.reset(seed=0)
-sim = env.simulator
-offroad = np.zeros((3, 16), bool)
-offroad[1, 3] = True
-sim.write(sim.state.events.offroad, offroad)  # this driver's kernels do nothing: so it stays
-env.step(np.full(40, 7))
-(event,) = env.event_log
-assert (event["kind"], event["world"], event["row"], event["other"]) == (1, 1, 19, -1)
-
-states = {{name: np.stack([array] * 50) for name, array in env.observation_state().items()}}
-assert snapshot.CHUNK < 150 and env.observe(states).shape == (50, 3, 16, env.layout.size)
-prepared = len(sim._machine._launches)
-assert env.observe(env.observation_state()).shape == (3, 16, env.layout.size)
-assert len(sim._machine._launches) == prepared, "a launch for every call"
-with open({log!r}, "a") as file:
-    file.write("step\\n")
-sim.step(sim.actions)
-"""
-
-
-def test_a_step_with_a_log_is_seven_launches_and_observing_keeps_its_own(library, tmp_path):
-    log = tmp_path / "log"
-    done = run(LOGGED.format(log=str(log)), library, STUB_LOG=str(log))
-    assert done.returncode == 0, done.stderr
-    lines = log.read_text().splitlines()
-    step = lines[lines.index("step") + 1 :]
+def test_a_step_with_a_log_is_seven_launches_and_observing_keeps_its_own(driven):
+    step = driven.part("logged step")
     expected = [
         "drive",
         "record_contacts",
@@ -123,19 +140,12 @@ def test_a_step_with_a_log_is_seven_launches_and_observing_keeps_its_own(library
         "write_observation",
     ]
     assert kernels(step) == expected and len(step) == len(expected)
-    looked = kernels(lines[: lines.index("step")])
-    assert looked[-8:] == ["prepare_observation", "write_observation"] * 4, "three chunks of 150 worlds, and one of 3"
+    looked = kernels(driven.part("observe"))
+    assert looked == ["prepare_observation", "write_observation"] * 4, "three chunks of 150 worlds, and one of 3"
 
 
-def test_the_benchmark_runs(library):
-    program = (
-        "import json; from gigaflow_env.bench import cuda as bench_cuda\n"
-        "found = bench_cuda.run(map='loop', preset='laptop', agents=(16,), rows=(64,), steps=3)\n"
-        "print(json.dumps(found, allow_nan=False))\n"
-    )
-    done = run(program, library)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+def test_the_benchmark_runs(driven):
+    found = json.loads(driven.said)
     assert found["card"] == "stub" and set(found["kernels"]) == {
         "clear",
         "drive",
@@ -172,7 +182,19 @@ def test_a_device_that_is_not_there(library):
     assert "device=3: this machine has 1 CUDA devices" in done.stderr
 
 
+REFUSED = """
+import numpy as np
+from numba import cuda
+from gigaflow_env.backend import cuda as backend
+
+@cuda.jit
+def nothing(out):
+    pass
+
+backend.Launch(nothing, (cuda.to_device(np.zeros(64, np.int32)),))(1, 32, 0, 0)
+"""
+
+
 def test_a_refused_launch_is_an_error(library):
-    program = "import gigaflow_env; gigaflow_env.GigaflowVectorEnv(16, preset='laptop', backend='cuda').reset(seed=0)"
-    done = run(program, library, STUB_REFUSE="1")
+    done = run(REFUSED, library, STUB_REFUSE="1")
     assert "CUDA refused to launch a kernel of 1 blocks of 32 threads" in done.stderr

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from gigaflow_train.evaluate.metrics import Estimate, Tally, count, mean, proportion, rate, total
+from gigaflow_env import Config, GigaflowVectorEnv
+from gigaflow_train.evaluate.metrics import Estimate, Tally, ages_of, count, mean, proportion, rate, total
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,8 @@ def test_mean_covers_the_truth_as_often_as_it_says():
     assert 930 <= covered <= 970
 
 
+LIMIT = 8
+RESPAWN, NEW_ROUTE = (Config(max_steps=LIMIT, on_route_done=what) for what in ("respawn", "new_route"))
 EVENTS = ("collision", "offroad", "red_light", "goal", "route_done", "timeout")
 
 
@@ -72,7 +75,10 @@ def test_a_route_ends_once_and_a_crash_comes_first():
     ]
     terminated = np.array([True, True, True, True, False, True, False, False, False, True])
     active = np.arange(10) < 9
-    assert count(active, terminated, step(rows)) == Tally(
+    # Rows 4 and 5 are as old as a route may become: the others have begun in this step.
+    age = np.where((np.arange(10) // 2 == 2), LIMIT - 1, 0)
+    ages = ages_of(RESPAWN, age.copy(), age)
+    assert count(ages, active, terminated, step(rows)["timeout"], step(rows)) == Tally(
         steps=9,
         distance=36.0,
         routes=6,
@@ -85,6 +91,59 @@ def test_a_route_ends_once_and_a_crash_comes_first():
         red_lights=1,
         goals=3,
     )
+
+
+def counted(config, *steps):
+    """Tallies of one row; steps: what happens, "end" ends the episode."""
+    ages = ages_of(config, np.zeros(1, int), np.zeros(1, int))
+    found = []
+    for now in steps:
+        info = step([{now}])
+        ended = np.array([now in ("collision", "end")])
+        found.append(count(ages, np.ones(1, bool), ended & info["collision"], ended, info))
+    return total(found)
+
+
+def test_a_route_that_lasts_too_long_has_timed_out():
+    """With a new route in the same episode half of it, and then its end is no second one."""
+    assert counted(RESPAWN, *[""] * (LIMIT - 1)).routes == 0
+    alone = counted(RESPAWN, *[""] * (LIMIT - 1), "end")
+    assert (alone.routes, alone.timed_out) == (1, 1)
+    half = LIMIT // 2
+    for end in ("route_done", "collision", "end"):
+        long = counted(NEW_ROUTE, *[""] * half, end)
+        assert (long.routes, long.timed_out, long.completed, long.collided) == (1, 1, 0, 0)
+    assert counted(NEW_ROUTE, *[""] * (half - 1), "route_done").completed == 1
+
+
+def test_what_the_end_of_an_episode_cuts_off_counts_in_no_way():
+    half = LIMIT // 2
+    early = [*[""] * (half - 1), "route_done"]
+    # The second route begins in the middle, and has its half. One that begins later is not counted, whatever becomes of it.
+    both = counted(NEW_ROUTE, *early, *[""] * (half - 1), "end")
+    assert (both.routes, both.completed, both.timed_out) == (2, 1, 1)
+    for then in ("route_done", "collision", "end"):
+        late = counted(NEW_ROUTE, *early, "route_done", "", then)
+        assert (late.routes, late.completed) == (2, 2)
+    # The next episode begins anew.
+    assert counted(NEW_ROUTE, *early, "route_done", "end", "route_done").completed == 3
+
+
+def test_ages_are_those_of_the_environment():
+    """Where an episode is one route, time-outs are what the environment says."""
+    env = GigaflowVectorEnv(64, map="loop", preset="laptop", config={"max_steps": 12, "agents_per_world": 4}, threads=1)
+    _, info = env.reset(seed=2)
+    ages = ages_of(env.config, np.zeros(64, int), np.zeros(64, int))
+    timeouts = 0
+    for action in np.random.default_rng(2).integers(0, 12, (60, 64)):
+        active = info["active"]
+        _, _, terminated, truncated, info = env.step(action)
+        found = count(ages, active, terminated, truncated, info)
+        cut = active & info["timeout"] & ~terminated
+        timeouts += int(cut.sum())
+        assert found.timed_out == cut.sum()
+    assert timeouts > 100
+    env.close()
 
 
 def test_tallies_add_up():

@@ -17,7 +17,10 @@ ENDING = 0.1  # chance that a step terminates an episode
 
 class Stub:
     def __init__(self, num_envs: int = 128, *, shuffled: bool = False, breaks_at: int | None = None) -> None:
-        self.config = Config(lane_count=3, boundary_count=2, stop_count=0, agent_count=2, agents_per_world=4)
+        self.config = Config(
+            lane_count=3, boundary_count=2, stop_count=0, agent_count=2, agents_per_world=4, max_steps=LONGEST,
+            on_route_done="respawn",
+        )  # fmt: skip
         self.layout = Layout(self.config)
         self.num_envs = num_envs
         self.single_action_space = spaces.Discrete(ACTIONS)

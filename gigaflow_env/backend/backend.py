@@ -50,5 +50,8 @@ class Backend(Protocol):
         The i-th of the agents becomes row places[i] of `parts.obs`, float32 (rows, columns).
         """
 
+    def forget(self) -> None:
+        """Tables were replaced: hold on to none of the old ones."""
+
     def close(self) -> None:
         """Release all resources."""

@@ -302,6 +302,9 @@ class Threads:
         for other in others:
             other.result()
 
+    def forget(self) -> None:
+        """Nothing is held."""
+
     def close(self) -> None:
         """Give back what is held."""
         if self._workers is not None and self._process == os.getpid():

@@ -451,6 +451,10 @@ class Device:
             driver: tuple[int, int] = cuda.cudadrv.driver.driver.get_version()  # type: ignore[attr-defined]
         return {"card": card, "driver_cuda": f"{driver[0]}.{driver[1]}", "kernels": kernels}
 
+    def forget(self) -> None:
+        """Launches that are ready hold on to their arrays: make them anew. Memory is given back when the device is done."""
+        self._launches.clear()
+
     def close(self) -> None:
         """Release all resources."""
         self._launches.clear()

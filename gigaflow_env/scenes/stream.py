@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +39,8 @@ MOST_GOALS = 32
 """Goals of a route: way-points on a longer way lie farther apart. Ours."""
 LIGHTS = 64
 """Lights for which a world has room at least, where more scenes follow."""
+EVERY = 10.0
+"""[s] between lines that say how far reading is."""
 NAMED = 5
 """Scenes that a warning names."""
 
@@ -97,7 +100,8 @@ class Stream:
         self._readers = Readers(processes)
         self._maker = ThreadPoolExecutor(1, "gigaflow-scenes")
         self._following: Future[_Made] | None = None
-        self._said = self._told = False
+        self._told = False
+        self._speaks = time.monotonic() + PATIENCE
 
         self.dt, self._reached = 0.0, 0
         scenes: list[tuple[int, CompiledScene]] = []
@@ -150,12 +154,6 @@ class Stream:
         """The next page; the first one again, and one round more, when all scenes were driven."""
         ahead = self._following or self._begin_next()
         self._following = None
-        start = time.perf_counter()
-        while not ahead.done():
-            time.sleep(0.002)
-            if time.perf_counter() - start > PATIENCE:
-                say(f"waiting for scenes: {self._readers.done} read, {len(self.left_out)} of {len(self.sources)} left out")
-                start = time.perf_counter() + 5 * PATIENCE
         made = ahead.result()
         if made is self._first:
             self.rounds += 1
@@ -219,7 +217,7 @@ class Stream:
             self._reached = number + 1
             if number in self.left_out:
                 continue
-            reason = ready.result()
+            reason = self._patiently(ready)
             if reason is None:
                 try:
                     found.append((number, read_scene(self.sources[number], self._options)))
@@ -228,6 +226,16 @@ class Stream:
                     reason = str(error)
             self._leave_out(number, reason)
         return found
+
+    def _patiently(self, ready: "Future[str | None]") -> str | None:
+        """The result of a reader. What takes long is said, and how far it is."""
+        while True:
+            try:
+                return ready.result(timeout=max(self._speaks - time.monotonic(), 0.01))
+            except NotYet:  # a class of its own in Python 3.10
+                said = f"{self._readers.done} are ready, {len(self.left_out)} left out"
+                say(f"reading scenes, of {len(self.sources)}: {said}")
+                self._speaks = time.monotonic() + EVERY
 
     def _fits(self, number: int, scene: CompiledScene) -> bool:
         """Whether the scene has the time step of all others, and can be cast; else it's left out."""

@@ -17,7 +17,7 @@ class Tally(NamedTuple):
     """Counts over agent steps; they add up over steps and rows.
 
     A route ends once: by a crash (a collision or leaving the road that ended the episode), else by completion, else by
-    time-out. A world that is rebuilt cuts routes off: those count in no way.
+    time-out. What cuts a route off before it had its time counts in no way: see `Ages`.
     """
 
     steps: int = 0  # agent steps
@@ -33,11 +33,41 @@ class Tally(NamedTuple):
     goals: int = 0  # events, way-points too
 
 
-def count(active: Any, terminated: Any, info: Mapping[str, Any]) -> Tally:
-    """Tally of one step, not yet as Python's numbers: `active` (N,) rows that acted, then what `env.step` returned."""
-    crash = active & terminated & (info["collision"] | info["offroad"])
-    completed = active & info["route_done"] & ~crash
-    timed_out = active & info["timeout"] & ~crash & ~completed
+class Ages(NamedTuple):
+    """How old each row's episode and route are, and how old a route may become; `count` keeps them.
+
+    Where an episode is one route, the route has all of it. Where a new route follows in the same episode, a route has half
+    of it, and those that begin in the second half count in no way: they would be cut off with the episode, and only the
+    ones that end quickly would be seen.
+    """
+
+    episode: Any  # int (N,) [steps]
+    route: Any  # int (N,) [steps]
+    limit: int  # [steps] then a route has timed out
+    last: int  # [steps] age of the episode at which the last route begins that counts
+
+
+def ages_of(config: Any, episode: Any, route: Any) -> Ages:
+    """Of an environment's Config and two arrays (N,) of zeros."""
+    limit = config.max_steps if config.on_route_done == "respawn" else max(1, config.max_steps // 2)
+    return Ages(episode, route, limit, config.max_steps - limit)
+
+
+def count(ages: Ages, active: Any, terminated: Any, truncated: Any, info: Mapping[str, Any]) -> Tally:
+    """Tally of one step, not yet as Python's numbers: `active` (N,) rows that acted, then what `env.step` returned.
+
+    Writes the ages.
+    """
+    episode, route, limit, last = ages
+    episode += active
+    route += active
+    early = active & (episode - route <= last) & (route <= limit)
+    crash = early & terminated & (info["collision"] | info["offroad"])
+    completed = early & info["route_done"] & ~crash
+    timed_out = early & (route == limit) & ~crash & ~completed
+    ended = active & (terminated | truncated)
+    episode *= ~ended
+    route *= ~(ended | info["route_done"])
     return Tally(
         steps=active.sum(),
         distance=_metres(info["distance"] * active),

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gigaflow_train.evaluate.baselines import Act
-from gigaflow_train.evaluate.metrics import Estimate, Tally, count, mean, proportion, rate, total
+from gigaflow_train.evaluate.metrics import Estimate, Tally, ages_of, count, mean, proportion, rate, total
 
 
 class Result(NamedTuple):
@@ -24,11 +24,11 @@ def drive(env: Any, act: Act, *, steps: int, seed: int, show: Callable[[], None]
     obs, info = env.reset(seed=seed)
     judged = ~info["traffic"] | info["traffic"].all()
     active = info["active"] & judged
-    tallies = []
+    tallies, known = [], ages_of(env.config, np.zeros(len(obs), np.int64), np.zeros(len(obs), np.int64))
     distance, lived = np.zeros(len(obs)), np.zeros(len(obs))
     for _ in range(steps):
-        obs, _, terminated, _, info = env.step(act(obs))
-        tallies.append(count(active, terminated, info))
+        obs, _, terminated, truncated, info = env.step(act(obs))
+        tallies.append(count(known, active, terminated, truncated, info))
         distance += np.where(active, info["distance"], 0.0)
         lived += active
         active = info["active"] & judged
