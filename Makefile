@@ -10,7 +10,7 @@ TRAIN_MAP ?= loop
 TRAIN_OUT ?= runs/$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test tests slow bench lint docs tables soak memory lookup towns maps scenes traffic large-maps damage import-times driver gallery recorded \
+.PHONY: help train test tests slow bench lint docs tables soak memory lookup towns maps scenes traffic large-maps damage damage-scenes import-times driver gallery recorded \
   test-libraries world cuda-cost gpu-check kills ranks paper against ablations clean
 
 help:  ## this list
@@ -57,6 +57,9 @@ maps: $(READY)  ## what importing real maps shows: make maps MAPS="one.xodr othe
 
 damage: $(READY)  ## real maps with one thing missing each: none is lost in silence: make damage MAPS="one.xodr other.osm"
 	$(BIN)/python benchmarks/damaged_maps.py $(MAPS)
+
+damage-scenes: $(READY)  ## recorded scenes with damaged bytes: each is a scene or an error: make damage-scenes SCENES="one.pkl other.db"
+	$(BIN)/python benchmarks/damaged_scenes.py $(SCENES)
 
 import-times: $(READY)  ## import and compile times beside those of another revision: make import-times BEFORE=folder MAPS="one.xodr"
 	$(BIN)/python benchmarks/import_times.py $(BEFORE) $(MAPS)

@@ -47,11 +47,11 @@ class Recorded:
     """The result file."""
     suites: tuple[str, ...] = ("waymax", "nuplan", "wosac", "scenes", "carla-routes")
     """Which suites."""
-    generated: int = 40
+    generated: int = 24
     """Generated scenes."""
     routes: int = 4
     """Routes a town."""
-    rollouts: int = 8
+    rollouts: int = 4
     """Of WOSAC."""
     threads: int | None = None
     """CPU threads."""

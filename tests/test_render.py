@@ -458,7 +458,7 @@ def test_the_gallery_has_every_shipped_town() -> None:
     towns = shipped()
     assert sorted(gallery["ORDER"]) == sorted(towns)
     image = gallery["gallery"]({name: towns[name] for name in ("loop", "lefthand")})
-    assert image.shape[1] == 3 * (gallery["SIZE"] + gallery["GAP"]) - gallery["GAP"]
+    assert image.shape[1] == gallery["COLUMNS"] * (gallery["SIZE"] + gallery["GAP"]) - gallery["GAP"]
     assert hexed(mapview.SURFACES["driving"]) in set(map(tuple, image[:, : gallery["SIZE"]].reshape(-1, 3).tolist()))
 
 

@@ -73,6 +73,7 @@ def changed(array: np.ndarray, place: tuple[int, ...], value: float) -> np.ndarr
         (lambda s: {"width": changed(s.width, (1, 1), 0.0)}, r"agent 'walker': width=0\.0 at step 1 must be above 0"),
         (lambda s: {"lights": {"7": np.zeros(2, np.int8)}}, r"light '7': states are int8 \(2,\), must be int8 \(3,\)"),
         (lambda s: {"lights": {"7": np.full(3, 5, np.int8)}}, r"light '7': states must lie in 0\.\.4"),
+        (lambda s: {"tags": (3,)}, r"tags=\(3,\) must be texts"),
         (lambda s: {"ego": 2}, r"ego=2: agents have the numbers 0\.\.1"),
         (lambda s: {"predict": (0, -1)}, r"predict=\(0, -1\): agents have the numbers 0\.\.1"),
     ],

@@ -112,6 +112,7 @@ def test_a_damaged_head_is_refused_with_one_sentence(path: Path, change: Any, me
         ("tracks", np.zeros((8, 3)), r"tracks are \(8, 3\) where valid is \(2, 6\) with 9 that are true"),
         ("tracks", np.zeros((8, 9), np.float32), r"'tracks' is float32, it must be float64"),
         ("tracks", np.full((8, 9), np.nan), r"agent 'car': x=nan at step 0 must be a finite number"),
+        ("valid", np.zeros((5_000, 5_000), bool), r"\(5000, 5000\) agents and steps: at most 20000000 states are possible"),
         ("valid", np.ones(3, bool), r"tracks are \(8, 9\) where valid is \(3,\)"),
         ("lines", np.array([{}], object), r"the scene is damaged: Object arrays cannot be loaded"),
         ("lines", None, r"the scene lacks 'lines'"),

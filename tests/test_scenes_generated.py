@@ -75,6 +75,9 @@ def test_the_command_makes_a_folder_and_goes_on_where_it_stopped(tmp_path: Path,
     paths[1].unlink()
     assert cli.main(arguments) == 0
     assert paths[1].exists() and paths[0].stat().st_mtime_ns == kept
+    capsys.readouterr()
+    assert cli.main([*arguments, "--agents", "3"]) == 2
+    assert "are asked for: choose another folder" in capsys.readouterr().err
     assert cli.main([*arguments[:3], "0", *arguments[4:]]) == 2
     assert "--count=0: must be a whole number" in capsys.readouterr().err
 

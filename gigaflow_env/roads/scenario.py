@@ -91,6 +91,8 @@ def validate_scenario(scenario: Scenario) -> None:
     for name, numbers in (("ego", () if scenario.ego is None else (scenario.ego,)), ("predict", scenario.predict)):
         if any(not 0 <= number < agents for number in numbers):
             raise MapError(f"{where}: {name}={getattr(scenario, name)}: agents have the numbers 0..{agents - 1}")
+    if not all(isinstance(tag, str) for tag in scenario.tags):
+        raise MapError(f"{where}: tags={scenario.tags!r:.80} must be texts")
     for number, line in enumerate(scenario.road_edges):
         if line.ndim != 2 or line.shape[1] != 3 or line.dtype != np.float64 or not np.isfinite(line).all():
             raise MapError(f"{where}: road edge {number} is {line.dtype} {line.shape}: must be finite float64 (points, 3)")

@@ -14,7 +14,7 @@ import numpy as np
 from gigaflow_env import bounds
 from gigaflow_env.config import Config
 from gigaflow_env.population import ROAD_USERS
-from gigaflow_env.roads import MapError, RoadMap, Scenario, cut
+from gigaflow_env.roads import MapError, RoadMap, Scenario, cut, load_scenario
 from gigaflow_env.roads.formats.scene_npz import SUFFIX, save
 from gigaflow_env.roads.road_map import X, Y
 from gigaflow_env.roads.scenario import masked, validate_scenario
@@ -75,20 +75,31 @@ def generate(
         simulator.step(still)
     lights = sorted(signal.id for signal in road_map.signals.values() if signal.kind == "light")
     simulator.close()
-    scenario = _scenario(f"generated-{seed}", moments, lights, simulator.config.dt, road_map)
+    source = source_of(seed, steps=steps, dt=dt, agents=agents, radius=radius)
+    scenario = _scenario(f"generated-{seed}", moments, lights, simulator.config.dt, source)
     validate_scenario(scenario)
     return road_map, scenario
+
+
+def source_of(seed: int, *, steps: int = STEPS, dt: float = DT, agents: int = AGENTS, radius: float = RADIUS) -> str:
+    """What `Scenario.source` says of a scene that was made with these arguments."""
+    return f"rule-based drivers on random:{seed} (steps {steps}, dt {dt:g} s, agents {agents}, radius {radius:g} m)"
 
 
 def write(folder: Path, count: int, seed: int = 0, **sizes: Any) -> Iterator[Path]:
     """Write scenes of `count` seeds from `seed` on, one after the other, and give the path of each; see `generate`.
 
-    A scene that is there already is kept, so that an interrupted call goes on where it stopped.
+    A scene that is there already is kept, so that an interrupted call goes on where it stopped. Raises ValueError where one
+    that is there was made with other sizes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(seed, seed + count):
         path = folder / f"generated-{number}{SUFFIX}"
-        if not path.exists():
+        if path.exists():
+            kept, wanted = load_scenario(path).source, source_of(number, **sizes)
+            if kept != wanted:
+                raise ValueError(f"{path} is of {kept}, and {wanted} are asked for: choose another folder")
+        else:
             road_map, scenario = generate(number, **sizes)
             save(scenario, road_map, path)
         yield path
@@ -143,7 +154,7 @@ def _moment(simulator: Simulator) -> _Moment:
     )
 
 
-def _scenario(name: str, moments: list[_Moment], lights: list[str], dt: float, road_map: RoadMap) -> Scenario:
+def _scenario(name: str, moments: list[_Moment], lights: list[str], dt: float, source: str) -> Scenario:
     """A driver is an agent from its start to its end: a row has one after the other."""
     steps = len(moments)
     live = np.array([moment.live for moment in moments])  # (steps, rows)
@@ -167,7 +178,7 @@ def _scenario(name: str, moments: list[_Moment], lights: list[str], dt: float, r
     ego, predict = _roles(shown, x, y, kinds)
     colours = {light: np.array([moment.lights[k] for moment in moments], np.int8) for k, light in enumerate(lights)}
     return Scenario(name, dt, tuple(ids), tuple(kinds), shown, x, y, z, heading, velocity_x, velocity_y, length, width,
-                    colours, ego, predict, f"rule-based drivers on {road_map.name}")  # fmt: skip
+                    colours, ego, predict, source)  # fmt: skip
 
 
 def _roles(valid: np.ndarray, x: np.ndarray, y: np.ndarray, kinds: list[str]) -> tuple[int, tuple[int, ...]]:

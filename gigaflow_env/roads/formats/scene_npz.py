@@ -22,6 +22,8 @@ SUFFIX = ".scene.npz"
 FORMAT, VERSION = "gigaflow-scene", 1
 LARGEST = 1 << 30
 """[bytes] Ours: a file may not unpack to more; a scene of the usual data sets has a few MB."""
+MOST_STATES = 20_000_000
+"""Agents times steps. Ours: a whole hour of a nuPlan log has fewer, and each takes 64 bytes."""
 
 _TRACKS = ("x", "y", "z", "heading", "velocity_x", "velocity_y", "length", "width")
 _ARRAYS = {
@@ -174,6 +176,8 @@ def _scenario(record: dict[str, Any], arrays: dict[str, np.ndarray]) -> Scenario
         if any(type(number) is not int for number in given[name]):
             raise MapError(f"{name!r} must be whole numbers")
     valid, tracks, states = arrays["valid"], arrays["tracks"], arrays["lights"]
+    if valid.size > MOST_STATES:
+        raise MapError(f"{valid.shape} agents and steps: at most {MOST_STATES} states are possible")
     if valid.ndim != 2 or tracks.shape != (len(_TRACKS), valid.sum()):
         raise MapError(f"tracks are {tracks.shape} where valid is {valid.shape} with {valid.sum()} that are true")
     if states.shape != (len(given["lights"]), valid.shape[1]):

@@ -4,6 +4,7 @@
 makes one of it, to be scored by Waymax's own metrics. Tested with a stub of that class.
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -35,10 +36,10 @@ def arrays(trajectories: Trajectories) -> dict[str, np.ndarray]:
     return made | {"valid": valid.copy(), "timestamp_micros": np.where(valid, times, np.int32(INVALID))}
 
 
-def write(trajectories: Trajectories, path: Path, scenario_id: str = "") -> None:
+def write(trajectories: Trajectories, path: str | os.PathLike[str], scenario_id: str = "") -> None:
     """Write `arrays`, the ids of the agents and the scene's to an .npz file, whole or not at all. Raises ValueError."""
-    if path.suffix != ".npz":
+    if Path(path).suffix != ".npz":
         raise ValueError(f"{path}: a file for Waymax ends in .npz")
     made = arrays(trajectories) | {"ids": np.array(trajectories.ids), "scenario_id": np.array(scenario_id)}
-    with replacing(path) as part:
+    with replacing(Path(path)) as part:
         np.savez_compressed(part, **made)  # type: ignore[arg-type]

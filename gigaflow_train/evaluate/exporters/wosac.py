@@ -4,6 +4,7 @@ Source: sim_agents_submission.proto of the Waymo Open Dataset. Its server and it
 tested against the decoder of this package.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,10 +40,10 @@ def rollouts(scenario_id: str, simulated: Sequence[Trajectories]) -> bytes:
     return encode([(1, scenario_id), *((2, scene) for scene in scenes)])
 
 
-def write(scenario_id: str, simulated: Sequence[Trajectories], path: Path) -> None:
+def write(scenario_id: str, simulated: Sequence[Trajectories], path: str | os.PathLike[str]) -> None:
     """Write the message of `rollouts` to a file, whole or not at all."""
     data = rollouts(scenario_id, simulated)
-    with replacing(path) as part:
+    with replacing(Path(path)) as part:
         part.write_bytes(data)
 
 
