@@ -1,6 +1,7 @@
 """The command benchmark: what it refuses, what it writes, what goes on and adds up, and the page in a browser."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -131,6 +132,23 @@ def test_the_same_seed_counts_the_same(tmp_path):
     assert found[0] == found[1]
 
 
+def test_ctrl_c_keeps_what_was_counted(tmp_path):
+    request = Request("longform", "random", maps=("loop",), out=tmp_path, rows=32, steps=10_000, threads=1, keep=0)
+    calls = []
+
+    def advance(share):
+        calls.append(share)
+        if len(calls) == 12:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    found = town_suites.run_longform(request, "random", advance)
+    assert signal.getsignal(signal.SIGINT) is before
+    kept = json.loads((tmp_path / "counts-random.json").read_text())
+    assert 0 < kept["counts"]["loop"]["steps"] == found.scenes[0]["steps"] <= 14 * 32
+    assert kept["segments"] == 1 and found.figures["km"].value > 0.0
+
+
 def test_a_failure_happens_again_and_is_shown(longform_run, capsys):
     out, _ = longform_run
     paths = sorted((out / "failures").glob("*.npz"))
@@ -211,7 +229,7 @@ def test_robustness_drives_every_check(tmp_path, monkeypatch):
 
 def test_actions_that_come_late():
     class Env:
-        config = type("C", (), {"dt": 1.0})
+        config = type("C", (), {"dt": 1.0, "on_route_done": "new_route"})
 
         def __init__(self):
             self.got = []
