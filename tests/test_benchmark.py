@@ -227,28 +227,14 @@ def test_robustness_drives_every_check(tmp_path, monkeypatch):
     assert found.scenes[0]["loss"] in (0.0, None)
 
 
-def test_actions_that_come_late():
-    class Env:
-        config = type("C", (), {"dt": 1.0, "on_route_done": "new_route"})
-
-        def __init__(self):
-            self.got = []
-
-        def reset(self, seed):
-            return np.zeros((1, 1)), self.info()
-
-        def info(self):
-            no = np.zeros(1, bool)
-            names = ("collision", "offroad", "red_light", "goal", "route_done", "timeout")
-            return dict.fromkeys(names, no) | {"active": ~no, "traffic": no, "distance": np.ones(1)}
-
-        def step(self, actions):
-            self.got.append(int(actions[0]))
-            return np.full((1, 1), len(self.got)), 0, np.zeros(1, bool), 0, self.info()
-
-    env = Env()
-    town_suites.driven(env, lambda obs: np.array([10 + int(obs[0, 0])]), 5, 0, 2, lambda: None)
-    assert env.got == [10, 10, 10, 11, 12]
+@pytest.mark.parametrize("delay, got", [(0, [10, 11, 12, 13, 14]), (2, [10, 10, 10, 11, 12])])
+def test_actions_that_come_late(monkeypatch, delay, got):
+    monkeypatch.setattr(
+        "gigaflow_train.evaluate.run.drive",
+        lambda env, act, steps, seed, show: [int(act(np.full((1, 1), step))[0]) for step in range(steps)],
+    )
+    found = town_suites.driven(None, lambda obs: np.array([10 + int(obs[0, 0])]), 5, 0, delay, lambda: None)
+    assert found == got
 
 
 # Results and comparisons
