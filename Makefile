@@ -105,8 +105,9 @@ ablations: $(READY)  ## what the parts of the method are worth, three seeds each
 cuda-cost: $(READY)  ## what the CUDA kernels do in a step, counted on the CPU: instructions and memory sectors (minutes)
 	$(BIN)/python benchmarks/cuda_cost.py --json benchmarks/results/cuda_cost.jsonl
 
-recorded: $(READY)  ## policies on recorded scenes and on routes of CARLA's towns: benchmarks/results/recorded.json (minutes)
+recorded: $(READY)  ## policies on recorded scenes and on routes of CARLA's towns: benchmarks/results/{recorded,routes}.json (minutes)
 	$(BIN)/python benchmarks/recorded.py
+	$(BIN)/python benchmarks/recorded.py --suites carla-routes --out benchmarks/results/routes.json
 
 gallery: $(READY)  ## the shipped towns and the moving pictures of traffic and viewer, in docs/media/
 	$(BIN)/python -m docs_tools.gallery

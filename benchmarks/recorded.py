@@ -1,9 +1,9 @@
 """Policies on recorded scenes and on routes of CARLA's towns: the tables of docs/guide/benchmarks.md.
 
-`python benchmarks/recorded.py`, or `make recorded`: drives idm, pretrained, random, constant and, where there is one, the
-expert through every suite, and writes benchmarks/results/recorded.json. Scenes and towns are those beside the checkout, in
-../shared; without them only generated scenes are driven. Routes are drawn along the lanes of each town, the same ones each
-time, since the leaderboard's own are not ours to ship. n is small, and said.
+`make recorded`: drives idm, pretrained, random, constant and, where there is one, the expert through every suite, and
+writes benchmarks/results/recorded.json (scenes) and benchmarks/results/routes.json (`--suites carla-routes`). Scenes and
+towns are those beside the checkout, in ../shared; without them only generated scenes are driven. Routes are drawn along
+the lanes of each town, the same ones each time, since the leaderboard's own are not ours to ship. n is small, and said.
 """
 
 import json
@@ -45,8 +45,8 @@ class Recorded:
 
     out: Path = RESULTS
     """The result file."""
-    suites: tuple[str, ...] = ("waymax", "nuplan", "wosac", "scenes", "carla-routes")
-    """Which suites."""
+    suites: tuple[str, ...] = ("waymax", "nuplan", "wosac", "scenes")
+    """Which suites: those, or carla-routes."""
     generated: int = 24
     """Generated scenes."""
     routes: int = 4

@@ -525,13 +525,12 @@ BENCHMARK_FIGURES = {
 
 
 def _benchmarks(routes: bool) -> str:
-    found = json.loads((RESULTS / "recorded.json").read_text(encoding="utf-8"))["suites"]
+    file = RESULTS / ("routes.json" if routes else "recorded.json")
+    found = json.loads(file.read_text(encoding="utf-8"))["suites"]
     policies = ["replay", "pretrained", "idm", "constant", "random"][routes:]
     rows = []
     for name, figures in found.items():
         suite, _, where = name.partition(", ")
-        if (suite == "carla-routes") != routes:
-            continue
         for figure, words in BENCHMARK_FIGURES[suite].items():
             form = "{:.1f}" if routes else "{:.3g}"
             n = figures["pretrained"][next(iter(BENCHMARK_FIGURES[suite]))]["n"]
