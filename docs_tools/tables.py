@@ -507,9 +507,9 @@ def _estimate(one: Mapping[str, Any] | None, form: str = "{:.2f}") -> str:
     """A figure with its interval."""
     if one is None or one["value"] is None:
         return ""
-    told = None not in (one["low"], one["high"]) and one["low"] != one["high"]
-    interval = f"<br>{form.format(one['low'])} to {form.format(one['high'])}" if told else ""
-    return form.format(one["value"]) + interval
+    told = None not in (one["low"], one["high"])
+    low, high = (form.format(one[end]) for end in ("low", "high")) if told else ("", "")
+    return form.format(one["value"]) + (f"<br>{low} to {high}" if low != high else "")
 
 
 BENCHMARK_FIGURES = {
@@ -532,7 +532,7 @@ def _benchmarks(routes: bool) -> str:
     for name, figures in found.items():
         suite, _, where = name.partition(", ")
         for figure, words in BENCHMARK_FIGURES[suite].items():
-            form = "{:.1f}" if routes else "{:.3g}"
+            form = "{:.1f}" if routes else "{:.2f}"
             n = figures["pretrained"][next(iter(BENCHMARK_FIGURES[suite]))]["n"]
             values = [_estimate(figures.get(policy, {}).get(figure), form) for policy in policies]
             rows.append([f"{suite}, {where}" if not routes else where, words, f"{n}", *values])
