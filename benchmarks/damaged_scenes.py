@@ -102,13 +102,8 @@ def main() -> int:
             print(f"  {one}")
     print(f"the process grew by {grown:.0f} MB")
     if damage.json is not None:
-        result = {
-            "scenes": scenes,
-            "count": damage.count,
-            "seed": damage.seed,
-            "grown_mb": round(grown),
-            "machine": machine(),
-        }
+        about = {**machine(), "command": " ".join(["benchmarks/damaged_scenes.py", *sys.argv[1:]])}
+        result = {"scenes": scenes, "count": damage.count, "seed": damage.seed, "grown_mb": round(grown), **about}
         write_text(damage.json, json.dumps(result, indent=1) + "\n")
     return int(any(found["wrong"] for found in scenes.values()) or grown > damage.memory)
 

@@ -60,6 +60,8 @@ LIBRARIES = {
     "puffer": Library("PufferLib", "pufferlib", "SameStep", "puffer_ppo.py"),
     "rl_games": Library("rl_games", "rl-games", "SameStep", "rl_games_ppo.py"),
     "rsl_rl": Library("rsl_rl", "rsl-rl-lib", "SameStep", "rsl_rl_ppo.py"),
+    "agilerl": Library("AgileRL", "agilerl", "SameStep", "agilerl_ppo.py"),
+    "tianshou": Library("Tianshou", "tianshou", "Disabled", "tianshou_ppo.py"),
     "pettingzoo": Library("PettingZoo", "pettingzoo", "NextStep", "pettingzoo_random.py"),
 }
 

@@ -183,6 +183,8 @@ PAIRS: dict[str, tuple[Callable[[], Callable[[], int]], Callable[[], Callable[[]
     "puffer": (simulator, puffer),
     "rl_games": (tensors, rl_games),
     "rsl_rl": (lambda: tensors("continuous"), rsl_rl),
+    "agilerl": (arrays, arrays),
+    "tianshou": (lambda: arrays("Disabled"), lambda: arrays("Disabled")),
     "pettingzoo": (arrays, pettingzoo),
 }
 """As it is, and through the library."""

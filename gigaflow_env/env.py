@@ -84,6 +84,22 @@ def _scene_driver(drivers: Drivers) -> str:
     return drivers if drivers in ("idm", "replay") else "policy"
 
 
+def _asked_every(config: Config, decision_every: int, checkpoints: Sequence[str]) -> Config:
+    """The Config of scenes as a network sees it: its time step is that between two decisions.
+
+    Raises ValueError where another `decision_every` would be that of the training.
+    """
+    for path in checkpoints:
+        trained = driver.config_of(path).dt
+        right = max(round(trained / config.dt), 1)
+        if right != decision_every and abs(right * config.dt - trained) < 1e-6:
+            raise ValueError(
+                f"decision_every={decision_every}: {path} was trained to decide every {trained:g} s, and the steps of these "
+                f"scenes are {config.dt:g} s: decision_every={right} would be right"
+            )
+    return config.replace(dt=min(round(config.dt * decision_every, 9), 3.0), world_steps=1)
+
+
 SCENE_CONFIG = {
     "on_route_done": "new_route", "world_stagger": 0.0, "inattentive": 0.0, "phantom": 0.0,
     "noise_position": 0.0, "noise_heading": 0.0, "noise_speed": 0.0,
@@ -253,7 +269,7 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
     | others | "replay" | in scenes: they follow their tracks; "idm": vehicles drive by rules; "policy": they are rows, too |
     | start_step | 0 | moment of the record at which a scene starts |
     | scene_steps | None | steps that a scene lasts at most |
-    | way_every | 20.0 | metres between the way-points of the recorded way, which is the route |
+    | way_every | 100.0 | metres between the way-points of the recorded way, which is the route |
     | worlds | None | scenes side by side; None: all, and 32 of more |
     | rows_per_world | None | room for controlled agents, `agents_per_world` for all; None: what the first scenes need |
     | scene_readers | None | processes that read scenes in the background; None: one a processor, 0: none |
@@ -312,7 +328,7 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         others: str = "replay",
         start_step: int = 0,
         scene_steps: int | None = None,
-        way_every: float = 20.0,
+        way_every: float = 100.0,
         decision_every: int = 1,
         worlds: int | None = None,
         rows_per_world: int | None = None,
@@ -341,7 +357,7 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         if scenes is None:
             _check_unused(
                 control=(control, "ego"), others=(others, "replay"), start_step=(start_step, 0),
-                scene_steps=(scene_steps, None), way_every=(way_every, 20.0), worlds=(worlds, None),
+                scene_steps=(scene_steps, None), way_every=(way_every, 100.0), worlds=(worlds, None),
                 rows_per_world=(rows_per_world, None), scene_readers=(scene_readers, None),
             )  # fmt: skip
         elif traffic is not None or map_shares is not None:
@@ -412,8 +428,11 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
             seats=None if self._stream is None else self._stream.shape.seats,
             decision_every=decision_every,
         )
+        as_trained = self.config
+        if self._stream is not None:  # a network is asked as often as in its training, whatever the steps of the scene are
+            as_trained = _asked_every(self.config, decision_every, list(seated.checkpoints))
         self._checkpoints = [
-            (those, driver.load(path, self.simulator.layout, self.config)) for path, those in seated.checkpoints.items()
+            (those, driver.load(path, self.simulator.layout, as_trained)) for path, those in seated.checkpoints.items()
         ]
         self._traffic = self.simulator.drivers != POLICY
         for those, _ in self._checkpoints:

@@ -134,7 +134,7 @@ def test_without_pyarrow_the_extra_is_named(path: Path, monkeypatch: pytest.Monk
 def test_a_damaged_file_is_a_scene_or_an_error(path: Path) -> None:
     whole, rng = path.read_bytes(), np.random.default_rng(3)
     files = [b"", b"PAR1", *(whole[: int(share * len(whole))] for share in np.linspace(0.1, 0.99, 15))]
-    for _ in range(150):
+    for _ in range(50):
         flipped = bytearray(whole)
         flipped[rng.integers(len(whole))] ^= 1 << int(rng.integers(8))
         files.append(bytes(flipped))
@@ -150,7 +150,7 @@ def test_a_damaged_file_is_a_scene_or_an_error(path: Path) -> None:
             except MapError as error:
                 assert "scenario_abc.parquet: " in str(error) and "\n" not in str(error)
                 refused += 1
-    assert read > 20 and refused > 50
+    assert read > 10 and refused > 20
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs shared/scenes/argoverse2 beside the checkout")

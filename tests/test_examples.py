@@ -17,15 +17,15 @@ SHORT = {
     "pettingzoo_random.py": ["--worlds", "1"],
     **{
         f"{library}_ppo.py": ["--steps", "4096"]
-        for library in ("puffer", "rl_games", "rllib", "rsl_rl", "sb3", "skrl", "torchrl")
+        for library in ("agilerl", "puffer", "rl_games", "rllib", "rsl_rl", "sb3", "skrl", "tianshou", "torchrl")
     },
     "single_agent.py": ["--steps", "512"],
     "train_minimal.py": ["--updates", "3"],
 }
 """Arguments that make an example short."""
 LIBRARIES = (
-    "matplotlib", "torch", "stable_baselines3", "torchrl", "skrl", "rsl_rl", "rl_games", "ray", "pufferlib",
-    "gigaflow_env.adapters.pettingzoo",
+    "matplotlib", "torch", "stable_baselines3", "torchrl", "skrl", "rsl_rl", "rl_games", "ray", "pufferlib", "agilerl",
+    "tianshou", "gigaflow_env.adapters.pettingzoo",
 )  # fmt: skip
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 ELSEWHERE = ("quickstart.py",)

@@ -12,6 +12,7 @@ import pytest
 from recorded import RecordedLane, Scene, parked, polyline, scenarionet_scene
 
 from gigaflow_env.roads import MapError, MapWarning, Scenario, load, load_scenario, load_scene
+from gigaflow_env.roads.formats.scenarionet import plain_pickle
 from gigaflow_env.roads.formats.scenarionet.plain_pickle import NAMES, read_plain
 from gigaflow_env.roads.scenario import LIGHT_STATES
 
@@ -79,6 +80,10 @@ def test_a_pickle_that_calls_something_is_refused_and_nothing_is_called(
         (b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x0f.", "expected"),  # bytes of an exabyte
         (b"cbuiltins\nint\n(I5\ntR.", "str|callable"),  # a name that is allowed, called
         (b"cnumpy\nndarray\n(I5\ntR.", "str|callable"),
+        (b"ccollections\ndefaultdict\n(N}S'__defaults__'\n(I1\ntstb.", "would change what a name means"),
+        (b"c_codecs\nencode\n}S'x'\nI1\nsb.", "would change what a name means"),
+        (b"cnumpy\ndtype\n}S'x'\nI1\nsb.", "would change what a name means"),
+        (b"ccollections\ndefaultdict\n.", "a _Callable, where data was expected"),
         (b"]q\x00h\x00a.", "containers inside of each other"),  # a list that holds itself
         (b"]" * 100 + b"a" * 99 + b".", "containers inside of each other"),
         (pickle.dumps(np.array([{}], object)), r"the NumPy type 'O8'"),
@@ -99,6 +104,7 @@ def test_what_is_not_plain_data_of_a_scene_is_refused_with_one_sentence(tmp_path
 def test_no_name_leads_out_of_its_module() -> None:
     own = "gigaflow_env.roads.formats.scenarionet.plain_pickle"
     assert all(isinstance(stand_in, str) or stand_in.__module__ == own for stand_in in NAMES.values())
+    assert plain_pickle._dict.__defaults__ is None and vars(plain_pickle._bytes) == {}
 
 
 @pytest.mark.parametrize("protocol", range(6))
@@ -225,16 +231,15 @@ def test_anything_anywhere_is_a_scene_or_an_error(tmp_path: Path) -> None:
     read = refused = 0
     for number, way in enumerate(ways * 3):
         path.write_bytes(pickle.dumps(damage(small(), *way, value=WRONG[number % len(WRONG)])))
-        for strict in (False, True):
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", MapWarning)
-                    load_scene(path, strict=strict)
-                read += 1
-            except MapError as error:
-                assert "x.pkl: " in str(error)
-                refused += 1
-    assert len(ways) > 50 and read > 100 and refused > 50
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", MapWarning)
+                load_scene(path, strict=number % 4 == 0)
+            read += 1
+        except MapError as error:
+            assert "x.pkl: " in str(error)
+            refused += 1
+    assert len(ways) > 50 and read > 100 and refused > 30
 
 
 @pytest.mark.skipif(not OVERPASS.exists(), reason="needs shared/scenes/scenarionet_overpass.pkl beside the checkout")

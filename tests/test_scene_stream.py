@@ -124,7 +124,7 @@ def test_memory_holds_three_pages_at_most(tmp_path):
     env, inner = make(tmp_path, worlds=1)
     assert rounds_of(env, inner, 8) == [[k] for k in range(8)]
     gc.collect()
-    assert sum(isinstance(one, Page) for one in gc.get_objects()) <= 3
+    assert sum(type(one) is Page for one in gc.get_objects()) <= 3
     env.close()
 
 

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorded_scenes import (
     CYCLIST,
+    DT,
     EGO,
     FIRST_SEEN,
     LAST_SEEN,
@@ -33,7 +34,7 @@ from gigaflow_env.backend.world_step import known, parameters
 from gigaflow_env.config import CONDITIONING, laptop, params
 from gigaflow_env.jit import kernel
 from gigaflow_env.population import ROAD_USERS
-from gigaflow_env.sim.traffic.replay import enter, follow_track, leave_scene, moment, steering
+from gigaflow_env.sim.traffic.replay import follow_track, leave_scene, moment, steering
 from gigaflow_env.simulator import Simulator
 from gigaflow_env.state import ABSENT, ENDED, GREEN, LIVE, OFF, PLAYED, RED
 from gigaflow_env.tracks import OFF_ROAD, OVERLAPS
@@ -412,6 +413,20 @@ def test_who_decides():
     env.close()
 
 
+def test_a_checkpoint_drives_and_is_asked_as_often_as_in_its_training():
+    with pytest.raises(ValueError, match="trained to decide every 0.3 s, .* 0.1 s: decision_every=3 would be right"):
+        make(scene(), preset=None, drivers="pretrained")
+    env, inner = make(scene(), preset=None, drivers="pretrained", decision_every=3)
+    _, info = env.reset(seed=1)
+    assert info["traffic"].all() and inner.config.dt == DT and inner.config.noise_position == 0
+    jerks = []
+    for _ in range(9):
+        env.step(np.zeros(1, int))  # nobody reads it: it would be to brake
+        jerks.append(float(inner.simulator.state.motion.jerk[0, 0]))
+    assert jerks[0::3] == jerks[1::3] == jerks[2::3] and max(jerks) > -15
+    env.close()
+
+
 def test_pictures_and_recordings_show_the_tracks(tmp_path):
     env, inner = make(scene(), events=True)
     env.reset(seed=1)
@@ -450,15 +465,13 @@ def test_conditioning_is_for_rows():
     env.close()
 
 
-@pytest.mark.parametrize("stage", [enter, follow_track, leave_scene])
+@pytest.mark.parametrize("stage", [follow_track, leave_scene])
 def test_stages_write_what_they_say_of_their_own_row_in_any_order(stage):
     found = []
     for order in (1, -1):
         env, inner = make([scene(), scene(steps=9)], control="predict", drivers="replay", others="idm")
         env.reset(seed=1)
         sim = inner.simulator
-        if stage is enter:
-            sim.state.clock.tick[:] += 1
         if stage is leave_scene:
             sim.state.rows.status[0, 1] = ENDED
         have = known(sim._parts)

@@ -31,6 +31,8 @@ IDM_WAY = 2.0
 """[m] A vehicle whose recorded way is shorter stands as recorded: it may be parked. Ours."""
 IDM_ONWARD, ONWARD = 200.0, 50.0
 """[m] So far beyond the recorded end lies the last goal of rule-based drivers, and of who still moves there. Ours."""
+IDM_EVERY = 20.0
+"""[m] Between way-points of rule-based others, at most: they shall turn and change lanes where it was recorded. Ours."""
 TRUCK = 5.5
 """[m] A vehicle at least so long counts as a truck, as in population.py."""
 TOP_MARGIN = 1.1
@@ -53,7 +55,7 @@ class Casting(NamedTuple):
     driver: str = "policy"  # who drives those that are controlled, one of DRIVERS
     start_step: int = 0  # moment of the record at which the scene starts
     steps: int | None = None  # how long it is at most; None: to the end of the record
-    way_every: float = 20.0  # [m] from way-point to way-point
+    way_every: float = 100.0  # [m] from way-point to way-point
 
 
 class Shape(NamedTuple):
@@ -234,13 +236,14 @@ def _goals(
         moments = np.flatnonzero(seen[a])
         arc = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(x[a, moments]), np.diff(y[a, moments])))])
         goes_on = ruled[a] or (config.on_route_done == "new_route" and abs(speed[a, moments[-1]]) >= config.goal_speed)
-        between = min(max(math.ceil(arc[-1] / casting.way_every) - 1, 0), most - 1 - goes_on)
+        every = min(casting.way_every, IDM_EVERY) if ruled[a] else casting.way_every
+        between = min(max(math.ceil(arc[-1] / every) - 1, 0), most - 1 - goes_on)
         marks = np.searchsorted(arc, arc[-1] * np.arange(1, between + 1) / (between + 1))
-        every = [*moments[marks].tolist(), int(moments[-1])]
-        found += [(a, k, t) for k, t in enumerate(every)]
-        counts[a] = len(every)
+        ends = [*moments[marks].tolist(), int(moments[-1])]
+        found += [(a, k, t) for k, t in enumerate(ends)]
+        counts[a] = len(ends)
         if goes_on:
-            onward.append((a, len(every), IDM_ONWARD if ruled[a] else ONWARD))
+            onward.append((a, len(ends), IDM_ONWARD if ruled[a] else ONWARD))
             counts[a] += 1
     goal_x, goal_y = np.zeros((len(seen), most)), np.zeros((len(seen), most))
     goal_section = np.zeros((len(seen), most), np.int32)

@@ -57,7 +57,7 @@ class _Moment(NamedTuple):
 def generate(
     seed: int, *, steps: int = STEPS, dt: float = DT, agents: int = AGENTS, radius: float = RADIUS
 ) -> tuple[RoadMap, Scenario]:
-    """The scene of a seed: the same on every machine and for any number of threads.
+    """The scene of a seed: the same whenever it is made.
 
     The town is `random:SEED`, cut around one of its junctions. agents: drivers on the road at once, fewer where the map has
     no room; who finishes is followed by another one. Raises ValueError for numbers out of range.

@@ -10,7 +10,6 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as NotYet
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -232,7 +231,7 @@ class Stream:
         while True:
             try:
                 return ready.result(timeout=max(self._speaks - time.monotonic(), 0.01))
-            except NotYet:  # a class of its own in Python 3.10
+            except TimeoutError:
                 said = f"{self._readers.done} are ready, {len(self.left_out)} left out"
                 say(f"reading scenes, of {len(self.sources)}: {said}")
                 self._speaks = time.monotonic() + EVERY

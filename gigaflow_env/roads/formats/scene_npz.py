@@ -1,7 +1,7 @@
 """The own format of scenes, `*.scene.npz`: a Scenario and its RoadMap in one compact file, exactly as they were.
 
-An uncompressed head of JSON has names and links, arrays have the numbers: nothing of it is code. Arrays are kept as float64,
-so that what is read is bit for bit what was written: a cache may be trusted, and a failure happens again.
+A head of JSON has names and links, arrays have the numbers: nothing of it is code. Arrays are kept as float64, so that what
+is read is bit for bit what was written: a cache may be trusted, and a failure happens again.
 """
 
 import dataclasses

@@ -109,6 +109,21 @@ NAMES: dict[str, Any] = {
 """What a pickle of plain data names, and what stands for it here."""
 
 
+class _Callable:
+    """A stand-in as the file gets hold of it: it can be called, and not be changed."""
+
+    __slots__ = ("_make",)
+
+    def __init__(self, make: Any) -> None:
+        self._make = make
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._make(*arguments)
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("it would change what a name means: it may be made to do harm")
+
+
 class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """The stand-in for a name. Raises UnpicklingError for any other."""
@@ -116,7 +131,8 @@ class _Reader(pickle.Unpickler):
             raise pickle.UnpicklingError(
                 f"it names {module}.{name}, and data needs no such thing: it may be made to do harm"
             )
-        return NAMES[f"{module}.{name}"]
+        stand_in = NAMES[f"{module}.{name}"]
+        return _Callable(stand_in) if callable(stand_in) else stand_in
 
 
 def read_plain(path: Path) -> Any:

@@ -1,0 +1,45 @@
+"""The script that damages scenes byte by byte: it counts what comes of them, and finds a reader that fails."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from small_scenes import road, scenario
+
+from gigaflow_env.roads import save_scene
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+
+import damaged_scenes
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def examined(tmp_path: Path) -> dict:
+    path = tmp_path / "small.scene.npz"
+    save_scene(scenario(), road(), path)
+    return damaged_scenes.examined(path, damaged_scenes.Damage((path,), count=5))
+
+
+def test_every_damaged_file_is_a_scene_or_an_error(tmp_path: Path) -> None:
+    found = examined(tmp_path)
+    assert found["files"] == 20 and found["wrong"] == []
+    assert found.get("scenes", 0) < 20
+
+
+def test_a_reader_that_fails_otherwise_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(path: Path, strict: bool) -> None:
+        raise IndexError("list index out of range")
+
+    monkeypatch.setattr(damaged_scenes, "load_scene", fails)
+    wrong = examined(tmp_path)["wrong"]
+    assert len(wrong) == 40 and all(one.endswith("IndexError: list index out of range") for one in wrong)
+
+
+def test_the_committed_result_has_nothing_wrong() -> None:
+    result = json.loads((ROOT / "benchmarks" / "results" / "damaged_scenes.json").read_text(encoding="utf-8"))
+    assert {Path(name).suffix for name in result["scenes"]} == {".db", ".npz", ".pkl", ".parquet"}
+    assert sum(found["files"] for found in result["scenes"].values()) == 640
+    assert sum(found["scenes"] for found in result["scenes"].values()) == 232
+    assert all(found["wrong"] == [] for found in result["scenes"].values())
