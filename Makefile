@@ -10,7 +10,7 @@ TRAIN_MAP ?= loop
 TRAIN_OUT ?= runs/$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test tests slow bench lint docs tables soak memory lookup towns maps scenes traffic large-maps damage damage-scenes import-times driver gallery \
+.PHONY: help train test tests slow bench lint docs tables soak memory lookup towns maps scenes traffic large-maps damage damage-scenes import-times driver gallery recorded \
   test-libraries world cuda-cost gpu-check kills ranks paper against ablations clean
 
 help:  ## this list
@@ -104,6 +104,10 @@ ablations: $(READY)  ## what the parts of the method are worth, three seeds each
 
 cuda-cost: $(READY)  ## what the CUDA kernels do in a step, counted on the CPU: instructions and memory sectors (minutes)
 	$(BIN)/python benchmarks/cuda_cost.py --json benchmarks/results/cuda_cost.jsonl
+
+recorded: $(READY)  ## policies on recorded scenes and on routes of CARLA's towns: benchmarks/results/{recorded,routes}.json (minutes)
+	$(BIN)/python benchmarks/recorded.py
+	$(BIN)/python benchmarks/recorded.py --suites carla-routes --out benchmarks/results/routes.json
 
 gallery: $(READY)  ## the shipped towns and the moving pictures of traffic and viewer, in docs/media/
 	$(BIN)/python -m docs_tools.gallery

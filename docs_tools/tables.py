@@ -503,12 +503,58 @@ def libraries() -> str:
     return table(head, rows)
 
 
+def _estimate(one: Mapping[str, Any] | None, form: str = "{:.2f}") -> str:
+    """A figure with its interval."""
+    if one is None or one["value"] is None:
+        return ""
+    told = None not in (one["low"], one["high"])
+    low, high = (form.format(one[end]) for end in ("low", "high")) if told else ("", "")
+    return form.format(one["value"]) + (f"<br>{low} to {high}" if low != high else "")
+
+
+BENCHMARK_FIGURES = {
+    "waymax": {"score": "score", "collision": "overlap", "offroad": "off-road", "log_divergence": "log divergence [m]"},
+    "nuplan": {"score": "score", "no_ego_at_fault_collisions": "no collision at fault"},
+    "wosac": {"composite_2025": "composite 2025", "min_ade": "minADE [m]"},
+    "scenes": {"score": "goal before any collision", "collided": "collided", "offroad": "off-road"},
+    "carla-routes": {
+        "driving_score": "driving score", "route_completion": "route completion", "vehicle_per_km": "vehicles hit per km",
+        "red_light_per_km": "red lights run per km",
+    },
+}  # fmt: skip
+
+
+def _benchmarks(routes: bool) -> str:
+    file = RESULTS / ("routes.json" if routes else "recorded.json")
+    found = json.loads(file.read_text(encoding="utf-8"))["suites"]
+    policies = ["replay", "pretrained", "idm", "constant", "random"][routes:]
+    rows = []
+    for name, figures in found.items():
+        suite, _, where = name.partition(", ")
+        for figure, words in BENCHMARK_FIGURES[suite].items():
+            form = "{:.1f}" if routes else "{:.2f}"
+            n = figures["pretrained"][next(iter(BENCHMARK_FIGURES[suite]))]["n"]
+            values = [_estimate(figures.get(policy, {}).get(figure), form) for policy in policies]
+            rows.append([f"{suite}, {where}" if not routes else where, words, f"{n}", *values])
+    return table(["town" if routes else "suite, data", "figure", "n", *policies], rows)
+
+
+def benchmark_scenes() -> str:
+    """Figures of policies on recorded scenes."""
+    return _benchmarks(False)
+
+
+def benchmark_routes() -> str:
+    """Figures of policies on routes of CARLA's towns."""
+    return _benchmarks(True)
+
+
 PARTS = {
     part.__name__: part
     for part in (
         actions, observation, conditioning, config, population, state, events, cli, throughput, speed, stages, parts,
         cuda_code, learning, headline, traffic, large_maps, soak, scenes, driver_ladder, driver_longform, driver_robustness,
-        driver_conditioning, libraries,
+        driver_conditioning, libraries, benchmark_scenes, benchmark_routes,
     )
 }  # fmt: skip
 

@@ -664,6 +664,16 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
             raise RuntimeError("event_log needs events=True at make_vec")
         return self._log.array
 
+    def take_events(self) -> np.ndarray:
+        """What `event_log` has, and forget it: called now and then, a log of days needs no more memory than one of minutes.
+
+        Crashes keep their numbers, and what goes on from an entry that was taken is no new one. Raises RuntimeError where
+        there is no log.
+        """
+        if self._log is None:
+            raise RuntimeError("take_events needs events=True at make_vec")
+        return self._log.take()
+
     def record(
         self, path: str | Path, *, world: int = 0, policy: str | Path | None = None, title: str | None = None
     ) -> Recording:

@@ -68,12 +68,19 @@ class EventLog:
         self._blocks: list[np.ndarray] = []
         self._entries: list[tuple] = []
         self._last: dict[tuple[int, int, int, int], int] = {}
-        self._crashes = 0
+        self._crashes = self._tick = self._repeat = 0
 
     @property
     def array(self) -> np.ndarray:
         """All entries, in order: structured, one field for each of `Event`."""
         return np.concatenate([*self._blocks, np.array(self._entries, record(Event))])
+
+    def take(self) -> np.ndarray:
+        """All entries since the last call, which are forgotten: memory stays flat for who takes them now and then."""
+        found = self.array
+        self._blocks, self._entries = [], []
+        self._last = {key: tick for key, tick in self._last.items() if tick >= self._tick - self._repeat}
+        return found
 
     def add(self, simulator: Simulator) -> None:
         """Take down what happened in the step that was just made. Waits for a device."""
@@ -82,6 +89,7 @@ class EventLog:
             self._entries.clear()
         events, host, repeat = simulator.state.events, simulator.host, round(REPEAT / simulator.config.dt)
         contacts, ticks = Contacts(*map(host, self.contacts)), host(simulator.state.clock.tick)
+        self._tick, self._repeat = int(ticks.max()), repeat
         found = []  # kind, world, agent, other
         for kind, flags in enumerate((events.collision, events.offroad, events.red_light)):
             for w, a in np.argwhere(host(flags)).tolist():

@@ -27,6 +27,7 @@ from tyro.conf import (
 
 from gigaflow_env import BACKENDS, Config, MissingDevice, __version__
 from gigaflow_env import PRESETS as ENVIRONMENTS
+from gigaflow_env.bounds import choice
 from gigaflow_env.memory import FULL
 from gigaflow_env.render import MissingExtra
 from gigaflow_env.replay import SUFFIXES
@@ -496,12 +497,189 @@ class Export:
         return 0
 
 
+@dataclass(frozen=True)
+class Benchmark:
+    """Score a policy in a suite, beside others; writes results.json, tables of scenes, report.html, failures/*.npz."""
+
+    suite: Annotated[Positional[str], arg(metavar="SUITE")]
+    """`longform` or `robustness`, in towns; `waymax`, `nuplan`, `wosac` or `scenes`, on recorded scenes; `carla-routes`."""
+    policy: Annotated[Positional[str], arg(metavar="POLICY")]
+    """A run directory, a .safetensors file, `pretrained`, `idm`, `replay` (the recorded expert), `constant`, `random`, or
+    `module:callable` of your own: called with environment and seed, it returns a function from observations to actions."""
+    data: Annotated[tuple[str, ...], UseAppendAction] = ()
+    """Files or folders of scenes, or route files of the CARLA leaderboard; several times for several."""
+    map: Maps = ()
+    """Maps of the towns: as in `run`; with carla-routes the folder of the .xodr files, or the files."""
+    out: Path | None = None
+    """Directory of the results; runs/SUITE-POLICY by default. A long form goes on where it was interrupted."""
+    baselines: str | None = None
+    """What it is compared with, with commas: of idm, replay, constant, random, pretrained; `none`; by default what suits."""
+    others: str = "replay"
+    """Who drives the other agents of scenes: `replay`, `idm` (nuPlan's reactive setting) or `policy`."""
+    worlds: int = 8
+    """Scenes that run at once."""
+    limit: int | None = None
+    """Scenes or routes at most."""
+    rollouts: int = 32
+    """Of each scene, in wosac."""
+    year: int = 2025
+    """Of wosac's configuration: 2023, 2024 or 2025."""
+    num_envs: int = 128
+    """Agents that drive at once in towns."""
+    steps: int | None = None
+    """Steps that each policy drives in towns."""
+    minutes: float | None = None
+    """Time budget of each policy in the long form."""
+    seed: int = 1
+    """Of worlds and actions; training has used 0."""
+    greedy: bool = False
+    """Take the likeliest action instead of drawing one."""
+    keep: int = 20
+    """Failures that are kept and shown, the worst."""
+    threads: int | None = None
+    """CPU threads."""
+    backend: str = "cpu"
+    """What steps the environment: `cpu` or `cuda`."""
+
+    def run(self) -> int:
+        """Drive, and write the report."""
+        request = self.request()
+        from rich.console import Console
+
+        from gigaflow_train.benchmark import run
+
+        run.run(request, Console())
+        return 0
+
+    def request(self) -> Any:
+        """What is asked for. Raises ValueError or OSError for what can't be right, before torch is loaded."""
+        from gigaflow_train.benchmark import drivers
+        from gigaflow_train.benchmark.request import (
+            BASELINES,
+            OTHERS,
+            POLICIES,
+            SCENE_SUITES,
+            SUITES,
+            TOWN_SUITES,
+            Request,
+            word,
+        )
+        from gigaflow_train.evaluate.wosac import YEARS
+
+        choice("SUITE", self.suite, SUITES)
+        drivers.check(self.policy, self.suite)
+        given = BASELINES[self.suite] if self.baselines is None else tuple(filter(None, self.baselines.split(",")))
+        baselines_ = () if given == ("none",) else given
+        for name in baselines_:
+            choice("--baselines", name, (*POLICIES, "pretrained"))
+            drivers.check(name, self.suite)
+        checked(self, "worlds", 1, 4096, "scenes")
+        checked(self, "limit", 1, 10**9)
+        checked(self, "rollouts", 1, 1024)
+        checked(self, "num_envs", 1, 2**24, "rows")
+        checked(self, "steps", 1, 10**9, "steps")
+        checked(self, "minutes", 1e-3, 1e6, "minutes")
+        checked(self, "seed", 0, 2**31 - 1)
+        checked(self, "keep", 0, 10_000, "failures")
+        checked(self, "threads", 1, 1024, "threads")
+        options.chosen(self, "backend", BACKENDS)
+        options.chosen(self, "others", OTHERS)
+        if self.year not in YEARS:
+            raise ValueError(f"--year {self.year}: there are configurations of {', '.join(map(str, YEARS))}")
+        if self.suite in TOWN_SUITES and self.data:
+            raise ValueError(f"--data {self.data[0]} has no place in {self.suite}: name towns with --map")
+        if self.suite in SCENE_SUITES and not self.data:
+            raise ValueError(f"{self.suite} needs scenes: --data DIR; see gigaflow-env scenes generate")
+        if self.suite == "carla-routes" and not (self.data and self.map):
+            raise ValueError("carla-routes needs routes and their towns: --data FILE --map DIR")
+        for one in self.data:
+            if not Path(one).exists():
+                raise FileNotFoundError(f"--data {one}: there is no such file or folder")
+        if self.suite in TOWN_SUITES:
+            options.check_maps(self.map)
+        out = self.out or Path("runs") / f"{self.suite}-{word(self.policy)}"
+        options.check_directory("--out", out)
+        return Request(
+            self.suite, self.policy, self.data, self.map, out, baselines_, self.seed, self.num_envs, self.worlds, self.steps,
+            self.minutes, self.rollouts, self.year, self.others, self.limit, self.threads, self.backend, self.greedy,
+            self.keep,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Compare two results of one suite on the scenes that both have: differences with a paired bootstrap."""
+
+    first: Annotated[Positional[Path], arg(metavar="A.json")]
+    """A results.json, or its directory."""
+    second: Annotated[Positional[Path], arg(metavar="B.json")]
+    """Another one of the same suite."""
+    json: bool = False
+    """Print the differences as JSON instead of a table."""
+    fail_below: str | None = None
+    """`name=value`: exit with status 1 where the difference of that figure is surely below the value, for gates of a CI."""
+
+    def run(self) -> int:
+        """Print the differences; status 1 where --fail-below says so."""
+        from gigaflow_train.benchmark import compare, results
+
+        gate = options.pairs("--fail-below", [[self.fail_below]]) if self.fail_below is not None else {}
+        for name, value in gate.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ValueError(f"--fail-below {name}={value}: the value must be a number")
+        found = compare.compare(results.read(self.first), results.read(self.second))
+        by_name = {one.figure: one for one in found}
+        for name in gate:
+            if name not in by_name:
+                raise ValueError(f"--fail-below {name}: the files have no such number; they have {', '.join(by_name)}")
+        if self.json:
+            print(json.dumps([{**one._asdict(), "clear": one.clear} for one in found], indent=1))
+        else:
+            from rich.console import Console
+
+            Console().print(compare.table(found, str(self.first), str(self.second)))
+        failed = [name for name, value in gate.items() if (high := by_name[name].high) is not None and high < value]
+        for name in failed:
+            print(f"gigaflow-train: {name} fell by more than allowed: {by_name[name].difference:.4g}", file=sys.stderr)
+        return 1 if failed else 0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Let a failure of a benchmark happen again, and write it as a page for a browser."""
+
+    bundle: Annotated[Positional[Path], arg(metavar="BUNDLE.npz")]
+    """A file of a benchmark's failures/."""
+    out: Path | None = None
+    """The page, .html; by default beside the bundle."""
+    threads: int | None = None
+    """CPU threads."""
+
+    def run(self) -> int:
+        """Say whether it happened again, and write the page. Exit status 1 where it did not."""
+        checked(self, "threads", 1, 1024, "threads")
+        out = self.out or self.bundle.with_suffix(".html")
+        options.check_file("--out", out, (".html",))
+        if not self.bundle.is_file():
+            raise FileNotFoundError(f"{self.bundle}: there is no such bundle")
+        from gigaflow_env.replay import write_replay
+        from gigaflow_train.benchmark import bundles
+
+        clip, again = bundles.clip_of(bundles.load(self.bundle), threads=self.threads)
+        write_replay([clip], out)
+        print(f"{clip.title}: {'happened again' if again else 'did not happen again'}; wrote {out}")
+        return 0 if again else 1
+
+
 Command = (
     Annotated[Run, subcommand("run")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Report, subcommand("report")]
     | Annotated[Sweep, subcommand("sweep")]
     | Annotated[Export, subcommand("export")]
+    | Annotated[Benchmark, subcommand("benchmark")]
+    | Annotated[Compare, subcommand("compare")]
+    | Annotated[Failure, subcommand("failure")]
 )
 
 

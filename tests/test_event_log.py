@@ -234,3 +234,34 @@ def test_fault(speed, other_speed, side, in_lane):
         assert not call(at_fault)(REAR if speed > 0 else FRONT, speed, other_speed, in_lane)
         assert side != SIDE or found != in_lane
     assert call(at_fault)(side, speed, other_speed, False) >= found == call(at_fault)(side, speed, -other_speed, in_lane)
+
+
+def test_what_was_taken_is_forgotten_but_goes_on_as_the_same_event():
+    env = gymnasium.make_vec(
+        "gigaflow_env:GigaFlow-v0", num_envs=32, preset="laptop", config={"agents_per_world": 32, "on_crash": "continue"},
+        threads=1, events=True,
+    )  # fmt: skip
+    whole = gymnasium.make_vec(
+        "gigaflow_env:GigaFlow-v0", num_envs=32, preset="laptop", config={"agents_per_world": 32, "on_crash": "continue"},
+        threads=1, events=True,
+    )  # fmt: skip
+    parts = []
+    for one in (env, whole):
+        one.reset(seed=3)
+    generator = np.random.default_rng(0)
+    for step in range(60):
+        actions = generator.integers(12, size=32)
+        for one in (env, whole):
+            one.step(actions)
+        if step % 7 == 0:
+            parts.append(env.unwrapped.take_events())
+    parts.append(env.unwrapped.take_events())
+    assert len(env.unwrapped.event_log) == 0
+    assert np.concatenate(parts).tobytes() == whole.unwrapped.event_log.tobytes()
+    assert sum(map(len, parts)) > 5
+    env.close()
+    whole.close()
+    silent = gymnasium.make_vec("gigaflow_env:GigaFlow-v0", num_envs=1, preset="laptop", threads=1)
+    with pytest.raises(RuntimeError, match="take_events needs events=True"):
+        silent.unwrapped.take_events()
+    silent.close()

@@ -65,11 +65,6 @@ def test_distances_do_not_depend_on_the_frame(a, b, frame):
     assert boxes.distance(*there) == pytest.approx(boxes.distance(*pair), abs=1e-6)
 
 
-def test_pairs_that_can_overlap():
-    three = np.stack([box(0, 0), box(4, 0), box(100, 0)])
-    assert [one.tolist() for one in boxes.pairs_near(three)] == [[0], [1]]
-
-
 # Lines
 
 

@@ -51,11 +51,3 @@ def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         beyond = np.maximum(seen - own[..., None, 3:5] / 2.0, 0.0)
         nearest = np.fmin(nearest, np.hypot(beyond[..., 0], beyond[..., 1]).min(axis=-1))
     return np.where(apart > 0.0, nearest, apart)
-
-
-def pairs_near(boxes: np.ndarray, reach: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs (a, b), a before b, of boxes (n, 5) whose circles come within `reach` [m]: only these can overlap."""
-    radius = np.hypot(boxes[:, 3], boxes[:, 4]) / 2.0
-    apart = np.hypot(boxes[:, None, 0] - boxes[None, :, 0], boxes[:, None, 1] - boxes[None, :, 1])
-    a, b = np.nonzero(np.triu(apart <= radius[:, None] + radius[None, :] + reach, 1))
-    return a, b

@@ -197,7 +197,7 @@ def _ways(
     wanted: dict[int, list[tuple[int, float, float]]] = {}
     for target in targets:
         wanted.setdefault(target[0], []).append(target)
-    found = []
+    found: list[tuple[tuple[int, float, float], list[tuple[int, float, float]], float]] = []
     queue: list[tuple[float, int, int, float, list[tuple[int, float, float]]]] = [(0.0, 0, lane, along, [])]
     done: set[int] = set()
     order = 0
@@ -229,7 +229,8 @@ def _ways(
 
 def _joined(route: Route, graph: LaneGraph, parts: Sequence[tuple[int, float, float]]) -> Matched:
     """The line through parts of lanes. Lane changes are straight."""
-    lines, headings, speeds, lanes = [], [], [], []
+    lines, headings, speeds = [], [], []
+    lanes: list[str] = []
     for lane, start, end in parts:
         rows = graph.dense[lane]
         inside = rows[(rows[:, 6] > start + 1e-6) & (rows[:, 6] < end - 1e-6), 6]

@@ -57,4 +57,4 @@ def of_scene(
     only = of(trajectories, rows)
     with np.errstate(invalid="ignore"):
         reached = apart <= GOAL_RADIUS
-    return outcomes(reached[:, now], waymax.overlaps(trajectories)[rows][:, now], waymax.offroad(only, edges)[:, now])
+    return outcomes(reached[:, now], waymax.overlaps(trajectories, rows)[:, now], waymax.offroad(only, edges)[:, now])

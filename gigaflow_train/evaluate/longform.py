@@ -51,7 +51,8 @@ class Counts(NamedTuple):
 
     def plus(self, other: "Counts") -> "Counts":
         """Both together."""
-        return Counts(*(a + b for a, b in zip(self, other, strict=True)))
+        added: list[Any] = [a + b for a, b in zip(self, other, strict=True)]
+        return Counts(*added)
 
 
 def total(counts: Iterable[Counts]) -> Counts:

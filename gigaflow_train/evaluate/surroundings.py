@@ -49,11 +49,10 @@ def _outline(points: np.ndarray) -> np.ndarray:
 
 def lane_map(road_map: RoadMap) -> nuplan.LaneMap:
     """Lanes, connectors, the drivable area and the junctions of a map. A connector is a lane of a junction."""
-    shapes, areas, junctions = [], [], []
-    for lane in road_map.lanes.values():
-        points = sample(lane.line, SPACING)
-        area = shapely.make_valid(shapely.Polygon(_outline(points)))
-        areas.append(area)
+    dense = [sample(lane.line, SPACING) for lane in road_map.lanes.values()]
+    areas = _areas(dense)
+    shapes, junctions = [], []
+    for lane, points, area in zip(road_map.lanes.values(), dense, areas, strict=True):
         if lane.kind != "driving":
             continue
         if lane.junction is not None:
@@ -64,6 +63,13 @@ def lane_map(road_map: RoadMap) -> nuplan.LaneMap:
             )
         )
     return nuplan.LaneMap(tuple(shapes), shapely.union_all(areas), shapely.union_all(junctions))
+
+
+def _areas(dense: Sequence[np.ndarray]) -> np.ndarray:
+    """Areas of lanes from their samples."""
+    rings = [_outline(points) for points in dense]
+    owner = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
+    return shapely.make_valid(shapely.polygons(shapely.linearrings(np.concatenate(rings), indices=owner)))
 
 
 def _block(lane: Lane, road_map: RoadMap) -> str:
@@ -78,8 +84,7 @@ def _block(lane: Lane, road_map: RoadMap) -> str:
 def border(road_map: RoadMap) -> tuple[np.ndarray, ...]:
     """Border of all lanes of a map, lines (points, 3) with the road on the left. Levels are not told apart."""
     dense = [sample(lane.line, SPACING) for lane in road_map.lanes.values()]
-    areas = [shapely.make_valid(shapely.Polygon(_outline(points))) for points in dense]
-    grown = shapely.union_all(shapely.buffer(areas, CLOSING, join_style="mitre"))
+    grown = shapely.union_all(shapely.buffer(_areas(dense), CLOSING, join_style="mitre"))
     parts = shapely.get_parts(shapely.buffer(grown, -CLOSING, join_style="mitre"))
     every = np.concatenate([points[:, :3] for points in dense])
     tree = shapely.STRtree(shapely.points(every[:, :2]))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gigaflow_train.evaluate import boxes
-from gigaflow_train.evaluate.polylines import arc_length
+from gigaflow_train.evaluate.polylines import NEAR, arc_length
 from gigaflow_train.evaluate.trajectories import Trajectories, of, same_agents, wrapped
 
 WRONG_WAY = 3.5
@@ -31,15 +31,23 @@ def log_divergence(simulated: Trajectories, logged: Trajectories) -> np.ndarray:
     return np.hypot(simulated.x - logged.x, simulated.y - logged.y)
 
 
-def overlaps(trajectories: Trajectories) -> np.ndarray:
-    """Whether the box of each agent has area in common with another one's, bool (agents, steps)."""
-    found = np.zeros(trajectories.valid.shape, bool)
-    for step in range(trajectories.steps):
-        rows = np.flatnonzero(trajectories.valid[:, step])
-        here = trajectories.boxes[rows, step]
-        a, b = boxes.pairs_near(here)
-        hit = boxes.overlap(here[a], here[b])
-        found[rows[a[hit]], step] = found[rows[b[hit]], step] = True
+def overlaps(trajectories: Trajectories, agents: Sequence[int] | None = None) -> np.ndarray:
+    """Whether the box of each agent has area in common with any other one's, bool (agents, steps).
+
+    agents: whose; None: everybody's.
+    """
+    rows = range(trajectories.agents) if agents is None else agents
+    found = np.zeros((len(rows), trajectories.steps), bool)
+    every = trajectories.boxes
+    radius = np.hypot(trajectories.length, trajectories.width) / 2.0
+    for k, agent in enumerate(rows):
+        both = trajectories.valid & trajectories.valid[agent]
+        both[agent] = False
+        with np.errstate(invalid="ignore"):
+            apart = np.hypot(trajectories.x - trajectories.x[agent], trajectories.y - trajectories.y[agent])
+            others, steps = np.nonzero(both & (apart <= radius + radius[agent]))
+        hit = boxes.overlap(every[agent, steps], every[others, steps])
+        found[k, steps[hit]] = True
     return found
 
 
@@ -70,12 +78,25 @@ def edge_distance(points: np.ndarray, edges: EdgePoints) -> np.ndarray:
     The nearest one in space, with stretched heights. The side is that of the edge's direction there, or of the direction at
     the point before, if that puts the point less far out.
     """
-    found = np.empty(len(points))
-    chunk = max(1, (1 << 21) // len(edges.points))
+    low, high = points[:, :2].min(axis=0) - NEAR, points[:, :2].max(axis=0) + NEAR
+    near = np.flatnonzero(((edges.points[:, :2] >= low) & (edges.points[:, :2] <= high)).all(axis=1))
+    found, away = _edge_distance(points, edges, near) if len(near) else (np.zeros(len(points)), np.full(len(points), np.inf))
+    far = ~(away < NEAR)  # there may be a nearer one among those that were left out
+    if far.any():
+        found[far] = _edge_distance(points[far], edges, np.arange(len(edges.points)))[0]
+    return found
+
+
+def _edge_distance(points: np.ndarray, edges: EdgePoints, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The signed distances from some of the edges, and how far away [m] the nearest one is with the stretched heights."""
+    found, away = np.empty(len(points)), np.empty(len(points))
+    chunk = max(1, (1 << 21) // len(among))
     for start in range(0, len(points), chunk):
         some = points[start : start + chunk]
-        apart = (some[:, None] - edges.points[None]) * (1.0, 1.0, Z_STRETCH)
-        nearest = (apart**2).sum(axis=2).argmin(axis=1)
+        apart = (some[:, None] - edges.points[among][None]) * (1.0, 1.0, Z_STRETCH)
+        squared = (apart**2).sum(axis=2)
+        place = squared.argmin(axis=1)
+        nearest = among[place]
         off = some[:, :2] - edges.points[nearest, :2]
         here, before = (
             off[:, 0] * edges.direction[k, 1] - off[:, 1] * edges.direction[k, 0]
@@ -83,7 +104,8 @@ def edge_distance(points: np.ndarray, edges: EdgePoints) -> np.ndarray:
         )
         side = np.where(~edges.first[nearest] & (before < here), before, here)
         found[start : start + chunk] = np.hypot(off[:, 0], off[:, 1]) * np.sign(side)
-    return found
+        away[start : start + chunk] = np.sqrt(squared[np.arange(len(some)), place])
+    return found, away
 
 
 def offroad(trajectories: Trajectories, edges: EdgePoints) -> np.ndarray:
@@ -198,8 +220,8 @@ def of_scene(
     first: int = 0,
 ) -> list[SceneScore]:
     """The metrics of some agents of a scene, from moment `first` on. paths: by agent; without them the way is not judged."""
-    apart, hit = log_divergence(simulated, logged), overlaps(simulated)
     rows = list(judged)
+    apart, hit = log_divergence(simulated, logged), overlaps(simulated, rows)
     only = of(simulated, rows)
     off, infeasible = offroad(only, edges), kinematic_infeasibility(only)
     now = slice(first, None)
@@ -220,7 +242,7 @@ def of_scene(
             ratio = float(progress_ratio(ego[-1:], start, end, ways)[0])
         found.append(
             SceneScore(
-                overlap=bool(hit[agent, now].any()),
+                overlap=bool(hit[k, now].any()),
                 offroad=bool(off[k, now].any()),
                 log_divergence=float(apart[agent, now][both].mean()) if both.any() else math.nan,
                 kinematic_infeasibility=float(infeasible[k, 1:][first:][moves].mean()) if moves.any() else 0.0,

@@ -226,7 +226,7 @@ def red_light(
             with np.errstate(invalid="ignore"):
                 crossed = (ahead[1:] > 0.0) & (ahead[:-1] < 0.0)
             for step in np.flatnonzero(crossed & valid[1:] & light.red[1:]) + 1:
-                nearest = min(range(len(lanes)), key=lambda lane, at=place[step]: float(project(at, lanes[lane])[1]))
+                nearest = int(np.argmin([project(place[step], line)[1] for line in lanes]))
                 found[k, step] |= nearest == light.lane
     return found
 
@@ -236,20 +236,22 @@ def _nearest_segment(point: np.ndarray, line: np.ndarray) -> int:
 
 
 def features(
-    trajectories: Trajectories, judged: Sequence[int], roads: Roads, year: int, *, history: int = HISTORY
+    trajectories: Trajectories, judged: Sequence[int] | np.ndarray, roads: Roads, year: int, *, history: int = HISTORY
 ) -> Features:
     """The features of the judged agents at all moments after the history. trajectories: the whole scene."""
     rules, rows = YEARS[year], np.asarray(judged, int)
     now = slice(history, None)
-    moved = kinematics(
-        *(getattr(trajectories, name)[rows] for name in ("x", "y", "z", "heading")), trajectories.dt, rules.central
-    )
+    x, y, z, heading = (getattr(trajectories, name)[rows] for name in ("x", "y", "z", "heading"))
+    speeds, changes, turns, bends = kinematics(x, y, z, heading, trajectories.dt, rules.central)
     flat = np.zeros_like(trajectories.x)
     speed = kinematics(trajectories.x, trajectories.y, flat, trajectories.heading, trajectories.dt, rules.central)[0]
     apart = nearest_object(trajectories, rows, rules.rounding)[:, now]
     edge = road_edge(trajectories, rows, roads.edges, rules.z_stretch)[:, now]
     return Features(
-        *(one[:, now] for one in moved),
+        linear_speed=speeds[:, now],
+        linear_acceleration=changes[:, now],
+        angular_speed=turns[:, now],
+        angular_acceleration=bends[:, now],
         distance_to_nearest_object=apart,
         time_to_collision=time_to_collision(trajectories, rows, speed)[:, now],
         distance_to_road_edge=edge,
@@ -295,6 +297,24 @@ class Realism(NamedTuple):
     offroad_rate: float
 
 
+class Rollout(NamedTuple):
+    """What the score needs of one rollout: many of them fit into memory."""
+
+    features: Features
+    errors: np.ndarray  # (judged,) [m] mean distance from the log over its valid moments
+
+
+def rollout(
+    simulated: Trajectories, logged: Trajectories, judged: Sequence[int], roads: Roads, year: int, *, history: int = HISTORY
+) -> Rollout:
+    """One rollout: the same agents and moments as the log, the history taken from it. Raises ValueError for a year."""
+    if year not in YEARS:
+        raise ValueError(f"year={year}: there are configurations of {', '.join(map(str, YEARS))}")
+    same_agents(simulated, logged)
+    rows = np.asarray(judged, int)
+    return Rollout(features(simulated, rows, roads, year, history=history), _displacement(simulated, logged, rows))
+
+
 def of_scene(
     rollouts: Sequence[Trajectories],
     logged: Trajectories,
@@ -304,7 +324,24 @@ def of_scene(
     *,
     history: int = HISTORY,
 ) -> Realism:
-    """The score of one scene. rollouts: each with the same agents and moments as the log, the history taken from it.
+    """The score of one scene from its rollouts, see `rollout`.
+
+    Raises ValueError for a year that is not known, for no rollout and for nobody to judge.
+    """
+    made = [rollout(one, logged, judged, roads, year, history=history) for one in rollouts]
+    return of_rollouts(made, logged, judged, roads, year, history=history)
+
+
+def of_rollouts(
+    rollouts: Sequence[Rollout],
+    logged: Trajectories,
+    judged: Sequence[int],
+    roads: Roads,
+    year: int,
+    *,
+    history: int = HISTORY,
+) -> Realism:
+    """The score of one scene. Differs: what nothing was observed of is left out of the mean, instead of making it nan.
 
     Raises ValueError for a year that is not known, for no rollout and for nobody to judge.
     """
@@ -312,11 +349,8 @@ def of_scene(
         raise ValueError(f"year={year}: there are configurations of {', '.join(map(str, YEARS))}")
     if not rollouts or not len(judged):
         raise ValueError(f"{len(rollouts)} rollouts, {len(judged)} agents to judge: there must be one each at least")
-    for rollout in rollouts:
-        same_agents(rollout, logged)
     rules, rows = YEARS[year], np.asarray(judged, int)
-    truth = features(logged, rows, roads, year, history=history)
-    made = [features(one, rows, roads, year, history=history) for one in rollouts]
+    truth, made = features(logged, rows, roads, year, history=history), [one.features for one in rollouts]
     valid = logged.valid[rows, history:]
     speeds = difference_valid(valid, rules.central)
     masks = {name: valid for name in rules.histograms}
@@ -336,21 +370,23 @@ def of_scene(
         logs = (getattr(truth, name) & counted).any(axis=1)[:, None].astype(float)
         several = np.stack([(getattr(one, name) & counted).any(axis=1) for one in made], axis=1).astype(float)
         rates[name] = float(several.mean())
-        found[name] = float(
-            np.exp(log_probability(logs, several, Histogram(-0.5, 1.5, 2, weight), PSEUDOCOUNT_BERNOULLI).mean())
-        )
+        chances = log_probability(logs, several, Histogram(-0.5, 1.5, 2, weight), PSEUDOCOUNT_BERNOULLI)
+        found[name] = float(np.exp(chances.mean()))
     weights = {name: one.weight for name, one in rules.histograms.items()} | rules.bernoulli
-    errors = np.stack([_displacement(one, logged, rows) for one in rollouts])
+    seen = {name: value for name, value in found.items() if not math.isnan(value)}
+    mean_of_seen = math.fsum(weights[name] * value for name, value in seen.items()) / math.fsum(
+        weights[name] for name in seen
+    )
+    errors = np.stack([one.errors for one in rollouts])
     return Realism(
         year=year,
-        composite=math.fsum(weights[name] * value for name, value in found.items() if not math.isnan(value))
-        / math.fsum(weights[name] for name, value in found.items() if not math.isnan(value)) * math.fsum(weights.values()),
+        composite=mean_of_seen * math.fsum(weights.values()),
         likelihoods=found,
-        min_ade=float(np.nanmean(errors, axis=1).min()),
-        ade=float(np.nanmean(errors)),
+        min_ade=float(errors.mean(axis=1).min()),
+        ade=float(errors.mean()),
         collision_rate=rates["collision"],
         offroad_rate=rates["offroad"],
-    )  # fmt: skip
+    )
 
 
 def _displacement(simulated: Trajectories, logged: Trajectories, rows: np.ndarray) -> np.ndarray:

@@ -630,4 +630,9 @@ async function begin() {
   requestAnimationFrame(frame);
 }
 
+// For a page around this one: whether it can choose a clip.
+function started() {
+  return Boolean(watch.tape && watch.view);
+}
+
 begin();

@@ -1,0 +1,402 @@
+"""The suites on recorded scenes: waymax, nuplan, wosac and scenes. Each scene is driven once, or once a rollout."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+
+from gigaflow_env import Config
+from gigaflow_env.replay import Clip, Recorder
+from gigaflow_env.roads.road_map import RoadMap
+from gigaflow_env.roads.scenario import Scenario
+from gigaflow_env.scenes.cast import IDM_NUPLAN
+from gigaflow_env.state import ENDED
+from gigaflow_train.benchmark import bundles, drivers, town_suites
+from gigaflow_train.benchmark.compare import bootstrap, bootstrap_of
+from gigaflow_train.benchmark.request import Request
+from gigaflow_train.benchmark.results import Outcome, plain
+from gigaflow_train.evaluate import gpudrive, nuplan, surroundings, waymax, wosac
+from gigaflow_train.evaluate.metrics import Estimate, proportion
+from gigaflow_train.evaluate.polylines import pieces_of
+from gigaflow_train.evaluate.trajectories import Trajectories, from_scenario
+
+START = wosac.HISTORY - 1
+"""Moment at which a scene begins to be driven: those before are the history that every agent may know."""
+CONTROL = {"waymax": "ego", "nuplan": "ego", "wosac": "all", "scenes": "predict"}
+"""Who is driven by the policy in each suite."""
+USUAL = 3
+"""Steps of 0.1 s for which an action of 0.3 s holds: what most scenes and policies have."""
+
+Advance = Callable[[float], None]
+
+
+class Driven(NamedTuple):
+    """A scene that was driven to its end."""
+
+    name: str
+    scenario: Scenario
+    road_map: RoadMap
+    trajectories: Trajectories  # all agents of the Scenario at all its moments; the history is the record's
+    start: int
+    last: int  # the moment at which it ended
+    controlled: np.ndarray  # numbers of the Scenario's agents that were driven
+    conflict: dict[int, int]  # bits by agent: how its start is unfair, see gigaflow_env.tracks
+    clip: Clip | None
+    actions: np.ndarray  # (steps, rows) of its world
+
+
+def config_of(policy: str, others: str) -> Config:
+    """A policy's environment for scenes: its own view, cautious, crashes end nothing, and the world as it was recorded."""
+    config = town_suites.longform_config(policy).replace(
+        on_crash="continue", on_route_done="new_route", max_steps=10**6, world_steps=10**5, vel_spread=1.0, acc_spread=1.0,
+        throttle_spread=1.0, steer_spread=1.0,
+    )  # fmt: skip
+    return config.replace(**IDM_NUPLAN) if others == "idm" or policy == "idm" else config
+
+
+def decisions(policy: str, dt: float) -> int:
+    """For how many steps of a scene an action holds: as long as in the training, about."""
+    return max(1, round(drivers.config_of(policy).dt / dt))
+
+
+def make(request: Request, policy: str, scenes: Sequence[Any]) -> Any:
+    """The environment of a scene suite; a page of worlds goes to its end before the next one begins."""
+
+    def opened(every: int) -> Any:
+        return gymnasium.make_vec(
+            "gigaflow_env:GigaFlow-v0", scenes=list(scenes), control=CONTROL[request.suite], others=request.others,
+            drivers=drivers.seat(policy), start_step=START, decision_every=every, config=config_of(policy, request.others),
+            threads=request.threads, backend=request.backend, action=drivers.action_of(policy), autoreset_mode="NextStep",
+            copy=False, events=True, worlds=request.worlds,
+        )  # fmt: skip
+
+    env = opened(USUAL)
+    every = decisions(policy, env.unwrapped.config.dt)
+    if every != USUAL:  # scenes of other data sets have another time step, which is known when one is open
+        env.close()
+        env = opened(every)
+    return env
+
+
+def drive(request: Request, policy: str, env: Any, *, seed: int, rounds: int = 1, record: bool = False,
+          advance: Advance = lambda share: None) -> Iterator[Driven]:  # fmt: skip
+    """Every scene that can be driven, some rounds through all of them, each as soon as its page is over."""
+    inner = env.unwrapped
+    act = drivers.acting(policy, env, seed, greedy=request.greedy)
+    every = decisions(policy, inner.config.dt)
+    sources = len(inner._stream.sources)
+    wanted = sources if request.limit is None else min(request.limit, sources)
+    for turn in range(rounds):
+        obs, _ = env.reset(seed=seed + turn)
+        seen: set[int] = set()
+        while True:
+            page = inner.scenes
+            fresh = [one.number not in seen for one in page]
+            if not any(fresh) or len(seen) >= wanted:  # the first page again
+                break
+            tapes = [_Tape(inner, w, one) for w, one in enumerate(page)]
+            recorders = [Recorder(inner.simulator, w) for w in range(len(page))] if record else []
+            for recorder in recorders:
+                recorder.add()
+            action, actions = None, []
+            for step in range(max(one.steps for one in page)):
+                if action is None or step % every == 0:
+                    action = act(obs).copy()
+                actions.append(action)
+                obs, *_ = env.step(action)
+                for tape in tapes:
+                    tape.add()
+                for recorder, one in zip(recorders, page, strict=bool(recorders)) if recorders else ():
+                    if step < one.steps:
+                        recorder.add()
+            for w, (tape, one, new) in enumerate(zip(tapes, page, fresh, strict=True)):
+                if new and len(seen) < wanted:
+                    seen.add(one.number)
+                    clip = recorders[w].clip(named(one.name), focus=0) if recorders else None
+                    mine = np.stack(actions[: one.steps])[:, inner.world_of_row == w] if record else np.zeros((0, 1))
+                    yield tape.driven(clip, mine)
+            advance((turn + min(len(seen) + len(inner.scenes_left_out), wanted) / wanted) / rounds)
+            obs, *_ = env.step(action)  # the page turns: nothing else happens
+
+
+def named(source: str) -> str:
+    """A scene's name in reports: that of its file, with the record, but not its folder, which another machine has not."""
+    return source if source.startswith("scenario ") else source.replace("\\", "/").rpartition("/")[2]
+
+
+class _Tape:
+    """Takes down where everybody of a world is, moment by moment."""
+
+    def __init__(self, env: Any, world: int, scene: Any) -> None:
+        self.env, self.world, self.scene = env, world, scene
+        scenario = scene.scenario
+        self.places = np.flatnonzero(scene.agents >= 0)
+        self.agents = scene.agents[self.places]
+        self.start, self.end = scene.start_step, scene.start_step + scene.steps
+        shape = (scenario.agents, self.end + 1)
+        self.valid = np.zeros(shape, bool)
+        self.arrays = np.full((8, *shape), np.nan)
+        past = slice(0, self.start)
+        self.valid[:, past] = scenario.valid[:, past]
+        names = ("x", "y", "z", "heading", "velocity_x", "velocity_y", "length", "width")
+        for k, name in enumerate(names):
+            self.arrays[k][:, past] = getattr(scenario, name)[:, past]
+        self.at = self.start
+        self.road_map = env.simulator.maps[world]
+        self.origin = np.array(env.simulator.roads.origins[world], float)
+        self._take()
+
+    def add(self) -> None:
+        """The moment after a step; nothing once the scene is over."""
+        if self.at < self.end:
+            self.at += 1
+            self._take()
+
+    def _take(self) -> None:
+        simulator, state = self.env.simulator, self.env.simulator.state
+
+        def of(array: Any) -> np.ndarray:
+            return simulator.host(array[self.world : self.world + 1])[0][self.places].astype(float)
+
+        there = of(state.rows.status) >= ENDED  # the last moment of a scene ends the episodes
+        speed, cos, sin = of(state.motion.speed), of(state.pose.cos), of(state.pose.sin)
+        now = (of(state.pose.x) + self.origin[0], of(state.pose.y) + self.origin[1], of(state.pose.z) + self.origin[2],
+               np.arctan2(sin, cos), speed * cos, speed * sin, of(state.body.length), of(state.body.width))  # fmt: skip
+        rows = self.agents[there]
+        self.valid[rows, self.at] = True
+        for array, values in zip(self.arrays, now, strict=True):
+            array[rows, self.at] = values[there]
+
+    def driven(self, clip: Clip | None, actions: np.ndarray) -> Driven:
+        """What was taken down. Heights are moved to the middles of boxes, where recordings have them."""
+        scenario, scene = self.scene.scenario, self.scene
+        z = self.arrays[2]
+        now = self.valid[:, self.start :] & scenario.valid[:, self.start : self.end + 1]
+        for agent in np.flatnonzero(now.any(axis=1)):
+            first = self.start + int(now[agent].argmax())
+            z[agent, self.start :] += scenario.z[agent, first] - z[agent, first]
+        made = Trajectories(scenario.dt, scenario.ids, scenario.kinds, self.valid, *self.arrays)
+        rows = np.flatnonzero(scene.controlled & (scene.agents[: len(scene.controlled)] >= 0))
+        controlled = scene.agents[rows]
+        conflict = {int(agent): int(scene.start_conflict[row]) for row, agent in zip(rows, controlled, strict=True)}
+        return Driven(
+            named(scene.name), scenario, self.road_map, made, self.start, self.end, controlled, conflict, clip, actions
+        )
+
+
+def logged(scene: Driven) -> Trajectories:
+    """The record of a scene up to where it was driven."""
+    whole = from_scenario(scene.scenario)
+    return Trajectories(whole.dt, whole.ids, whole.kinds, *(array[:, : scene.last + 1] for array in whole[3:]))
+
+
+def kind_of(scene: Driven) -> str:
+    """By which word reports group it: the first tag of its recording, else what its ego did."""
+    tags = getattr(scene.scenario, "tags", ())
+    return tags[0] if tags else surroundings.types_of(scene.scenario, int(scene.controlled[0]))
+
+
+def waymax_row(scene: Driven) -> dict[str, Any]:
+    """The row of a scene: its ego by Waymax's metrics."""
+    around = surroundings.of_scenario(scene.scenario, scene.road_map)
+    log, ego = logged(scene), int(scene.controlled[0])
+    paths: dict[int, Sequence[waymax.Path]] = {ego: surroundings.paths_of(log, ego, around)}
+    found = waymax.of_scene(scene.trajectories, log, [ego], surroundings.waymax_edges(around), paths, first=scene.start)[0]
+    incident = found.overlap or found.offroad
+    ratio = min(found.distance / found.logged_distance, 1.0) if found.logged_distance > 1.0 else 1.0
+    return {
+        "score": ratio * (not incident), "collision": found.overlap, "offroad": found.offroad,
+        "start_conflict": bool(scene.conflict[ego]), "progress_ratio": found.progress_ratio,
+        "log_divergence": found.log_divergence, "kinematic_infeasibility": found.kinematic_infeasibility,
+        "wrong_way": found.wrong_way, "off_route": found.off_route, "distance": found.distance,
+        "logged_distance": found.logged_distance, "edges": "recorded" if around.recorded else "of lanes",
+        "badness": 2.0 * found.overlap + 1.5 * found.offroad + max(0.0, 1.0 - ratio),
+    }  # fmt: skip
+
+
+def waymax_figures(rows: Sequence[dict[str, Any]]) -> dict[str, Estimate]:
+    """The figures of Waymax over scenes; those with an unfair start count, and are told."""
+    drove, recorded, bad = (
+        np.array([float(row[name]) for row in rows]) for name in ("distance", "logged_distance", "collision")
+    )
+    bad = np.maximum(bad, [float(row["offroad"]) for row in rows])
+
+    def score(chosen: np.ndarray) -> np.ndarray:
+        whole = np.maximum(recorded[chosen].sum(axis=-1), 1e-9)
+        return np.minimum(drove[chosen].sum(axis=-1) / whole, 1.0) * (1.0 - bad[chosen].mean(axis=-1))
+
+    low, high = bootstrap_of(score, len(rows))
+    every = np.arange(len(rows))
+    fair = [row for row in rows if not row["start_conflict"]]
+    return {
+        "score": Estimate(float(score(every)) if len(rows) else None, low, high, len(rows)),
+        **{
+            name: proportion(sum(row[name] for row in rows), len(rows))
+            for name in ("collision", "offroad", "start_conflict")
+        },
+        "collision_of_fair_starts": proportion(sum(row["collision"] for row in fair), len(fair)),
+        "offroad_of_fair_starts": proportion(sum(row["offroad"] for row in fair), len(fair)),
+        **{name: _mean(rows, name) for name in ("progress_ratio", "log_divergence", "kinematic_infeasibility")},
+        **{name: proportion(sum(row[name] for row in rows), len(rows)) for name in ("wrong_way", "off_route")},
+    }
+
+
+def nuplan_row(scene: Driven) -> dict[str, Any]:
+    """The row of a scene: its ego by nuPlan's score."""
+    around = surroundings.of_scenario(scene.scenario, scene.road_map)
+    ego = int(scene.controlled[0])
+    edges = pieces_of(around.edges) if around.recorded else None
+    terms = nuplan.of_scene(scene.trajectories, logged(scene), ego, around.lanes, edges, first=scene.start)
+    score = nuplan.score(terms)
+    row = {"score": score, **terms._asdict(), "start_conflict": bool(scene.conflict[ego])}
+    return row | {"badness": 1.0 - score + (terms.no_ego_at_fault_collisions < 1.0)}
+
+
+def nuplan_figures(rows: Sequence[dict[str, Any]]) -> dict[str, Estimate]:
+    """Means over scenes of score and terms."""
+    return {name: _mean(rows, name) for name in ("score", *nuplan.Terms._fields)} | {
+        "start_conflict": proportion(sum(row["start_conflict"] for row in rows), len(rows))
+    }
+
+
+def scenes_row(scene: Driven) -> dict[str, Any]:
+    """The row of a scene: all its controlled agents by GPUDrive's outcomes."""
+    around = surroundings.of_scenario(scene.scenario, scene.road_map)
+    log, agents = logged(scene), [int(agent) for agent in scene.controlled]
+    ends = [int(np.flatnonzero(log.valid[agent])[-1]) for agent in agents]
+    goals = np.array([[log.x[agent, end], log.y[agent, end]] for agent, end in zip(agents, ends, strict=True)])
+    edges = surroundings.waymax_edges(around)
+    found = gpudrive.of_scene(scene.trajectories, agents, goals, edges, first_step=scene.start)
+    apart = waymax.log_divergence(scene.trajectories, log)[agents][:, scene.start :]
+    counts = {name: sum(getattr(one, name) for one in found) for name in gpudrive.Outcome._fields}
+    conflicts = sum(bool(scene.conflict[agent]) for agent in agents)
+    return {
+        **{name: count / len(agents) for name, count in counts.items()}, "agents": len(agents),
+        "start_conflicts": conflicts, "log_divergence": float(np.nanmean(apart)),
+        "edges": "recorded" if around.recorded else "of lanes",
+        "badness": (2.0 * counts["collided"] + 1.5 * counts["offroad"] + counts["unfinished"]) / len(agents),
+    }  # fmt: skip
+
+
+def scenes_figures(rows: Sequence[dict[str, Any]]) -> dict[str, Estimate]:
+    """Shares of agents over all scenes."""
+    agents = sum(row["agents"] for row in rows)
+    found = {
+        name: proportion(round(sum(row[name] * row["agents"] for row in rows)), agents)
+        for name in ("goal", "score", "collided", "offroad", "unfinished")
+    }
+    conflicts = proportion(sum(row["start_conflicts"] for row in rows), agents)
+    return found | {"start_conflict": conflicts, "log_divergence": _mean(rows, "log_divergence")}
+
+
+def _mean(rows: Sequence[dict[str, Any]], name: str) -> Estimate:
+    """Mean over scenes, with a bootstrap of them: few scenes, and shares, are not normal."""
+    values = np.array([float(row[name]) for row in rows if row[name] is not None and math.isfinite(row[name])])
+    low, high = bootstrap(values)
+    return Estimate(float(values.mean()) if len(values) else None, low, high, len(values))
+
+
+def _wosac_judged(scene: Driven) -> list[int]:
+    return [agent for agent in surroundings.judged_by_wosac(scene.scenario) if scene.trajectories.valid[agent, scene.start]]
+
+
+def run_wosac(
+    request: Request, policy: str, env: Any, record: bool, advance: Advance
+) -> tuple[list[dict[str, Any]], dict[str, Driven]]:
+    """Rows of scenes by WOSAC's score of the year asked for, from as many rollouts; and their first ones.
+
+    Who does not draw by chance is driven once: all rollouts would be the same.
+    """
+    alike = policy in drivers.RULES or policy == "constant" or (request.greedy and drivers.is_trained(policy))
+    rounds = 1 if alike else request.rollouts
+    kept: dict[str, list[wosac.Rollout]] = {}
+    about: dict[str, tuple[Driven, wosac.Roads, list[int]]] = {}
+    for scene in drive(request, policy, env, seed=request.seed, rounds=rounds, record=record, advance=advance):
+        if scene.name not in about:
+            around = surroundings.of_scenario(scene.scenario, scene.road_map)
+            roads = surroundings.wosac_roads(around, scene.road_map, scene.scenario)
+            about[scene.name] = (scene, roads, _wosac_judged(scene))
+        _, roads, judged = about[scene.name]
+        if judged:
+            made = wosac.rollout(scene.trajectories, logged(scene), judged, roads, request.year)
+            kept.setdefault(scene.name, []).append(made)
+    rows = []
+    for name, several in kept.items():
+        scene, roads, judged = about[name]
+        several = several * request.rollouts if alike else several
+        found = wosac.of_rollouts(several, logged(scene), judged, roads, request.year)
+        rates = {name: getattr(found, name) for name in ("min_ade", "ade", "collision_rate", "offroad_rate")}
+        counts = {"agents": len(judged), "rollouts": len(several)}
+        row = {"scene": name, "type": kind_of(scene), f"composite_{request.year}": found.composite}
+        rows.append(row | rates | found.likelihoods | counts | {"badness": 1.0 - found.composite})
+    return rows, {name: scene for name, (scene, _, _) in about.items()} if record else {}
+
+
+def wosac_figures(rows: Sequence[dict[str, Any]], year: int) -> dict[str, Estimate]:
+    """Means over scenes."""
+    names = [f"composite_{year}", *wosac.YEARS[year].histograms, *wosac.YEARS[year].bernoulli, "min_ade", "ade",
+             "collision_rate", "offroad_rate"]  # fmt: skip
+    return {name: _mean(rows, name) for name in names}
+
+
+ROWS = {"waymax": waymax_row, "nuplan": nuplan_row, "scenes": scenes_row}
+FIGURES = {"waymax": waymax_figures, "nuplan": nuplan_figures, "scenes": scenes_figures}
+
+
+def run(request: Request, policy: str, advance: Advance) -> Outcome:
+    """Drive all scenes with a policy; a row each, and the clips of the worst, which are kept as bundles, too."""
+    began = time.monotonic()
+    env = make(request, policy, request.data)
+    try:
+        record = request.keep > 0
+        worst: dict[str, Driven] = {}
+        if request.suite == "wosac":
+            rows, worst = run_wosac(request, policy, env, record, advance)
+            figures = wosac_figures(rows, request.year)
+        else:
+            rows = []
+            for scene in drive(request, policy, env, seed=request.seed, record=record, advance=advance):
+                rows.append({"scene": scene.name, "type": kind_of(scene), **ROWS[request.suite](scene)})
+                if record:
+                    worst[scene.name] = scene
+                    keep_worst(worst, rows, request.keep)
+            figures = FIGURES[request.suite](rows)
+        keep_worst(worst, rows, request.keep)
+        left = [{"scene": named(one.source.name), "reason": one.reason} for one in env.unwrapped.scenes_left_out]
+        config = env.unwrapped.config
+    finally:
+        env.close()
+    advance(1.0)
+    order = sorted(worst, key=lambda name: -next(row["badness"] for row in rows if row["scene"] == name))
+    write_bundles(request, policy, config, [worst[name] for name in order])
+    clips = [(name, clip) for name in order if (clip := worst[name].clip) is not None]
+    return Outcome(figures, rows, left, dataclasses.asdict(config), [request.seed], time.monotonic() - began, clips)
+
+
+def write_bundles(request: Request, policy: str, config: Config, scenes: Sequence[Driven]) -> None:
+    """Write scenes that went worst as bundles."""
+    if request.keep <= 0:
+        return
+    about = {
+        "suite": request.suite, "policy": policy, "seed": request.seed, "control": CONTROL[request.suite],
+        "others": request.others, "drivers": drivers.seat(policy), "start_step": START,
+        "decision_every": decisions(policy, config.dt), "config": plain(dataclasses.asdict(config)),
+        "action": drivers.action_of(policy),
+    }  # fmt: skip
+    kept = []
+    for scene in scenes:
+        ego = int(scene.controlled[0])
+        place = float(scene.trajectories.x[ego, scene.last]), float(scene.trajectories.y[ego, scene.last])
+        kept.append(bundles.Scene(scene.name, scene.scenario, scene.road_map, scene.actions, place))
+    bundles.write_scenes(request.out / "failures", kept, about)
+
+
+def keep_worst(kept: dict[str, Any], rows: Sequence[dict[str, Any]], keep: int) -> None:
+    """Forget what is kept beyond the worst scenes: memory doesn't grow with their number."""
+    badness = {row["scene"]: row["badness"] for row in rows}
+    for name in sorted(kept, key=lambda name: -badness.get(name, -1.0))[keep:]:
+        del kept[name]

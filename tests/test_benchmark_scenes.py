@@ -1,0 +1,228 @@
+"""Suites on recorded scenes and on CARLA's routes: the expert at the top, what is left out, and one row a scene."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import road_map, straight
+from recorded_scenes import EGO, STEPS, scenario, scene
+from route_files import version1
+
+from gigaflow_env.roads import save_scene
+from gigaflow_env.scenes import generated
+from gigaflow_train.benchmark import results, route_suite, scene_suites
+from gigaflow_train.benchmark.request import Request
+from gigaflow_train.cli import main
+from gigaflow_train.evaluate import carla, surroundings
+from gigaflow_train.evaluate.trajectories import check
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two generated scenes, one made by hand, and a file that is none."""
+    where = tmp_path_factory.mktemp("scenes")
+    list(generated.write(where, 2, seed=1, steps=51))
+    drawn, made = scene()
+    save_scene(dataclasses.replace(made, name="by hand"), drawn, where / "made.scene.npz")
+    (where / "torn.scene.npz").write_bytes(b"PK")
+    return where
+
+
+def request(suite, folder, out, **more):
+    given = {"data": (str(folder),), "out": out, "threads": 1, "worlds": 2, "keep": 0, "rollouts": 2, **more}
+    return Request(suite, "idm", **given)
+
+
+def driven(suite, policy, folder, tmp_path, **more):
+    with pytest.warns(RuntimeWarning, match="1 of 4 scenes are left out"):
+        return scene_suites.run(request(suite, folder, tmp_path, **more), policy, lambda share: None)
+
+
+def by_scene(outcome):
+    return {row["scene"]: row for row in outcome.scenes}
+
+
+def test_the_expert_is_perfect_but_for_what_the_record_has_itself(folder, tmp_path):
+    found = driven("waymax", "replay", folder, tmp_path)
+    assert sorted(by_scene(found)) == ["generated-1.scene.npz", "generated-2.scene.npz", "made.scene.npz"]
+    for row in found.scenes:
+        assert row["log_divergence"] == pytest.approx(0.0, abs=1e-4)
+        assert row["progress_ratio"] == pytest.approx(1.0)
+        assert row["distance"] == pytest.approx(row["logged_distance"], rel=1e-4)
+        assert row["kinematic_infeasibility"] == 0.0 and not row["collision"] and not row["offroad"]
+    assert found.figures["score"].value == pytest.approx(1.0, rel=1e-4) and found.figures["score"].n == 3
+    (left,) = found.left_out
+    assert left["scene"] == "torn.scene.npz" and left["reason"]
+
+
+def test_policies_lie_in_their_order(folder, tmp_path):
+    score = {name: driven("waymax", name, folder, tmp_path).figures["score"].value for name in ("replay", "idm", "random")}
+    assert score["replay"] >= score["idm"] > score["random"] + 0.3
+
+
+def test_nuplan_of_the_expert(folder, tmp_path):
+    found = driven("nuplan", "replay", folder, tmp_path)
+    for row in found.scenes:
+        assert row["ego_progress_along_expert_route"] == pytest.approx(1.0, abs=1e-3)
+        assert row["no_ego_at_fault_collisions"] == 1.0
+    assert by_scene(found)["generated-1.scene.npz"]["score"] > 0.6
+    assert driven("nuplan", "random", folder, tmp_path).figures["score"].value < found.figures["score"].value - 0.3
+
+
+def test_reactive_others(folder, tmp_path):
+    found = driven("nuplan", "idm", folder, tmp_path, others="idm")
+    assert found.config["idm_headway"] == 1.5  # nuPlan's reactive agents
+    assert 0.0 <= found.figures["score"].value <= 1.0
+
+
+def test_wosac_has_the_expert_at_the_top_and_names_its_year(folder, tmp_path):
+    expert, random = (driven("wosac", name, folder, tmp_path, year=2024) for name in ("replay", "random"))
+    assert expert.figures["composite_2024"].value > random.figures["composite_2024"].value
+    assert "red_light" not in expert.figures
+    assert expert.scenes[0]["rollouts"] == random.scenes[0]["rollouts"] == 2
+    assert random.scenes[0]["min_ade"] < random.scenes[0]["ade"]  # two draws that differ
+    assert expert.scenes[0]["min_ade"] == pytest.approx(0.0, abs=0.2)
+
+
+def test_scenes_counts_agents(folder, tmp_path):
+    found = driven("scenes", "replay", folder, tmp_path)
+    assert found.figures["goal"].value == 1.0
+    assert found.figures["goal"].n == sum(row["agents"] for row in found.scenes) > 4
+    assert found.figures["unfinished"].value == 0.0
+
+
+def test_the_same_whatever_the_number_of_worlds_and_threads(folder, tmp_path):
+    one, other = (
+        driven("waymax", "idm", folder, tmp_path, worlds=worlds, threads=threads) for worlds, threads in ((1, 1), (3, 2))
+    )
+    assert json.dumps(one.scenes) == json.dumps(other.scenes)
+
+
+def test_a_limit(folder, tmp_path):
+    found = scene_suites.run(request("waymax", folder, tmp_path, limit=1, worlds=1), "idm", lambda share: None)
+    assert len(found.scenes) == 1
+
+
+def test_what_was_driven_is_whole(folder, tmp_path):
+    given = request("scenes", folder / "made.scene.npz", tmp_path)
+    env = scene_suites.make(given, "constant", given.data)
+    (found,) = scene_suites.drive(given, "constant", env, seed=1)
+    env.close()
+    check(found.trajectories)
+    record = scenario()
+    assert (found.trajectories.x[:, :10][record.valid[:, :10]] == record.x[:, :10][record.valid[:, :10]]).all()
+    assert found.trajectories.valid[EGO].all() and found.trajectories.steps == STEPS
+    # Who isn't controlled is where the record is.
+    others = [agent for agent in range(record.agents) if agent not in found.controlled]
+    for agent in others:
+        seen = record.valid[agent] & found.trajectories.valid[agent]
+        assert np.allclose(found.trajectories.x[agent, seen], record.x[agent, seen], atol=1e-4)
+    assert scene_suites.kind_of(found) in ("straight", "left", "right", "standing")
+
+
+def test_names_of_scenes():
+    assert scene_suites.named("/a/b/c.tfrecord, record 3") == "c.tfrecord, record 3"
+    assert scene_suites.named("scenario 'a/b'") == "scenario 'a/b'"
+    assert surroundings.types_of(scenario(), EGO) == "straight"
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_the_command_on_scenes(folder, tmp_path, capsys):
+    words = [
+        "benchmark",
+        "waymax",
+        "constant",
+        "--data",
+        str(folder),
+        "--out",
+        str(tmp_path),
+        "--threads",
+        "1",
+        "--worlds",
+        "4",
+    ]
+    assert main([*words, "--baselines", "replay", "--keep", "2"]) == 0
+    assert "1 left out, the first: torn.scene.npz" in capsys.readouterr().out
+    content = results.read(tmp_path)
+    assert content["baselines"]["replay"]["figures"]["score"]["value"] == pytest.approx(1.0, rel=1e-4)
+    page = (tmp_path / "report.html").read_text()
+    assert page.count('"clip":null') == 1 and "made.scene.npz" in page  # two of three scenes are shown
+    for bundle in sorted((tmp_path / "failures").glob("*.npz")):
+        assert main(["failure", str(bundle), "--out", str(tmp_path / "again.html"), "--threads", "1"]) == 0
+    assert capsys.readouterr().out.count("happened again") == 2
+
+
+# Routes
+
+
+def town():
+    """A street of 300 m in two parts, and one beside it against it."""
+    return road_map(
+        "street", straight("one", 0, 0, 150, 0, successors=("two",)), straight("two", 150, 0, 300, 0, successors=("three",)),
+        straight("three", 300, 0, 380, 0), straight("back", 380, -3.5, 0, -3.5),
+    )  # fmt: skip
+
+
+def test_a_route_becomes_a_scene():
+    graph = carla.lane_graph(town())
+    matched = carla.match(carla.Route("1", "street", np.array([[10.0, 0.0, 0.0], [290.0, 0.0, 0.0]])), graph)
+    made = route_suite.scenario_of(matched, graph, 1)
+    assert made.agents > 4 and made.ego == 0 and made.dt == 0.1
+    assert made.x[0, 0] == pytest.approx(10.0) and made.x[0].max() == pytest.approx(290.0 + 40.0, abs=1.5)
+    assert made.steps == math.ceil(matched.timeout / 0.1) + 1
+    starts = np.stack([made.x[:, 0], made.y[:, 0]], axis=1)
+    apart = np.hypot(*(starts[:, None] - starts[None]).transpose(2, 0, 1)) + 99 * np.eye(made.agents)
+    assert apart.min() >= route_suite.APART
+    assert (route_suite.scenario_of(matched, graph, 1).x == made.x).all()
+    assert not (route_suite.scenario_of(matched, graph, 2).x[1:, 0] == made.x[1:, 0]).all()
+
+
+def test_files_and_towns_that_are_missing(tmp_path):
+    with pytest.raises(ValueError, match="no .xml files"):
+        route_suite.route_files([str(tmp_path)])
+    with pytest.raises(FileNotFoundError, match="no file of Town99"):
+        route_suite.towns_of([str(tmp_path)], ["Town99"])
+
+
+@pytest.mark.filterwarnings("ignore::gigaflow_env.roads.MapWarning")
+def test_routes_on_a_town(tmp_path, capsys):
+    towns = SHARED / "maps" / "carla"
+    if not towns.is_dir():
+        pytest.skip("../shared/maps/carla with real towns is not there")
+    from gigaflow_env.roads import load
+
+    graph = carla.lane_graph(load(towns / "Town02.xodr"))
+    lane = max(range(len(graph.names)), key=lambda k: graph.dense[k][-1, 6])
+    start, end = (graph.dense[lane][k, :2] for k in (5, -30))
+    path = version1(tmp_path / "r.xml", {"0": [tuple(start), tuple(end)], "1": [tuple(start), (9999.0, 0.0)]}, "Town02")
+    out = tmp_path / "out"
+    words = [
+        "benchmark",
+        "carla-routes",
+        "idm",
+        "--data",
+        str(path),
+        "--map",
+        str(towns),
+        "--out",
+        str(out),
+        "--threads",
+        "1",
+    ]
+    assert main([*words, "--baselines", "none", "--keep", "1"]) == 0
+    assert "lies on no lane" in capsys.readouterr().out
+    content = results.read(out)
+    (row,) = content["scenes"]
+    assert row["status"] == "completed" and row["driving_score"] == pytest.approx(100.0)
+    assert content["figures"]["driving_score"]["n"] == 1
+    assert content["left_out"][0]["scene"] == "Town02 route 1"
+    (record,) = json.loads((out / "leaderboard.json").read_text())["_checkpoint"]["records"]
+    assert record["scores"]["score_composed"] == pytest.approx(100.0)
+    (bundle,) = (out / "failures").glob("*.npz")
+    assert main(["failure", str(bundle), "--out", str(tmp_path / "again.html"), "--threads", "1"]) == 0
+    assert "happened again" in capsys.readouterr().out
