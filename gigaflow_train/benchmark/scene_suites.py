@@ -88,7 +88,7 @@ def drive(request: Request, policy: str, env: Any, *, seed: int, rounds: int = 1
     inner = env.unwrapped
     act = drivers.acting(policy, env, seed, greedy=request.greedy)
     every = decisions(policy, inner.config.dt)
-    sources = len(inner._stream.sources)
+    sources = inner.scene_count
     wanted = sources if request.limit is None else min(request.limit, sources)
     for turn in range(rounds):
         obs, _ = env.reset(seed=seed + turn)
