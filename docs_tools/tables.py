@@ -357,6 +357,13 @@ def headline() -> str:
         [r["policy"], r["trained_on"], r["map"], *(percent(r[f"{one}_rate"]) for one in ("goal", "collision", "offroad"))]
         for r in rows
     ]
+    results = json.loads((RESULTS / "driver.json").read_text())
+    shipped = [f"the pretrained driver, {results['policy']['samples'] / 1e6:.0f} M samples", "10 towns, 64 random ones"]
+    cells += [
+        [*shipped, row["name"], *(percent(row[f"{one}_rate"]) for one in ("goal", "collision", "offroad"))]
+        for row in _driver("ladder")
+        if len(row["maps"]) == 1 and "," not in row["name"]
+    ]
     return table(["policy", "trained on", "driven on", "goal reached", "collided", "left the road"], cells)
 
 
