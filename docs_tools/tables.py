@@ -347,8 +347,8 @@ def cuda_code() -> str:
 
 
 def headline() -> str:
-    """The rows of `learning` that the README shows: policies that were trained, and what chance reaches on the same map."""
-    rows = [r for r in _results("learning.jsonl") if r["policy"].startswith("self-play") or r["policy"] == "random"]
+    """What the README shows: the rows of `learning` of policies that were trained, and the pretrained driver where it is new."""
+    rows = [r for r in _results("learning.jsonl") if r["policy"].startswith("self-play")]
 
     def percent(rate: dict[str, float]) -> str:
         return f"{100 * rate['value']:.1f} %"
