@@ -156,10 +156,14 @@ def test_a_page_needs_no_drawing_library(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["loop.html"]
 
 
+REPORT = ("report.css", "report.html", "report.js")
+"""Of gigaflow_train/benchmark/report_page.py."""
+
+
 def test_the_page_is_made_of_all_files_in_its_folder() -> None:
     """What the wheel holds of them is for test_packaging.py."""
     web = Path(pages.__file__).parent / "web"
-    used = {*pages.SCRIPTS, "page.css", "page.html", *replays.SCRIPTS, "watch.css", "watch.html"}
+    used = {*pages.SCRIPTS, "page.css", "page.html", *replays.SCRIPTS, "watch.css", "watch.html", *REPORT}
     assert {path.name for path in web.iterdir()} == used
 
 

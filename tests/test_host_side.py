@@ -1,7 +1,7 @@
 """The host's side of the CUDA backend on a driver that knows no card (benchmarks/emulator/driver.c).
 
 Which kernels are launched, in what order, on what stream; that a step waits for nothing; that the benchmark runs. What
-kernels do is for test_cuda.py, and for a card.
+kernels do is for test_cuda.py, and for a card. This file comes long after that one, whose kernels it then finds on disk.
 """
 
 import importlib.util
