@@ -347,7 +347,7 @@ def cuda_code() -> str:
 
 
 def headline() -> str:
-    """What the README shows: the rows of `learning` of policies that were trained, and the pretrained driver where it is new."""
+    """What the README shows: policies that were trained, of `learning`, and the pretrained driver where it is new."""
     rows = [r for r in _results("learning.jsonl") if r["policy"].startswith("self-play")]
 
     def percent(rate: dict[str, float]) -> str:

@@ -270,7 +270,9 @@ def test_a_bad_file_is_refused_with_place_and_reason(tmp_path, change, message):
 
 def test_other_formats_are_refused_with_those_that_are_known(tmp_path):
     (tmp_path / "town.pdf").write_bytes(b"%PDF")
-    with pytest.raises(MapError, match=r"town\.pdf: unknown map format; supported are \*\.lanes\.json, \*\.scene\.npz, \*\.xodr"):
+    with pytest.raises(
+        MapError, match=r"town\.pdf: unknown map format; supported are \*\.lanes\.json, \*\.scene\.npz, \*\.xodr"
+    ):
         load(tmp_path / "town.pdf")
     with pytest.raises(MapError, match=r"town\.json: the name of a map must end with \.lanes\.json"):
         save(ring(), tmp_path / "town.json")
