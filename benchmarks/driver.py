@@ -28,11 +28,13 @@ import tyro
 from gigaflow_env import Config, GigaflowVectorEnv, driver
 from gigaflow_env.bench.machine import machine
 from gigaflow_env.config import longform
-from gigaflow_env.event_log import COLLISION, OFFROAD, RED_LIGHT
 from gigaflow_env.files import write_text
 from gigaflow_train import towns
+from gigaflow_train.benchmark import town_suites
+from gigaflow_train.benchmark.counter import Counter
 from gigaflow_train.config import TOWNS
-from gigaflow_train.evaluate import baselines, metrics, policies
+from gigaflow_train.evaluate import baselines, metrics, policies, robustness
+from gigaflow_train.evaluate import longform as longform_counts
 from gigaflow_train.evaluate.run import Result, as_json, figures
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,13 +43,6 @@ SHARED = ROOT.parent / "shared" / "maps" / "carla"
 REAL = ("Town01", "Town02", "Town04", "Town06")
 UNSEEN = "random:1000001-1000020"
 """Seeds that no training may use."""
-
-STUCK = 120.0
-"""[s] Who stands longer is stuck: no light of the simulator is red for so long."""
-STANDS = 0.1
-"""[m/s]"""
-START = 2.0
-"""[s] Crashes of younger episodes may come from the place of the start: told apart."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +56,7 @@ class Card:
     section: tuple[str, ...] = ()
     """Of ladder, longform, robustness, conditioning; all by default."""
     num_envs: int = 512
-    """Agents that drive at once in the ladder; half of them in `robustness` and `conditioning`."""
+    """Agents that drive at once in the ladder; about half of them in `robustness` and `conditioning`."""
     steps: int = 800
     """Steps of a row, but for `longform`, which has its `hours`: an episode of the evaluation, twice one of the training."""
     hours: float = 30.0
@@ -83,7 +78,8 @@ class Row(NamedTuple):
     config: Config
     rows: int
     steps: int
-    drivers: Any = "policy"
+    traffic: float = 0.0
+    delay: int = 0
     conditioning: dict[str, float] | None = None
     other_scales: bool = False
 
@@ -99,77 +95,37 @@ def timed(config: Config) -> Config:
     return config.replace(max_steps=2 * config.max_steps)
 
 
-def plain(config: Config) -> Config:
-    """The training's environment on the maps as they are, cars and others, nobody erratic."""
-    return timed(config).replace(
-        variant_scale=(1.0, 1.0), variant_shear=(0.0, 0.0), variant_flip=0.0, variant_turn=(0.0, 0.0),
-        inattentive=0.0, phantom=0.0,
-    )  # fmt: skip
+def plain(card: Card) -> Config:
+    """The training's environment on the maps as they are, nobody erratic."""
+    return timed(town_suites.plain_config(card.policy))
 
 
 def ladder(card: Card, config: Config) -> Iterator[Row]:
     """Towns of the training, random towns, and real maps; with and without map variants."""
     for name, maps in {"towns of the training": TOWNS, "20 random towns": (UNSEEN,), **real()}.items():
-        yield Row("ladder", name, maps, plain(config), card.num_envs, card.steps)
+        yield Row("ladder", name, maps, plain(card), card.num_envs, card.steps)
     yield Row("ladder", "20 random towns, map variants and erratic drivers as in training", (UNSEEN,), timed(config),
               card.num_envs, card.steps)  # fmt: skip
 
 
 def long_form(card: Card, config: Config) -> Iterator[Row]:
     """The published safety evaluation as the driver sees it: at its own time step, and at the paper's 15 Hz."""
-    names = ("lane_count", "lane_spacing", "boundary_count", "stop_count", "agent_count", "view_range", "route_range")
-    seen = {name: getattr(config, name) for name in names}
+    careful = town_suites.longform_config(card.policy)
     for name, dt in ((f"{1 / config.dt:.1f} Hz, as trained", config.dt), ("15 Hz, as in the paper", longform().dt)):
-        steps = round(600.0 / dt)
-        # Coefficients as careful as the training knew them: what it never saw it can't obey.
-        made = longform().replace(**seen, **within(config), dt=dt, max_steps=steps, world_steps=steps,
-                                  first_goal=config.first_goal, goal_distance=config.goal_distance,
-                                  waypoints_max=config.waypoints_max, agents_per_world=32,
-                                  population=config.population)  # fmt: skip
+        steps = round(town_suites.WORLD_SECONDS / dt)
+        made = careful.replace(dt=dt, max_steps=steps, world_steps=steps, agents_per_world=32)
         rows = 256
         maps = (UNSEEN, *(one for maps in real().values() for one in maps))
         yield Row("longform", name, maps, made, rows, max(1, round(card.hours * 3600.0 / dt / rows)), other_scales=True)
 
 
-def within(config: Config) -> dict[str, tuple[float, float]]:
-    """The cautious coefficients of `longform`, moved into the ranges of the training."""
-    found = {}
-    for name in ends(config):
-        low, high = getattr(config, name)
-        wanted = getattr(longform(), name)[0]
-        found[name] = (min(max(wanted, low), high),) * 2
-    found |= {name: (high, high) for name in ("collision", "offroad", "stop_line") for _, high in [getattr(config, name)]}
-    return found | {name: getattr(config, name) for name in ("velocity", "timestep", "progress")}
-
-
-def robustness(card: Card, config: Config) -> Iterator[Row]:
-    """The random towns, one thing changed at a time."""
-    calm = plain(config)
-    noise = {"noise_position": 0.2, "noise_heading": 0.02, "noise_speed": 0.3}
-    changes: dict[str, dict[str, Any]] = {"as it is": {}}
-    for factor in (1, 2, 4):
-        changes[f"others are seen with noise, x{factor} the paper's"] = {name: factor * v for name, v in noise.items()}
-    changes |= {
-        "dynamics: coefficients spread twice as far": {
-            name: 2 * getattr(config, name) - 1 for name in ("throttle_spread", "steer_spread", "acc_spread", "vel_spread")
-        },
-        "dynamics: brakes of 3.5 m/s^2 instead of 5": {"brake_max": 3.5},
-        "dynamics: steering half as fast": {"steer_rate": config.steer_rate / 2},
-        "bodies: pedestrians to trucks as in the paper": {"population": "paper"},
-    }
-    for share in (0.1, 0.2, 0.3):
-        part = {"inattentive": share / 2, "phantom": share / 2}
-        changes[f"{share:.0%} erratic drivers"] = part
-    changes["lights as at random in the paper"] = {
-        name: getattr(Config(), name) for name in ("lights_off", "light_groups_removed", "lights_removed")
-    }
-    for name, change in changes.items():
-        yield Row("robustness", name, (UNSEEN,), calm.replace(**change), card.num_envs // 2, card.steps)
-    yield Row("robustness", "half of the cars drive by rules", (UNSEEN,), calm, card.num_envs // 2, card.steps,
-              drivers={"policy": 0.5, "idm": 0.5})  # fmt: skip
-    for agents in (48, 64):
-        dense, rows = calm.replace(agents_per_world=agents), agents * max(1, card.num_envs // 2 // agents)
-        yield Row("robustness", f"{agents} agents in each world", (UNSEEN,), dense, rows, card.steps)
+def harder(card: Card, config: Config) -> Iterator[Row]:
+    """The random towns, one thing changed at a time: all checks of the benchmark but that of the maps, which all are new."""
+    for check in robustness.CHECKS:
+        if check.maps == "same":
+            made = plain(card).replace(**check.config)
+            rows = max(1, card.num_envs // 2 // made.agents[1]) * made.agents[1]
+            yield Row("robustness", check.name, (UNSEEN,), made, rows, card.steps, check.traffic, check.delay)
 
 
 CAREFUL = ("collision", "offroad", "stop_line", "comfort", "lane_center")
@@ -185,7 +141,7 @@ def ends(config: Config) -> list[str]:
 
 def conditioning(card: Card, config: Config) -> Iterator[Row]:
     """All coefficients from careful to hasty, then each one alone; and the body's top speed, which is conditioning, too."""
-    calm = plain(config)
+    calm = plain(card)
 
     def at(name: str, share: float) -> float:
         low, high = getattr(config, name)
@@ -203,7 +159,7 @@ def conditioning(card: Card, config: Config) -> Iterator[Row]:
 
 
 SECTIONS: dict[str, Callable[[Card, Config], Iterator[Row]]] = {
-    "ladder": ladder, "longform": long_form, "robustness": robustness, "conditioning": conditioning,
+    "ladder": ladder, "longform": long_form, "robustness": harder, "conditioning": conditioning,
 }  # fmt: skip
 
 
@@ -218,36 +174,39 @@ def drive(card: Card, row: Row) -> dict[str, Any]:
     opened = opened_towns(row.maps)
     env = GigaflowVectorEnv(
         row.rows, map=opened.maps, map_shares=opened.shares, config=row.config, threads=card.threads, copy=False,
-        events=True, drivers=row.drivers,
+        events=True, drivers={"policy": 1.0 - row.traffic, "idm": row.traffic},
     )  # fmt: skip
-    act = policies.trained(card.policy, env, card.seed, other_scales=row.other_scales)
+    act = town_suites.late(policies.trained(card.policy, env, card.seed, other_scales=row.other_scales), row.delay)
     options = {} if row.conditioning is None else {"options": {"conditioning": row.conditioning}}
     obs, info = env.reset(seed=card.seed, **options)
     judged = ~info["traffic"]
     active = info["active"] & judged
     known = metrics.ages_of(row.config, np.zeros(row.rows, np.int64), np.zeros(row.rows, np.int64))
     tallies, distance, lived = [], np.zeros(row.rows), np.zeros(row.rows)
-    stands, stuck, manner = np.zeros(row.rows, int), 0, np.zeros(4)
+    counter, counts, manner = Counter(env, judged), longform_counts.Counts(), np.zeros(4)
     dt = row.config.dt
-    limit = round(STUCK / dt)
     for _ in range(row.steps):
         obs, _, terminated, truncated, info = env.step(act(obs))
         tallies.append(metrics.count(known, active, terminated, truncated, info))
+        counts = longform_counts.total([counts, *counter.add(active, terminated | truncated, info).values()])
         distance += np.where(active, info["distance"], 0.0)
         lived += active
-        stands = np.where(active & (info["distance"] < STANDS * dt) & ~(terminated | truncated), stands + 1, 0)
-        stuck += int((stands == limit).sum())
         active = info["active"] & judged
         manner += manners(env, obs[active])
     there = lived > 0
     result = Result(metrics.total(tallies), distance[there] / lived[there] / dt)
     found: dict[str, Any] = as_json(figures(result))
     found.pop("red_light_rate", None)
-    km, samples = result.tally.distance / 1000.0, max(1.0, manner[3])
-    found["stuck"] = stuck
+    samples = max(1.0, manner[3])
     found["offset_m"], found["harsh_share"], found["bias_m"] = (float(part / samples) for part in manner[:3])
-    found |= incidents(env, judged, km, dt)
-    found["hours"] = float(lived.sum() * dt / 3600.0)
+    found |= {
+        "stuck": counts.stuck + counts.start_stuck,
+        "collision_incidents": counts.collision,
+        "offroad_incidents": counts.offroad,
+        "incidents_at_start": counts.start_collision + counts.start_offroad,
+        "km_per_incident": longform_counts.figures(counts)["km_between_incidents"]._asdict(),
+        "hours": counts.seconds / 3600.0,
+    }
     env.close()
     return found
 
@@ -259,31 +218,6 @@ def manners(env: Any, obs: np.ndarray) -> np.ndarray:
     limit = env.config.comfort_acceleration
     hard = (np.abs(baselines.metric(ego, "acceleration")) > limit) | (np.abs(baselines.metric(ego, "lateral")) > limit)
     return np.array([np.abs(offset).sum(), hard.sum(), offset.sum(), len(obs)], float)
-
-
-def incidents(env: Any, judged: np.ndarray, km: float, dt: float) -> dict[str, Any]:
-    """Crashes and departures, a pile-up once; those of the first two seconds apart. The rate has its exact interval."""
-    log = env.event_log
-    met = judged[log["row"]] | ((log["other"] >= 0) & judged[log["other"]])
-    trouble = log[met & np.isin(log["kind"], (COLLISION, OFFROAD))]
-    late = trouble[trouble["age"] * dt >= START]
-    number = len(np.unique(late["crash"]))
-    mine = (late["fault"] & judged[late["row"]]) | (late["other_fault"] & (late["other"] >= 0) & judged[late["other"]])
-    per_km = metrics.rate(number, km)
-    return {
-        "incidents": number,
-        "incidents_at_start": len(np.unique(trouble[trouble["age"] * dt < START]["crash"])),
-        "incidents_by_fault": len(np.unique(late[mine]["crash"])),
-        "collision_incidents": len(np.unique(late[late["kind"] == COLLISION]["crash"])),
-        "offroad_incidents": len(np.unique(late[late["kind"] == OFFROAD]["crash"])),
-        "red_lights": int((judged[log["row"]] & (log["kind"] == RED_LIGHT)).sum()),
-        "km_per_incident": {
-            "value": None if number == 0 else km / number,
-            "low": 1.0 / per_km.high if per_km.high else None,
-            "high": 1.0 / per_km.low if per_km.low else None,
-            "n": number,
-        },
-    }
 
 
 def plot(results: dict[str, Any], path: Path) -> None:

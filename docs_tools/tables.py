@@ -303,10 +303,11 @@ def driver_longform() -> str:
     rows = []
     for row in _driver("longform"):
         per = row["km_per_incident"]
+        incidents = row["collision_incidents"] + row["offroad_incidents"]
         kinds = f"{row['collision_incidents']} collisions, {row['offroad_incidents']} off the road"
         rows.append(
             [
-                row["name"], f"{row['km']['value']:.0f}", f"{row['hours']:.0f}", f"{row['incidents']} ({kinds})",
+                row["name"], f"{row['km']['value']:.0f}", f"{row['hours']:.0f}", f"{incidents} ({kinds})",
                 str(row["incidents_at_start"]), _with_interval(per), _with_interval(row["red_lights_per_km"]),
                 str(row["stuck"]), f"{row['mean_speed_mps']['value']:.1f}",
             ]

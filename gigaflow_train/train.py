@@ -1,11 +1,8 @@
 """The training loop, top to bottom: drive, estimate advantages, drop what teaches nothing, learn, write down."""
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from gigaflow_train.config import TrainConfig
 from gigaflow_train.evaluate.held_out import evaluate
 from gigaflow_train.evaluate.metrics import Tally
 from gigaflow_train.fixed import Fixed, figures_of
+from gigaflow_train.interrupts import interruptible
 from gigaflow_train.journal import Journal, Row
 from gigaflow_train.networks import build
 from gigaflow_train.opponents import Opponent
@@ -363,28 +361,3 @@ def nobody(info: Any, iteration: int) -> str:
         f"iteration {iteration}: nobody to learn from: of {len(active)} rows {here} have an agent, "
         f"{int((active & traffic).sum())} of them are rule-based traffic and {int((active & erratic).sum())} erratic drivers"
     )
-
-
-@contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets, so that a run ends between two iterations, with a checkpoint.
-
-    The second Ctrl-C kills it.
-    """
-    interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted  # only the main thread may handle signals
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def interrupt(number: int, _: Any) -> None:
-        interrupted.set()
-        signal.signal(number, before[signal.Signals(number)])
-
-    for number in before:
-        signal.signal(number, interrupt)
-    try:
-        yield interrupted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

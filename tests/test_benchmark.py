@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from browser import CHROMIUM, Browser
 
-from gigaflow_train.benchmark import bundles, compare, drivers, published, results, run, table, town_suites
+from gigaflow_train.benchmark import bundles, compare, counter, drivers, published, results, run, table, town_suites
 from gigaflow_train.benchmark.request import BASELINES, SUITES, Request, word
 from gigaflow_train.cli import main
 from gigaflow_train.evaluate import robustness
@@ -180,7 +180,7 @@ def test_trouble_of_a_step():
     )
     events["row"], events["other"], events["age"], events["fault"] = [4, 5], [7, -1], [20, 3], [True, False]
     events["kind"] = [0, 1]
-    found = town_suites.troubles(events, np.array([False, True]), np.array([True, False]), np.array([9, 400]), 0.1)
+    found = counter.troubles(events, np.array([False, True]), np.array([True, False]), np.array([9, 400]), 0.1)
     assert [(one.kind, one.agents, one.age, one.at_fault) for one in found] == [
         ("collision", (4, 7), 2.0, 1), ("offroad", (5,), pytest.approx(0.3), 0), ("stuck", (1,), 40.0, 0),
         ("wrong_way", (0,), pytest.approx(0.9), 0),
@@ -216,7 +216,7 @@ def test_a_checkpoint_is_known_by_its_hash():
 
 def test_robustness_drives_every_check(tmp_path, monkeypatch):
     some = [
-        check for check in robustness.CHECKS if check.name in ("as trained", "actions one step late", "half are erratic")
+        check for check in robustness.CHECKS if check.name in ("as it is", "actions one step late", "30% erratic drivers")
     ]
     monkeypatch.setattr(robustness, "CHECKS", some)
     request = Request("robustness", "idm", maps=("loop",), out=tmp_path, rows=16, steps=40, threads=1)
@@ -228,13 +228,9 @@ def test_robustness_drives_every_check(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("delay, got", [(0, [10, 11, 12, 13, 14]), (2, [10, 10, 10, 11, 12])])
-def test_actions_that_come_late(monkeypatch, delay, got):
-    monkeypatch.setattr(
-        "gigaflow_train.evaluate.run.drive",
-        lambda env, act, steps, seed, show: [int(act(np.full((1, 1), step))[0]) for step in range(steps)],
-    )
-    found = town_suites.driven(None, lambda obs: np.array([10 + int(obs[0, 0])]), 5, 0, delay, lambda: None)
-    assert found == got
+def test_actions_that_come_late(delay, got):
+    act = town_suites.late(lambda obs: np.array([10 + int(obs[0, 0])]), delay)
+    assert [int(act(np.full((1, 1), step))[0]) for step in range(5)] == got
 
 
 # Results and comparisons

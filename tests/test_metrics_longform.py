@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gigaflow_train.evaluate import longform, robustness
-from gigaflow_train.evaluate.longform import Counts, Incidents, Trouble
+from gigaflow_train.evaluate.longform import STUCK, Counts, Incidents, Standing, Trouble
 from gigaflow_train.evaluate.metrics import Estimate
 
 NOTHING = Counts()
@@ -63,6 +63,17 @@ def test_kinds_do_not_hide_each_other():
     red = Trouble("red_light", (0,), 60.0)
     found = counted((100.0, [red, crash(0, 1)]), (105.0, [red]), (120.0, [red, Trouble("stuck", (3,), 600.0)]))
     assert (found.red_light, found.collision, found.stuck) == (2, 1, 1)
+
+
+def test_who_stands_too_long_is_stuck_once():
+    dt, steps = 0.5, round(STUCK / 0.5)
+    standing = Standing(3, dt)
+    active, nobody = np.array([True, True, False]), np.zeros(3, bool)
+    still, creeping = np.zeros(3), np.array([0.0, 0.2 * dt, 0.0])
+    found = [standing.add(creeping if step == 100 else still, active, nobody) for step in range(steps + 50)]
+    assert [step for step, rows in enumerate(found) if rows.any()] == [steps - 1], "the second moved, the third is not there"
+    assert found[steps - 1].tolist() == [True, False, False]
+    assert standing.add(still, active, np.array([True, False, False]))[0] == 0 and standing.steps[0] == 0
 
 
 def test_faults():

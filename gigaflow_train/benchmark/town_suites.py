@@ -1,12 +1,11 @@
 """The suites that need no recording: long form and robustness, in towns."""
 
 import dataclasses
+import itertools
 import json
-import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,16 @@ import numpy as np
 
 from gigaflow_env import Config
 from gigaflow_env.config import longform as longform_preset
-from gigaflow_env.event_log import COLLISION, OFFROAD, RED_LIGHT
 from gigaflow_train import environment, towns
 from gigaflow_train.benchmark import bundles, drivers
+from gigaflow_train.benchmark.counter import Counter
 from gigaflow_train.benchmark.request import HELD_OUT, Request, word
 from gigaflow_train.benchmark.results import Outcome, plain
 from gigaflow_train.evaluate import longform, robustness
-from gigaflow_train.evaluate.run import Result, figures
+from gigaflow_train.evaluate.baselines import Act
+from gigaflow_train.evaluate.run import drive, figures
 from gigaflow_train.files import write_text
+from gigaflow_train.interrupts import interruptible
 
 WORLD_SECONDS = 600.0
 """[s] How long a world of the long form lasts, as published."""
@@ -31,8 +32,10 @@ MINUTES = 5.0
 """Budget of the long form, where neither steps nor minutes are given."""
 SAVE_EVERY = 30.0
 """[s] Counts are on disk so often."""
-WRONG_WAY, WRONG_SPEED = -0.5, 1.0
-"""Cosine of the angle to the lane, and [m/s]: who drives against it."""
+AGENTS = 50
+"""Agents of a world of the long form, about as many as published."""
+SEEDS_APART = 1000
+"""Between the worlds of two stretches of the long form: each has seeds of its own."""
 
 Advance = Callable[[float], None]
 """Called with how much of the work is done, 0..1."""
@@ -82,38 +85,6 @@ def make(request: Request, policy: str, config: Config, *, traffic: float = 0.0,
     )
 
 
-@contextmanager
-def interruptible() -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM are noted in what it yields, instead of ending the program: counts are kept."""
-    came: list[int] = []
-    handlers = {}
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            handlers[number] = signal.signal(number, lambda signum, frame: came.append(signum))
-    except ValueError:  # not the main thread: nothing to catch
-        pass
-    try:
-        yield came
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-
-def troubles(
-    events: np.ndarray, timeouts: np.ndarray, wrong: np.ndarray, age: np.ndarray, dt: float
-) -> list[longform.Trouble]:
-    """What went wrong in a step: entries of the event log, rows that timed out, rows that drive against their lane."""
-    found = []
-    kinds = {COLLISION: "collision", OFFROAD: "offroad", RED_LIGHT: "red_light"}
-    for event in events:
-        agents = (int(event["row"]), int(event["other"])) if event["other"] >= 0 else (int(event["row"]),)
-        fault = int(event["fault"]) + int(event["other_fault"])
-        found.append(longform.Trouble(kinds[int(event["kind"])], agents, float(event["age"]) * dt, fault))
-    for name, rows in (("stuck", timeouts), ("wrong_way", wrong)):
-        found += [longform.Trouble(name, (int(row),), float(age[row]) * dt) for row in np.flatnonzero(rows)]
-    return found
-
-
 def run_longform(request: Request, policy: str, advance: Advance) -> Outcome:
     """Drive until the budget is spent, in worlds of ten minutes, and count incidents by map.
 
@@ -121,7 +92,7 @@ def run_longform(request: Request, policy: str, advance: Advance) -> Outcome:
     and worlds go on with the next seed. Ctrl-C ends the drive with what was counted.
     """
     config = longform_config(policy)
-    config = config.replace(agents_per_world=min(50, request.rows))
+    config = config.replace(agents_per_world=min(AGENTS, request.rows))
     env = make(request, policy, config, events=True)
     act = drivers.acting(policy, env, request.seed, greedy=request.greedy)
     names = [road_map.name for road_map in env.unwrapped.simulator.maps]
@@ -135,21 +106,22 @@ def run_longform(request: Request, policy: str, advance: Advance) -> Outcome:
     budget = request.minutes if request.minutes is not None else (None if request.steps else MINUTES)
     done, saved = 0, began
     keeper = bundles.Keeper(env, request, policy, config)
-    with interruptible() as came:
+    with interruptible() as interrupted:
         over = False
         while not over:
-            obs, info = env.reset(seed=request.seed + 1000 * segment)
+            seed = request.seed + SEEDS_APART * segment
+            obs, info = env.reset(seed=seed)
             judged = ~info["traffic"] | info["traffic"].all()
-            incidents = longform.Incidents(len(obs))
+            counter = Counter(env, judged)
             active = info["active"] & judged
-            keeper.begin(request.seed + 1000 * segment)
+            keeper.begin(seed)
             for step in range(config.world_steps):
                 action = act(obs)
                 keeper.before(step, action)
-                obs, _, _, _, info = env.step(action)
-                new = _count(env, info, active, judged, incidents, step, names, config.dt, keeper)
-                for name, one in new.items():
+                obs, _, terminated, truncated, info = env.step(action)
+                for name, one in counter.add(active, terminated | truncated, info).items():
                     counts[name] = counts[name].plus(one)
+                keeper.after(step, counter.events)
                 active = info["active"] & judged
                 done += 1
                 now = time.monotonic()
@@ -157,7 +129,7 @@ def run_longform(request: Request, policy: str, advance: Advance) -> Outcome:
                 share = done / request.steps if request.steps else 0.0
                 share = max(share, spent / budget if budget else 0.0)
                 advance(min(share, 1.0))
-                over = bool(came) or share >= 1.0
+                over = interrupted.is_set() or share >= 1.0
                 if now - saved > SAVE_EVERY:
                     _save(path, key, counts, segment + 1, before + now - began)
                     saved = now
@@ -171,36 +143,9 @@ def run_longform(request: Request, policy: str, advance: Advance) -> Outcome:
     clips = [bundles.show(path, threads=request.threads) for path in paths]
     whole = longform.total(counts.values())
     rows = [{"scene": name, "type": "town", **one._asdict()} for name, one in counts.items()]
-    seeds = [request.seed + 1000 * k for k in range(segment)]
+    seeds = [request.seed + SEEDS_APART * k for k in range(segment)]
     advance(1.0)
     return Outcome(longform.figures(whole), rows, [], dataclasses.asdict(config), seeds, seconds, clips)
-
-
-def _count(env: Any, info: Any, active: np.ndarray, judged: np.ndarray, incidents: longform.Incidents, step: int,
-           names: list[str], dt: float, keeper: "bundles.Keeper") -> dict[str, longform.Counts]:  # fmt: skip
-    """What a step adds, by map."""
-    simulator = env.unwrapped.simulator
-    state = simulator.state
-    number = simulator.host(state.clock.map)[env.unwrapped.world_of_row]
-    speed, cos, age = (
-        simulator.host(simulator.per_row(one)) for one in (state.motion.speed, state.lane_position.cos, state.rows.steps)
-    )
-    wrong = active & (cos < WRONG_WAY) & (speed > WRONG_SPEED)
-    found: dict[str, longform.Counts] = {}
-    events = env.unwrapped.take_events()
-    events = events[judged[events["row"]]]
-    met = troubles(events, active & info["timeout"], wrong, age, dt)
-    keeper.after(step, events)
-    for k in np.unique(number):
-        here = number == k
-        some = active & here
-        new = longform.driven(
-            speed, info["distance"], some, int((some & info["goal"]).sum()), int((some & info["route_done"]).sum()), dt
-        )
-        new = new.plus(incidents.add((step + 1) * dt, [one for one in met if here[one.agents[0]]]))
-        name = names[int(k)]
-        found[name] = found.get(name, longform.Counts()).plus(new)
-    return found
 
 
 def _earlier(path: Path, key: Any, names: list[str]) -> tuple[dict[str, longform.Counts], int, float]:
@@ -232,17 +177,16 @@ def run_robustness(request: Request, policy: str, advance: Advance) -> Outcome:
     base = plain_config(policy)
     steps = request.steps or STEPS
     known = request.maps or _trained_maps(policy)
-    found, began = [], time.monotonic()
-    for number, check in enumerate(robustness.CHECKS):
+    found, began, done = [], time.monotonic(), itertools.count(1)
+
+    def show() -> None:
+        advance(next(done) / (steps * len(robustness.CHECKS)))
+
+    for check in robustness.CHECKS:
         maps = (HELD_OUT,) if check.maps == "held out" else known
         env = make(request, policy, base.replace(**check.config), traffic=check.traffic, maps=maps)
         act = drivers.acting(policy, env, request.seed, greedy=request.greedy)
-
-        def show(number: int = number, done: list[int] = [0]) -> None:  # noqa: B006
-            done[0] += 1
-            advance((number + done[0] / steps) / len(robustness.CHECKS))
-
-        found.append((check, figures(driven(env, act, steps, request.seed, check.delay, show))))
+        found.append((check, figures(drive(env, late(act, check.delay), steps=steps, seed=request.seed, show=show))))
         env.close()
     rows = []
     for line in robustness.table(found):
@@ -256,17 +200,15 @@ def run_robustness(request: Request, policy: str, advance: Advance) -> Outcome:
     return Outcome(found[0][1], rows, [], dataclasses.asdict(base), [request.seed], seconds)
 
 
-def driven(env: Any, act: Any, steps: int, seed: int, delay: int, show: Callable[[], None]) -> Result:
-    """As `run.drive`, with actions that come some steps late; the first ones are those that came first."""
-    from gigaflow_train.evaluate.run import drive
-
+def late(act: Act, delay: int) -> Act:
+    """A policy whose actions come some steps late; the first ones are those that came first."""
     waiting: deque[np.ndarray] = deque()
 
-    def late(obs: np.ndarray) -> np.ndarray:
+    def act_late(obs: np.ndarray) -> np.ndarray:
         waiting.append(act(obs).copy())
         return waiting.popleft() if len(waiting) > delay else waiting[0]
 
-    return drive(env, late if delay else act, steps=steps, seed=seed, show=show)
+    return act_late if delay else act
 
 
 def _trained_maps(policy: str) -> tuple[str, ...]:

@@ -19,10 +19,12 @@ QUIET = 10.0
 """[s] Trouble of the same agents within this time of the last is the same incident, as in a pile-up."""
 MOVING = 0.1
 """[m/s] What is faster drives."""
+STUCK = 120.0
+"""[s] Who stands longer is stuck: no light of the simulator is red for so long."""
 YEAR = 365.25 * 24 * 3600.0
 """[s]"""
 KINDS = ("collision", "offroad", "red_light", "wrong_way", "stuck")
-"""Collision and offroad are the paper's incidents; the others are counted beside them. Stuck: the episode timed out."""
+"""Collision and offroad are the paper's incidents; the others are counted beside them. Stuck: see STUCK."""
 INCIDENTS = KINDS[:2]
 
 
@@ -126,6 +128,19 @@ class Incidents:
                 fault = ("fault_none", "fault_one", "fault_both")[min(guilty, 2)]
                 found[fault] = found.get(fault, 0) + 1
         return Counts(**found)
+
+
+class Standing:
+    """How long each row has stood in its episode."""
+
+    def __init__(self, rows: int, dt: float) -> None:
+        self.steps = np.zeros(rows, np.int64)
+        self.dt, self.limit = dt, round(STUCK / dt)
+
+    def add(self, distance: np.ndarray, active: np.ndarray, ended: np.ndarray) -> np.ndarray:
+        """Which rows have got stuck in a step, bool (rows,): each once as long as it stands. distance: driven in it [m]."""
+        self.steps = np.where(active & (distance < MOVING * self.dt) & ~ended, self.steps + 1, 0)
+        return self.steps == self.limit
 
 
 def driven(speed: np.ndarray, distance: np.ndarray, active: np.ndarray, goals: int, routes: int, dt: float) -> Counts:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from gigaflow_env import PRESETS
 from gigaflow_train.evaluate.metrics import Estimate
 
 
@@ -17,22 +18,30 @@ class Check(NamedTuple):
     maps: str = "same"  # "same", or "held out"
 
 
+_PAPER = PRESETS["paper"]()
+NOISE = {name: getattr(_PAPER, name) for name in ("noise_position", "noise_heading", "noise_speed")}
+"""By how much others are seen wrongly in the preset `paper`."""
+LIGHTS = {name: getattr(_PAPER, name) for name in ("lights_off", "light_groups_removed", "lights_removed")}
+
 CHECKS = (
-    Check("as trained", "", {}),
-    Check("positions seen up to 0.5 m off", "observation noise", {"noise_position": 0.5}),
-    Check("positions seen up to 1 m off, speeds 1 m/s, headings 3 degrees", "observation noise",
-          {"noise_position": 1.0, "noise_speed": 1.0, "noise_heading": 0.05}),
-    Check("twice the spread of dynamics", "dynamics",
-          {"throttle_spread": 1.6, "steer_spread": 1.6, "acc_spread": 2.0, "vel_spread": 2.0}),
-    Check("wheelbase 0.5 lengths", "dynamics", {"wheelbase": 0.5}),
-    Check("wheelbase 0.7 lengths", "dynamics", {"wheelbase": 0.7}),
-    Check("steering half as quick", "dynamics", {"steer_rate": 0.3}),
+    Check("as it is", "", {}),
+    *(Check(f"others are seen with noise, x{k} that of the preset paper", "observation noise",
+            {name: k * v for name, v in NOISE.items()}) for k in (1, 2, 4)),
+    Check("coefficients spread twice as far", "dynamics",
+          {"throttle_spread": 1.5, "steer_spread": 1.5, "acc_spread": 2.0, "vel_spread": 2.0}),
+    Check("brakes of 3.5 m/s^2 instead of 5", "dynamics", {"brake_max": 3.5}),
+    Check("steering half as fast", "dynamics", {"steer_rate": 0.3}),
+    Check("wheelbase of 0.5 lengths instead of 0.6", "dynamics", {"wheelbase": 0.5}),
+    Check("wheelbase of 0.7 lengths instead of 0.6", "dynamics", {"wheelbase": 0.7}),
     Check("actions one step late", "dynamics", {}, delay=1),
+    Check("pedestrians to trucks as in the paper", "bodies", {"population": "paper"}),
     Check("held-out maps", "maps", {}, maps="held out"),
-    Check("half of the others are rule-based", "traffic", {}, traffic=0.5),
-    Check("nine tenths of the others are rule-based", "traffic", {}, traffic=0.9),
-    Check("a fifth are erratic", "erratic", {"inattentive": 0.1, "phantom": 0.1}),
-    Check("half are erratic", "erratic", {"inattentive": 0.25, "phantom": 0.25}),
+    Check("half of the cars drive by rules", "traffic", {}, traffic=0.5),
+    Check("nine tenths of the cars drive by rules", "traffic", {}, traffic=0.9),
+    *(Check(f"{share:.0%} erratic drivers", "erratic", {"inattentive": share / 2, "phantom": share / 2})
+      for share in (0.1, 0.2, 0.3)),
+    Check("lights as at random in the paper", "lights", LIGHTS),
+    *(Check(f"{agents} agents in each world", "density", {"agents_per_world": agents}) for agents in (48, 64)),
 )  # fmt: skip
 """Ours: the paper says what its policies withstand, not how much of it."""
 
