@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from browser import CHROMIUM, Browser
 
+from gigaflow_env import GigaflowVectorEnv
+from gigaflow_env.config import laptop
+from gigaflow_env.layout import NO_JERK
 from gigaflow_train.benchmark import bundles, compare, counter, drivers, published, results, run, table, town_suites
 from gigaflow_train.benchmark.request import BASELINES, SUITES, Request, word
 from gigaflow_train.cli import main
-from gigaflow_train.evaluate import robustness
+from gigaflow_train.evaluate import longform, robustness
 from gigaflow_train.evaluate.metrics import Estimate
 
 TOWN = ["--map", "loop", "--num-envs", "32", "--threads", "1"]
@@ -185,6 +188,22 @@ def test_trouble_of_a_step():
         ("collision", (4, 7), 2.0, 1), ("offroad", (5,), pytest.approx(0.3), 0), ("stuck", (1,), 40.0, 0),
         ("wrong_way", (0,), pytest.approx(0.9), 0),
     ]  # fmt: skip
+
+
+def test_the_end_of_a_world_is_nobody_s_being_stuck():
+    """Episodes end with their world, and with a new route after each one nobody has failed by that."""
+    config = laptop().replace(agents_per_world=4, on_route_done="new_route", max_steps=20, world_steps=20, world_stagger=0.0)
+    env = GigaflowVectorEnv(8, map="loop", config=config, events=True, threads=1)
+    _, info = env.reset(seed=1)
+    active, counts, timeouts = info["active"].copy(), longform.Counts(), 0
+    seen = counter.Counter(env, np.ones(8, bool))
+    for _ in range(45):
+        _, _, terminated, truncated, info = env.step(np.full(8, NO_JERK))
+        timeouts += int(info["timeout"].sum())
+        counts = longform.total([counts, *seen.add(active, terminated | truncated, info).values()])
+        active = info["active"].copy()
+    assert timeouts > 0 and counts.stuck == counts.start_stuck == 0 and counts.metres > 0
+    env.close()
 
 
 # Own policies
