@@ -408,7 +408,8 @@ def params(config: Config, *, scene_rows: int | None = None, decision_every: int
     flat["signs_count"] = np.int32(config.stop_signs == "obey" and config.stop_count > 0)
     for name in ("inattentive", "phantom"):
         flat[f"{name}_steps"] = np.int32(max(1, round(getattr(config, f"{name}_time") / config.dt)))
-    flat["decision_every"], flat["judged"] = np.int32(decision_every), np.int32(256 if scene_rows is None else scene_rows)
+    flat["decision_every"] = np.int32(decision_every)
+    flat["judged"] = np.int32(config.agents[1] if scene_rows is None else scene_rows)
     if scene_rows is not None:
         flat["ended_leave"] = np.int32(config.on_crash != "freeze")
         if config.on_route_done == "respawn":

@@ -70,10 +70,11 @@ def device_number(backend: str, device: str | int | None) -> int:
     return int(number)
 
 
-def _check_unused(**given: tuple[Any, Any]) -> None:
+def _check_unused(**given: Any) -> None:
     """Raises ValueError for the first argument that says something of scenes, where there are none."""
-    for name, (value, default) in given.items():
-        if value != default:
+    defaults: Any = GigaflowVectorEnv.__init__.__kwdefaults__
+    for name, value in given.items():
+        if value != defaults[name]:
             raise ValueError(f"{name}={bounds.shown(value)} says something of scenes: name them, scenes=...")
 
 
@@ -356,9 +357,8 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         decision_every = bounds.whole("decision_every", decision_every, bounds.Bounds(1, 1000), "steps")
         if scenes is None:
             _check_unused(
-                control=(control, "ego"), others=(others, "replay"), start_step=(start_step, 0),
-                scene_steps=(scene_steps, None), way_every=(way_every, 100.0), worlds=(worlds, None),
-                rows_per_world=(rows_per_world, None), scene_readers=(scene_readers, None),
+                control=control, others=others, start_step=start_step, scene_steps=scene_steps, way_every=way_every,
+                worlds=worlds, rows_per_world=rows_per_world, scene_readers=scene_readers,
             )  # fmt: skip
         elif traffic is not None or map_shares is not None:
             said = f"traffic={bounds.shown(traffic)}" if traffic is not None else f"map_shares={bounds.shown(map_shares)}"

@@ -173,7 +173,6 @@ class Simulator:
             if self.agents > room:
                 given = config.agents_per_world
                 raise ValueError(f"agents_per_world={given} do not fit map {name!r}: it has room for {room}")
-
         return roads
 
     def _make_arrays(self, continuous: bool) -> None:

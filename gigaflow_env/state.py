@@ -24,6 +24,8 @@ LIVE can be collided with."""
 POLICY, IDM, REPLAY = range(3)
 """POLICY: the actions given to `step`. IDM: the rules of sim/traffic/drive.py. REPLAY: a recorded track, see
 sim/traffic/replay.py."""
+OVERLAPS, OFF_ROAD = 1, 2
+"""Bits of `Tracks.conflict`: how the start of a recorded scene is unfair to who is controlled."""
 NOWHERE = -1e9
 """[m] `goals.best` where no way leads on from the final goal: the episode ends there."""
 

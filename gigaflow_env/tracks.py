@@ -14,9 +14,6 @@ from gigaflow_env.roads.compiled.tables import Roads
 
 i8, i32, flag = np.int8, np.int32, np.bool_
 
-OVERLAPS, OFF_ROAD = 1, 2
-"""Bits of `Tracks.conflict`."""
-
 
 class Tracks(NamedTuple):
     """The scenes of a page. Rows of a world: first those that are controlled, then all others."""
@@ -46,7 +43,7 @@ class Tracks(NamedTuple):
     width: np.ndarray = array("world moment agent", "m", "")
     light: np.ndarray = array("world moment light", "", "OFF, GREEN, YELLOW or RED", i8)
     conflict: np.ndarray = array(
-        "world agent", "", "bits, found when the scene starts: 1 overlaps another box, 2 touches the edge of the road", i8
+        "world agent", "", "bits, found when the scene starts: OVERLAPS another box, OFF_ROAD: touches its edge", i8
     )
 
 

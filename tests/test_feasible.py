@@ -69,10 +69,10 @@ def test_a_lane_over_one_is_no_road_below():
 
 
 def driven(speeds, turn=0.0, dt=0.1):
-    """A car with these speeds that turns by `turn` [rad] in each step."""
-    one = placed((0, 0, 0))
-    return replace(one, dt=dt, valid=np.ones((1, 3), bool), velocity_x=np.array([speeds], float),
-                   velocity_y=np.zeros((1, 3)), heading=turn * np.arange(3.0)[None])  # fmt: skip
+    """A car with these speeds along its heading that turns by `turn` [rad] in each step."""
+    one, heading = placed((0, 0, 0)), turn * np.arange(3.0)[None]
+    return replace(one, dt=dt, valid=np.ones((1, 3), bool), velocity_x=speeds * np.cos(heading),
+                   velocity_y=speeds * np.sin(heading), heading=heading)  # fmt: skip
 
 
 @pytest.mark.parametrize(

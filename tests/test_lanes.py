@@ -36,6 +36,7 @@ from gigaflow_env.sim.geometry import LEVEL_GAP
 from gigaflow_env.sim.lanes import (
     along_quad,
     in_quad,
+    misfit,
     place_s,
     route_distance,
     route_length,
@@ -388,6 +389,24 @@ def moved(sections, turn, shift, flip):
         at = (sections[x].astype(float) + 1j * sign * sections[y].astype(float)) * np.exp(1j * turn)
         there[x], there[y] = at.real + dx, at.imag + dy
     return there
+
+
+@given(reals(-3.1, 3.1), reals(-4, 4), reals(1, 3), reals(-3, 3), reals(0.1, 20))
+def test_a_quad_fits_worse_the_more_a_pose_is_turned_beside_it_or_outside(angle, offset, half_width, past, length):
+    """Whatever is inside fits better than all that is outside."""
+
+    def at(angle, offset, past):
+        lane = np.float32([offset, half_width, 1, 0, past, length - past])
+        return call(misfit)(np.float32(math.cos(angle)), np.float32(math.sin(angle)), *lane)
+
+    cost, outside = at(angle, offset, past)
+    assert outside == pytest.approx(
+        max(abs(offset) - half_width, 0) + max(-past, 0) + max(past - length, 0), abs=1e-5
+    )  # fmt: skip
+    assert at(-angle, -offset, past) == pytest.approx((cost, outside), abs=1e-6)
+    assert at(0, offset, past)[0] <= cost + 1e-6 and at(angle, 0, past)[0] <= cost + 1e-6
+    inside, none = at(angle, 0.5 * half_width, 0.5 * length)
+    assert none == 0 and (outside <= 0 or inside < cost)
 
 
 @given(st.sampled_from(QUADS), reals(-1, 2), sides, reals(-3, 3), st.tuples(reals(-50, 50), reals(-50, 50)), st.booleans())

@@ -35,8 +35,7 @@ from gigaflow_env.jit import kernel
 from gigaflow_env.population import ROAD_USERS
 from gigaflow_env.sim.traffic.replay import follow_track, leave_scene, moment, steering
 from gigaflow_env.simulator import Simulator
-from gigaflow_env.state import ABSENT, ENDED, GREEN, LIVE, OFF, PLAYED, RED
-from gigaflow_env.tracks import OFF_ROAD, OVERLAPS
+from gigaflow_env.state import ABSENT, ENDED, GREEN, LIVE, OFF, OFF_ROAD, OVERLAPS, PLAYED, RED
 
 NO_JERK = 7
 P = params(laptop())

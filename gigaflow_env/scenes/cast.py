@@ -17,7 +17,8 @@ from gigaflow_env.roads.compiled.tables import CELL, Roads
 from gigaflow_env.roads.levels import LEVEL_GAP
 from gigaflow_env.roads.scenario import Scenario
 from gigaflow_env.scenes.compiled import CompiledScene
-from gigaflow_env.sim.lanes import along_quad, in_quad
+from gigaflow_env.sim.geometry import HALF
+from gigaflow_env.sim.lanes import along_quad, in_quad, misfit
 from gigaflow_env.state import GREEN, IDM, OFF, POLICY, RED, REPLAY, YELLOW
 
 CONTROLS, OTHERS = ("ego", "predict", "all"), ("replay", "idm", "policy")
@@ -291,7 +292,7 @@ def find_quads(
 
 @kernel
 def _find(sections, lanes, maps, quads_at, quads, poses, found, inside):
-    """The cost of a quad is that of `sim.lanes.search`, without a route. Far from all lanes the nearest one is taken."""
+    """As `sim.lanes.search`, without a route. Far from all lanes the nearest one is taken."""
     cell_size, gap, row = f32(CELL), f32(LEVEL_GAP), maps[0]
     for k in range(len(poses)):
         x, y, z, cos, sin = poses[k, 0], poses[k, 1], poses[k, 2], poses[k, 3], poses[k, 4]
@@ -306,12 +307,10 @@ def _find(sections, lanes, maps, quads_at, quads, poses, found, inside):
                 if abs(a.z - z) > gap:
                     continue
                 _, offset, half_width, lane_cos, lane_sin = in_quad(x, y, past, before, a, b)
-                along = cos * lane_cos + sin * lane_sin
-                outside = max(abs(offset) - half_width, f32(0.0)) + max(-past, f32(0.0)) + max(-before, f32(0.0))
-                cost = f32(1.0) - along + f32(0.1) * abs(offset) / half_width
-                cost += outside + f32(10.0) if outside > f32(0.0) else f32(0.0)
+                cost, outside = misfit(cos, sin, offset, half_width, lane_cos, lane_sin, past, before)
                 if cost < best:
-                    best, found[k], inside[k] = cost, quad, outside <= f32(0.0) and along > f32(0.5)
+                    along = cos * lane_cos + sin * lane_sin
+                    best, found[k], inside[k] = cost, quad, outside <= f32(0.0) and along > HALF
         if best < f32(1e9):
             continue
         for number in range(row.lanes):

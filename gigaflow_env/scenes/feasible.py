@@ -21,7 +21,8 @@ MOST_CURVATURE = 0.3
 TOLERANCE = 1e-3
 """Of both, for rounding."""
 SLOW = 0.6
-"""[m/s] Below this a heading says nothing about the way. Source: Waymax, dynamics/bicycle_model.py."""
+"""[m/s] Below this the curvature counts as 0, and the direction is the box's instead of the velocity's. Source: Waymax,
+dynamics/bicycle_model.py."""
 OUTSIDE = 0.05
 """Share of a box that may lie off the road: the widths of lanes are no better known. Ours."""
 SPACING = 2.0
@@ -101,20 +102,25 @@ def _surfaces(road_map: RoadMap) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def infeasible(scenario: Scenario) -> np.ndarray:
-    """Steps to which an agent can't have come from the step before as a bicycle: bool (agents, steps), the first is False.
+    """Steps to which an agent can't have come from the step before as a bicycle: bool (agents, steps), see `no_bicycle`."""
+    return no_bicycle(scenario.heading, scenario.velocity_x, scenario.velocity_y, scenario.dt)
 
-    The acceleration and the curvature that lead from one state to the next are above MOST_ACCELERATION or MOST_CURVATURE.
 
-    Source: Waymax, the inverse of its bicycle model: acceleration from speeds, curvature from the change of the heading over
-    the way. Differs: whoever moves slower than SLOW turns freely.
+def no_bicycle(heading: np.ndarray, velocity_x: np.ndarray, velocity_y: np.ndarray, dt: float) -> np.ndarray:
+    """Whether the step to each moment is beyond what a car can do, bool (agents, steps); the first one has none.
+
+    Headings [rad] and velocities [m/s] (agents, steps), NaN where nothing is known: nothing is beyond there. An inverse
+    bicycle: a = (v' - v) / dt, curvature = turn / (v dt + a dt^2 / 2), where the turn leads from the heading to the
+    direction of the new velocity, below SLOW to the new heading. Source: Waymax, as the thresholds.
     """
-    speed = np.hypot(scenario.velocity_x, scenario.velocity_y)
+    speed = np.hypot(velocity_x, velocity_y)
     before, after = speed[:, :-1], speed[:, 1:]
-    acceleration = (after - before) / scenario.dt
-    turn = np.diff(scenario.heading, axis=1)
+    acceleration = (after - before) / dt
+    direction = np.arctan2(velocity_y[:, 1:], velocity_x[:, 1:])
+    turn = np.where(after <= SLOW, heading[:, 1:], direction) - heading[:, :-1]
     turn = np.arctan2(np.sin(turn), np.cos(turn))
-    way = (before + after) / 2 * scenario.dt
-    moving = np.minimum(before, after) >= SLOW  # False where one of both is not valid
+    way = before * dt + 0.5 * acceleration * dt**2
+    moving = (before >= SLOW) & (after >= SLOW) & (way != 0.0)  # False where one of both is not known
     curvature = np.divide(turn, way, out=np.zeros_like(turn), where=moving)
     beyond = (np.abs(acceleration) > MOST_ACCELERATION + TOLERANCE) | (np.abs(curvature) > MOST_CURVATURE + TOLERANCE)
-    return np.concatenate([np.zeros((scenario.agents, 1), bool), beyond], axis=1)
+    return np.concatenate([np.zeros((len(heading), 1), bool), beyond], axis=1)

@@ -13,6 +13,7 @@ import numpy as np
 
 from gigaflow_env import bounds
 from gigaflow_env.config import Config
+from gigaflow_env.layout import NO_JERK
 from gigaflow_env.population import ROAD_USERS
 from gigaflow_env.roads import MapError, RoadMap, Scenario, cut, load_scenario
 from gigaflow_env.roads.formats.scene_npz import SUFFIX, save
@@ -67,7 +68,7 @@ def generate(
     road_map = _part(seed, bounds.real("radius", radius, bounds.Bounds(50, 10_000), "m"))
     simulator = _simulator(road_map, bounds.whole("agents", agents, bounds.Bounds(1, 256), "agents"), dt, steps)
     simulator.reset(np.array([seed, 1], np.uint32))
-    still = np.full(simulator.rows, 6, np.int32)  # nobody reads it: rules drive
+    still = np.full(simulator.rows, NO_JERK, np.int32)  # nobody reads it: rules drive
     moments = []
     for step in range(WARM_UP + steps):
         if step >= WARM_UP:

@@ -3,8 +3,9 @@
 Tables of several maps lie one after the other (roads/compiled/concatenate.py), so that a world finds its map by a number. To
 replace one map in the middle of them, all that lie behind would have to move, in the middle of a step. So the scenes of all
 worlds are replaced together: a page is made in the background while the one before is driven, and turned when its last scene
-is over. Worlds whose scene was shorter wait, with rows that are not active; scenes of a data set are equally long. Two pages
-are in memory at most, however many scenes there are.
+is over. Worlds whose scene was shorter wait, with rows that are not active; scenes of a data set are equally long. Three
+pages are in memory at most, however many scenes there are: the present one, the next one, and the first, to which a reset
+goes back.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """The stream of scenes: any number of them through a fixed number of worlds, page by page, in bounded memory.
 
 A thread of the background makes the next page while the present one is driven. Scenes that are not in the cache yet are read
-and compiled by processes of their own (reader.py), some ahead of the page. The order is that of the list, whatever is ready
+and compiled by processes of their own (readers.py), some ahead of the page. The order is that of the list, whatever is ready
 first, so that results don't depend on how fast anything was.
 """
 

@@ -56,6 +56,16 @@ def in_quad(x, y, past, before, a, b):
 
 
 @rule
+def misfit(cos, sin, offset, half_width, lane_cos, lane_sin, past, before):
+    """How badly a quad fits a pose, by direction and place, without the route; and how far outside of it that is [m]."""
+    outside = max(abs(offset) - half_width, ZERO) + max(-past, ZERO) + max(-before, ZERO)
+    cost = ONE - (cos * lane_cos + sin * lane_sin) + _OFFSET_WEIGHT * abs(offset) / half_width
+    if outside > ZERO:
+        cost += _OUTSIDE + outside
+    return cost, outside
+
+
+@rule
 def route_entry(network, map_row, goal_local, local):
     """Entry of Network.route for two lanes by LaneRow.local; -1 if they are too far apart on a large map."""
     if map_row.blocks_at < 0:
@@ -182,10 +192,7 @@ def search(w, variant, network, grid, map_row, section, x, y, z, cos, sin, goal_
             continue
         fraction, offset, half_width, lane_cos, lane_sin = in_quad(x, y, past, before, a, b)
         offset, half_width, lane_cos, lane_sin = placed(w, variant, offset, half_width, lane_cos, lane_sin)
-        outside = max(abs(offset) - half_width, ZERO) + max(-past, ZERO) + max(-before, ZERO)
-        cost = ONE - (cos * lane_cos + sin * lane_sin) + _OFFSET_WEIGHT * abs(offset) / half_width
-        if outside > ZERO:
-            cost += _OUTSIDE + outside
+        cost, _ = misfit(cos, sin, offset, half_width, lane_cos, lane_sin, past, before)
         if cost < best_cost:
             s = place_s(network, quad, fraction)
             route = route_distance(w, variant, network, map_row, a.lane, s, goal_lane, goal_s)

@@ -44,7 +44,7 @@ class Driven(NamedTuple):
     start: int
     last: int  # the moment at which it ended
     controlled: np.ndarray  # numbers of the Scenario's agents that were driven
-    conflict: dict[int, int]  # bits by agent: how its start is unfair, see gigaflow_env.tracks
+    conflict: dict[int, int]  # bits by agent: how its start is unfair, see gigaflow_env.state
     clip: Clip | None
     actions: np.ndarray  # (steps, rows) of its world
 

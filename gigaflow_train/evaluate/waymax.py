@@ -9,18 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gigaflow_env.scenes.feasible import no_bicycle
 from gigaflow_train.evaluate import boxes
 from gigaflow_train.evaluate.polylines import NEAR, arc_length
-from gigaflow_train.evaluate.trajectories import Trajectories, of, same_agents, wrapped
+from gigaflow_train.evaluate.trajectories import Trajectories, of, same_agents
 
 WRONG_WAY = 3.5
 """[m] from all ways that the car could have taken."""
 OFF_ROUTE, OFF_ROUTE_MORE = 5.0, 2.0
 """[m] from the nearest way on the route; or so much more than from the nearest one off it."""
-MOST_ACCELERATION, MOST_CURVATURE, EPSILON = 10.4, 0.3, 1e-3
-"""[m/s^2, 1/m] What a car can do, and by how much it may pass it."""
-SLOW = 0.6
-"""[m/s] Below this the curvature counts as 0, and the direction is the box's instead of the velocity's."""
 Z_STRETCH = 2.0
 """Heights times this, so that the edges of a bridge don't count for the road below."""
 
@@ -172,22 +169,8 @@ def progress_ratio(ego: np.ndarray, start: np.ndarray, end: np.ndarray, paths: S
 
 
 def kinematic_infeasibility(trajectories: Trajectories) -> np.ndarray:
-    """Whether the step to each moment is beyond what a car can do, bool (agents, steps); the first one has none.
-
-    An inverse bicycle: a = (v' - v) / dt, curvature = turn / (v dt + a dt^2 / 2), where the turn leads from the box's
-    heading to the direction of the new velocity.
-    """
-    speed, dt = trajectories.speed, trajectories.dt
-    before, after = speed[:, :-1], speed[:, 1:]
-    acceleration = (after - before) / dt
-    direction = np.arctan2(trajectories.velocity_y[:, 1:], trajectories.velocity_x[:, 1:])
-    turn = wrapped(np.where(after <= SLOW, trajectories.heading[:, 1:], direction) - trajectories.heading[:, :-1])
-    way = before * dt + 0.5 * acceleration * dt**2
-    curvature = np.divide(turn, way, out=np.zeros_like(turn), where=(before >= SLOW) & (after >= SLOW) & (way != 0.0))
-    beyond = (np.abs(acceleration) > MOST_ACCELERATION + EPSILON) | (np.abs(curvature) > MOST_CURVATURE + EPSILON)
-    found = np.zeros(trajectories.valid.shape, bool)
-    found[:, 1:] = beyond & trajectories.valid[:, 1:] & trajectories.valid[:, :-1]
-    return found
+    """Whether the step to each moment is beyond what a car can do, bool (agents, steps); the first one has none."""
+    return no_bicycle(trajectories.heading, trajectories.velocity_x, trajectories.velocity_y, trajectories.dt)
 
 
 class SceneScore(NamedTuple):

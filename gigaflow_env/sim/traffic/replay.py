@@ -16,7 +16,7 @@ from gigaflow_env.sim.noise import add_noise
 from gigaflow_env.sim.reset import condition
 from gigaflow_env.sim.rewards import GOAL_RADIUS
 from gigaflow_env.sim.variant import set_variant
-from gigaflow_env.state import ABSENT, ENDED, FROZEN, IDM, LIVE, PLAYED, REPLAY, WAITING
+from gigaflow_env.state import ABSENT, ENDED, FROZEN, IDM, LIVE, OFF_ROAD, OVERLAPS, PLAYED, REPLAY, WAITING
 
 _SLOW = f32(0.5)  # m/s: below this a curvature from speed and yaw rate says nothing
 _WAY_RADIUS = f32(12.0)  # m: a rule-based driver that passes a way-point on the lane beside has reached it; ours
@@ -164,7 +164,7 @@ def enter(
 @stage
 def find_start_conflict(w, a, clock, rows, pose, body, variant, network, grid, tracks):
     """Whether a controlled row starts inside of another box, or over the edge of the road. Writes: tracks.conflict."""
-    found = 0
+    overlaps, off_road = False, False
     if rows.status[w, a] == LIVE and tracks.judged[w, a]:
         for b in range(rows.status.shape[1]):
             if b == a or rows.status[w, b] < LIVE or abs(pose.z[w, b] - pose.z[w, a]) >= LEVEL_GAP:
@@ -172,14 +172,13 @@ def find_start_conflict(w, a, clock, rows, pose, body, variant, network, grid, t
             dx, dy = pose.x[w, b] - pose.x[w, a], pose.y[w, b] - pose.y[w, a]
             far = HALF * (body.length[w, a] + body.width[w, a] + body.length[w, b] + body.width[w, b])
             if dx * dx + dy * dy < far * far and boxes_met(w, a, b, pose, body):
-                found = 1
-        if edges_met(
+                overlaps = True
+        off_road = edges_met(
             w, variant, grid, network.maps[clock.map[w]],
             pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a],
             pose.x[w, a], pose.y[w, a], HALF * body.length[w, a], HALF * body.width[w, a],
-        ):  # fmt: skip
-            found = found + 2
-    tracks.conflict[w, a] = found
+        )  # fmt: skip
+    tracks.conflict[w, a] = (OVERLAPS if overlaps else 0) + (OFF_ROAD if off_road else 0)
 
 
 @stage
