@@ -1,4 +1,4 @@
-"""PPO by self-play for gigaflow_env: a trainer that uses nothing but the environment's public names.
+"""PPO by self-play for gigaflow_env: what learns uses nothing but the environment's public names.
 
 Where things are: `config.TrainConfig`, `policy.Policy`, `train.train`, `checkpoint.load_policy`, `evaluate.run.drive`.
 On the command line: `gigaflow-train run`, `gigaflow-train evaluate`, `gigaflow-train report`.

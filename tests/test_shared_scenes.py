@@ -31,18 +31,18 @@ class Facts(NamedTuple):
     edges: int
     seen: int  # agents times steps
     off: int  # of those that move, how many start off the road
-    jumps: float  # share of agents that move as no car can, at some step, at most
+    jumps: float  # share of agents that move as no car can by Waymax's inverse bicycle, at some step, at most: noise counts
 
 
 SCENES = {
-    "scenes/motion_data_one_scenario.tfrecord": Facts(83, 91, 0.1, 82, 3, 12, 28, 4596, 2, 0.3),
+    "scenes/motion_data_one_scenario.tfrecord": Facts(83, 91, 0.1, 82, 3, 12, 28, 4596, 2, 0.35),
     # A tf.Example holds so many points of the road and no more: where they end, there are no lanes.
-    "scenes/motion_data_one_example.tfrecord": Facts(128, 91, 0.1, 8, 8, 7, 45, 6228, 19, 0.35),
+    "scenes/motion_data_one_example.tfrecord": Facts(128, 91, 0.1, 8, 8, 7, 45, 6228, 19, 0.4),
     "scenes/gpudrive_scene_4.json": Facts(81, 91, 0.1, 80, 7, 0, 18, 4802, 1, 0.2),
-    "scenes/scenarionet_overpass.pkl": Facts(45, 199, 0.1, 44, 0, 13, 33, 4618, 0, 0.5),
+    "scenes/scenarionet_overpass.pkl": Facts(45, 199, 0.1, 44, 0, 13, 33, 4618, 0, 0.65),
     # Cars that come out of car parks, where there are no lanes.
     "scenes/argoverse2/scenario_0a1e6f0a-1817-4a98-b02e-db8c9327d151.parquet": Facts(
-        58, 110, 0.1, 57, 2, 0, 0, 2434, 4, 0.0
+        58, 110, 0.1, 57, 2, 0, 0, 2434, 4, 0.07
     ),
     # Planning problems have no vehicle of their own.
     "maps/commonroad/DEU_A9-3_1_T-1.xml": Facts(9, 31, 0.2, None, 0, 0, 0, 238, 0, 0.0),
