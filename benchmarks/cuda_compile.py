@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 
 from gigaflow_env.backend import cuda as backend
-from gigaflow_env.backend.world_step import DISABLED, parameters
+from gigaflow_env.backend.world_step import DISABLED
 from gigaflow_env.config import paper
 from gigaflow_env.event_log import EventLog
 from gigaflow_env.simulator import Simulator
+from gigaflow_env.state import GROUPS
 
 REGISTERS, THREADS, BLOCKS = 65536, 2048, 32
 """Of one processor (SM) of the A100, H100 and H200."""
@@ -43,8 +44,7 @@ def arguments(sim: Simulator) -> dict[str, tuple[int, int, tuple[Any, ...]]]:
             pass
 
         def _launch(self, name: str, blocks: int, threads: int, shared: int, have: dict[str, Any]) -> None:
-            args = tuple(have[parameter] for parameter in parameters(backend.FUNCTIONS[name]))
-            launched.setdefault(name, (threads, shared, args))
+            launched.setdefault(name, (threads, shared, backend.arguments(name, have)))
 
     parts, listener = sim._parts, Listener()
     listener.clear(parts, True, np.zeros(2, np.uint32), sim.chosen)
@@ -57,6 +57,8 @@ def labels(arg: Any) -> list[str]:
     """A name for each parameter of the compiled kernel: Group.field for the address of an array, "" for others."""
     if getattr(arg, "ndim", 0):
         return ["", "", "", "", "array", *[""] * (2 * arg.ndim)]
+    if type(arg) in GROUPS:
+        return [f"{type(arg).__name__}.{field}" for field in arg._fields]
     if isinstance(arg, tuple):
         named = zip(getattr(arg, "_fields", [""] * len(arg)), arg, strict=True)
         return [

@@ -99,6 +99,26 @@ def anyone(flag: Any) -> Any:
     return flag
 
 
+def alone() -> bool:
+    """Whether one worker does all agents of a world, as on the CPU: its loops over agents are to vectorise."""
+    return True
+
+
+def place_among(flag: Any) -> Any:
+    """Of this worker's place among those whose flag is set, and their number; a barrier, too. Not for one that is alone."""
+    return 0, 1 if flag else 0
+
+
+def least_of_row(value: Any) -> Any:
+    """The smallest value [float32, not negative] of the workers that share a row of the observation."""
+    return value
+
+
+def row_at(table: Any, index: Any) -> Any:
+    """The row of a table of records, which is read at random; on CUDA 16 bytes at a time."""
+    return table[index]
+
+
 @overload(barrier, target="cpu")
 def _barrier_of_one() -> Callable:
     return lambda: None
@@ -107,3 +127,23 @@ def _barrier_of_one() -> Callable:
 @overload(anyone, target="cpu")
 def _anyone_of_one(flag):  # type: ignore[no-untyped-def]
     return lambda flag: flag
+
+
+@overload(alone, target="cpu")
+def _alone() -> Callable:
+    return lambda: True
+
+
+@overload(place_among, target="cpu")
+def _place_of_one(flag):  # type: ignore[no-untyped-def]
+    return lambda flag: (0, i32(flag))
+
+
+@overload(least_of_row, target="cpu")
+def _least_of_one(value):  # type: ignore[no-untyped-def]
+    return lambda value: value
+
+
+@overload(row_at, target="cpu")
+def _row_as_it_is(table, index):  # type: ignore[no-untyped-def]
+    return lambda table, index: table[index]

@@ -188,6 +188,7 @@ class Proposal(NamedTuple):
     width: np.ndarray = array("world agent", "m", "")
     free: np.ndarray = array("world agent", "", "no other agent and no edge of the road is too near", flag)
     kind: np.ndarray = array("world agent", "", "number in population.ROAD_USERS", i32)
+    who: np.ndarray = array("world agent", "", "workspace: the agents that wait, one after the other", i32)
 
 
 class Neighbours(NamedTuple):
@@ -330,6 +331,7 @@ def make(
     groups: Any = GROUPS
     state = State(*(allocate(group, sizes) for group in groups))
     state.lane_routes.goal[:] = -1
+    state.neighbours.agent[:] = -1  # never one twice: who is farther away than all of them is none of the nearest
     for one in ("xx", "yy", "back_xx", "back_yy", "det", "mean", "plain"):
         getattr(state.variant, one)[:] = 1
     population = [(*kind.length, *kind.width, kind.speed, kind.acceleration) for kind in ROAD_USERS.values()]

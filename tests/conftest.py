@@ -269,6 +269,11 @@ def looped(name: str) -> Callable:
         def loop(elements, w, out, *groups):
             for a in elements:
                 stage(w, a, FIRST, STRIDE, out[w, a], *groups)
+    elif name == "select_lane_samples":
+
+        def loop(elements, w, *groups):
+            for a in elements:
+                stage(w, a, FIRST, STRIDE, *groups)
     elif name == "blank":
 
         def loop(elements, w, out):

@@ -144,9 +144,8 @@ REGISTERS = {
     "drive": 255,
     "record_contacts": 176,
     "respawn": 255,
-    "prepare_observation": 64,
-    "write_observation": 80,
-    "write_observation_half": 80,
+    "write_observation": 128,
+    "write_observation_half": 128,
     "play_tracks": 160,
     "enter_scene": 255,
 }
@@ -158,16 +157,15 @@ STORES = {
     "drive": 45,
     "record_contacts": 8,
     "respawn": 45,
-    "prepare_observation": 6,
-    "write_observation": 1,
-    "write_observation_half": 1,
+    "write_observation": 8,
+    "write_observation_half": 8,
 }
 OF_SCENES = {"play_tracks": 30, "enter_scene": 90}
 
 # Arrays which the kernel must reach, at least.
 SHOWN = (
     "Pose.x", "Network.samples", "Nearby.samples", "Nearby.boundaries", "Nearby.stops", "Neighbours.agent",
-    "RewardWeights.coefficients",
+    "RewardWeights.coefficients", "LaneRoutes.lane", "LaneRoutes.route_distance", "LaneRoutes.smallest", "Outcome.active",
 )  # fmt: skip
 TOUCHED = {
     "clear": ("Clock.seed", "Clock.tick", "Rows.status", "Events.collision", "Outcome.reward"),
@@ -180,9 +178,6 @@ TOUCHED = {
                         "Pose.old_x", "Network.sections"),
     "respawn": ("Proposal.x", "Pose.x", "Goals.section", "RewardWeights.coefficients", "Body.length", "Rows.status",
                 "Lights.red"),
-    "prepare_observation": ("Neighbours.agent", "Neighbours.key", "LaneRoutes.lane",
-                            "LaneRoutes.route_distance", "LaneRoutes.smallest",
-                            "Outcome.active"),
     "write_observation": SHOWN,
     "write_observation_half": SHOWN,
     "play_tracks": ("Tracks.seen", "Tracks.x", "Tracks.judged", "Pose.old_x", "Motion.distance", "Rows.status"),

@@ -113,35 +113,31 @@ def kernels(lines):
     return [re.search(r"cuda\d+([a-z_]+?)_[0-9a-f]{12}", line)[1] for line in lines if line.startswith("launch")]
 
 
-def test_a_step_is_six_launches_and_waits_for_nothing(driven):
+def test_a_step_is_four_launches_and_waits_for_nothing(driven):
     step = driven.part("step")
     assert kernels(step) == [
         "drive",
-        "prepare_observation",
         "write_observation_half",
         "respawn",
-        "prepare_observation",
         "write_observation_half",
     ]
-    assert len(step) == 6, "a copy or a synchronisation within a step"
+    assert len(step) == 4, "a copy or a synchronisation within a step"
     assert all(line.endswith("0x5555") for line in step)
-    assert kernels(driven.part("reset"))[:4] == ["clear", "respawn", "prepare_observation", "write_observation_half"]
+    assert kernels(driven.part("reset"))[:3] == ["clear", "respawn", "write_observation_half"]
 
 
-def test_a_step_with_a_log_is_seven_launches_and_observing_keeps_its_own(driven):
+def test_a_step_with_a_log_is_five_launches_and_observing_keeps_its_own(driven):
     step = driven.part("logged step")
     expected = [
         "drive",
         "record_contacts",
-        "prepare_observation",
         "write_observation",
         "respawn",
-        "prepare_observation",
         "write_observation",
     ]
     assert kernels(step) == expected and len(step) == len(expected)
     looked = kernels(driven.part("observe"))
-    assert looked == ["prepare_observation", "write_observation"] * 4, "three chunks of 150 worlds, and one of 3"
+    assert looked == ["write_observation"] * 4, "three chunks of 150 worlds, and one of 3"
 
 
 def test_the_benchmark_runs(driven):
@@ -150,7 +146,6 @@ def test_the_benchmark_runs(driven):
         "clear",
         "drive",
         "respawn",
-        "prepare_observation",
         "write_observation",
     }
     (line,) = found["measured"]
@@ -158,10 +153,8 @@ def test_the_benchmark_runs(driven):
     assert line["agent_steps_per_s"] == 3 * 64 * 1000
     assert set(line["ns_by_kernel"]) == {
         "drive",
-        "prepare_observation 1",
         "write_observation 1",
         "respawn",
-        "prepare_observation 2",
         "write_observation 2",
     }
 

@@ -58,7 +58,7 @@ Result cuMemGetInfo_v2(size_t *free, size_t *total) {
     *total = (size_t)1 << 30;
     return 0;
 }
-Result cuMemAlloc_v2(Pointer *pointer, size_t bytes) { *pointer = (Pointer)malloc(bytes ? bytes : 1); return 0; }
+Result cuMemAlloc_v2(Pointer *pointer, size_t bytes) { *pointer = (Pointer)aligned_alloc(256, (bytes | 255) + 1); return 0; }
 Result cuMemFree_v2(Pointer pointer) { free((void *)pointer); return 0; }
 Result cuMemcpyHtoD_v2(Pointer to, const void *from, size_t n) {
     note("h2d", "sync", 0, 0, n, NULL);

@@ -12,7 +12,7 @@
 #include <ucontext.h>
 #include "thread.h"
 
-enum { STACK = 256 * 1024, WARP = 32, SECTOR = 32, MOST_THREADS = 1024, MOST_TOLD = 20, SEVERAL = -2, NOBODY = -1 };
+enum { STACK = 256 * 1024, WARP = 32, SECTOR = 32, MOST_THREADS = 1024, MOST_TOLD = 20, SEVERAL = -2, NOBODY = -1, OF_WARP = -3 };
 
 /* What a launch comes to, per thing counted: in the order of COUNTS in launch.py. */
 typedef struct { double warp_instructions, thread_instructions, load_sectors, store_sectors, load_bytes, store_bytes; } Counts;
@@ -40,10 +40,13 @@ static void told(const char *what, int a, int b) {
 
 /* Races */
 
+/* Several readers of one warp are known by the warp, others only as several. */
+static int warp_of(int thread) { return thread >= 0 ? thread / WARP : thread <= OF_WARP ? OF_WARP - thread : NOBODY; }
+
 static int together(Access a, Access b) {
-    return a.thread == NOBODY || (a.thread == b.thread && a.block == b.block) ? 0
+    return a.thread == NOBODY || (a.thread == b.thread && a.thread >= 0 && a.block == b.block) ? 0
         : a.block == b.block && (a.epoch != b.epoch
-            || (a.thread >= 0 && a.thread / WARP == b.thread / WARP && a.warp_epoch != b.warp_epoch)) ? 0 : 1;
+            || (warp_of(a.thread) == warp_of(b.thread) && a.warp_epoch != b.warp_epoch)) ? 0 : 1;
 }
 
 static void check(Thread *t, int which, uint64_t address) {
@@ -63,13 +66,16 @@ static void check(Thread *t, int which, uint64_t address) {
     } else {
         if (together(cell->write, now)) told("a thread reads what another writes", t->tid, cell->write.thread);
         /* One reader stands for all, as long as no writer can tell them apart. */
-        if (together(cell->read, now)) now.thread = cell->read.block == now.block ? SEVERAL : now.thread;
+        if (together(cell->read, now) && cell->read.block == now.block)
+            now.thread = warp_of(cell->read.thread) == now.thread / WARP ? OF_WARP - now.thread / WARP : SEVERAL;
         cell->read = now;
     }
 }
 
-static void access_memory(Thread *t, int which, uint64_t address, int bytes) {
-    if (checking) check(t, which, address);
+static void access_memory(Thread *t, int which, uint64_t address, int bytes, int elements) {
+    if (checking) for (int k = 0; k < elements; k++) check(t, which, address + k * bytes);
+    bytes *= elements;
+    if (address % bytes) told("an access that is not aligned", which, bytes);
     if (!counting || memory[which][0]) return;
     Fibre *f = current;
     if (f->used == f->room) f->touches = realloc(f->touches, (f->room = 2 * f->room + 1024) * sizeof(Touch));
@@ -121,7 +127,7 @@ static void enter(void) {
 }
 
 static void begin(Fibre *f, int number, int block, int blocks_of_grid, int threads, uint8_t *shared, int bytes) {
-    f->t = (Thread){number, block, threads, blocks_of_grid, bytes, shared, f->t.visits, RUNS, 0, 0, 0, pause_thread, access_memory};
+    f->t = (Thread){number, block, threads, blocks_of_grid, bytes, shared, f->t.visits, RUNS, 0, 0, 0, 0, 0, pause_thread, access_memory};
     f->t.visits = realloc(f->t.visits, blocks * sizeof(uint32_t));
     f->turns = realloc(f->turns, (accesses + 1) * sizeof(uint32_t));
     memset(f->t.visits, 0, blocks * sizeof(uint32_t));
@@ -144,6 +150,17 @@ static int release(int threads) {
             else if (fibres[i].t.state != DONE) others++;
         if (!at || others) continue;
         warp_epochs[first / WARP]++;
+        uint32_t votes = 0;
+        for (int i = first; i < end; i++) votes |= (uint32_t)(fibres[i].t.vote != 0) << (i - first);
+        for (int i = first; i < end; i++) {
+            Thread *t = &fibres[i].t;
+            if (t->state != AT_WARP_BARRIER) continue;
+            if (!t->exchanges) continue;
+            for (int k = 0; k < WARP; k++)
+                if (t->exchanges >> k & 1 && (fibres[first + k].t.exchanges != t->exchanges || fibres[first + k].t.place != t->place))
+                    told("a thread is missing where others exchange values with it", i, first + k);
+            t->voted = t->source < 0 ? votes & t->exchanges : fibres[first + t->source].t.vote;
+        }
         for (int i = first; i < end; i++)
             if (fibres[i].t.state == AT_WARP_BARRIER) fibres[i].t.state = RUNS;
         released = 1;

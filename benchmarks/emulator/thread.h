@@ -10,9 +10,11 @@ typedef struct Thread {
     int tid, ctaid, ntid, nctaid, shared_bytes;
     uint8_t *shared;
     uint32_t *visits;                                /* of each basic block, where they are counted */
-    int state, place, vote, voted;                   /* at a barrier: which, what it brings and takes away */
+    int state, place, vote, voted, source;
+    uint32_t exchanges;                              /* with whom, a bit each, at a barrier of its warp */
+    /* at a barrier: which, what it brings and takes away */
     void (*pause)(struct Thread *);                  /* until its barrier is complete */
-    void (*access)(struct Thread *, int which, uint64_t address, int bytes);
+    void (*access)(struct Thread *, int which, uint64_t address, int bytes, int elements);
 } Thread;
 
 /* Of each memory instruction: [is shared, is a store, basic block]. */
@@ -48,6 +50,12 @@ static inline uint64_t insert_bits(uint64_t a, uint64_t b, uint32_t position, ui
 
 static inline void wait_for_block(Thread *t, int place) { t->state = AT_BLOCK_BARRIER, t->place = place, t->vote = 0, t->pause(t); }
 static inline void wait_for_warp(Thread *t, int place) { t->state = AT_WARP_BARRIER, t->place = place, t->pause(t); }
+/* The threads of a warp that `who` has a bit for bring a value; each takes the one of the thread `source`, or a bit of everybody's where that is -1. */
+static inline uint32_t exchange(Thread *t, int place, uint32_t value, int source, uint32_t who) {
+    t->state = AT_WARP_BARRIER, t->place = place, t->vote = value, t->source = source, t->exchanges = who, t->pause(t);
+    t->exchanges = 0;
+    return t->voted;
+}
 static inline int any_of_block(Thread *t, int place, int vote) {
     t->state = AT_BLOCK_BARRIER, t->place = place, t->vote = vote != 0, t->pause(t);
     return t->voted;

@@ -172,6 +172,12 @@ class Translation:
                 return "return;"
             case "bar" | "barrier":
                 return self._barrier(modifiers, operands, here)
+            case "vote" if "ballot" in modifiers:
+                return self._exchange(here, operands[0], self._value(operands[1], "pred"), "-1", operands[2])
+            case "shfl" if "bfly" in modifiers:
+                source = f"(t->tid & 31) ^ {self._value(operands[2], 'u32')}"
+                to = operands[0].split("|")[0]
+                return self._exchange(here, to, self._value(operands[1], "u32"), source, operands[-1])
             case "ld":
                 return self._load(modifiers, *operands)
             case "st":
@@ -185,7 +191,7 @@ class Translation:
         kind = modifiers[-1]
         if operation in ("mul", "mad") and modifiers[0] == "wide":
             kind = f"{kind[0]}{2 * width(kind)}"
-        if operation == "shf" or operation == "clz":
+        if operation in ("shf", "clz", "popc"):
             kind = "u32"
         if kind not in C_TYPES or kind == "f64" or {"approx", "ftz", "sat"} & set(modifiers):
             raise Unknown(operation)
@@ -251,6 +257,8 @@ class Translation:
                 return f"insert_bits({a}, {b}, {self._value(operands[2], 'u32')}, {last}, {width(kind)})"
             case "bfe" if kind[0] == "u":
                 return f"(({a} >> {self._value(operands[1], 'u32')}) & ((1ull << {last}) - 1))"
+            case "popc":
+                return f"__builtin_popcount{'ll' if width(kind) == 64 else ''}({a})"
             case "clz":
                 bits = width(kind)
                 return f"({a} ? __builtin_clz{'ll' if bits == 64 else ''}({a}) : {bits})"
@@ -266,11 +274,14 @@ class Translation:
                 return f"{operands[0][1:]} = any_of_block(t, {here}, {operands[-1][1:]});"
         raise Unknown("barrier")
 
+    def _exchange(self, here: int, to: str, value: str, source: str, who: str) -> str:
+        return self._assign(to, f"exchange(t, {here}, {value}, {source}, {self._value(who, 'u32')})", "u32")
+
     def _access(self, space: str, store: bool, kind: str, count: int) -> str:
-        """Tells the machine of each element of a load or store at `address`."""
+        """Tells the machine of a load or store at `address`."""
         self.accesses.append((space == "shared", store, len(self.blocks) - 1))
         which, bytes_ = len(self.accesses) - 1, width(kind) // 8
-        return "".join(f"t->access(t, {which}, address + {k * bytes_}, {bytes_});" for k in range(count))
+        return f"t->access(t, {which}, address, {bytes_}, {count});"
 
     def _address(self, text: str) -> str:
         base, offset = re.fullmatch(r"\[([%\w.]+?)\s*(?:\+\s*(-?\d+))?\]", text).groups()

@@ -1,13 +1,13 @@
 """The CUDA backend: a world is a block, and its threads share the agents.
 
-The only file that imports numba.cuda; nobody imports it before CUDA is asked for.
+With cuda_state.py the only file that imports numba.cuda; nobody imports it before CUDA is asked for.
 
-The stages are those of the CPU, in the order of backend/world_step.py. A step is six launches: `drive`;
-`prepare_observation` and `write_observation` of the rows that ended; `respawn`; `prepare_observation` and
-`write_observation` of all rows. `plan_traffic` comes before them if rows have rule-based drivers, and `record_contacts`
-after `drive` if there is an event log. In recorded scenes `play_tracks` comes before `drive`, and `enter_scene` takes the
-place of `respawn`. In `write_observation` a warp shares a row: it writes the blocks to shared memory and
-from there to the observation, so that neighbouring threads store neighbouring columns.
+The stages are those of the CPU, in the order of backend/world_step.py. A step is four launches: `drive`;
+`write_observation` of the rows that ended; `respawn`; `write_observation` of all rows. `plan_traffic` comes before them if
+rows have rule-based drivers, and `record_contacts` after `drive` if there is an event log. In recorded scenes `play_tracks`
+comes before `drive`, and `enter_scene` takes the place of `respawn`. In `write_observation` eight threads share a row, see
+cuda_rows.py: they select what the agent sees, write it to shared memory, and from there to the observation, so that
+neighbouring threads store neighbouring columns.
 Counters are in device memory and no kernel waits for the host: a step can be recorded as a CUDA graph.
 
 Agents are not copied to shared memory: the poses of a world are some 2 KB, which stay in the L1 cache.
@@ -32,15 +32,14 @@ from numba import cuda
 from gigaflow_env.backend import world_step
 from gigaflow_env.backend.world_step import DISABLED, RESET_ATTEMPTS, SAME_STEP, Parts, known, parameters
 from gigaflow_env.extras import remedy
-from gigaflow_env.jit import SOURCE_HASH, anyone, barrier
+from gigaflow_env.jit import SOURCE_HASH, alone, anyone, barrier, i32, place_among, stage, u32
 from gigaflow_env.layout import FLOAT32
+from gigaflow_env.sim.observe import clipped, select_lane_samples
 from gigaflow_env.sim.precision import half_bits
-from gigaflow_env.state import ENDED
+from gigaflow_env.state import ENDED, LIVE
 
-LANES = 32
-"""Threads that share a row in `write_observation`: a warp."""
-ROWS = 4
-"""Rows of a block in `write_observation`, where shared memory suffices."""
+WARPS = 4
+"""Of a block in `write_observation`, where shared memory suffices."""
 MOST_SHARED = 48 * 1024
 """[bytes] of shared memory that a block may have without asking."""
 MOST_THREADS = 256
@@ -53,6 +52,20 @@ if getattr(cuda, "implementation", "") != "NVIDIA":
 from cuda.bindings import driver as bindings  # noqa: E402  # after the check, which says what is missing
 from numba.cuda.core import config  # noqa: E402
 from numba.cuda.extending import overload  # type: ignore[attr-defined]  # noqa: E402
+
+from gigaflow_env.backend.cuda_rows import (  # noqa: E402
+    ALL,
+    GROUPS,
+    LANES,
+    MOST,
+    WARP,
+    copy_row,
+    find_neighbours,
+    first_of,
+    our_group,
+    without_first,
+)
+from gigaflow_env.backend.cuda_state import addresses, lengths, shaped  # noqa: E402
 
 # It warns of small grids, at every launch: few worlds are what people try first.
 config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
@@ -68,148 +81,182 @@ def _anyone_of_block(flag):  # type: ignore[no-untyped-def]
     return lambda flag: cuda.syncthreads_or(numba.int32(flag)) != 0
 
 
-def clear(  # type: ignore[no-untyped-def]
-    every, key, chosen_rows, clock, rows, pose, motion, events, outcome, p
-):
+@overload(alone)
+def _one_of_many() -> Any:
+    return lambda: False
+
+
+@overload(place_among)
+def _place_in_block(flag):  # type: ignore[no-untyped-def]
+    def place(flag):  # type: ignore[no-untyped-def]
+        counts = cuda.shared.array(0, numba.uint32)
+        bits, warp = u32(cuda.ballot_sync(ALL, flag)), u32(cuda.threadIdx.x // WARP)
+        if cuda.laneid == 0:
+            counts[warp] = u32(cuda.popc(bits))
+        cuda.syncthreads()
+        before, every, k = u32(0), u32(0), u32(0)
+        while k < u32(cuda.blockDim.x // WARP):
+            every = u32(every + counts[k])
+            before = u32(before + (counts[k] if k < warp else u32(0)))
+            k = u32(k + u32(1))
+        cuda.syncthreads()  # before the counts of another time
+        return u32(before + u32(cuda.popc(u32(bits & u32(u32(1 << cuda.laneid) - u32(1)))))), every
+
+    return place
+
+
+def clear(every, key, chosen_rows, state, lengths, p):  # type: ignore[no-untyped-def]
     """A world a block, see world_step.clear."""
+    s = shaped(state, lengths)
     world_step.clear(
         cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x,
-        every, key, chosen_rows, clock, rows, pose, motion, events, outcome, p,
+        every, key, chosen_rows, s.clock, s.rows, s.pose, s.motion, s.events, s.outcome, p,
     )  # fmt: skip
 
 
-def plan_traffic(  # type: ignore[no-untyped-def]
-    clock, rows, pose, motion, body, lane_position, goals, lights, neighbours, traffic, variant, network, conflicts, p
-):
+def plan_traffic(state, lengths, network, conflicts, p):  # type: ignore[no-untyped-def]
     """A world a block, see world_step.plan_traffic."""
+    s = shaped(state, lengths)
     world_step.plan_traffic(
         cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x,
-        clock, rows, pose, motion, body, lane_position, goals, lights, neighbours, traffic, variant, network, conflicts, p,
+        s.clock, s.rows, s.pose, s.motion, s.body, s.lane_position, s.goals, s.lights, s.neighbours, s.traffic, s.variant,
+        network, conflicts, p,
     )  # fmt: skip
 
 
-def record_contacts(  # type: ignore[no-untyped-def]
-    clock, rows, pose, motion, body, lane_position, events, variant, network, contacts
-):
+def record_contacts(state, lengths, network, contacts):  # type: ignore[no-untyped-def]
     """A world a block, see world_step.record_contacts."""
+    s = shaped(state, lengths)
     world_step.record_contacts(
         cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x,
-        clock, rows, pose, motion, body, lane_position, events, variant, network, contacts,
+        s.clock, s.rows, s.pose, s.motion, s.body, s.lane_position, s.events, s.variant, network, contacts,
     )  # fmt: skip
 
 
-def drive(  # type: ignore[no-untyped-def]
-    mode, actions, wanted,
-    clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, outcome, lights, neighbours, variant,
-    perceived, network, grid, nearby, p,
-):  # fmt: skip
+def drive(mode, actions, wanted, state, lengths, network, grid, nearby, p):  # type: ignore[no-untyped-def]
     """A world a block, see world_step.drive."""
+    s = shaped(state, lengths)
     world_step.drive(
         cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, mode, actions, wanted,
-        clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, outcome, lights, neighbours,
-        variant, perceived,
+        s.clock, s.rows, s.pose, s.motion, s.body, s.lane_position, s.goals, s.reward_weights, s.events, s.outcome, s.lights,
+        s.neighbours, s.variant, s.perceived,
         network, grid, nearby, p,
     )  # fmt: skip
 
 
-def respawn(  # type: ignore[no-untyped-def]
-    mode, anew, attempts,
-    clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, lights, overrides, proposal,
-    lane_routes, kinds, variant, perceived,
-    network, grid, p,
-):  # fmt: skip
+def respawn(mode, anew, attempts, state, lengths, network, grid, p):  # type: ignore[no-untyped-def]
     """A world a block, see world_step.respawn."""
+    s = shaped(state, lengths)
     world_step.respawn(
         cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, mode, anew, attempts,
-        clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, lights, overrides, proposal,
-        lane_routes, kinds, variant, perceived,
+        s.clock, s.rows, s.pose, s.motion, s.body, s.lane_position, s.goals, s.reward_weights, s.events, s.lights,
+        s.overrides, s.proposal, s.lane_routes, s.kinds, s.variant, s.perceived,
         network, grid, p,
     )  # fmt: skip
 
 
-def play_tracks(  # type: ignore[no-untyped-def]
-    mode, clock, rows, pose, motion, body, events, tracks, p
-):
+def play_tracks(mode, state, lengths, tracks, p):  # type: ignore[no-untyped-def]
     """A world a block, see world_step.play_tracks."""
+    s = shaped(state, lengths)
     world_step.play_tracks(
-        cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, mode, clock, rows, pose, motion, body, events, tracks, p
+        cuda.blockIdx.x,
+        cuda.threadIdx.x,
+        cuda.blockDim.x,
+        mode,
+        s.clock,
+        s.rows,
+        s.pose,
+        s.motion,
+        s.body,
+        s.events,
+        tracks,
+        p,
     )
 
 
-def enter_scene(  # type: ignore[no-untyped-def]
-    mode,
-    clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, lights, overrides, lane_routes, variant,
-    perceived, network, grid, tracks, p,
-):  # fmt: skip
+def enter_scene(mode, state, lengths, network, grid, tracks, p):  # type: ignore[no-untyped-def]
     """A world a block, see world_step.enter_scene."""
+    s = shaped(state, lengths)
     world_step.enter_scene(
         cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x, mode,
-        clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, lights, overrides, lane_routes,
-        variant, perceived, network, grid, tracks, p,
+        s.clock, s.rows, s.pose, s.motion, s.body, s.lane_position, s.goals, s.reward_weights, s.events, s.lights,
+        s.overrides, s.lane_routes, s.variant, s.perceived, network, grid, tracks, p,
     )  # fmt: skip
 
 
-def prepare_observation(  # type: ignore[no-untyped-def]
-    only_ended, obs, clock, rows, pose, lane_position, goals, outcome, neighbours, lane_routes, variant, network, nearby, p
-):
-    """A thread a row."""
-    agents = obs.shape[1]
-    row = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
-    if row < obs.shape[0] * agents:
-        w, a = row // agents, row % agents
-        world_step.prepare_observation(
-            w, a, only_ended, clock, rows, pose, lane_position, goals, outcome, neighbours, lane_routes, variant,
-            network, nearby, p,
+@stage
+def observe_row(w, a, lane, out, keys, starts, s, network, nearby, p):
+    """What agent a observes, in shared memory: what it sees of others and of its route is selected, then all is written."""
+    status = s.rows.status[w, a]
+    if lane == 0:
+        world_step.say_active(w, a, s.rows, s.outcome)
+    if status == LIVE or status == ENDED:
+        find_neighbours(w, a, lane, keys, s.clock, s.rows, s.pose, s.neighbours, p)
+        select_lane_samples(
+            w, a, lane, LANES, s.clock, s.lane_position, s.goals, s.lane_routes, s.variant, network, nearby, p
         )  # fmt: skip
-
-
-def write_observation(  # type: ignore[no-untyped-def]
-    only_ended, obs, starts,
-    clock, rows, pose, motion, body, lane_position, goals, reward_weights, lights, neighbours, lane_routes, variant,
-    perceived, network, nearby, p,
-):  # fmt: skip
-    """A warp a row."""
-    shared = cuda.shared.array(0, numba.float32)
-    agents, columns = obs.shape[1], obs.shape[2]
-    number, lane = cuda.threadIdx.x // LANES, cuda.threadIdx.x % LANES
-    row = cuda.blockIdx.x * (cuda.blockDim.x // LANES) + number
-    w, a = row // agents, row % agents
-    if w >= obs.shape[0] or (only_ended and rows.status[w, a] != ENDED):
-        return  # all threads of the warp
-    out = shared[number * columns : (number + 1) * columns]
+    cuda.syncwarp(our_group())
     world_step.write_observation(
         w, a, lane, LANES, out, starts,
-        clock, rows, pose, motion, body, lane_position, goals, reward_weights, lights, neighbours, lane_routes, variant,
-        perceived, network, nearby, p,
+        s.clock, s.rows, s.pose, s.motion, s.body, s.lane_position, s.goals, s.reward_weights, s.lights, s.neighbours,
+        s.lane_routes, s.variant, s.perceived, network, nearby, p,
     )  # fmt: skip
-    cuda.syncwarp()
-    for i in range(lane, columns, LANES):
-        obs[w, a, i] = out[i]
+    cuda.syncwarp(our_group())
+
+
+@stage
+def rows_of_warp(only_ended, worlds, agents, rows):
+    """The first row of this warp, and which from there on it is to observe, a bit each: some of WARP, or all of GROUPS."""
+    warp, every = u32(u32(u32(cuda.blockIdx.x) * u32(cuda.blockDim.x) + u32(cuda.threadIdx.x)) // WARP), u32(worlds * agents)
+    if not only_ended:
+        first = u32(warp * GROUPS)
+        return first, u32((1 << min(GROUPS, max(i32(every) - i32(first), 0))) - 1)
+    first = u32(warp * WARP)
+    row = u32(first + u32(cuda.laneid))
+    ended = row < every and rows.status[u32(row // agents), u32(row % agents)] == ENDED
+    return first, u32(cuda.ballot_sync(ALL, ended))
+
+
+def write_observation(only_ended, obs, starts, state, lengths, network, nearby, p):  # type: ignore[no-untyped-def]
+    """A row is LANES threads'."""
+    s = shaped(state, lengths)
+    shared, bits = cuda.shared.array(0, numba.float32), cuda.shared.array(0, numba.uint32)  # the same memory
+    agents, columns = u32(obs.shape[1] & MOST), u32(obs.shape[2] & MOST)
+    lane, begin = u32(cuda.threadIdx.x % LANES), u32(cuda.threadIdx.x // LANES) * max(columns, agents)
+    out, keys = shared[begin : begin + columns], bits[begin : begin + agents]
+    first, todo = rows_of_warp(only_ended, obs.shape[0], agents, s.rows)
+    todo = without_first(todo, cuda.laneid // LANES)
+    while todo != 0:
+        row = u32(first + first_of(todo))
+        w, a = u32(row // agents), u32(row % agents)
+        observe_row(w, a, lane, out, keys, starts, s, network, nearby, p)
+        copy_row(obs[w, a], out, lane, columns)
+        todo = without_first(todo, GROUPS)
+        cuda.syncwarp(our_group())
 
 
 def write_observation_half(  # type: ignore[no-untyped-def]
-    only_ended, obs_dtype, obs, starts,
-    clock, rows, pose, motion, body, lane_position, goals, reward_weights, lights, neighbours, lane_routes, variant,
-    perceived, network, nearby, p,
-):  # fmt: skip
+    only_ended, obs_dtype, obs, starts, state, lengths, network, nearby, p
+):
     """The same in half precision."""
-    shared = cuda.shared.array(0, numba.float32)
-    bits = cuda.shared.array(0, numba.uint32)  # the same memory
-    agents, columns = obs.shape[1], obs.shape[2]
-    number, lane = cuda.threadIdx.x // LANES, cuda.threadIdx.x % LANES
-    row = cuda.blockIdx.x * (cuda.blockDim.x // LANES) + number
-    w, a = row // agents, row % agents
-    if w >= obs.shape[0] or (only_ended and rows.status[w, a] != ENDED):
-        return
-    out = shared[number * columns : (number + 1) * columns]
-    world_step.write_observation(
-        w, a, lane, LANES, out, starts,
-        clock, rows, pose, motion, body, lane_position, goals, reward_weights, lights, neighbours, lane_routes, variant,
-        perceived, network, nearby, p,
-    )  # fmt: skip
-    cuda.syncwarp()
-    for i in range(lane, columns, LANES):
-        obs[w, a, i] = half_bits(bits[number * columns + i], obs_dtype)
+    s = shaped(state, lengths)
+    shared, bits = cuda.shared.array(0, numba.float32), cuda.shared.array(0, numba.uint32)
+    agents, columns = u32(obs.shape[1] & MOST), u32(obs.shape[2] & MOST)
+    lane, begin = u32(cuda.threadIdx.x % LANES), u32(cuda.threadIdx.x // LANES) * max(columns, agents)
+    out, keys, as_bits = shared[begin : begin + columns], bits[begin : begin + agents], bits[begin : begin + columns]
+    first, todo = rows_of_warp(only_ended, obs.shape[0], agents, s.rows)
+    todo = without_first(todo, cuda.laneid // LANES)
+    while todo != 0:
+        row = u32(first + first_of(todo))
+        w, a = u32(row // agents), u32(row % agents)
+        observe_row(w, a, lane, out, keys, starts, s, network, nearby, p)
+        line, i = obs[w, a], lane
+        while i < columns:
+            out[i] = clipped(out[i])
+            line[i] = half_bits(as_bits[i], obs_dtype)
+            i = u32(i + u32(LANES))
+        todo = without_first(todo, GROUPS)
+        cuda.syncwarp(our_group())
 
 
 def _compiled(function: Any) -> Any:
@@ -231,7 +278,6 @@ FUNCTIONS = {
         respawn,
         play_tracks,
         enter_scene,
-        prepare_observation,
         write_observation,
         write_observation_half,
     )  # fmt: skip
@@ -239,12 +285,21 @@ FUNCTIONS = {
 KERNELS = {name: _compiled(function) for name, function in FUNCTIONS.items()}
 
 
+def arguments(name: str, have: dict[str, Any]) -> tuple[Any, ...]:
+    """What a kernel gets."""
+    given = {**have, "state": addresses(have["state"]), "lengths": lengths(have["state"])}
+    return tuple(given[parameter] for parameter in parameters(FUNCTIONS[name]))
+
+
 class Launch:
     """A kernel with its arguments, ready for the driver.
 
-    Numba turns some 80 arrays into 800 numbers at every launch, which takes milliseconds; here that is done once. What it
-    calls is numba-cuda's own, and not public: pyproject.toml names the versions.
+    Numba turns the arguments into some 400 numbers at every launch, which takes milliseconds; here that is done once. What
+    it calls is numba-cuda's own, and not public: pyproject.toml names the versions.
     """
+
+    alive: Any = None
+    """What the addresses among the arguments are of."""
 
     def __init__(self, kernel: Any, args: tuple) -> None:
         self._args = args
@@ -367,26 +422,28 @@ class Device:
     def _show(self, have: dict[str, Any], only_ended: bool, obs: Any) -> None:
         have = {**have, "only_ended": only_ended, "obs": obs}
         worlds, agents, columns = have["obs"].shape
-        every, wide = worlds * agents, columns * 4
-        self._launch("prepare_observation", -(-every // MOST_THREADS), MOST_THREADS, 0, have)
-        if wide > MOST_SHARED:
-            raise ValueError(f"an observation of {columns} columns: on CUDA {MOST_SHARED // 4} fit")
-        together = min(ROWS, MOST_SHARED // wide)
+        wide = max(columns, agents) * 4
+        warps = min(WARPS, MOST_SHARED // (GROUPS * wide))
+        if warps == 0:
+            raise ValueError(f"an observation of {columns} columns: on CUDA {MOST_SHARED // 4 // GROUPS} fit")
+        blocks = -(-worlds * agents // (warps * (WARP if only_ended else GROUPS)))
         name = "write_observation" if have["obs_dtype"] == FLOAT32 else "write_observation_half"
-        self._launch(name, -(-every // together), together * LANES, together * wide, have)
+        self._launch(name, blocks, warps * WARP, warps * GROUPS * wide, have)
 
     def _worlds(self, name: str, have: dict[str, Any]) -> None:
         """A block a world, a thread an agent, in whole warps."""
         worlds, agents = have["rows"].status.shape
-        self._launch(name, worlds, min(MOST_THREADS, -(-agents // LANES) * LANES), 0, have)
+        threads = min(MOST_THREADS, -(-agents // WARP) * WARP)
+        self._launch(name, worlds, threads, threads // WARP * 4, have)  # a count for each warp, see place_among
 
     def _launch(self, name: str, blocks: int, threads: int, shared: int, have: dict[str, Any]) -> None:
-        args = tuple(have[parameter] for parameter in parameters(FUNCTIONS[name]))
+        args = [have[parameter] for parameter in parameters(FUNCTIONS[name]) if parameter != "lengths"]
         with self._here():
             # By identity: arrays, groups and parameters live as long as the simulator, and the launch holds on to them.
             key = (name, *(arg if isinstance(arg, int) else id(arg) for arg in args))
             if key not in self._launches:
-                self._launches[key] = Launch(KERNELS[name], args)
+                self._launches[key] = Launch(KERNELS[name], arguments(name, have))
+                self._launches[key].alive = args
             self._launches[key](blocks, threads, shared, self.stream)
             if self.watched is not None:
                 self.watched.append((name, self._moment()))

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from gigaflow_env.jit import anyone, barrier, f32, i32, stage
+from gigaflow_env.jit import alone, anyone, barrier, f32, i32, place_among, stage, u32
 from gigaflow_env.roads.compiled.tables import Roads
 from gigaflow_env.sim.collision import collide, leave_road, run_light
 from gigaflow_env.sim.dynamics import decide, move
@@ -152,6 +152,24 @@ def drive(
 
 
 @stage
+def list_waiting(w, first, rows, who):
+    """The number of agents that wait to spawn; `who` are they, in order. On CUDA a worker has one agent at most."""
+    agents = i32(rows.status.shape[1])
+    if not alone():
+        waits = first < agents and rows.status[w, min(i32(first), i32(agents - i32(1)))] == WAITING
+        place, waiting = place_among(waits)
+        if waits:
+            who[u32(place)] = i32(first)
+        return i32(waiting)
+    count = i32(0)
+    for a in range(agents):
+        if rows.status[w, a] == WAITING:
+            who[count] = i32(a)
+            count += i32(1)
+    return count
+
+
+@stage
 def respawn(
     w, first, stride, mode, anew, attempts,
     clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, lights, overrides, proposal,
@@ -177,19 +195,24 @@ def respawn(
     if mode == SAME_STEP:
         for a in range(first, agents, stride):
             end_episode(w, a, rows, pose, motion, events, p)
+    who = proposal.who[w]
     for attempt in range(attempts):
-        waiting = False
-        for a in range(first, agents, stride):
-            waiting = waiting or rows.status[w, a] == WAITING
-        if not anyone(waiting):
+        barrier()  # spawn changes the status of agents that another worker counts
+        # Few wait: workers take them from a list, as to be idle beside one that works costs as much.
+        waiting = list_waiting(w, first, rows, who)
+        if waiting == 0:
             break
-        for a in range(first, agents, stride):
+        barrier()
+        for k in range(first, waiting, stride):
+            a = u32(who[u32(k)])
             propose(w, a, attempt, clock, rows, variant, network, overrides, proposal, kinds, p)
         barrier()
-        for a in range(first, agents, stride):
+        for k in range(first, waiting, stride):
+            a = u32(who[u32(k)])
             resolve_spawns(w, a, clock, rows, pose, motion, body, proposal, variant, network, grid, p)
         barrier()
-        for a in range(first, agents, stride):
+        for k in range(first, waiting, stride):
+            a = u32(who[u32(k)])
             spawn(
                 w, a, clock, rows, pose, motion, body, lane_position, goals, reward_weights, overrides, proposal,
                 lane_routes, kinds, variant, perceived,
@@ -239,6 +262,14 @@ def enter_scene(
 
 
 @stage
+def say_active(w, a, rows, outcome):
+    """Whether the row's observation is a live agent's. Writes: outcome.active, erratic."""
+    live = rows.status[w, a] == LIVE
+    outcome.active[w, a] = live
+    outcome.erratic[w, a] = live and rows.erratic[w, a] != 0
+
+
+@stage
 def prepare_observation(
     w, a, only_ended, clock, rows, pose, lane_position, goals, outcome, neighbours, lane_routes, variant, network, nearby, p
 ):
@@ -249,11 +280,10 @@ def prepare_observation(
     status = rows.status[w, a]
     if only_ended and status != ENDED:
         return False
-    outcome.active[w, a] = status == LIVE
-    outcome.erratic[w, a] = status == LIVE and rows.erratic[w, a] != 0
+    say_active(w, a, rows, outcome)
     if status == LIVE or status == ENDED:
         find_neighbours(w, a, clock, rows, pose, neighbours, p)
-        select_lane_samples(w, a, clock, lane_position, goals, lane_routes, variant, network, nearby, p)
+        select_lane_samples(w, a, 0, 1, clock, lane_position, goals, lane_routes, variant, network, nearby, p)
     return True
 
 

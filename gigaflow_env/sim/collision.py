@@ -1,6 +1,6 @@
 """Collision with other agents, with the edge of the road, and with red lights."""
 
-from gigaflow_env.jit import f32, i32, rule, stage, u32
+from gigaflow_env.jit import alone, f32, i32, rule, stage, u32
 from gigaflow_env.roads.compiled.tables import EDGE_CELL, ROW_QUADS, STOP_SIGN
 from gigaflow_env.sim.geometry import (
     HALF,
@@ -76,9 +76,19 @@ def collide(w, a, rows, pose, motion, body, neighbours, events):
     xs, ys, zs, status, moved = pose.x[w], pose.y[w], pose.z[w], rows.status[w], motion.distance[w]
     lengths, widths, close = body.length[w], body.width[w], neighbours.scratch[w, min(a, neighbours.scratch.shape[1] - 1)]
     x, y, z = xs[a], ys[a], zs[a]
-    # Circles around the boxes, enlarged by the distance travelled: boxes outside of them can't touch. Two loops, as the
-    # first vectorises. Status and level are checked only for the few that are left.
+    # Circles around the boxes, enlarged by the distance travelled: boxes outside of them can't touch.
     reach = HALF * (lengths[a] + widths[a]) + moved[a]
+    if not alone():
+        for k in range(len(xs)):
+            b = u32(k)
+            dx, dy = xs[b] - x, ys[b] - y
+            far = reach + HALF * (lengths[b] + widths[b]) + moved[b]
+            if dx * dx + dy * dy < far * far and b != a and status[b] >= LIVE and abs(zs[b] - z) < LEVEL_GAP:
+                if boxes_met(w, a, b, pose, body):
+                    events.collision[w, a] = True
+                    return
+        return
+    # Two loops, as the first vectorises. Status and level are checked only for the few that are left.
     any_close = u32(0)
     for b in range(len(xs)):
         dx, dy = xs[b] - x, ys[b] - y

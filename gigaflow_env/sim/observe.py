@@ -3,7 +3,7 @@
 import math
 
 from gigaflow_env.config import CONDITIONING
-from gigaflow_env.jit import f32, i32, rule, stage, u32
+from gigaflow_env.jit import alone, f32, i32, least_of_row, row_at, rule, stage, u32
 from gigaflow_env.layout import (
     ACCELERATION_SCALE,
     COEFFICIENT_SCALE,
@@ -50,10 +50,22 @@ _GOAL_SIZE, _LANE_SIZE, _BOUNDARY_SIZE, _STOP_SIZE, _AGENT_SIZE = (len(group._fi
 
 
 @rule
+def clipped(value):
+    """A feature in [-1, 1]."""
+    return clip(value, -ONE, ONE)
+
+
+@rule
+def limited(value):
+    """The same, for one who is alone. Threads that share a row clip it once it is whole: then none is idle."""
+    return clipped(value) if alone() else value
+
+
+@rule
 def store(out, at, features):
-    """Write a declared tuple to the columns of `out` from `at` on, clipped to [-1, 1]."""
+    """Write a declared tuple to the columns of `out` from `at` on. at: u32 times a size."""
     for i in range(len(features)):
-        out[at + i] = clip(features[i], -ONE, ONE)
+        out[at + i] = limited(features[i])
 
 
 @rule
@@ -64,6 +76,26 @@ def insert(keys, last, key):
         keys[i] = keys[i - 1]
         i -= 1
     keys[i] = key
+
+
+@rule
+def neighbour_key(dx, dy, b, scale):
+    """The order of neighbours, as one number: squared distance, then agent. NOBODY: out of range. scale: `key_scale`."""
+    distance = (dx * dx + dy * dy) * scale
+    key = u32(u32(u32(i32(distance)) << _KEY_SHIFT) | u32(b))
+    return NOBODY if distance >= _KEY_STEPS else key
+
+
+@rule
+def key_scale(view_range):
+    """Units of a key in a square metre: 2^24 are the square of the range."""
+    return _KEY_STEPS / (view_range * view_range)
+
+
+@rule
+def agent_of(key):
+    """Whose key it is; -1: nobody's."""
+    return i32(key & _KEY_AGENT) if key != NOBODY else i32(-1)
 
 
 @stage
@@ -82,13 +114,10 @@ def find_neighbours(w, a, clock, rows, pose, neighbours, p):
         for k in range(wanted):
             found[k] = i32(-1)
         return
-    x, y, scale = xs[a], ys[a], _KEY_STEPS / (p.view_range * p.view_range)
+    x, y, scale = xs[a], ys[a], key_scale(p.view_range)
     for b in range(len(keys)):
-        dx, dy = xs[b] - x, ys[b] - y
-        distance = (dx * dx + dy * dy) * scale
-        hidden = (b == a) | (distance >= _KEY_STEPS)
-        key = u32(u32(u32(i32(distance)) << _KEY_SHIFT) | u32(b))
-        keys[b] = NOBODY if hidden else key
+        key = neighbour_key(xs[b] - x, ys[b] - y, b, scale)
+        keys[b] = NOBODY if b == a else key
     count = 0
     for k in range(wanted):
         b = found[k]
@@ -102,7 +131,7 @@ def find_neighbours(w, a, clock, rows, pose, neighbours, p):
         if keys[b] < best[wanted - 1] and status[b] >= ENDED:  # status last: bytes don't vectorise with floats
             insert(best, wanted - 1, keys[b])
     for k in range(wanted):
-        found[k] = i32(best[k] & _KEY_AGENT) if best[k] != NOBODY else i32(-1)
+        found[k] = agent_of(best[k])
 
 
 # A worker writes the elements first, first + stride, ... of each block. On the CPU these are all elements. On CUDA the
@@ -133,7 +162,7 @@ def observe_ego(w, a, first, out, motion, body, lane_position, variant, network,
         length=body.length[w, a] * _LENGTH,
         width=body.width[w, a] * _WIDTH,
     )
-    store(out, 0, ego)
+    store(out, u32(0), ego)
 
 
 @stage
@@ -141,7 +170,7 @@ def observe_conditioning(w, a, first, stride, out, reward_weights):
     """The conditioning block: the agent's own reward coefficients. Writes: obs."""
     for i in range(first, _COEFFICIENTS, stride):
         value = (reward_weights.coefficients[w, a, i] - _LOW[i]) * _GAIN[i] - ONE
-        out[i] = clip(value, -ONE, ONE)
+        out[u32(i)] = limited(value)
 
 
 @stage
@@ -153,7 +182,7 @@ def observe_goals(w, a, first, stride, out, pose, goals, p):
         k = min(goals.next[w, a] + i, last)
         ahead, left = into_frame(goals.x[w, a, k] - x, goals.y[w, a, k] - y, cos, sin)
         goal = Goal(x=ahead * scale, y=left * scale, final=ONE if k == last else ZERO)
-        store(out, i * _GOAL_SIZE, goal)
+        store(out, u32(i) * _GOAL_SIZE, goal)
 
 
 @rule
@@ -175,8 +204,10 @@ def listed(begin, k, count):
 
 
 @stage
-def select_lane_samples(w, a, clock, lane_position, goals, lane_routes, variant, network, nearby, p):
-    """Select the lane samples and boundary points that agent a observes, and their route distances. Writes: lane_routes.
+def select_lane_samples(w, a, first, stride, clock, lane_position, goals, lane_routes, variant, network, nearby, p):
+    """Select the lane samples and boundary points that agent a observes, and their route distances, or this worker's share.
+
+    Writes: lane_routes.
 
     Route distances are those from the lane samples to the next goal.
 
@@ -192,16 +223,11 @@ def select_lane_samples(w, a, clock, lane_position, goals, lane_routes, variant,
     goal = goals.section[w, a, goals.next[w, a]]
     if p.drops == 0 and lane_routes.row[w, a] == row and lane_routes.goal[w, a] == goal:
         return
-    listing, distances, begin, count = (
-        nearby.samples[row],
-        lane_routes.route_distance[w, a],
-        i32(0),
-        i32(nearby.samples.shape[1]),
-    )
+    listing, distances = nearby.samples[row], lane_routes.route_distance[w, a]
+    begin, boundary, count = i32(0), i32(0), i32(nearby.samples.shape[1])
     if p.drops != 0:
         u, v, _, _ = draws(clock.seed, clock.number[w], a, clock.tick[w], DROPOUT, 0)
-        begin = i32(pick(u, count))
-        lane_routes.lane[w, a], lane_routes.boundary[w, a] = begin, pick(v, i32(nearby.boundaries.shape[1]))
+        begin, boundary = i32(pick(u, count)), i32(pick(v, i32(nearby.boundaries.shape[1])))
     map_row, goal_lane = network.maps[clock.map[w]], network.lanes[network.sections[goal].lane]
     bundle, order, length, goal_s = goal_lane.bundle, goal_lane.order, goal_lane.length, place_s(network, goal, HALF)
     shape, plain = shape_of(w, variant), variant.plain[w]
@@ -211,15 +237,18 @@ def select_lane_samples(w, a, clock, lane_position, goals, lane_routes, variant,
     block_row = map_row.blocks_at
     if block_row >= 0:
         block_row += goal_lane.local * blocks_of(map_row)
-    for k in range(p.lanes_kept):  # indices are u32, here and below: Numba then does not check for negative ones
-        sample = samples[u32(listing[u32(listed(begin, k, count))])]
+    for k in range(first, p.lanes_kept, stride):  # indices are u32: Numba then does not check for negative ones
+        sample = row_at(samples, u32(listing[u32(listed(begin, k, count))]))
         found = sample_route_distance(
             shape, plain, route, bends, leads, route_blocks, route_at, route_row, leads_at, block_row, sample, bundle, order,
             length, goal_s, goal_stretch,
         )  # fmt: skip
-        distances[k] = found
+        distances[u32(k)] = found
         smallest = min(smallest, found)
-    lane_routes.row[w, a], lane_routes.goal[w, a], lane_routes.smallest[w, a] = row, goal, smallest
+    smallest = least_of_row(smallest)
+    if first == 0:
+        lane_routes.row[w, a], lane_routes.goal[w, a], lane_routes.smallest[w, a] = row, goal, smallest
+        lane_routes.lane[w, a], lane_routes.boundary[w, a] = begin, boundary
 
 
 @rule
@@ -251,12 +280,21 @@ def observe_lanes(w, a, first, stride, row, out, pose, lane_routes, variant, net
     area, distances = abs(variant.det[w]), lane_routes.route_distance[w, a]
     listing, begin, count = nearby.samples[row], lane_routes.lane[w, a], i32(nearby.samples.shape[1])
     samples = network.samples
+    if not alone():
+        for k in range(first, p.lanes_kept, stride):
+            sample = row_at(samples, u32(listing[u32(listed(begin, k, count))]))
+            lane = lane_seen(
+                sample.x - x, sample.y - y, sample.cos, sample.sin, sample.width, distances[u32(k)],
+                smallest, frame, area, scale, route_scale,
+            )  # fmt: skip
+            store(out, u32(k) * _LANE_SIZE, lane)
+        return
     # First copied unchanged, then converted in place: the second loop vectorises.
-    for k in range(first, p.lanes_kept, stride):
+    for k in range(p.lanes_kept):
         sample, at = samples[u32(listing[u32(listed(begin, k, count))])], k * _LANE_SIZE
         out[at], out[at + 1], out[at + 2], out[at + 3] = sample.x - x, sample.y - y, sample.cos, sample.sin
         out[at + 4], out[at + 5] = sample.width, distances[k]
-    for k in range(first, p.lanes_kept, stride):
+    for k in range(p.lanes_kept):
         at = k * _LANE_SIZE
         lane = lane_seen(
             out[at], out[at + 1], out[at + 2], out[at + 3], out[at + 4], out[at + 5],
@@ -277,8 +315,9 @@ def observe_boundaries(w, a, first, stride, row, out, pose, lane_routes, variant
         at = begin if part == 0 else 0
         points, slots = nearby.boundaries[row, at : at + high - low], out[low * _BOUNDARY_SIZE :]
         for k in range(start, len(points), stride):
-            ahead, left = seen_from(frame, points[k].x - x, points[k].y - y)
-            store(slots, k * _BOUNDARY_SIZE, Boundary(x=ahead * scale, y=left * scale))
+            point = row_at(points, u32(k))
+            ahead, left = seen_from(frame, point.x - x, point.y - y)
+            store(slots, u32(k) * _BOUNDARY_SIZE, Boundary(x=ahead * scale, y=left * scale))
 
 
 @stage
@@ -287,12 +326,12 @@ def observe_stops(w, a, first, stride, row, out, pose, lane_position, lights, va
     x, y = to_map(w, variant, pose.x[w, a], pose.y[w, a])
     frame, scale = frame_of(w, variant, pose.cos[w, a], pose.sin[w, a]), ONE / p.view_range
     for k in range(first, nearby.stops.shape[1], stride):
-        number = nearby.stops[row, k]
-        at = k * _STOP_SIZE
+        number = nearby.stops[u32(row), u32(k)]
+        at = u32(k) * _STOP_SIZE
         store(out, at, StopLine(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO))
         if number < 0:
             continue
-        stop = network.stops[number]
+        stop = network.stops[u32(number)]
         colour = shown(w, a, number, stop.light, lane_position, lights, p)
         ahead, left = seen_from(frame, stop.x - x, stop.y - y)
         if colour == OFF or ahead * ahead + left * left > p.view_range * p.view_range:
@@ -316,11 +355,12 @@ def observe_agents(w, a, first, stride, out, pose, body, neighbours, perceived, 
     """The agents block, or this worker's share of it. Writes: obs."""
     x, y, z, cos, sin, scale = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a], ONE / p.view_range
     for k in range(first, p.agent_count, stride):
-        b = neighbours.agent[w, a, k]
-        at = k * _AGENT_SIZE
+        b = neighbours.agent[w, a, u32(k)]
+        at = u32(k) * _AGENT_SIZE
         if b < 0:
             store(out, at, Neighbour(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO))
             continue
+        b = u32(b)
         ahead, left = into_frame(perceived.x[w, b] - x, perceived.y[w, b] - y, cos, sin)
         other_cos, other_sin = into_frame(perceived.cos[w, b], perceived.sin[w, b], cos, sin)
         other = Neighbour(
@@ -366,4 +406,4 @@ def observe(
 def blank(first, stride, out):
     """The observation of a row without an agent: zeros. Writes: obs."""
     for i in range(first, len(out), stride):
-        out[i] = ZERO
+        out[u32(i)] = ZERO
