@@ -157,6 +157,32 @@ def test_with_continue_a_crash_ends_nothing():
     env.close()
 
 
+END_OF_THE_ROAD = ((69.0, -1.75, 0.0, 0.0),)
+"""The ego stands, where its street has 3 m left: there is no other goal, and no way on."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stays"),
+    [
+        ({"drivers": "replay"}, True),
+        ({"drivers": "replay", "config": {"on_crash": "continue"}}, True),
+        ({"config": {"on_crash": "continue"}}, True),
+        ({"drivers": "idm", "config": {"on_crash": "continue"}}, True),
+        ({}, False),
+    ],
+)
+def test_who_follows_a_track_and_who_nothing_ends_stays_where_the_road_ends(arguments, stays):
+    env, inner = make(scene(starts=END_OF_THE_ROAD, predict=(EGO,)), **arguments)
+    env.reset(seed=1)
+    done, goals = 0, 0
+    for step in range(STEPS - 1):
+        _, _, terminated, truncated, info = env.step(still(env))
+        done, goals = done + info["route_done"][0], goals + info["goal"][0]
+        assert terminated[0] == (not stays and step == 0) and truncated[0] == (stays and step == STEPS - 2)
+    assert done == goals == (arguments.get("drivers") != "idm"), "once; rules can't drive to what lies beside them"
+    env.close()
+
+
 def test_the_recorded_way_is_the_route():
     env, inner = make(scene(), way_every=10.0)
     env.reset(seed=1)

@@ -7,7 +7,7 @@ from gigaflow_env.sim.lanes import place_s, route_distance
 from gigaflow_env.sim.random_numbers import GOALS, between, draws, pick
 from gigaflow_env.sim.rewards import GOAL_RADIUS
 from gigaflow_env.sim.variant import lane_stretch, to_world, turned
-from gigaflow_env.state import IDM, LIVE, NOWHERE
+from gigaflow_env.state import IDM, LIVE, NOWHERE, REPLAY
 
 _REACHABLE = f32(UNREACHABLE / 10)  # less than UNREACHABLE, as a map variant scales route distances
 _SIDE_STEP = f32(0.3)  # chance per lane of a walk to change into a neighbour lane, so that goals need lane changes; ours
@@ -16,6 +16,7 @@ _TRIES = 8
 _HOPS = 64
 # Progress in a step is at most this times the distance travelled: a change of the assigned lane is no progress.
 _NOISE_GAIN = f32(1.5)
+_NOWHERE = f32(NOWHERE)
 _END_ROOM = f32(5.0)  # m: so far before a road's end is the last goal on it, so that a body finds room there; ours
 
 
@@ -125,18 +126,19 @@ def arrive(w, a, clock, rows, pose, motion, reward_weights, variant, network, ev
 
     Way-points count at any speed, also if they were passed between two steps (ours). The final goal counts below goal_speed.
     Progress is the reduction of the shortest route distance so far: driving in circles gains nothing. Where the road ends at
-    the final goal, no new route begins (ours): `score` ends the episode.
+    the final goal, no new route begins (ours): `score` ends the episode, but for who stays until its scene ends, and reaches
+    nothing more. Who follows a recorded track has no other way than that.
     """
     events.goal[w, a] = False
     events.route_done[w, a] = False
     goals.gained[w, a] = ZERO
-    if rows.status[w, a] != LIVE:
+    if rows.status[w, a] != LIVE or goals.best[w, a] <= _NOWHERE:
         return
     if rows.driver[w, a] == IDM and lane_position.route_distance[w, a] > _REACHABLE:
         # It took a way from which its goal can't be reached any more: it goes somewhere else, or leaves where the road ends.
         plan(w, a, clock, goals, lane_position, variant, network, p)
         if lane_position.route_distance[w, a] > _REACHABLE:
-            goals.best[w, a] = f32(NOWHERE)
+            goals.best[w, a] = _NOWHERE
             return
     gained = min(goals.best[w, a] - lane_position.route_distance[w, a], _NOISE_GAIN * motion.distance[w, a])
     if gained > ZERO:
@@ -156,9 +158,11 @@ def arrive(w, a, clock, rows, pose, motion, reward_weights, variant, network, ev
         aim(w, a, clock, goals, lane_position, variant, network)
         return
     events.route_done[w, a] = True
-    if p.route_ends == 0:
+    if rows.driver[w, a] == REPLAY:
+        goals.best[w, a] = _NOWHERE
+    elif p.route_ends == 0:
         here = goals.section[w, a, k]
         plan(w, a, clock, goals, lane_position, variant, network, p)
         # The road ends here: else the same goal would be reached again in every step.
         if goals.section[w, a, 0] == here or lane_position.route_distance[w, a] > _REACHABLE:
-            goals.best[w, a] = f32(NOWHERE)
+            goals.best[w, a] = _NOWHERE
