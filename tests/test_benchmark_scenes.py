@@ -13,7 +13,7 @@ from route_files import version1
 
 from gigaflow_env.roads import save_scene
 from gigaflow_env.scenes import generated
-from gigaflow_train.benchmark import results, route_suite, scene_suites
+from gigaflow_train.benchmark import bundles, results, route_suite, scene_suites
 from gigaflow_train.benchmark.request import Request
 from gigaflow_train.cli import main
 from gigaflow_train.evaluate import carla, surroundings
@@ -111,7 +111,7 @@ def test_a_limit(folder, tmp_path):
 def test_what_was_driven_is_whole(folder, tmp_path):
     given = request("scenes", folder / "made.scene.npz", tmp_path)
     env = scene_suites.make(given, "constant", given.data)
-    (found,) = scene_suites.drive(given, "constant", env, seed=1)
+    (found,) = scene_suites.drive(given, "constant", env, scene_suites.short(env.unwrapped.scene_names), seed=1)
     env.close()
     check(found.trajectories)
     record = scenario()
@@ -129,6 +129,54 @@ def test_names_of_scenes():
     assert scene_suites.named("/a/b/c.tfrecord, record 3") == "c.tfrecord, record 3"
     assert scene_suites.named("scenario 'a/b'") == "scenario 'a/b'"
     assert surroundings.types_of(scenario(), EGO) == "straight"
+    given = ["/a/b/1.pkl", "/a/c/1.pkl", "/a/2.pkl", "/x/b/1.pkl"]
+    assert list(scene_suites.short(given).values()) == ["a/b/1.pkl", "c/1.pkl", "2.pkl", "x/b/1.pkl"]
+    with pytest.raises(ValueError, match=r"/a/2.pkl is given twice"):
+        scene_suites.short([*given, "/a/2.pkl"])
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """Scenes of the same name in two folders: with other agents to predict, with another time step, and with none."""
+    where = tmp_path_factory.mktemp("mixed")
+    drawn, made = scene()
+    slow = dataclasses.replace(made, dt=0.2, name="slow", velocity_x=made.velocity_x / 2, velocity_y=made.velocity_y / 2)
+    late = dataclasses.replace(made, ego=None, predict=(), name="late")
+    for name, one in {"a/1": made, "b/1": dataclasses.replace(made, predict=(EGO,)), "b/2": slow, "c/3": late}.items():
+        (where / name).parent.mkdir(exist_ok=True)
+        save_scene(one, drawn, where / f"{name}.scene.npz")
+    return where
+
+
+@pytest.mark.filterwarnings("ignore:[12] of 4 scenes are left out:RuntimeWarning")
+@pytest.mark.parametrize("suite", ["wosac", "scenes"])
+@pytest.mark.parametrize("worlds", [1, 3])
+def test_scenes_of_one_name_and_of_several_time_steps_are_all_scored(mixed, tmp_path, suite, worlds):
+    given = request(suite, mixed, tmp_path, worlds=worlds, keep=9)._replace(policy="random")
+    found = scene_suites.run(given, "random", lambda share: None)
+    rows = by_scene(found)
+    assert sorted(rows) == ["2.scene.npz", "a/1.scene.npz", "b/1.scene.npz"]
+    assert rows["a/1.scene.npz"]["agents"] == 2 and rows["b/1.scene.npz"]["agents"] == 1
+    assert all(row.get("rollouts", 2) == 2 for row in found.scenes)
+    assert [one["scene"] for one in found.left_out] == ["3.scene.npz"]
+    bundled = sorted((tmp_path / "failures").glob("*.npz"))
+    assert len(bundled) == 3
+    for path in bundled:
+        bundle = bundles.load(path)
+        env = bundles.make(bundle, threads=1)
+        assert bundles.happen(bundle, env), bundle.about["scene"]
+        env.close()
+
+
+def test_every_rollout_has_its_own_chance_and_begins_alike(mixed, tmp_path):
+    given = request("wosac", mixed / "a", tmp_path)
+    env = scene_suites.make(given, "random", given.data)
+    names = scene_suites.short(env.unwrapped.scene_names)
+    one, other = scene_suites.drive(given, "random", env, names, seed=1, rounds=2)
+    start = scene_suites.START
+    assert one.name == other.name and not np.array_equal(one.trajectories.x, other.trajectories.x, equal_nan=True)
+    assert np.array_equal(one.trajectories.x[:, : start + 1], other.trajectories.x[:, : start + 1], equal_nan=True)
+    env.close()
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -155,6 +203,29 @@ def test_the_command_on_scenes(folder, tmp_path, capsys):
     for bundle in sorted((tmp_path / "failures").glob("*.npz")):
         assert main(["failure", str(bundle), "--out", str(tmp_path / "again.html"), "--threads", "1"]) == 0
     assert capsys.readouterr().out.count("happened again") == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"text", "no failure bundle"),
+        (b"", "no failure bundle"),
+        (b"PK\x03\x04 torn", "no failure bundle"),
+        ({"about": b'{"format": 2}', "actions": np.zeros(1)}, "it lacks 'config'"),
+        ({"about": b'{"format": 1}', "actions": np.zeros(1)}, "a bundle of format 1; this version reads 2"),
+        ({"about": b"[1]", "actions": np.zeros(1)}, "no failure bundle"),
+        ({"about": b"no json", "actions": np.zeros(1)}, "no failure bundle"),
+        ({"other": np.zeros(1)}, "no failure bundle"),
+    ],
+)
+def test_what_is_no_bundle(tmp_path, content, message):
+    path = tmp_path / "a.npz"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        np.savez(path, **{k: np.frombuffer(v, np.uint8) if isinstance(v, bytes) else v for k, v in content.items()})
+    with pytest.raises(ValueError, match=f"a.npz: .*{message}"):
+        bundles.load(path)
 
 
 # Routes

@@ -111,10 +111,22 @@ def keep(scene: CompiledScene, path: Path) -> None:
     write_tables(path, head, tables)
 
 
+def read(source: Source) -> tuple[RoadMap, Scenario]:
+    """Map and Scenario of a source. What its reader repairs is not said here, as there are thousands: `load_scene` says it.
+
+    Raises MapError or OSError for a file that can't be read.
+    """
+    if source.given is not None:
+        return source.given
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MapWarning)
+        return load_scene(source.path, record=source.record)  # type: ignore[arg-type]
+
+
 def read_scene(source: Source, options: dict[str, Any]) -> CompiledScene:
     """A scene from the cache, or from its file, which puts it there.
 
-    Raises MapError or OSError for a file that can't be read. What its reader repairs is not said here: `load` says it.
+    Raises MapError or OSError for a file that can't be read. What the compiler leaves out of a file's map is not said, either.
     """
     if source.given is not None:
         return compile_scene(*source.given, options)
@@ -122,8 +134,7 @@ def read_scene(source: Source, options: dict[str, Any]) -> CompiledScene:
     found = fetch(path)
     if found is None:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", MapWarning)
-            road_map, scenario = load_scene(source.path, record=source.record)  # type: ignore[arg-type]
-        found = compile_scene(road_map, scenario, options, cache=False)
+            warnings.simplefilter("ignore", UserWarning)
+            found = compile_scene(*read(source), options, cache=False)
         keep(found, path)
     return found

@@ -66,6 +66,9 @@ class Readers:
         self.done += 1
         return json.loads(answer)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Readers, (self.processes,)  # a copy starts its own
+
     def close(self) -> None:
         """End the processes."""
         self._pool.shutdown(wait=False, cancel_futures=True)

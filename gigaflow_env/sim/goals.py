@@ -31,17 +31,17 @@ def passed(x, y, old_x, old_y, goal_x, goal_y):
 
 
 @rule
-def walk(seed, w, a, tick, number, variant, network, section, distance):
+def walk(seed, world, w, a, tick, number, variant, network, section, distance):
     """A quad `distance` metres down the road, along a random route; not in a junction, as agents should not stop there.
 
-    Where the road ends before, it is the last place there.
+    Where the road ends before, it is the last place there. world: its number, from which chance follows.
     """
     lane = network.sections[section].lane
     scale = lane_stretch(w, variant, network.lanes[lane])
     s = place_s(network, section, HALF) * scale + distance  # m of the world, here and below
     for hop in range(_HOPS):
         row = network.lanes[lane]
-        change, side, branch, _ = draws(seed, w, a, tick, GOALS, number * i32(_HOPS) + i32(hop))
+        change, side, branch, _ = draws(seed, world, a, tick, GOALS, number * i32(_HOPS) + i32(hop))
         neighbour = row.left if side < HALF else row.right
         if change < _SIDE_STEP and neighbour >= 0:
             share = s / (row.length * scale)
@@ -81,9 +81,9 @@ def plan(w, a, clock, goals, lane_position, variant, network, p):
     Source: arXiv 2502.03349: 0-3 way-points and a final goal, consecutive goals 20-200 m apart, headings within 60
     degrees, relaxed if there is none. Ours: distances are route distances, so that each goal can be reached.
     """
-    seed, tick, map_row = clock.seed, clock.tick[w], network.maps[clock.map[w]]
+    seed, tick, world, map_row = clock.seed, clock.tick[w], clock.number[w], network.maps[clock.map[w]]
     start = lane_position.section[w, a]
-    many, _, _, _ = draws(seed, w, a, tick, GOALS, 60_000)
+    many, _, _, _ = draws(seed, world, a, tick, GOALS, 60_000)
     count = i32(pick(many, i32(p.waypoints_max + i32(1))) + i32(1))
     section = start
     for k in range(count):
@@ -91,7 +91,7 @@ def plan(w, a, clock, goals, lane_position, variant, network, p):
         direction = network.sections[before]
         for attempt in range(_TRIES):
             number = i32(k * _TRIES + attempt)
-            far, where, _, _ = draws(seed, w, a, tick, GOALS, i32(50_000) + number)
+            far, where, _, _ = draws(seed, world, a, tick, GOALS, i32(50_000) + number)
             if k == 0 and p.near_first == 0 and attempt < _TRIES - 1:
                 section = network.starts[map_row.starts_at + pick(where, map_row.starts)]
                 route = route_distance(
@@ -102,7 +102,7 @@ def plan(w, a, clock, goals, lane_position, variant, network, p):
                     break
             else:
                 distance = between(far, p.goal_distance_low, p.goal_distance_high)
-                section = walk(seed, w, a, tick, number, variant, network, before, distance)
+                section = walk(seed, world, w, a, tick, number, variant, network, before, distance)
                 here = network.sections[section]
                 ax, ay, _ = turned(w, variant, direction.cos, direction.sin)
                 bx, by, _ = turned(w, variant, here.cos, here.sin)
