@@ -126,7 +126,7 @@ def read(source: Source) -> tuple[RoadMap, Scenario]:
 def read_scene(source: Source, options: dict[str, Any]) -> CompiledScene:
     """A scene from the cache, or from its file, which puts it there.
 
-    Raises MapError or OSError for a file that can't be read. What the compiler leaves out of a file's map is not said, either.
+    Raises MapError or OSError for a file that can't be read. What the compiler leaves out of its map is not said, either.
     """
     if source.given is not None:
         return compile_scene(*source.given, options)

@@ -84,11 +84,14 @@ def make(request: Request, policy: str, scenes: Sequence[Any]) -> Any:
     return env
 
 
-def drive(request: Request, policy: str, env: Any, names: Mapping[str, str], *, seed: int, rounds: int = 1, record: bool = False,
-          limit: int | None = None, advance: Advance = lambda share: None) -> Iterator[Driven]:  # fmt: skip
+def drive(
+    request: Request, policy: str, env: Any, names: Mapping[str, str], *, seed: int, rounds: int = 1, record: bool = False,
+    limit: int | None = None, advance: Advance = lambda share: None,
+) -> Iterator[Driven]:  # fmt: skip
     """Every scene that can be driven, page by page, each page some times: what follows from a scene is there soon.
 
-    names: of scenes, as `short` gives them. limit: scenes at most. In each round but the first the page begins as it did, with other chance. Only the first is recorded.
+    names: of scenes, as `short` gives them. limit: scenes at most. In each round but the first the page begins as it did,
+    with other chance; only the first is recorded.
     """
     inner = env.unwrapped
     act = drivers.acting(policy, env, seed, greedy=request.greedy)
@@ -405,8 +408,8 @@ def run(request: Request, policy: str, advance: Advance) -> Outcome:
             if config is None:
                 config, names, total = inner.config, short(inner.scene_names), inner.scene_count
 
-            def part(share: float, before: int = total - inner.scene_count, here: int = inner.scene_count) -> None:
-                advance((before + share * here) / total)
+            def part(share: float, here: int = inner.scene_count, whole: int = total) -> None:
+                advance(1.0 - (1.0 - share) * here / whole)
 
             limit = None if request.limit is None else request.limit - len(rows)
             for scene, row in scored(request, policy, env, names, left, limit, part):
