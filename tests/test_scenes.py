@@ -426,7 +426,24 @@ def test_rule_based_others_have_the_numbers_of_nuplan():
     config, body = inner.config, inner.simulator.state.body
     assert (config.idm_acceleration, config.idm_deceleration, config.idm_headway, config.idm_gap) == (1.0, 2.0, 2.0, 1.0)
     place = inner.scenes[0].agents.tolist().index(LEADER)
-    assert body.c_vel[0, place] * config.speed_max == pytest.approx(10)
+    assert body.c_vel[0, place] * config.speed_max > 13.9, "the lane's limit is v0"
+    env.close()
+
+
+def test_a_parked_car_whose_record_trembles_stays_parked():
+    """On the lane, and metres of way in steps of some centimetres: no rule may drive it away."""
+    starts = (STARTS[EGO], (-30.0, -1.75, 0.0, 0.0))
+    made = scenario(starts=starts)
+    made.x[1, ::2] += 0.1
+    assert np.abs(np.diff(made.x[1])).sum() > 2
+    env, inner = make((crossing(lights=True), made), others="idm")
+    env.reset(seed=1)
+    assert inner.simulator.state.rows.status[0, 1] == PLAYED
+    made.x[1] += np.linspace(0, 2.5, STEPS)
+    env.close()
+    env, inner = make((crossing(lights=True), made), others="idm")
+    env.reset(seed=1)
+    assert inner.simulator.state.rows.status[0, 1] == LIVE, "who moves is driven"
     env.close()
 
 
