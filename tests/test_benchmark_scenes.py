@@ -16,7 +16,8 @@ from gigaflow_env.scenes import generated
 from gigaflow_train.benchmark import bundles, results, route_suite, scene_suites
 from gigaflow_train.benchmark.request import Request
 from gigaflow_train.cli import main
-from gigaflow_train.evaluate import carla, surroundings
+from gigaflow_train.evaluate import carla, nuplan, surroundings
+from gigaflow_train.evaluate.metrics import proportion
 from gigaflow_train.evaluate.trajectories import check
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -72,6 +73,29 @@ def test_nuplan_of_the_expert(folder, tmp_path):
         assert row["no_ego_at_fault_collisions"] == 1.0
     assert by_scene(found)["generated-1.scene.npz"]["score"] > 0.6
     assert driven("nuplan", "random", folder, tmp_path).figures["score"].value < found.figures["score"].value - 0.3
+
+
+def test_types_and_fair_starts_stand_apart():
+    rows = [
+        {"type": kind, "score": score, "start_conflict": bad, **dict.fromkeys(nuplan.Terms._fields, 1.0)}
+        for kind, score, bad in (
+            ("changing_lane", 1.0, False),
+            ("changing_lane", 0.5, True),
+            ("near_multiple_vehicles", 0.0, False),
+        )
+    ]
+    found = {name: one.value for name, one in scene_suites.nuplan_figures(rows).items()}
+    assert (found["score_changing_lane"], found["score_near_multiple_vehicles"], found["score"]) == (0.75, 0.0, 0.5)
+    assert found["score_of_fair_starts"] == 0.5 and found["start_conflict"] == pytest.approx(1 / 3)
+    assert len(nuplan.TYPES) == len(set(nuplan.TYPES)) == 14
+    one, other = (
+        {**dict.fromkeys(("goal", "score", "collided", "offroad", "unfinished"), share), "agents": 2, "start_conflicts": bad,
+         "log_divergence": 0.0,
+         **dict.fromkeys((f"{name}_of_fair_starts" for name in ("score", "collided", "offroad")), fair)}
+        for share, bad, fair in ((0.5, 1, 1.0), (0.5, 2, None))
+    )  # fmt: skip
+    found = scene_suites.scenes_figures([one, other])
+    assert found["score"][0] == 0.5 and found["score_of_fair_starts"] == proportion(1, 1)
 
 
 def test_reactive_others(folder, tmp_path):

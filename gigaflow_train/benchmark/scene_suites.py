@@ -237,9 +237,10 @@ def logged(scene: Driven) -> Trajectories:
 
 
 def kind_of(scene: Driven) -> str:
-    """By which word reports group it: the first tag of its recording, else what its ego did."""
-    tags = getattr(scene.scenario, "tags", ())
-    return tags[0] if tags else surroundings.types_of(scene.scenario, int(scene.controlled[0]))
+    """By which word reports group it: a tag of its recording, one of nuPlan's types before others, else what its ego did."""
+    tags = scene.scenario.tags
+    typical = [tag for tag in tags if tag in nuplan.TYPES] or tags
+    return typical[0] if typical else surroundings.types_of(scene.scenario, int(scene.controlled[0]))
 
 
 def waymax_row(scene: Driven) -> dict[str, Any]:
@@ -299,9 +300,13 @@ def nuplan_row(scene: Driven) -> dict[str, Any]:
 
 
 def nuplan_figures(rows: Sequence[dict[str, Any]]) -> dict[str, Estimate]:
-    """Means over scenes of score and terms."""
-    return {name: _mean(rows, name) for name in ("score", *nuplan.Terms._fields)} | {
-        "start_conflict": proportion(sum(row["start_conflict"] for row in rows), len(rows))
+    """Means over scenes of score and terms; of the score by type, too, where there are several, and of fair starts."""
+    types = sorted({row["type"] for row in rows})
+    return {
+        **{name: _mean(rows, name) for name in ("score", *nuplan.Terms._fields)},
+        "score_of_fair_starts": _mean([row for row in rows if not row["start_conflict"]], "score"),
+        "start_conflict": proportion(sum(row["start_conflict"] for row in rows), len(rows)),
+        **{f"score_{one}": _mean([row for row in rows if row["type"] == one], "score") for one in types if len(types) > 1},
     }
 
 
@@ -315,10 +320,12 @@ def scenes_row(scene: Driven) -> dict[str, Any]:
     found = gpudrive.of_scene(scene.trajectories, agents, goals, edges, first_step=scene.start)
     apart = waymax.log_divergence(scene.trajectories, log)[agents][:, scene.start :]
     counts = {name: sum(getattr(one, name) for one in found) for name in gpudrive.Outcome._fields}
-    conflicts = sum(bool(scene.conflict[agent]) for agent in agents)
+    fair = [one for one, agent in zip(found, agents, strict=True) if not scene.conflict[agent]]
     return {
         **{name: count / len(agents) for name, count in counts.items()}, "agents": len(agents),
-        "start_conflicts": conflicts, "log_divergence": float(np.nanmean(apart)),
+        **{f"{name}_of_fair_starts": sum(getattr(one, name) for one in fair) / len(fair) if fair else None
+           for name in counts},
+        "start_conflicts": len(agents) - len(fair), "log_divergence": float(np.nanmean(apart)),
         "edges": "recorded" if around.recorded else "of lanes",
         "badness": (2.0 * counts["collided"] + 1.5 * counts["offroad"] + counts["unfinished"]) / len(agents),
     }  # fmt: skip
@@ -326,13 +333,19 @@ def scenes_row(scene: Driven) -> dict[str, Any]:
 
 def scenes_figures(rows: Sequence[dict[str, Any]]) -> dict[str, Estimate]:
     """Shares of agents over all scenes."""
-    agents = sum(row["agents"] for row in rows)
-    found = {
-        name: proportion(round(sum(row[name] * row["agents"] for row in rows)), agents)
-        for name in ("goal", "score", "collided", "offroad", "unfinished")
-    }
-    conflicts = proportion(sum(row["start_conflicts"] for row in rows), agents)
-    return found | {"start_conflict": conflicts, "log_divergence": _mean(rows, "log_divergence")}
+    agents, unfair = (sum(row[name] for row in rows) for name in ("agents", "start_conflicts"))
+
+    def share(name: str, of: Callable[[dict[str, Any]], int], total: int) -> Estimate:
+        return proportion(round(sum(row[name] * of(row) for row in rows if row[name] is not None)), total)
+
+    names = ("goal", "score", "collided", "offroad", "unfinished")
+    return {
+        **{name: share(name, lambda row: row["agents"], agents) for name in names},
+        **{f"{name}_of_fair_starts": share(f"{name}_of_fair_starts", lambda row: row["agents"] - row["start_conflicts"],
+                                           agents - unfair) for name in ("score", "collided", "offroad")},
+        "start_conflict": proportion(unfair, agents),
+        "log_divergence": _mean(rows, "log_divergence"),
+    }  # fmt: skip
 
 
 def _mean(rows: Sequence[dict[str, Any]], name: str) -> Estimate:
