@@ -11,7 +11,8 @@ from conftest import road_map, straight
 from recorded_scenes import EGO, STEPS, scenario, scene
 from route_files import version1
 
-from gigaflow_env.roads import save_scene
+from gigaflow_env.roads import save, save_scene
+from gigaflow_env.roads.road_map import Signal
 from gigaflow_env.scenes import generated
 from gigaflow_train.benchmark import bundles, results, route_suite, scene_suites
 from gigaflow_train.benchmark.request import Request
@@ -275,6 +276,33 @@ def test_a_route_becomes_a_scene():
     assert apart.min() >= route_suite.APART
     assert (route_suite.scenario_of(matched, graph, 1).x == made.x).all()
     assert not (route_suite.scenario_of(matched, graph, 2).x[1:, 0] == made.x[1:, 0]).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "counts"), [("stop", {"stop_sign": 1, "red_light": 0}), (None, {"stop_sign": 0, "red_light": 0})]
+)
+def test_who_keeps_his_speed_runs_the_stop_sign_and_into_what_stands(tmp_path, kind, counts):
+    """The constant policy passes the line at 150 m; without others its score is that of one penalty."""
+    lanes = town().lanes
+    if kind:
+        lanes["two"] = dataclasses.replace(lanes["two"], signal="s")
+    drawn = road_map("street", *lanes.values(), signals=[Signal("s", kind, "g")] if kind else [])
+    save(drawn, tmp_path / "street.lanes.json")
+    path = version1(tmp_path / "r.xml", {"0": [(10.0, 0.0), (290.0, 0.0)]}, "street")
+    more = {"maps": (str(tmp_path / "street.lanes.json"),)}
+    found = route_suite.run(request("carla-routes", path, tmp_path, **more), "constant", lambda share: None)
+    (row,) = found.scenes
+    assert {name: row[name] for name in counts} == counts
+    factor = 0.8 ** row["stop_sign"] * 0.6 ** row["vehicle"] * (1.0 - row["outside"])
+    assert row["driving_score"] == pytest.approx(row["route_completion"] * factor)
+
+
+def test_routes_of_two_files_are_told_apart():
+    one = carla.Route("0", "street", np.zeros((2, 3)))
+    named = route_suite.named(
+        [(Path("a/long.xml"), one), (Path("b/lav.xml"), one), (Path("b/lav.xml"), one._replace(id="1"))]
+    )
+    assert [route.id for route in named] == ["long 0", "lav 0", "1"]
 
 
 def test_files_and_towns_that_are_missing(tmp_path):
