@@ -152,6 +152,15 @@ def test_scenes_that_do_not_fit_are_left_out():
     env.close()
 
 
+def test_who_has_no_row_is_counted_and_follows_the_record():
+    env, inner = make(scene(), control="all", rows_per_world=2)
+    env.reset(seed=1)
+    (one,) = inner.scenes
+    assert one.uncontrolled == 3 and one.controlled.tolist() == [True, True] and one.left_out == 0
+    assert (one.agents >= 0).sum() == one.scenario.agents and one.source.given is not None
+    env.close()
+
+
 def test_too_many_agents_are_cut_and_counted():
     env, inner = make(scene(), agents_per_world=3)
     env.reset(seed=1)

@@ -74,7 +74,8 @@ class Cast(NamedTuple):
     asked: int  # how many of the controlled agents `control` asked for; the others drive since others="policy"
     controlled: np.ndarray  # numbers of the Scenario's agents, a row each
     others: np.ndarray  # likewise
-    left_out: int  # agents for which there was no row
+    uncontrolled: int  # agents that `control` asked for and for which there was no row: they follow their tracks
+    left_out: int  # agents for which there was no place
     rows: dict[str, np.ndarray]  # name in Tracks -> (agents, ...), controlled ones first
     moments: dict[str, np.ndarray]  # name in Tracks -> (moments, agents)
     light: np.ndarray  # (moments, lights)
@@ -207,8 +208,10 @@ def cast(scene: CompiledScene, casting: Casting, config: Config, shape: Shape) -
     for k, name in enumerate(scene.lights):
         if name in scenario.lights:
             light[:, k] = _COLOURS[scenario.lights[name][start : end + 1]]
-    asked = min(asked, len(controlled))
-    return Cast(end - start, asked, controlled, others, left_out, rows, {name: a.T for name, a in moments.items()}, light)
+    fit = min(asked, len(controlled))
+    return Cast(
+        end - start, fit, controlled, others, asked - fit, left_out, rows, {name: a.T for name, a in moments.items()}, light
+    )
 
 
 def _kind(kind: str, length: float) -> str:

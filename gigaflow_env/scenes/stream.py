@@ -57,6 +57,7 @@ class SceneInWorld(NamedTuple):
 
     number: int  # in the list of all scenes
     name: str
+    source: Source
     scenario: Scenario
     start_step: int  # moment of the Scenario at which the world started
     step: int  # moment of the Scenario that the world shows now
@@ -64,6 +65,7 @@ class SceneInWorld(NamedTuple):
     agents: np.ndarray  # (agents_per_world,) number of the Scenario's agent in each place of the world, -1: none
     controlled: np.ndarray  # (rows_per_world,) bool: rows that `control` asked for
     start_conflict: np.ndarray  # (rows_per_world,) bits: 1 starts inside of another box, 2 over the edge of the road
+    uncontrolled: int  # agents that `control` asked for, but that have no row: they follow their tracks
     left_out: int  # agents for which the world has no room
 
 
@@ -130,7 +132,8 @@ class Stream:
             ]
         seats = max(len(controlled) for controlled, _ in chosen)
         needed = seats + max(len(others) + max(len(controlled) - (rows or seats), 0) for controlled, others in chosen)
-        seats = bounds.whole("rows_per_world", seats if rows is None else rows, bounds.Bounds(1, MOST_AGENTS), "rows")
+        wanted = min(seats, MOST_AGENTS) if rows is None else rows
+        seats = bounds.whole("rows_per_world", wanted, bounds.Bounds(1, MOST_AGENTS), "rows")
         most = min(max(needed, STREAM_AGENTS if more else 1), MOST_AGENTS) if agents is None else agents
         agents = bounds.whole("agents_per_world", most, bounds.Bounds(1, MOST_AGENTS), "agents")
         seats = min(seats, agents)
@@ -318,6 +321,7 @@ class Stream:
                 SceneInWorld(
                     number=part.number,
                     name=part.source.name,
+                    source=part.source,
                     scenario=part.scene.scenario,
                     start_step=start,
                     step=start + int(min(max(moments[w], 0), made.steps)),
@@ -325,6 +329,7 @@ class Stream:
                     agents=agents,
                     controlled=np.arange(shape.seats) < made.asked,
                     start_conflict=conflicts[w, : shape.seats].copy(),
+                    uncontrolled=made.uncontrolled,
                     left_out=made.left_out,
                 )
             )

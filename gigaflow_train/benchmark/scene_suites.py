@@ -15,6 +15,8 @@ from gigaflow_env.replay import Clip, Recorder
 from gigaflow_env.roads.road_map import RoadMap
 from gigaflow_env.roads.scenario import Scenario
 from gigaflow_env.scenes.cast import IDM_NUPLAN
+from gigaflow_env.scenes.sources import Source
+from gigaflow_env.scenes.stream import MOST_AGENTS
 from gigaflow_env.state import ENDED, REPLAY
 from gigaflow_train.benchmark import bundles, drivers, town_suites
 from gigaflow_train.benchmark.compare import bootstrap, bootstrap_of
@@ -48,6 +50,7 @@ class Driven(NamedTuple):
     conflict: dict[int, int]  # bits by agent: how its start is unfair, see gigaflow_env.state
     clip: Clip | None
     actions: np.ndarray  # (steps, rows) of its world
+    left_out: int  # agents for which its world had no room: the farthest
     about: dict[str, Any]  # what a bundle needs to drive it again
 
 
@@ -86,12 +89,13 @@ def make(request: Request, policy: str, scenes: Sequence[Any]) -> Any:
 
 def drive(
     request: Request, policy: str, env: Any, names: Mapping[str, str], *, seed: int, rounds: int = 1, record: bool = False,
-    limit: int | None = None, advance: Advance = lambda share: None,
+    limit: int | None = None, crowded: list[Source] | None = None, advance: Advance = lambda share: None,
 ) -> Iterator[Driven]:  # fmt: skip
     """Every scene that can be driven, page by page, each page some times: what follows from a scene is there soon.
 
     names: of scenes, as `short` gives them. limit: scenes at most. In each round but the first the page begins as it did,
-    with other chance; only the first is recorded.
+    with other chance; only the first is recorded. crowded: scenes are added that have more agents to control than there are
+    rows; they are not among those that come.
     """
     inner = env.unwrapped
     act = drivers.acting(policy, env, seed, greedy=request.greedy)
@@ -106,6 +110,10 @@ def drive(
         if not any(fresh) or len(seen) >= wanted:  # the first page again
             break
         mine = [w for w, new in enumerate(fresh) if new][: wanted - len(seen)]
+        seen.update(page[w].number for w in mine)
+        if crowded is not None:
+            crowded += [page[w].source for w in mine if page[w].uncontrolled]
+            mine = [w for w in mine if not page[w].uncontrolled]
         begin = inner.snapshot() if rounds > 1 else {}
         for turn in range(rounds):
             if turn:
@@ -132,9 +140,8 @@ def drive(
                 clip = recorders[w].clip(name, focus=0) if recorders else None
                 taken = np.stack(actions[: page[w].steps])[:, inner.world_of_row == w] if clip else np.zeros((0, 1))
                 yield tapes[w].driven(name, clip, taken, facts[w])
-            advance((len(seen) + len(inner.scenes_left_out) + len(mine) * (turn + 1) / rounds) / sources)
+            advance((len(seen) + len(inner.scenes_left_out) - len(mine) * (1 - (turn + 1) / rounds)) / sources)
             inner.take_events()  # the recorders have seen them: a log of days needs no memory
-        seen.update(page[w].number for w in mine)
         obs, *_ = env.step(action)  # the page turns: nothing else happens
 
 
@@ -227,7 +234,20 @@ class _Tape:
         rows = np.flatnonzero(scene.controlled & (scene.agents[: len(scene.controlled)] >= 0))
         controlled = scene.agents[rows]
         conflict = {int(agent): int(scene.start_conflict[row]) for row, agent in zip(rows, controlled, strict=True)}
-        return Driven(name, scenario, self.road_map, made, self.start, self.end, controlled, conflict, clip, actions, about)
+        return Driven(
+            name,
+            scenario,
+            self.road_map,
+            made,
+            self.start,
+            self.end,
+            controlled,
+            conflict,
+            clip,
+            actions,
+            scene.left_out,
+            about,
+        )
 
 
 def logged(scene: Driven) -> Trajectories:
@@ -403,7 +423,8 @@ FIGURES = {"waymax": waymax_figures, "nuplan": nuplan_figures, "scenes": scenes_
 def run(request: Request, policy: str, advance: Advance) -> Outcome:
     """Drive all scenes with a policy; a row each, and the clips of the worst, which are kept as bundles, too.
 
-    An environment has one time step: scenes of another one are driven in environments of their own, one after the other.
+    An environment has one time step, and as many rows as its first scenes need: what doesn't fit is driven in environments
+    of its own, one after the other.
     """
     began = time.monotonic()
     rows: list[dict[str, Any]] = []
@@ -425,8 +446,9 @@ def run(request: Request, policy: str, advance: Advance) -> Outcome:
                 advance(1.0 - (1.0 - share) * here / whole)
 
             limit = None if request.limit is None else request.limit - len(rows)
-            for scene, row in scored(request, policy, env, names, left, limit, part):
-                rows.append(row)
+            crowded: list[Source] = []
+            for scene, row in scored(request, policy, env, names, left, crowded, limit, part):
+                rows.append(row | {"left_out": scene.left_out})
                 if request.keep > 0:
                     worst[scene.name], badness[scene.name] = scene, row["badness"]
                     keep_worst(worst, badness, request.keep)
@@ -434,8 +456,13 @@ def run(request: Request, policy: str, advance: Advance) -> Outcome:
             left += [
                 {"scene": names[one.source.name], "reason": one.reason} for one in inner.scenes_left_out if one.dt is None
             ]
+            if inner.agents_per_world == MOST_AGENTS:
+                reason = f"it has more agents to control than the {MOST_AGENTS} rows that a world can have"
+                left += [{"scene": names[one.name], "reason": reason} for one in crowded]
+                crowded = []
         finally:
             env.close()
+        following += [crowded] if crowded else []
         following += [[one.source for one in slower if one.dt == dt] for dt in dict.fromkeys(one.dt for one in slower)]
     assert config is not None, "there was an environment"
     figures = wosac_figures(rows, request.year) if request.suite == "wosac" else FIGURES[request.suite](rows)
@@ -452,18 +479,20 @@ def scored(
     env: Any,
     names: Mapping[str, str],
     left: list[dict[str, str]],
+    crowded: list[Source],
     limit: int | None,
     advance: Advance,
 ) -> Iterator[tuple[Driven, dict[str, Any]]]:
-    """Each scene of an environment, driven, and its row. left: scenes that can't be judged are added.
+    """Each scene of an environment, driven, and its row. left: scenes that can't be judged are added. crowded: see `drive`.
 
     Who does not draw by chance is driven once in wosac: all rollouts would be the same.
     """
     alike = policy in drivers.RULES or policy == "constant" or (request.greedy and drivers.is_trained(policy))
     rounds = 1 if alike or request.suite != "wosac" else request.rollouts
     scenes = drive(
-        request, policy, env, names, seed=request.seed, rounds=rounds, record=request.keep > 0, limit=limit, advance=advance
-    )
+        request, policy, env, names, seed=request.seed, rounds=rounds, record=request.keep > 0, limit=limit, crowded=crowded,
+        advance=advance,
+    )  # fmt: skip
     if request.suite == "wosac":
         yield from wosac_scored(request, scenes, rounds, left)
         return
