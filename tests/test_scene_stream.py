@@ -4,6 +4,9 @@ import copy
 import gc
 import json
 import pickle
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import gymnasium
 import numpy as np
@@ -13,7 +16,7 @@ from recorded import RecordedLane, Scene, json_scene, parked, polyline, scenario
 from recorded_scenes import scene
 
 from gigaflow_env.roads import MapError
-from gigaflow_env.scenes import compiled
+from gigaflow_env.scenes import compiled, readers
 from gigaflow_env.scenes.sources import sources
 from gigaflow_env.tracks import Page
 
@@ -250,6 +253,32 @@ def test_a_link_that_leads_nowhere_is_named(tmp_path):
     with pytest.warns(RuntimeWarning, match=r"1 of 2 scenes are left out: .*gone.json: .*No such file"):
         env, _ = make(tmp_path)
     env.close()
+
+
+def test_two_threads_do_not_take_each_others_warnings(tmp_path):
+    """The next page is read while somebody looks at the maps of this one: the filters of the process are as before."""
+    write(tmp_path, 1)
+    (source,) = sources(tmp_path, None)
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(4) as threads:
+        for one in [threads.submit(compiled.read, source) for _ in range(40)]:
+            assert one.result()[1].agents == 2
+    assert warnings.filters == before
+
+
+def test_a_reader_prints_nothing_but_answers(tmp_path, monkeypatch, capsys):
+    (source,) = sources(write(tmp_path, 1), None)
+
+    def noisy(*given):
+        print("a library says something")
+        return compiled.read(source)
+
+    monkeypatch.setattr(readers, "read_scene", noisy)
+    monkeypatch.setattr("sys.stdin", [json.dumps({"path": str(source.path), "record": None, "options": {}})])
+    monkeypatch.setattr("sys.stdout", sys.stdout)
+    readers.main()
+    told = capsys.readouterr()
+    assert told.out == "null\n" and "a library says something" in told.err
 
 
 def test_a_reader_that_fails_is_an_error_of_its_scene(tmp_path):
