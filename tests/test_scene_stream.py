@@ -261,7 +261,7 @@ def test_two_threads_do_not_take_each_others_warnings(tmp_path):
     (source,) = sources(tmp_path, None)
     before = list(warnings.filters)
     with ThreadPoolExecutor(4) as threads:
-        for one in [threads.submit(compiled.read, source) for _ in range(40)]:
+        for one in [threads.submit(compiled.read, source) for _ in range(400)]:
             assert one.result()[1].agents == 2
     assert warnings.filters == before
 
