@@ -206,6 +206,16 @@ class Keeper:
         self.seed = 0
         self.waiting: list[tuple[int, Any]] = []
 
+    def take_up(self) -> None:
+        """The failures of an earlier call whose counts go on; those that this version can't read are no more."""
+        for path in sorted((self.request.out / "failures").glob("*.npz")):
+            try:
+                bundle = load(path)
+            except ValueError:
+                continue
+            self.found.append((float(bundle.about.get("weight", 0.0)), bundle))
+        self.found.sort(key=lambda one: -one[0])
+
     def begin(self, seed: int) -> None:
         """All worlds begin anew."""
         self.seed = seed
@@ -260,7 +270,7 @@ class Keeper:
         """Write the bundles, the worst first: failures/NUMBER.npz in the directory of the results."""
         folder = self.request.out / "failures"
         paths: list[Path] = []
-        if self.request.keep > 0:  # those of an earlier call are no longer the worst
+        if self.request.keep > 0:  # those of an earlier call are among these, or no longer among the worst
             for old in folder.glob("*.npz"):
                 old.unlink()
         for number, (_, bundle) in enumerate(self.found, 1):

@@ -106,6 +106,8 @@ def run_longform(request: Request, policy: str, advance: Advance) -> Outcome:
     budget = request.minutes if request.minutes is not None else (None if request.steps else MINUTES)
     done, saved = 0, began
     keeper = bundles.Keeper(env, request, policy, config)
+    if segment and request.keep > 0:
+        keeper.take_up()
     with interruptible() as interrupted:
         over = False
         while not over:
