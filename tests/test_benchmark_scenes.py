@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import math
+import signal
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +133,23 @@ def test_the_same_whatever_the_number_of_worlds_and_threads(folder, tmp_path):
 def test_a_limit(folder, tmp_path):
     found = scene_suites.run(request("waymax", folder, tmp_path, limit=1, worlds=1), "idm", lambda share: None)
     assert len(found.scenes) == 1
+
+
+def test_ctrl_c_keeps_what_was_scored(folder, tmp_path):
+    def advance(share):
+        if share < 1.0:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        found = scene_suites.run(request("waymax", folder, tmp_path, worlds=1), "idm", advance)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert found.interrupted and len(found.scenes) == found.figures["score"].n == 2
+    assert found.left_out[-1] == {
+        "scene": "all others",
+        "reason": f"interrupted: {3 - len(found.left_out)} scenes are not scored",
+    }
 
 
 def test_what_was_driven_is_whole(folder, tmp_path):

@@ -26,6 +26,7 @@ from gigaflow_train.evaluate import gpudrive, nuplan, surroundings, waymax, wosa
 from gigaflow_train.evaluate.metrics import Estimate, proportion
 from gigaflow_train.evaluate.polylines import pieces_of
 from gigaflow_train.evaluate.trajectories import ARRAYS, Trajectories, from_scenario
+from gigaflow_train.interrupts import interruptible
 
 START = wosac.HISTORY - 1
 """Moment at which a scene begins to be driven: those before are the history that every agent may know."""
@@ -424,7 +425,8 @@ def run(request: Request, policy: str, advance: Advance) -> Outcome:
     """Drive all scenes with a policy; a row each, and the clips of the worst, which are kept as bundles, too.
 
     An environment has one time step, and as many rows as its first scenes need: what doesn't fit is driven in environments
-    of its own, one after the other.
+    of its own, one after the other. After Ctrl-C there are the scenes that were scored until then, and it says how many
+    were not.
     """
     began = time.monotonic()
     rows: list[dict[str, Any]] = []
@@ -435,42 +437,50 @@ def run(request: Request, policy: str, advance: Advance) -> Outcome:
     names: dict[str, str] = {}
     total = 0
     following: list[Sequence[Any]] = [request.data]
-    while following and (request.limit is None or len(rows) < request.limit):
-        env = make(request, policy, following.pop(0))
-        try:
-            inner = env.unwrapped
-            if config is None:
-                config, names, total = inner.config, short(inner.scene_names), inner.scene_count
+    with interruptible() as interrupted:
+        while following and not interrupted.is_set() and (request.limit is None or len(rows) < request.limit):
+            env = make(request, policy, following.pop(0))
+            try:
+                inner = env.unwrapped
+                if config is None:
+                    config, names, total = inner.config, short(inner.scene_names), inner.scene_count
 
-            def part(share: float, here: int = inner.scene_count, whole: int = total) -> None:
-                advance(1.0 - (1.0 - share) * here / whole)
+                def part(share: float, here: int = inner.scene_count, whole: int = total) -> None:
+                    advance(1.0 - (1.0 - share) * here / whole)
 
-            limit = None if request.limit is None else request.limit - len(rows)
-            crowded: list[Source] = []
-            for scene, row in scored(request, policy, env, names, left, crowded, limit, part):
-                rows.append(row | {"left_out": scene.left_out})
-                if request.keep > 0:
-                    worst[scene.name], badness[scene.name] = scene, row["badness"]
-                    keep_worst(worst, badness, request.keep)
-            slower = [one for one in inner.scenes_left_out if one.dt is not None]
-            left += [
-                {"scene": names[one.source.name], "reason": one.reason} for one in inner.scenes_left_out if one.dt is None
-            ]
-            if inner.agents_per_world == MOST_AGENTS:
-                reason = f"it has more agents to control than the {MOST_AGENTS} rows that a world can have"
-                left += [{"scene": names[one.name], "reason": reason} for one in crowded]
-                crowded = []
-        finally:
-            env.close()
-        following += [crowded] if crowded else []
-        following += [[one.source for one in slower if one.dt == dt] for dt in dict.fromkeys(one.dt for one in slower)]
+                limit = None if request.limit is None else request.limit - len(rows)
+                crowded: list[Source] = []
+                for scene, row in scored(request, policy, env, names, left, crowded, limit, part):
+                    rows.append(row | {"left_out": scene.left_out})
+                    if request.keep > 0:
+                        worst[scene.name], badness[scene.name] = scene, row["badness"]
+                        keep_worst(worst, badness, request.keep)
+                    if interrupted.is_set():
+                        break
+                slower = [one for one in inner.scenes_left_out if one.dt is not None]
+                left += [
+                    {"scene": names[one.source.name], "reason": one.reason}
+                    for one in inner.scenes_left_out
+                    if one.dt is None
+                ]
+                if inner.agents_per_world == MOST_AGENTS:
+                    reason = f"it has more agents to control than the {MOST_AGENTS} rows that a world can have"
+                    left += [{"scene": names[one.name], "reason": reason} for one in crowded]
+                    crowded = []
+            finally:
+                env.close()
+            following += [crowded] if crowded else []
+            following += [[one.source for one in slower if one.dt == dt] for dt in dict.fromkeys(one.dt for one in slower)]
     assert config is not None, "there was an environment"
+    if interrupted.is_set():
+        left.append({"scene": "all others", "reason": f"interrupted: {total - len(rows) - len(left)} scenes are not scored"})
     figures = wosac_figures(rows, request.year) if request.suite == "wosac" else FIGURES[request.suite](rows)
     advance(1.0)
     order = sorted(worst, key=lambda name: -badness[name])
     write_bundles(request, policy, [worst[name] for name in order])
     clips = [(name, clip) for name in order if (clip := worst[name].clip) is not None]
-    return Outcome(figures, rows, left, dataclasses.asdict(config), [request.seed], time.monotonic() - began, clips)
+    seconds = time.monotonic() - began
+    return Outcome(figures, rows, left, dataclasses.asdict(config), [request.seed], seconds, clips, interrupted.is_set())
 
 
 def scored(

@@ -147,7 +147,8 @@ def run_longform(request: Request, policy: str, advance: Advance) -> Outcome:
     rows = [{"scene": name, "type": "town", **one._asdict()} for name, one in counts.items()]
     seeds = [request.seed + SEEDS_APART * k for k in range(segment)]
     advance(1.0)
-    return Outcome(longform.figures(whole), rows, [], dataclasses.asdict(config), seeds, seconds, clips)
+    stopped = interrupted.is_set()
+    return Outcome(longform.figures(whole), rows, [], dataclasses.asdict(config), seeds, seconds, clips, stopped)
 
 
 def _earlier(path: Path, key: Any, names: list[str]) -> tuple[dict[str, longform.Counts], int, float]:
