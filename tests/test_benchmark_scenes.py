@@ -318,6 +318,22 @@ def test_who_keeps_his_speed_runs_the_stop_sign_and_into_what_stands(tmp_path, k
     assert row["driving_score"] == pytest.approx(row["route_completion"] * factor)
 
 
+def test_ctrl_c_keeps_the_routes_that_were_driven(tmp_path):
+    save(town(), tmp_path / "street.lanes.json")
+    path = version1(tmp_path / "r.xml", {str(k): [(10.0, 0.0), (90.0 + k, 0.0)] for k in range(3)}, "street")
+    given = request("carla-routes", path, tmp_path, maps=(str(tmp_path / "street.lanes.json"),), worlds=1)
+    calls = []
+
+    def advance(share):
+        calls.append(share)
+        if len(calls) == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    found = route_suite.run(given, "constant", advance)
+    assert found.interrupted and [row["scene"] for row in found.scenes] == ["street route 0"]
+    assert found.left_out == [{"scene": "all others", "reason": "interrupted: 2 routes are not scored"}]
+
+
 def test_routes_of_two_files_are_told_apart():
     one = carla.Route("0", "street", np.zeros((2, 3)))
     named = route_suite.named(

@@ -30,6 +30,7 @@ from gigaflow_train.evaluate.carla import LaneGraph, Matched
 from gigaflow_train.evaluate.metrics import Estimate, proportion, rate
 from gigaflow_train.evaluate.polylines import arc_length
 from gigaflow_train.files import write_text
+from gigaflow_train.interrupts import interruptible
 
 DT = 0.1
 """[s] Time step of the scenes."""
@@ -248,20 +249,25 @@ def run(request: Request, policy: str, advance: Advance) -> Outcome:
     kept: dict[str, tuple[Clip, bundles.Scene]] = {}
     config: dict[str, Any] = {}
     done = 0
-    for town, graph in graphs.items():
-        mine = [one for one in matched if one.route.town == town]
-        for first in range(0, len(mine), min(WORLDS, request.worlds)):
-            some = mine[first : first + min(WORLDS, request.worlds)]
+    size = min(WORLDS, request.worlds)
+    in_towns = ([one for one in matched if one.route.town == town] for town in graphs)
+    groups = [mine[first : first + size] for mine in in_towns for first in range(0, len(mine), size)]
+    with interruptible() as interrupted:
+        for some in groups:
 
             def part(share: float, some: int = len(some), done: int = done) -> None:
                 advance((done + share * some) / len(matched))
 
-            found, config = _drive(request, policy, some, graph, kept, part)
+            found, config = _drive(request, policy, some, graphs[some[0].route.town], kept, part)
             done += len(some)
             for one, score in zip(some, found, strict=True):
                 scores.append(score)
                 rows.append(_row(one, score))
-        scene_suites.keep_worst(kept, {row["scene"]: row["badness"] for row in rows}, request.keep)
+            scene_suites.keep_worst(kept, {row["scene"]: row["badness"] for row in rows}, request.keep)
+            if interrupted.is_set():
+                break
+    if done < len(matched):
+        left.append({"scene": "all others", "reason": f"interrupted: {len(matched) - done} routes are not scored"})
     order = sorted(kept, key=lambda name: -next(row["badness"] for row in rows if row["scene"] == name))
     if request.keep > 0:
         about = {
@@ -272,7 +278,8 @@ def run(request: Request, policy: str, advance: Advance) -> Outcome:
     if policy == request.policy:  # for tools that read the leaderboard's own files
         write_text(request.out / "leaderboard.json", json.dumps(carla.records(scores), indent=1) + "\n")
     shown = [(name, kept[name][0]) for name in order]
-    return Outcome(figures(scores), rows, left, config, [request.seed], time.monotonic() - began, shown)
+    seconds = time.monotonic() - began
+    return Outcome(figures(scores), rows, left, config, [request.seed], seconds, shown, done < len(matched))
 
 
 def _row(matched: Matched, score: carla.RouteScore) -> dict[str, Any]:
