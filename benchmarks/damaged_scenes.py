@@ -2,18 +2,20 @@
 
 `python benchmarks/damaged_scenes.py FILE ...` flips bits, overwrites bytes, cuts pieces out and cuts ends off, `count` times
 each, and reads what is left, leniently and strictly. Maps that lie beside a file are copied beside its damaged versions.
+Of a TFRecord the first record is damaged, and its checksums are made right again: else nothing would get behind them.
 Exit status 1 if anything but a scene or a MapError comes of one, or reading takes longer or more memory than it may.
 """
 
 import json
 import resource
 import shutil
+import struct
 import sys
 import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +26,7 @@ import tyro
 from gigaflow_env.bench.machine import machine
 from gigaflow_env.files import write_text
 from gigaflow_env.roads import MapError, MapWarning, load_scene
+from gigaflow_env.roads.formats.waymo.tfrecord import masked_crc32c
 
 BESIDE = ("log_map_archive_*.json", "*.gpkg")
 
@@ -58,6 +61,21 @@ def damaged(data: bytes, count: int, seed: int) -> Iterator[tuple[str, bytes]]:
         yield f"cut at {at}", data[:at]
 
 
+def opened(path: Path) -> tuple[bytes, Callable[[bytes], bytes]]:
+    """What of a file is damaged, and how it becomes a file again."""
+    data = path.read_bytes()
+    if ".tfrecord" not in path.name:
+        return data, bytes
+    (size,) = struct.unpack("<Q", data[:8])
+
+    def framed(record: bytes) -> bytes:
+        head = struct.pack("<Q", len(record))
+        sums = (struct.pack("<I", masked_crc32c(part)) for part in (head, record))
+        return head + next(sums) + record + next(sums)
+
+    return data[12 : 12 + size], framed
+
+
 def examined(path: Path, damage: Damage) -> dict[str, Any]:
     """What came of the damaged versions of a file."""
     found: Counter[str] = Counter()
@@ -68,8 +86,9 @@ def examined(path: Path, damage: Damage) -> dict[str, Any]:
             for beside in path.parent.glob(pattern):
                 shutil.copy(beside, folder)
         copy = Path(folder) / path.name
-        for what, data in damaged(path.read_bytes(), damage.count, damage.seed):
-            copy.write_bytes(data)
+        whole, framed = opened(path)
+        for what, data in damaged(whole, damage.count, damage.seed):
+            copy.write_bytes(framed(data))
             found["files"] += 1
             began = time.process_time()
             for strict in (False, True):

@@ -521,7 +521,10 @@ def _estimate(one: Mapping[str, Any] | None, form: str = "{:.2f}") -> str:
 
 
 BENCHMARK_FIGURES = {
-    "waymax": {"score": "score", "collision": "overlap", "offroad": "off-road", "log_divergence": "log divergence [m]"},
+    "waymax": {
+        "score": "score", "collision": "overlap", "offroad": "off-road", "log_divergence": "log divergence [m]",
+        "progress_ratio": "progress ratio", "kinematic_infeasibility": "kinematic infeasibility",
+    },
     "nuplan": {"score": "score", "no_ego_at_fault_collisions": "no collision at fault"},
     "wosac": {"composite_2025": "composite 2025", "min_ade": "minADE [m]"},
     "scenes": {"score": "goal before any collision", "collided": "collided", "offroad": "off-road"},

@@ -370,13 +370,13 @@ DEFAULT_LIGHTS: dict[str, Any] = {
 _SWITCHES = (
     "agents_low", "agents_high", "crash_ends", "crash_freezes", "ended_leave", "route_ends", "near_first", "signs_count",
     "lights_run_programs", "inattentive_steps", "phantom_steps", "lanes_kept", "boundaries_kept", "drops", "noisy",
-    "decision_every", "judged",
+    "decision_every", "judged", "stays",
 )  # fmt: skip
 Params = namedtuple("Params", [*_flat_names(), *_SWITCHES])  # type: ignore[misc]
 """What the kernels see of a Config: the same names as float32 and int32 scalars; a range gives name_low and name_high.
 
 decision_every: steps for which an action holds. judged: rows of a world whose crashes end their episode, from the first one;
-those beyond are traffic of a scene."""
+those beyond are traffic of a scene. stays: these rows are there until the scene ends, also where the road ends before."""
 
 
 def params(config: Config, *, scene_rows: int | None = None, decision_every: int = 1) -> Params:
@@ -410,6 +410,7 @@ def params(config: Config, *, scene_rows: int | None = None, decision_every: int
         flat[f"{name}_steps"] = np.int32(max(1, round(getattr(config, f"{name}_time") / config.dt)))
     flat["decision_every"] = np.int32(decision_every)
     flat["judged"] = np.int32(config.agents[1] if scene_rows is None else scene_rows)
+    flat["stays"] = np.int32(scene_rows is not None and config.on_crash == "continue")
     if scene_rows is not None:
         flat["ended_leave"] = np.int32(config.on_crash != "freeze")
         if config.on_route_done == "respawn":

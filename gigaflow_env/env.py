@@ -592,6 +592,11 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         return list(self._scene_stream.left_out.values())
 
     @property
+    def scene_names(self) -> list[str]:
+        """Names of all scenes that were given, in their order: files with their folders. Raises RuntimeError in towns."""
+        return [source.name for source in self._scene_stream.sources]
+
+    @property
     def scene_count(self) -> int:
         """How many scenes were given, with those that can't be driven. Raises RuntimeError in towns."""
         return len(self._scene_stream.sources)

@@ -37,7 +37,7 @@ class Clock(NamedTuple):
     """Time and chance, per world."""
 
     seed: np.ndarray = array("two", "", "key of the random numbers", u32)
-    number: np.ndarray = array("world", "", "its number, for the random numbers of dropout and of erratic drivers", i32)
+    number: np.ndarray = array("world", "", "its number, for the random numbers of dropout, routes and erratic drivers", i32)
     map: np.ndarray = array("world", "", "number of its map", i32)
     tick: np.ndarray = array("world", "", "steps since the environment's reset: never repeats", i32)
     step: np.ndarray = array("world", "steps", "age of the world", i32)

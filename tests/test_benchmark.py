@@ -105,7 +105,13 @@ def test_long_form_writes_all_its_files(longform_run):
 def test_a_second_call_adds_to_the_first(longform_run):
     out, words = longform_run
     before = json.loads((out / "counts-random.json").read_text())
+    failures = sorted((out / "failures").glob("*.npz"))
+    worst = [bundles.load(path).about["weight"] for path in failures]
+    assert len(worst) == 3 and worst == sorted(worst, reverse=True)
     assert main([*words, "--steps", "30"]) == 0
+    # The worst of both calls are kept.
+    again = [bundles.load(path).about["weight"] for path in sorted((out / "failures").glob("*.npz"))]
+    assert len(again) == 3 and again[0] >= worst[0] and again == sorted(again, reverse=True)
     after = json.loads((out / "counts-random.json").read_text())
     assert after["segments"] == before["segments"] + 1
     for name, count in before["counts"]["loop"].items():
@@ -114,6 +120,18 @@ def test_a_second_call_adds_to_the_first(longform_run):
     content = results.read(out)
     assert content["seeds"] == [1, 1001]
     assert content["scenes"][0]["steps"] == after["counts"]["loop"]["steps"]
+
+
+def test_a_short_call_keeps_the_failures_of_the_first(longform_run):
+    out, words = longform_run
+    before = [bundles.load(path).about["weight"] for path in sorted((out / "failures").glob("*.npz"))]
+    assert main([*words, "--steps", "1"]) == 0
+    paths = sorted((out / "failures").glob("*.npz"))
+    assert [bundles.load(path).about["weight"] for path in paths] == before
+    bundle = bundles.load(paths[0])
+    env = bundles.make(bundle, threads=1)
+    assert bundles.happen(bundle, env)
+    env.close()
 
 
 def test_counts_of_something_else_are_not_added_to(longform_run, capsys):

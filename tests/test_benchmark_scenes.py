@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import math
+import signal
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +13,14 @@ from conftest import road_map, straight
 from recorded_scenes import EGO, STEPS, scenario, scene
 from route_files import version1
 
-from gigaflow_env.roads import save_scene
+from gigaflow_env.roads import save, save_scene
+from gigaflow_env.roads.road_map import Signal
 from gigaflow_env.scenes import generated
-from gigaflow_train.benchmark import results, route_suite, scene_suites
+from gigaflow_train.benchmark import bundles, results, route_suite, scene_suites
 from gigaflow_train.benchmark.request import Request
 from gigaflow_train.cli import main
-from gigaflow_train.evaluate import carla, surroundings
+from gigaflow_train.evaluate import carla, nuplan, surroundings
+from gigaflow_train.evaluate.metrics import proportion
 from gigaflow_train.evaluate.trajectories import check
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -74,6 +78,29 @@ def test_nuplan_of_the_expert(folder, tmp_path):
     assert driven("nuplan", "random", folder, tmp_path).figures["score"].value < found.figures["score"].value - 0.3
 
 
+def test_types_and_fair_starts_stand_apart():
+    rows = [
+        {"type": kind, "score": score, "start_conflict": bad, **dict.fromkeys(nuplan.Terms._fields, 1.0)}
+        for kind, score, bad in (
+            ("changing_lane", 1.0, False),
+            ("changing_lane", 0.5, True),
+            ("near_multiple_vehicles", 0.0, False),
+        )
+    ]
+    found = {name: one.value for name, one in scene_suites.nuplan_figures(rows).items()}
+    assert (found["score_changing_lane"], found["score_near_multiple_vehicles"], found["score"]) == (0.75, 0.0, 0.5)
+    assert found["score_of_fair_starts"] == 0.5 and found["start_conflict"] == pytest.approx(1 / 3)
+    assert len(nuplan.TYPES) == len(set(nuplan.TYPES)) == 14
+    one, other = (
+        {**dict.fromkeys(("goal", "score", "collided", "offroad", "unfinished"), share), "agents": 2, "start_conflicts": bad,
+         "log_divergence": 0.0,
+         **dict.fromkeys((f"{name}_of_fair_starts" for name in ("score", "collided", "offroad")), fair)}
+        for share, bad, fair in ((0.5, 1, 1.0), (0.5, 2, None))
+    )  # fmt: skip
+    found = scene_suites.scenes_figures([one, other])
+    assert found["score"][0] == 0.5 and found["score_of_fair_starts"] == proportion(1, 1)
+
+
 def test_reactive_others(folder, tmp_path):
     found = driven("nuplan", "idm", folder, tmp_path, others="idm")
     assert found.config["idm_headway"] == 1.5  # nuPlan's reactive agents
@@ -108,10 +135,27 @@ def test_a_limit(folder, tmp_path):
     assert len(found.scenes) == 1
 
 
+def test_ctrl_c_keeps_what_was_scored(folder, tmp_path):
+    def advance(share):
+        if share < 1.0:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        found = scene_suites.run(request("waymax", folder, tmp_path, worlds=1), "idm", advance)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert found.interrupted and len(found.scenes) == found.figures["score"].n == 2
+    assert found.left_out[-1] == {
+        "scene": "all others",
+        "reason": f"interrupted: {3 - len(found.left_out)} scenes are not scored",
+    }
+
+
 def test_what_was_driven_is_whole(folder, tmp_path):
     given = request("scenes", folder / "made.scene.npz", tmp_path)
     env = scene_suites.make(given, "constant", given.data)
-    (found,) = scene_suites.drive(given, "constant", env, seed=1)
+    (found,) = scene_suites.drive(given, "constant", env, scene_suites.short(env.unwrapped.scene_names), seed=1)
     env.close()
     check(found.trajectories)
     record = scenario()
@@ -129,6 +173,56 @@ def test_names_of_scenes():
     assert scene_suites.named("/a/b/c.tfrecord, record 3") == "c.tfrecord, record 3"
     assert scene_suites.named("scenario 'a/b'") == "scenario 'a/b'"
     assert surroundings.types_of(scenario(), EGO) == "straight"
+    given = ["/a/b/1.pkl", "/a/c/1.pkl", "/a/2.pkl", "/x/b/1.pkl"]
+    assert list(scene_suites.short(given).values()) == ["a/b/1.pkl", "c/1.pkl", "2.pkl", "x/b/1.pkl"]
+    with pytest.raises(ValueError, match=r"/a/2.pkl is given twice"):
+        scene_suites.short([*given, "/a/2.pkl"])
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """Scenes of the same name in two folders: with other agents to predict, with another time step, and with none."""
+    where = tmp_path_factory.mktemp("mixed")
+    drawn, made = scene()
+    slow = dataclasses.replace(made, dt=0.2, name="slow", velocity_x=made.velocity_x / 2, velocity_y=made.velocity_y / 2)
+    late = dataclasses.replace(made, ego=None, predict=(), name="late")
+    # The first one has fewer agents to predict than the others: the rows of its environment don't suffice for them.
+    for name, one in {"a/1": dataclasses.replace(made, predict=(EGO,)), "b/1": made, "b/2": slow, "c/3": late}.items():
+        (where / name).parent.mkdir(exist_ok=True)
+        save_scene(one, drawn, where / f"{name}.scene.npz")
+    return where
+
+
+@pytest.mark.filterwarnings("ignore:[12] of 4 scenes are left out:RuntimeWarning")
+@pytest.mark.parametrize("suite", ["wosac", "scenes"])
+@pytest.mark.parametrize("worlds", [1, 3])
+def test_scenes_of_one_name_and_of_several_time_steps_are_all_scored(mixed, tmp_path, suite, worlds):
+    given = request(suite, mixed, tmp_path, worlds=worlds, keep=9)._replace(policy="random")
+    found = scene_suites.run(given, "random", lambda share: None)
+    rows = by_scene(found)
+    assert sorted(rows) == ["2.scene.npz", "a/1.scene.npz", "b/1.scene.npz"]
+    assert rows["a/1.scene.npz"]["agents"] == 1 and rows["b/1.scene.npz"]["agents"] == 2
+    assert all(row["left_out"] == 0 for row in found.scenes)
+    assert all(row.get("rollouts", 2) == 2 for row in found.scenes)
+    assert [one["scene"] for one in found.left_out] == ["3.scene.npz"]
+    bundled = sorted((tmp_path / "failures").glob("*.npz"))
+    assert len(bundled) == 3
+    for path in bundled:
+        bundle = bundles.load(path)
+        env = bundles.make(bundle, threads=1)
+        assert bundles.happen(bundle, env), bundle.about["scene"]
+        env.close()
+
+
+def test_every_rollout_has_its_own_chance_and_begins_alike(mixed, tmp_path):
+    given = request("wosac", mixed / "a", tmp_path)
+    env = scene_suites.make(given, "random", given.data)
+    names = scene_suites.short(env.unwrapped.scene_names)
+    one, other = scene_suites.drive(given, "random", env, names, seed=1, rounds=2)
+    start = scene_suites.START
+    assert one.name == other.name and not np.array_equal(one.trajectories.x, other.trajectories.x, equal_nan=True)
+    assert np.array_equal(one.trajectories.x[:, : start + 1], other.trajectories.x[:, : start + 1], equal_nan=True)
+    env.close()
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -157,6 +251,29 @@ def test_the_command_on_scenes(folder, tmp_path, capsys):
     assert capsys.readouterr().out.count("happened again") == 2
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"text", "no failure bundle"),
+        (b"", "no failure bundle"),
+        (b"PK\x03\x04 torn", "no failure bundle"),
+        ({"about": b'{"format": 2}', "actions": np.zeros(1)}, "it lacks 'config'"),
+        ({"about": b'{"format": 1}', "actions": np.zeros(1)}, "a bundle of format 1; this version reads 2"),
+        ({"about": b"[1]", "actions": np.zeros(1)}, "no failure bundle"),
+        ({"about": b"no json", "actions": np.zeros(1)}, "no failure bundle"),
+        ({"other": np.zeros(1)}, "no failure bundle"),
+    ],
+)
+def test_what_is_no_bundle(tmp_path, content, message):
+    path = tmp_path / "a.npz"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        np.savez(path, **{k: np.frombuffer(v, np.uint8) if isinstance(v, bytes) else v for k, v in content.items()})
+    with pytest.raises(ValueError, match=f"a.npz: .*{message}"):
+        bundles.load(path)
+
+
 # Routes
 
 
@@ -180,6 +297,49 @@ def test_a_route_becomes_a_scene():
     assert apart.min() >= route_suite.APART
     assert (route_suite.scenario_of(matched, graph, 1).x == made.x).all()
     assert not (route_suite.scenario_of(matched, graph, 2).x[1:, 0] == made.x[1:, 0]).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "counts"), [("stop", {"stop_sign": 1, "red_light": 0}), (None, {"stop_sign": 0, "red_light": 0})]
+)
+def test_who_keeps_his_speed_runs_the_stop_sign_and_into_what_stands(tmp_path, kind, counts):
+    """The constant policy passes the line at 150 m; without others its score is that of one penalty."""
+    lanes = town().lanes
+    if kind:
+        lanes["two"] = dataclasses.replace(lanes["two"], signal="s")
+    drawn = road_map("street", *lanes.values(), signals=[Signal("s", kind, "g")] if kind else [])
+    save(drawn, tmp_path / "street.lanes.json")
+    path = version1(tmp_path / "r.xml", {"0": [(10.0, 0.0), (290.0, 0.0)]}, "street")
+    more = {"maps": (str(tmp_path / "street.lanes.json"),)}
+    found = route_suite.run(request("carla-routes", path, tmp_path, **more), "constant", lambda share: None)
+    (row,) = found.scenes
+    assert {name: row[name] for name in counts} == counts
+    factor = 0.8 ** row["stop_sign"] * 0.6 ** row["vehicle"] * (1.0 - row["outside"])
+    assert row["driving_score"] == pytest.approx(row["route_completion"] * factor)
+
+
+def test_ctrl_c_keeps_the_routes_that_were_driven(tmp_path):
+    save(town(), tmp_path / "street.lanes.json")
+    path = version1(tmp_path / "r.xml", {str(k): [(10.0, 0.0), (90.0 + k, 0.0)] for k in range(3)}, "street")
+    given = request("carla-routes", path, tmp_path, maps=(str(tmp_path / "street.lanes.json"),), worlds=1)
+    calls = []
+
+    def advance(share):
+        calls.append(share)
+        if len(calls) == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    found = route_suite.run(given, "constant", advance)
+    assert found.interrupted and [row["scene"] for row in found.scenes] == ["street route 0"]
+    assert found.left_out == [{"scene": "all others", "reason": "interrupted: 2 routes are not scored"}]
+
+
+def test_routes_of_two_files_are_told_apart():
+    one = carla.Route("0", "street", np.zeros((2, 3)))
+    named = route_suite.named(
+        [(Path("a/long.xml"), one), (Path("b/lav.xml"), one), (Path("b/lav.xml"), one._replace(id="1"))]
+    )
+    assert [route.id for route in named] == ["long 0", "lav 0", "1"]
 
 
 def test_files_and_towns_that_are_missing(tmp_path):

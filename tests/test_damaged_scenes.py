@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from recorded import Scene, scenario_message, tfrecord
 from small_scenes import road, scenario
 
 from gigaflow_env.roads import save_scene
@@ -35,6 +36,19 @@ def test_a_reader_that_fails_otherwise_is_found(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(damaged_scenes, "load_scene", fails)
     wrong = examined(tmp_path)["wrong"]
     assert len(wrong) == 40 and all(one.endswith("IndexError: list index out of range") for one in wrong)
+
+
+def test_of_a_tfrecord_the_record_is_damaged_not_its_checksum(tmp_path: Path) -> None:
+    path = tmp_path / "one.tfrecord"
+    path.write_bytes(tfrecord(scenario_message(Scene({}, []))))
+    data, framed = damaged_scenes.opened(path)
+    assert framed(data) == path.read_bytes() and framed(data[:-1]) == tfrecord(data[:-1])
+
+
+def test_the_committed_result_of_real_records_has_nothing_wrong() -> None:
+    result = json.loads((ROOT / "benchmarks" / "results" / "damaged_scenes_waymo.json").read_text(encoding="utf-8"))
+    assert {Path(name).suffix for name in result["scenes"]} == {".tfrecord", ".json", ".xml"}
+    assert all(found["wrong"] == [] and found["scenes"] < found["files"] for found in result["scenes"].values())
 
 
 def test_the_committed_result_has_nothing_wrong() -> None:

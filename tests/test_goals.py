@@ -292,8 +292,8 @@ def down_the_motorway(section):
 def test_a_walk_leads_down_the_road_to_where_one_may_stop(start, distance, moment, number, scale, turn):
     """In worlds that are turned and scaled: out of junctions but for the end of a road; on the ring it's as far as asked."""
     variant = warped(scale * np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]))
-    found = call(walk)(SEED, 0, 0, moment, number, variant, NETWORK, start, distance)
-    assert found == call(walk)(SEED, 0, 0, moment, number, variant, NETWORK, start, distance)
+    found = call(walk)(SEED, 0, 0, 0, moment, number, variant, NETWORK, start, distance)
+    assert found == call(walk)(SEED, 0, 0, 0, moment, number, variant, NETWORK, start, distance)
     assert found in QUADS
     here, there = (NETWORK.sections["lane"][k] for k in (start, found))
     map_of = np.searchsorted(NETWORK.maps["lanes_at"], [here, there], side="right")

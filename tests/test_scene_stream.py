@@ -1,8 +1,12 @@
 """Many scenes through few worlds: the order, what is left out, the cache, and memory that doesn't grow."""
 
+import copy
 import gc
 import json
 import pickle
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import gymnasium
 import numpy as np
@@ -12,7 +16,7 @@ from recorded import RecordedLane, Scene, json_scene, parked, polyline, scenario
 from recorded_scenes import scene
 
 from gigaflow_env.roads import MapError
-from gigaflow_env.scenes import compiled
+from gigaflow_env.scenes import compiled, readers
 from gigaflow_env.scenes.sources import sources
 from gigaflow_env.tracks import Page
 
@@ -151,6 +155,15 @@ def test_scenes_that_do_not_fit_are_left_out():
     env.close()
 
 
+def test_who_has_no_row_is_counted_and_follows_the_record():
+    env, inner = make(scene(), control="all", rows_per_world=2)
+    env.reset(seed=1)
+    (one,) = inner.scenes
+    assert one.uncontrolled == 3 and one.controlled.tolist() == [True, True] and one.left_out == 0
+    assert (one.agents >= 0).sum() == one.scenario.agents and one.source.given is not None
+    env.close()
+
+
 def test_too_many_agents_are_cut_and_counted():
     env, inner = make(scene(), agents_per_world=3)
     env.reset(seed=1)
@@ -186,11 +199,86 @@ def test_a_snapshot_goes_back_to_its_page(tmp_path):
     env.close()
 
 
-def test_an_environment_of_scenes_is_not_copied():
-    env, inner = make(scene())
-    with pytest.raises(TypeError, match="can't be pickled or copied: make another one"):
-        pickle.dumps(inner)
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda inner: pickle.loads(pickle.dumps(inner))])
+@pytest.mark.parametrize("before", [1, STEPS + 1])
+def test_a_copy_goes_on_as_the_original_does(tmp_path, duplicate, before):
+    write(tmp_path, 4, broken=(2,))
+    env, inner = make(tmp_path, worlds=1, others="idm", events=True)
+    env.reset(seed=1)
+    for k in range(before):
+        env.step(np.array([k % 12]))
+    other = duplicate(inner)
+
+    def go_on(one):
+        found = []
+        for k in range(3 * STEPS):
+            obs, reward, *_ = one.step(np.array([(5 * k) % 12]))
+            (shown,) = one.scenes
+            found.append((obs.tobytes(), reward.tobytes(), shown.number, shown.step))
+        return found
+
+    with pytest.warns(RuntimeWarning, match="1 of 4 scenes are left out"):
+        expected = go_on(inner)
+    with pytest.warns(RuntimeWarning, match="1 of 4 scenes are left out"):
+        assert go_on(other) == expected
+    assert len({number for _, _, number, _ in expected}) == 3 and other.scene_rounds == inner.scene_rounds
+    assert other.simulator.page is other._stream.page and other.simulator.page is not inner.simulator.page
+    other.close()
     env.close()
+
+
+def test_the_time_step_is_that_of_the_first_scene_that_can_be_driven():
+    road_map, slow = scene(dt=0.2, ego=None)
+    with pytest.warns(RuntimeWarning, match=r"1 of 2 scenes are left out: .*names no ego"):
+        env, inner = make([(road_map, slow), scene()], worlds=2)
+    assert inner.config.dt == 0.1 and inner.scenes_left_out[0].dt is None
+    env.close()
+
+
+def test_what_has_another_time_step_can_be_driven_by_itself():
+    road_map, slow = scene(dt=0.2)
+    with pytest.warns(RuntimeWarning, match="1 of 2 scenes are left out"):
+        env, inner = make([scene(), (road_map, slow)], worlds=2)
+    (left,) = inner.scenes_left_out
+    env.close()
+    assert left.dt == 0.2
+    env, inner = make([left.source])
+    assert inner.config.dt == 0.2 and inner.scene_names == ["scenario 'by hand'"]
+    env.close()
+
+
+def test_a_link_that_leads_nowhere_is_named(tmp_path):
+    write(tmp_path, 1)
+    (tmp_path / "gone.json").symlink_to(tmp_path / "nothing.json")
+    with pytest.warns(RuntimeWarning, match=r"1 of 2 scenes are left out: .*gone.json: .*No such file"):
+        env, _ = make(tmp_path)
+    env.close()
+
+
+def test_two_threads_do_not_take_each_others_warnings(tmp_path):
+    """The next page is read while somebody looks at the maps of this one: the filters of the process are as before."""
+    write(tmp_path, 1)
+    (source,) = sources(tmp_path, None)
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(4) as threads:
+        for one in [threads.submit(compiled.read, source) for _ in range(400)]:
+            assert one.result()[1].agents == 2
+    assert warnings.filters == before
+
+
+def test_a_reader_prints_nothing_but_answers(tmp_path, monkeypatch, capsys):
+    (source,) = sources(write(tmp_path, 1), None)
+
+    def noisy(*given):
+        print("a library says something")
+        return compiled.read(source)
+
+    monkeypatch.setattr(readers, "read_scene", noisy)
+    monkeypatch.setattr("sys.stdin", [json.dumps({"path": str(source.path), "record": None, "options": {}})])
+    monkeypatch.setattr("sys.stdout", sys.stdout)
+    readers.main()
+    told = capsys.readouterr()
+    assert told.out == "null\n" and "a library says something" in told.err
 
 
 def test_a_reader_that_fails_is_an_error_of_its_scene(tmp_path):

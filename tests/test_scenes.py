@@ -157,6 +157,32 @@ def test_with_continue_a_crash_ends_nothing():
     env.close()
 
 
+END_OF_THE_ROAD = ((69.0, -1.75, 0.0, 0.0),)
+"""The ego stands, where its street has 3 m left: there is no other goal, and no way on."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stays"),
+    [
+        ({"drivers": "replay"}, True),
+        ({"drivers": "replay", "config": {"on_crash": "continue"}}, True),
+        ({"config": {"on_crash": "continue"}}, True),
+        ({"drivers": "idm", "config": {"on_crash": "continue"}}, True),
+        ({}, False),
+    ],
+)
+def test_who_follows_a_track_and_who_nothing_ends_stays_where_the_road_ends(arguments, stays):
+    env, inner = make(scene(starts=END_OF_THE_ROAD, predict=(EGO,)), **arguments)
+    env.reset(seed=1)
+    done, goals = 0, 0
+    for step in range(STEPS - 1):
+        _, _, terminated, truncated, info = env.step(still(env))
+        done, goals = done + info["route_done"][0], goals + info["goal"][0]
+        assert terminated[0] == (not stays and step == 0) and truncated[0] == (stays and step == STEPS - 2)
+    assert done == goals == (arguments.get("drivers") != "idm"), "once; rules can't drive to what lies beside them"
+    env.close()
+
+
 def test_the_recorded_way_is_the_route():
     env, inner = make(scene(), way_every=10.0)
     env.reset(seed=1)
@@ -400,7 +426,24 @@ def test_rule_based_others_have_the_numbers_of_nuplan():
     config, body = inner.config, inner.simulator.state.body
     assert (config.idm_acceleration, config.idm_deceleration, config.idm_headway, config.idm_gap) == (1.0, 2.0, 2.0, 1.0)
     place = inner.scenes[0].agents.tolist().index(LEADER)
-    assert body.c_vel[0, place] * config.speed_max == pytest.approx(10)
+    assert body.c_vel[0, place] * config.speed_max > 13.9, "the lane's limit is v0"
+    env.close()
+
+
+def test_a_parked_car_whose_record_trembles_stays_parked():
+    """On the lane, and metres of way in steps of some centimetres: no rule may drive it away."""
+    starts = (STARTS[EGO], (-30.0, -1.75, 0.0, 0.0))
+    made = scenario(starts=starts)
+    made.x[1, ::2] += 0.1
+    assert np.abs(np.diff(made.x[1])).sum() > 2
+    env, inner = make((crossing(lights=True), made), others="idm")
+    env.reset(seed=1)
+    assert inner.simulator.state.rows.status[0, 1] == PLAYED
+    made.x[1] += np.linspace(0, 2.5, STEPS)
+    env.close()
+    env, inner = make((crossing(lights=True), made), others="idm")
+    env.reset(seed=1)
+    assert inner.simulator.state.rows.status[0, 1] == LIVE, "who moves is driven"
     env.close()
 
 

@@ -24,12 +24,11 @@ from gigaflow_env.state import GREEN, IDM, OFF, POLICY, RED, REPLAY, YELLOW
 CONTROLS, OTHERS = ("ego", "predict", "all"), ("replay", "idm", "policy")
 DRIVERS = {"policy": POLICY, "idm": IDM, "replay": REPLAY}
 
-IDM_SPEED = 10.0
-"""[m/s] Highest speed of rule-based others, v0 of nuPlan's reactive agents (A)."""
 IDM_NUPLAN = {"idm_acceleration": 1.0, "idm_deceleration": 2.0, "idm_headway": 1.5, "idm_gap": 1.0}
-"""The other numbers of nuPlan's reactive agents (A)."""
+"""Numbers of nuPlan's reactive agents (A). Their v0 is the limit of the lane; 10 m/s hold there where a lane has none, and
+here every lane has one. Source: motional/nuplan-devkit, planning/simulation/observation/idm/idm_agent.py, `propagate`."""
 IDM_WAY = 2.0
-"""[m] A vehicle whose recorded way is shorter stands as recorded: it may be parked. Ours."""
+"""[m] A vehicle that is never recorded so far from its start stands as recorded: it may be parked. Ours."""
 IDM_ONWARD, ONWARD = 200.0, 50.0
 """[m] So far beyond the recorded end lies the last goal of rule-based drivers, and of who still moves there. Ours."""
 IDM_EVERY = 20.0
@@ -75,7 +74,8 @@ class Cast(NamedTuple):
     asked: int  # how many of the controlled agents `control` asked for; the others drive since others="policy"
     controlled: np.ndarray  # numbers of the Scenario's agents, a row each
     others: np.ndarray  # likewise
-    left_out: int  # agents for which there was no row
+    uncontrolled: int  # agents that `control` asked for and for which there was no row: they follow their tracks
+    left_out: int  # agents for which there was no place
     rows: dict[str, np.ndarray]  # name in Tracks -> (agents, ...), controlled ones first
     moments: dict[str, np.ndarray]  # name in Tracks -> (moments, agents)
     light: np.ndarray  # (moments, lights)
@@ -166,15 +166,15 @@ def cast(scene: CompiledScene, casting: Casting, config: Config, shape: Shape) -
 
     driver = np.full(len(everybody), REPLAY, np.int8)
     driver[:first] = DRIVERS[casting.driver]
-    way = np.array([_length(x[k][seen[k]], y[k][seen[k]]) for k in range(len(everybody))])
     if casting.others == "idm":
-        driver[(on_lane & (way >= IDM_WAY)) & (np.arange(len(everybody)) >= first)] = IDM
+        # Not the length of the way: the record of a parked car trembles, and that adds up to metres.
+        far = np.array([_farthest(x[k][seen[k]], y[k][seen[k]]) for k in range(len(everybody))])
+        driver[(on_lane & (far >= IDM_WAY)) & (np.arange(len(everybody)) >= first)] = IDM
     ruled = (driver == IDM) & (np.arange(len(everybody)) >= first)
 
     kinds = [_kind(scenario.kinds[k], float(length[j].max())) for j, k in enumerate(everybody)]
     top = np.array([ROAD_USERS[kind].speed for kind in kinds])
     top = np.maximum(top, TOP_MARGIN * np.abs(speed).max(axis=1) / config.speed_max)
-    top[ruled] = IDM_SPEED / config.speed_max
 
     before = start - 1 if start > 0 else start
     both = scenario.valid[everybody, before] & now
@@ -208,8 +208,10 @@ def cast(scene: CompiledScene, casting: Casting, config: Config, shape: Shape) -
     for k, name in enumerate(scene.lights):
         if name in scenario.lights:
             light[:, k] = _COLOURS[scenario.lights[name][start : end + 1]]
-    asked = min(asked, len(controlled))
-    return Cast(end - start, asked, controlled, others, left_out, rows, {name: a.T for name, a in moments.items()}, light)
+    fit = min(asked, len(controlled))
+    return Cast(
+        end - start, fit, controlled, others, asked - fit, left_out, rows, {name: a.T for name, a in moments.items()}, light
+    )
 
 
 def _kind(kind: str, length: float) -> str:
@@ -217,8 +219,9 @@ def _kind(kind: str, length: float) -> str:
     return _KINDS.get(kind, "truck" if length >= TRUCK else "car")
 
 
-def _length(x: np.ndarray, y: np.ndarray) -> float:
-    return float(np.hypot(np.diff(x), np.diff(y)).sum())
+def _farthest(x: np.ndarray, y: np.ndarray) -> float:
+    """Distance [m] of the place that is farthest from the first one."""
+    return float(np.hypot(x - x[:1], y - y[:1]).max(initial=0.0))
 
 
 def _goals(

@@ -6,7 +6,10 @@ it: path, size and time of the source, the sizes of the tables, and the source o
 
 import functools
 import hashlib
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +28,7 @@ from gigaflow_env.scenes.sources import Source
 VERSION = 1
 """Of what a file holds."""
 
+_FILTERS = threading.Lock()
 _ROADS = Path(load_scene.__code__.co_filename).parent
 _FACTS = ("name", "dt", "ids", "kinds", "ego", "predict", "source", "tags")
 _TRACKS = ("x", "y", "z", "heading", "velocity_x", "velocity_y", "length", "width")
@@ -111,19 +115,37 @@ def keep(scene: CompiledScene, path: Path) -> None:
     write_tables(path, head, tables)
 
 
+@contextmanager
+def _quiet(category: type[Warning]) -> Iterator[None]:
+    """Warnings of a kind are ignored. By one thread at a time: filters are the process's, and two would mix them up."""
+    with _FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore", category)
+        yield
+
+
+def read(source: Source) -> tuple[RoadMap, Scenario]:
+    """Map and Scenario of a source. What its reader repairs is not said here, as there are thousands: `load_scene` says it.
+
+    Raises MapError or OSError for a file that can't be read.
+    """
+    if source.given is not None:
+        return source.given
+    with _quiet(MapWarning):
+        return load_scene(source.path, record=source.record)  # type: ignore[arg-type]
+
+
 def read_scene(source: Source, options: dict[str, Any]) -> CompiledScene:
     """A scene from the cache, or from its file, which puts it there.
 
-    Raises MapError or OSError for a file that can't be read. What its reader repairs is not said here: `load` says it.
+    Raises MapError or OSError for a file that can't be read. What the compiler leaves out of its map is not said, either.
     """
     if source.given is not None:
         return compile_scene(*source.given, options)
     path = cached_path(source, options)
     found = fetch(path)
     if found is None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", MapWarning)
-            road_map, scenario = load_scene(source.path, record=source.record)  # type: ignore[arg-type]
-        found = compile_scene(road_map, scenario, options, cache=False)
+        road_map, scenario = read(source)
+        with _quiet(UserWarning):
+            found = compile_scene(road_map, scenario, options, cache=False)
         keep(found, path)
     return found

@@ -8,18 +8,18 @@ pages are in memory at most, however many scenes there are: the present one, the
 goes back.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gigaflow_env.declare import allocate, fields
-from gigaflow_env.roads import load_scene
 from gigaflow_env.roads.compiled.concatenate import join
 from gigaflow_env.roads.compiled.conflict_zones import Conflicts
 from gigaflow_env.roads.road_map import RoadMap
 from gigaflow_env.scenes.cast import Cast, Shape
-from gigaflow_env.scenes.compiled import CompiledScene
+from gigaflow_env.scenes.compiled import CompiledScene, read
 from gigaflow_env.scenes.sources import Source
 from gigaflow_env.tracks import Page, Tracks
 
@@ -46,9 +46,7 @@ class LazyMaps(Sequence[RoadMap]):
     def __getitem__(self, number: Any) -> Any:
         number = range(len(self))[number]
         if number not in self._kept:
-            source = self._sources[number]
-            given = source.given or load_scene(source.path, record=source.record)  # type: ignore[arg-type]
-            self._kept[number] = given[0]
+            self._kept[number] = read(self._sources[number])[0]
         return self._kept[number]
 
 
@@ -76,7 +74,11 @@ def make_page(parts: Sequence[Part], worlds: int, shape: Shape) -> Page:
     assert tracks._fields == tuple(fields(Tracks))
     right_of_way = [part.scene for part in parts]
     return Page(
-        roads, tracks, LazyMaps(parts), tuple(part.scene.key for part in parts), lambda: join_conflicts(right_of_way)
+        roads,
+        tracks,
+        LazyMaps(parts),
+        tuple(part.scene.key for part in parts),
+        functools.partial(join_conflicts, right_of_way),
     )
 
 

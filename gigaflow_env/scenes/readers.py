@@ -66,6 +66,9 @@ class Readers:
         self.done += 1
         return json.loads(answer)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Readers, (self.processes,)  # a copy starts its own
+
     def close(self) -> None:
         """End the processes."""
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -93,6 +96,7 @@ def _start() -> subprocess.Popen[str]:
 
 def main() -> None:
     """A line of JSON for each scene that is asked for: null, or what is wrong with it."""
+    answers, sys.stdout = sys.stdout, sys.stderr  # what else is printed is no answer
     for line in sys.stdin:
         asked = json.loads(line)
         reason = None
@@ -102,7 +106,7 @@ def main() -> None:
             reason = str(error)
         except Exception as error:  # a reader that fails otherwise must not end the stream: it's named, and left out
             reason = f"{type(error).__name__}: {error}"
-        print(json.dumps(reason), flush=True)
+        print(json.dumps(reason), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,6 @@ from gigaflow_env.roads import MapError, records
 from gigaflow_env.roads.road_map import RoadMap
 from gigaflow_env.roads.scenario import Scenario
 
-SceneLike = str | os.PathLike[str] | Scenario | tuple[RoadMap, Scenario]
-"""Path of a file with a map and recorded traffic, a Scenario on the map that `map` names, or a pair of map and Scenario."""
-
 ENDINGS = (".json", ".xml", ".scene.npz", ".pkl", ".db", ".parquet", ".gz", ".zip")
 """Of the files of a folder that are taken for scenes, besides `.tfrecord` anywhere in the name."""
 _MAPS_BESIDE = ("log_map_archive",)  # Argoverse 2 keeps the map in a file of its own
@@ -34,13 +31,18 @@ class Source(NamedTuple):
         return str(self.path) if self.record is None else f"{self.path}, record {self.record}"
 
 
+SceneLike = str | os.PathLike[str] | Scenario | tuple[RoadMap, Scenario] | Source
+"""Path of a file with a map and recorded traffic, a Scenario on the map that `map` names, a pair of map and Scenario, or a
+Source, as `LeftOut.source` is one."""
+
+
 def sources(given: SceneLike | Sequence[SceneLike], road_map: RoadMap | None) -> list[Source]:
     """The scenes in the order given; the files of a folder, with those of its folders, in the order of their names.
 
     road_map: for Scenarios that come without one. A file of several records is as many scenes. Raises ValueError where
     nothing is found or a Scenario has no map, TypeError for anything else. A file that can't be read is found out later.
     """
-    several = isinstance(given, Sequence) and not isinstance(given, (str, os.PathLike)) and not _is_pair(given)
+    several = isinstance(given, Sequence) and not isinstance(given, (str, os.PathLike, Source)) and not _is_pair(given)
     found: list[Source] = []
     for one in given if several else [given]:  # type: ignore[union-attr]
         found += _sources_of(one, road_map)
@@ -54,6 +56,8 @@ def _is_pair(given: Any) -> bool:
 
 
 def _sources_of(given: Any, road_map: RoadMap | None) -> list[Source]:
+    if isinstance(given, Source):
+        return [given]
     if _is_pair(given):
         return [Source(None, None, given)]
     if isinstance(given, Scenario):
@@ -64,7 +68,8 @@ def _sources_of(given: Any, road_map: RoadMap | None) -> list[Source]:
         raise TypeError(f"scenes={shown(given)}: expected paths, Scenarios, or pairs (RoadMap, Scenario)")
     path = Path(given)
     if path.is_dir():
-        files = [file for file in sorted(path.rglob("*")) if file.is_file() and _is_scene(file)]
+        # A link that leads nowhere is a scene that can't be read, and named as such.
+        files = [file for file in sorted(path.rglob("*")) if not file.is_dir() and _is_scene(file)]
         if not files:
             raise ValueError(f"scenes={str(given)!r}: the folder holds no scenes (*.tfrecord*, *{', *'.join(ENDINGS)})")
     elif path.exists():

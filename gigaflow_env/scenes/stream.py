@@ -49,6 +49,7 @@ class LeftOut(NamedTuple):
 
     source: Source
     reason: str
+    dt: float | None = None  # [s] its time step, where that is the reason: scenes of one step can be driven by themselves
 
 
 class SceneInWorld(NamedTuple):
@@ -56,6 +57,7 @@ class SceneInWorld(NamedTuple):
 
     number: int  # in the list of all scenes
     name: str
+    source: Source
     scenario: Scenario
     start_step: int  # moment of the Scenario at which the world started
     step: int  # moment of the Scenario that the world shows now
@@ -63,6 +65,7 @@ class SceneInWorld(NamedTuple):
     agents: np.ndarray  # (agents_per_world,) number of the Scenario's agent in each place of the world, -1: none
     controlled: np.ndarray  # (rows_per_world,) bool: rows that `control` asked for
     start_conflict: np.ndarray  # (rows_per_world,) bits: 1 starts inside of another box, 2 over the edge of the road
+    uncontrolled: int  # agents that `control` asked for, but that have no row: they follow their tracks
     left_out: int  # agents for which the world has no room
 
 
@@ -109,7 +112,6 @@ class Stream:
             if not readable:
                 self.close()
                 raise ValueError(f"none of the {len(self.sources)} scenes can be driven: {self._reasons()}")
-            self.dt = self.dt or readable[0][1].scenario.dt
             scenes = [pair for pair in readable if self._fits(*pair)]
         self.config = config.replace(dt=self.dt, world_steps=min(10**6, int(OLDEST_WORLD / self.dt)))
         self.shape = self._shape([scene for _, scene in scenes], rows, agents)
@@ -130,7 +132,8 @@ class Stream:
             ]
         seats = max(len(controlled) for controlled, _ in chosen)
         needed = seats + max(len(others) + max(len(controlled) - (rows or seats), 0) for controlled, others in chosen)
-        seats = bounds.whole("rows_per_world", seats if rows is None else rows, bounds.Bounds(1, MOST_AGENTS), "rows")
+        wanted = min(seats, MOST_AGENTS) if rows is None else rows
+        seats = bounds.whole("rows_per_world", wanted, bounds.Bounds(1, MOST_AGENTS), "rows")
         most = min(max(needed, STREAM_AGENTS if more else 1), MOST_AGENTS) if agents is None else agents
         agents = bounds.whole("agents_per_world", most, bounds.Bounds(1, MOST_AGENTS), "agents")
         seats = min(seats, agents)
@@ -237,23 +240,24 @@ class Stream:
                 self._speaks = time.monotonic() + EVERY
 
     def _fits(self, number: int, scene: CompiledScene) -> bool:
-        """Whether the scene has the time step of all others, and can be cast; else it's left out."""
-        dt = scene.scenario.dt
-        if abs(dt - self.dt) > 0.01 * self.dt:
-            self._leave_out(number, f"its steps are {dt:g} s apart, those of the first scene {self.dt:g} s")
-            return False
+        """Whether the scene can be cast, and has the time step of all others; else it's left out."""
         try:
             choose(scene.scenario, self.casting)
         except SceneError as error:
             self._leave_out(number, str(error))
             return False
+        dt = scene.scenario.dt
+        self.dt = self.dt or dt  # of the first scene that can be driven
+        if abs(dt - self.dt) > 0.01 * self.dt:  # the last check: what is left out so can be driven by itself
+            self._leave_out(number, f"its steps are {dt:g} s apart, those of the first scene {self.dt:g} s", dt)
+            return False
         return True
 
-    def _leave_out(self, number: int, reason: str) -> None:
+    def _leave_out(self, number: int, reason: str, dt: float | None = None) -> None:
         if number not in self.left_out:
             name = self.sources[number].name
             reason = reason.removeprefix(f"{self.sources[number].path}: ")
-            self.left_out[number] = LeftOut(self.sources[number], reason)
+            self.left_out[number] = LeftOut(self.sources[number], reason, dt)
             if len(self.left_out) <= NAMED:
                 say(f"scene left out: {name}: {reason}")
 
@@ -317,6 +321,7 @@ class Stream:
                 SceneInWorld(
                     number=part.number,
                     name=part.source.name,
+                    source=part.source,
                     scenario=part.scene.scenario,
                     start_step=start,
                     step=start + int(min(max(moments[w], 0), made.steps)),
@@ -324,6 +329,7 @@ class Stream:
                     agents=agents,
                     controlled=np.arange(shape.seats) < made.asked,
                     start_conflict=conflicts[w, : shape.seats].copy(),
+                    uncontrolled=made.uncontrolled,
                     left_out=made.left_out,
                 )
             )
@@ -335,4 +341,13 @@ class Stream:
         self._readers.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        raise TypeError("an environment of scenes can't be pickled or copied: make another one with the same arguments")
+        # Threads can't be copied. The next page is waited for: what it finds out about scenes is written down meanwhile.
+        ahead = None if self._following is None or self._following.exception() else self._following.result()
+        return {**self.__dict__, "_maker": None, "_following": ahead}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._maker, self._following = ThreadPoolExecutor(1, "gigaflow-scenes"), None
+        if state["_following"] is not None:
+            self._following = Future()
+            self._following.set_result(state["_following"])

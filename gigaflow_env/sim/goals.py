@@ -7,7 +7,7 @@ from gigaflow_env.sim.lanes import place_s, route_distance
 from gigaflow_env.sim.random_numbers import GOALS, between, draws, pick
 from gigaflow_env.sim.rewards import GOAL_RADIUS
 from gigaflow_env.sim.variant import lane_stretch, to_world, turned
-from gigaflow_env.state import IDM, LIVE, NOWHERE
+from gigaflow_env.state import IDM, LIVE, NOWHERE, REPLAY
 
 _REACHABLE = f32(UNREACHABLE / 10)  # less than UNREACHABLE, as a map variant scales route distances
 _SIDE_STEP = f32(0.3)  # chance per lane of a walk to change into a neighbour lane, so that goals need lane changes; ours
@@ -16,6 +16,7 @@ _TRIES = 8
 _HOPS = 64
 # Progress in a step is at most this times the distance travelled: a change of the assigned lane is no progress.
 _NOISE_GAIN = f32(1.5)
+_NOWHERE = f32(NOWHERE)
 _END_ROOM = f32(5.0)  # m: so far before a road's end is the last goal on it, so that a body finds room there; ours
 
 
@@ -30,17 +31,17 @@ def passed(x, y, old_x, old_y, goal_x, goal_y):
 
 
 @rule
-def walk(seed, w, a, tick, number, variant, network, section, distance):
+def walk(seed, world, w, a, tick, number, variant, network, section, distance):
     """A quad `distance` metres down the road, along a random route; not in a junction, as agents should not stop there.
 
-    Where the road ends before, it is the last place there.
+    Where the road ends before, it is the last place there. world: its number, from which chance follows.
     """
     lane = network.sections[section].lane
     scale = lane_stretch(w, variant, network.lanes[lane])
     s = place_s(network, section, HALF) * scale + distance  # m of the world, here and below
     for hop in range(_HOPS):
         row = network.lanes[lane]
-        change, side, branch, _ = draws(seed, w, a, tick, GOALS, number * i32(_HOPS) + i32(hop))
+        change, side, branch, _ = draws(seed, world, a, tick, GOALS, number * i32(_HOPS) + i32(hop))
         neighbour = row.left if side < HALF else row.right
         if change < _SIDE_STEP and neighbour >= 0:
             share = s / (row.length * scale)
@@ -80,9 +81,9 @@ def plan(w, a, clock, goals, lane_position, variant, network, p):
     Source: arXiv 2502.03349: 0-3 way-points and a final goal, consecutive goals 20-200 m apart, headings within 60
     degrees, relaxed if there is none. Ours: distances are route distances, so that each goal can be reached.
     """
-    seed, tick, map_row = clock.seed, clock.tick[w], network.maps[clock.map[w]]
+    seed, tick, world, map_row = clock.seed, clock.tick[w], clock.number[w], network.maps[clock.map[w]]
     start = lane_position.section[w, a]
-    many, _, _, _ = draws(seed, w, a, tick, GOALS, 60_000)
+    many, _, _, _ = draws(seed, world, a, tick, GOALS, 60_000)
     count = i32(pick(many, i32(p.waypoints_max + i32(1))) + i32(1))
     section = start
     for k in range(count):
@@ -90,7 +91,7 @@ def plan(w, a, clock, goals, lane_position, variant, network, p):
         direction = network.sections[before]
         for attempt in range(_TRIES):
             number = i32(k * _TRIES + attempt)
-            far, where, _, _ = draws(seed, w, a, tick, GOALS, i32(50_000) + number)
+            far, where, _, _ = draws(seed, world, a, tick, GOALS, i32(50_000) + number)
             if k == 0 and p.near_first == 0 and attempt < _TRIES - 1:
                 section = network.starts[map_row.starts_at + pick(where, map_row.starts)]
                 route = route_distance(
@@ -101,7 +102,7 @@ def plan(w, a, clock, goals, lane_position, variant, network, p):
                     break
             else:
                 distance = between(far, p.goal_distance_low, p.goal_distance_high)
-                section = walk(seed, w, a, tick, number, variant, network, before, distance)
+                section = walk(seed, world, w, a, tick, number, variant, network, before, distance)
                 here = network.sections[section]
                 ax, ay, _ = turned(w, variant, direction.cos, direction.sin)
                 bx, by, _ = turned(w, variant, here.cos, here.sin)
@@ -125,18 +126,19 @@ def arrive(w, a, clock, rows, pose, motion, reward_weights, variant, network, ev
 
     Way-points count at any speed, also if they were passed between two steps (ours). The final goal counts below goal_speed.
     Progress is the reduction of the shortest route distance so far: driving in circles gains nothing. Where the road ends at
-    the final goal, no new route begins (ours): `score` ends the episode.
+    the final goal, no new route begins (ours): `score` ends the episode, but for who stays until its scene ends, and reaches
+    nothing more. Who follows a recorded track has no other way than that.
     """
     events.goal[w, a] = False
     events.route_done[w, a] = False
     goals.gained[w, a] = ZERO
-    if rows.status[w, a] != LIVE:
+    if rows.status[w, a] != LIVE or goals.best[w, a] <= _NOWHERE:
         return
     if rows.driver[w, a] == IDM and lane_position.route_distance[w, a] > _REACHABLE:
         # It took a way from which its goal can't be reached any more: it goes somewhere else, or leaves where the road ends.
         plan(w, a, clock, goals, lane_position, variant, network, p)
         if lane_position.route_distance[w, a] > _REACHABLE:
-            goals.best[w, a] = f32(NOWHERE)
+            goals.best[w, a] = _NOWHERE
             return
     gained = min(goals.best[w, a] - lane_position.route_distance[w, a], _NOISE_GAIN * motion.distance[w, a])
     if gained > ZERO:
@@ -156,9 +158,11 @@ def arrive(w, a, clock, rows, pose, motion, reward_weights, variant, network, ev
         aim(w, a, clock, goals, lane_position, variant, network)
         return
     events.route_done[w, a] = True
-    if p.route_ends == 0:
+    if rows.driver[w, a] == REPLAY:
+        goals.best[w, a] = _NOWHERE
+    elif p.route_ends == 0:
         here = goals.section[w, a, k]
         plan(w, a, clock, goals, lane_position, variant, network, p)
         # The road ends here: else the same goal would be reached again in every step.
         if goals.section[w, a, 0] == here or lane_position.route_distance[w, a] > _REACHABLE:
-            goals.best[w, a] = f32(NOWHERE)
+            goals.best[w, a] = _NOWHERE

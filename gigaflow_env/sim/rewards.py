@@ -3,7 +3,7 @@
 from gigaflow_env.config import CONDITIONING
 from gigaflow_env.jit import f32, i32, rule, stage
 from gigaflow_env.sim.geometry import HALF_PI, ONE, ZERO, exp
-from gigaflow_env.state import ENDED, FROZEN, LIVE, NOWHERE, WAITING
+from gigaflow_env.state import ENDED, FROZEN, LIVE, NOWHERE, REPLAY, WAITING
 
 (
     GOAL_RADIUS, COLLISION, OFFROAD, COMFORT, LANE_ALIGN, VELOCITY_ALIGN, LANE_CENTER, CENTER_BIAS,
@@ -93,7 +93,8 @@ def score(w, a, clock, rows, motion, lane_position, reward_weights, events, outc
     outcome.reward[w, a] = reward
     events.timeout[w, a] = steps >= p.max_steps
     terminated = (crashed and p.crash_ends != 0 and a < p.judged) or (events.route_done[w, a] and p.route_ends != 0)
-    terminated = terminated or goals.best[w, a] <= _NOWHERE  # the road ends here
+    stays = rows.driver[w, a] == REPLAY or (p.stays != 0 and a < p.judged)
+    terminated = terminated or (goals.best[w, a] <= _NOWHERE and not stays)  # the road ends here
     truncated = not terminated and (events.timeout[w, a] or clock.step[w] + i32(1) >= p.world_steps)
     outcome.terminated[w, a], outcome.truncated[w, a] = terminated, truncated
     if terminated or truncated:

@@ -9,6 +9,8 @@ import dataclasses
 import json
 import math
 import tempfile
+import zipfile
+import zlib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,11 +29,14 @@ from gigaflow_train.benchmark.request import HELD_OUT, Request, word
 from gigaflow_train.benchmark.results import plain
 from gigaflow_train.files import replacing
 
-FORMAT = 1
+FORMAT = 2
 BEFORE, AFTER = 8.0, 2.0
 """[s] kept before and after the moment."""
 ABOUT = "about"
 STATE, ACTIONS = "state.", "actions"
+NEEDED = ("config", "world", "row", "action", "title", "scene")
+OF_SCENES = ("control", "others", "drivers", "start_step", "decision_every", "action", "rows_per_world", "agents_per_world")
+"""How the environment of a recorded scene is made, by the names of its arguments."""
 
 
 class Bundle(NamedTuple):
@@ -56,15 +61,18 @@ def load(path: str | Path) -> Bundle:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such bundle")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         about = json.loads(arrays.pop(ABOUT).tobytes())
         actions = arrays.pop(ACTIONS)
-        if about["format"] != FORMAT:
-            raise ValueError(f"{path}: a bundle of format {about['format']!r}; this version reads {FORMAT}")
-        return Bundle(about, {name.removeprefix(STATE): value for name, value in arrays.items()}, actions)
-    except (KeyError, TypeError, OSError, EOFError) as error:
-        raise ValueError(f"{path}: no failure bundle: {error}") from None
+        if about["format"] == FORMAT:
+            lacking = [name for name in NEEDED if name not in about]
+            if lacking:
+                raise KeyError(f"it lacks {lacking[0]!r}")
+            return Bundle(about, {name.removeprefix(STATE): value for name, value in arrays.items()}, actions)
+    except (KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path}: no failure bundle, or a damaged one: {error}") from None
+    raise ValueError(f"{path}: a bundle of format {about['format']!r}; this version reads {FORMAT}")
 
 
 def of_scene(
@@ -72,7 +80,7 @@ def of_scene(
 ) -> Bundle:
     """A bundle of a recorded scene: all of its actions (steps, rows), and where its first row ended up [m].
 
-    about: how its environment is made: control, others, drivers, start_step, decision_every, config, action; and words.
+    about: how its environment is made: OF_SCENES and config; its chance, see `chance_of`; and words.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "one.scene.npz"
@@ -94,12 +102,17 @@ def make(bundle: Bundle, *, threads: int | None = None) -> Any:
             path = Path(folder) / "one.scene.npz"
             path.write_bytes(bundle.snapshot["scene"].tobytes())
             road_map, scenario = load_scene(path)
-        names = ("control", "others", "drivers", "start_step", "decision_every", "action")
         env: Any = gymnasium.make_vec(
             "gigaflow_env:GigaFlow-v0", scenes=[(road_map, scenario)], config=Config(**config), threads=threads, copy=False,
-            autoreset_mode="NextStep", events=True, worlds=1, **{name: about[name] for name in names},
+            autoreset_mode="NextStep", events=True, worlds=1, **{name: about[name] for name in OF_SCENES},
         )  # fmt: skip
-        env.reset(seed=0)  # nothing is drawn: bodies and coefficients are fixed
+        env.reset(seed=0)  # nothing is drawn at the start: bodies and coefficients are fixed
+        clock = env.unwrapped.simulator.state.clock
+        clock.seed[:], clock.number[0], clock.tick[0] = (
+            about["chance"]["seed"],
+            about["chance"]["number"],
+            about["chance"]["tick"],
+        )
         return env
     env = environment.make(
         maps=about["maps"], preset="paper", config=config, num_envs=about["rows"], agents_per_world=None, threads=threads,
@@ -144,6 +157,13 @@ def clip_of(bundle: Bundle, *, threads: int | None = None) -> tuple[Clip, bool]:
         env.close()
 
 
+def chance_of(env: Any, world: int) -> dict[str, Any]:
+    """From what all chance of a scene follows that begins now: rules draw a way on behind the recorded end."""
+    clock = env.simulator.state.clock
+    seed, number, tick = (env.simulator.host(one) for one in (clock.seed, clock.number, clock.tick))
+    return {"seed": seed.tolist(), "number": int(number[world]), "tick": int(tick[world])}
+
+
 class Scene(NamedTuple):
     """A recorded scene that was driven, as a bundle needs it."""
 
@@ -152,6 +172,7 @@ class Scene(NamedTuple):
     road_map: RoadMap
     actions: np.ndarray  # (steps, rows)
     place: tuple[float, float]  # [m] of the first row at the end
+    about: dict[str, Any]  # how its environment is made, as in `of_scene`
 
 
 def write_scenes(folder: Path, scenes: Sequence[Scene], about: Mapping[str, Any]) -> list[Path]:
@@ -162,7 +183,7 @@ def write_scenes(folder: Path, scenes: Sequence[Scene], about: Mapping[str, Any]
     for number, scene in enumerate(scenes, 1):
         folder.mkdir(parents=True, exist_ok=True)
         paths.append(folder / f"{number:02d}-{word(scene.name)}.npz")
-        said = {**about, "scene": scene.name, "title": scene.name}
+        said = {**about, **scene.about, "scene": scene.name, "title": scene.name}
         save(paths[-1], of_scene(scene.scenario, scene.road_map, scene.actions, scene.place, said))
     return paths
 
@@ -184,6 +205,16 @@ class Keeper:
         self.actions: deque[tuple[int, np.ndarray]] = deque(maxlen=3 * self.every)
         self.seed = 0
         self.waiting: list[tuple[int, Any]] = []
+
+    def take_up(self) -> None:
+        """The failures of an earlier call whose counts go on; those that this version can't read are no more."""
+        for path in sorted((self.request.out / "failures").glob("*.npz")):
+            try:
+                bundle = load(path)
+            except ValueError:
+                continue
+            self.found.append((float(bundle.about.get("weight", 0.0)), bundle))
+        self.found.sort(key=lambda one: -one[0])
 
     def begin(self, seed: int) -> None:
         """All worlds begin anew."""
@@ -239,7 +270,7 @@ class Keeper:
         """Write the bundles, the worst first: failures/NUMBER.npz in the directory of the results."""
         folder = self.request.out / "failures"
         paths: list[Path] = []
-        if self.request.keep > 0:  # those of an earlier call are no longer the worst
+        if self.request.keep > 0:  # those of an earlier call are among these, or no longer among the worst
             for old in folder.glob("*.npz"):
                 old.unlink()
         for number, (_, bundle) in enumerate(self.found, 1):

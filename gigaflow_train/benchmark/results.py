@@ -36,6 +36,7 @@ class Outcome(NamedTuple):
     seeds: list[int]
     seconds: float
     clips: Sequence[tuple[str, Clip]] = ()  # of scenes, by name: what report.html plays
+    interrupted: bool = False  # by Ctrl-C: what was done until then is here
 
 
 def plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,13 @@ from gigaflow_env.roads.scenario import LIGHT_STATES, Scenario, validate_scenari
 from gigaflow_train.benchmark import bundles, drivers, scene_suites
 from gigaflow_train.benchmark.compare import bootstrap
 from gigaflow_train.benchmark.request import Request
-from gigaflow_train.benchmark.results import Outcome, plain
+from gigaflow_train.benchmark.results import Outcome
 from gigaflow_train.evaluate import carla
 from gigaflow_train.evaluate.carla import LaneGraph, Matched
 from gigaflow_train.evaluate.metrics import Estimate, proportion, rate
 from gigaflow_train.evaluate.polylines import arc_length
 from gigaflow_train.files import write_text
+from gigaflow_train.interrupts import interruptible
 
 DT = 0.1
 """[s] Time step of the scenes."""
@@ -218,10 +220,20 @@ class _Route:
         )  # fmt: skip
 
 
+def named(routes: Sequence[tuple[Path, carla.Route]]) -> list[carla.Route]:
+    """The routes of some files; where two have the same town and id, with the name of the file before the id."""
+    count = Counter((route.town, route.id) for _, route in routes)
+    return [
+        route if count[route.town, route.id] == 1 else route._replace(id=f"{path.stem} {route.id}") for path, route in routes
+    ]
+
+
 def run(request: Request, policy: str, advance: Advance) -> Outcome:
     """Drive all routes of the files; a row each, and the clips of the worst."""
     began = time.monotonic()
-    routes = [route for path in route_files(request.data) for route in carla.read_routes(path)][: request.limit]
+    routes = named([(path, route) for path in route_files(request.data) for route in carla.read_routes(path)])[
+        : request.limit
+    ]
     maps = towns_of(request.maps, [route.town for route in routes])
     graphs = {name: carla.lane_graph(road_map) for name, road_map in maps.items()}
     left, matched = [], []
@@ -237,32 +249,37 @@ def run(request: Request, policy: str, advance: Advance) -> Outcome:
     kept: dict[str, tuple[Clip, bundles.Scene]] = {}
     config: dict[str, Any] = {}
     done = 0
-    for town, graph in graphs.items():
-        mine = [one for one in matched if one.route.town == town]
-        for first in range(0, len(mine), min(WORLDS, request.worlds)):
-            some = mine[first : first + min(WORLDS, request.worlds)]
+    size = min(WORLDS, request.worlds)
+    in_towns = ([one for one in matched if one.route.town == town] for town in graphs)
+    groups = [mine[first : first + size] for mine in in_towns for first in range(0, len(mine), size)]
+    with interruptible() as interrupted:
+        for some in groups:
 
             def part(share: float, some: int = len(some), done: int = done) -> None:
                 advance((done + share * some) / len(matched))
 
-            found, config = _drive(request, policy, some, graph, kept, part)
+            found, config = _drive(request, policy, some, graphs[some[0].route.town], kept, part)
             done += len(some)
             for one, score in zip(some, found, strict=True):
                 scores.append(score)
                 rows.append(_row(one, score))
-        scene_suites.keep_worst(kept, rows, request.keep)
+            scene_suites.keep_worst(kept, {row["scene"]: row["badness"] for row in rows}, request.keep)
+            if interrupted.is_set():
+                break
+    if done < len(matched):
+        left.append({"scene": "all others", "reason": f"interrupted: {len(matched) - done} routes are not scored"})
     order = sorted(kept, key=lambda name: -next(row["badness"] for row in rows if row["scene"] == name))
     if request.keep > 0:
         about = {
             "suite": request.suite, "policy": policy, "seed": request.seed, "control": "ego", "others": "idm",
-            "drivers": drivers.seat(policy), "start_step": 0, "decision_every": scene_suites.decisions(policy, DT),
-            "config": plain(config), "action": drivers.action_of(policy),
+            "drivers": drivers.seat(policy), "start_step": 0, "action": drivers.action_of(policy),
         }  # fmt: skip
         bundles.write_scenes(request.out / "failures", [kept[name][1] for name in order], about)
     if policy == request.policy:  # for tools that read the leaderboard's own files
         write_text(request.out / "leaderboard.json", json.dumps(carla.records(scores), indent=1) + "\n")
     shown = [(name, kept[name][0]) for name in order]
-    return Outcome(figures(scores), rows, left, config, [request.seed], time.monotonic() - began, shown)
+    seconds = time.monotonic() - began
+    return Outcome(figures(scores), rows, left, config, [request.seed], seconds, shown, done < len(matched))
 
 
 def _row(matched: Matched, score: carla.RouteScore) -> dict[str, Any]:
@@ -315,6 +332,7 @@ def _drive(
     act = drivers.acting(policy, env, request.seed, greedy=request.greedy)
     obs, _ = env.reset(seed=request.seed)
     inner.take_events()
+    about = [scene_suites.about(inner, w, every) for w in range(len(routes))]
     simulator = inner.simulator
     follow = [_Route(one, graph.road_map) for one in routes]
     last = round(CLIP_SECONDS / DT)
@@ -356,7 +374,7 @@ def _drive(
         road_map, scenario = scenes[w]
         kept[name] = (
             recorder.clip(f"{name}: {follow[w].progress.status}", focus=0),
-            bundles.Scene(name, scenario, road_map, mine, (float(end[0]), float(end[1]))),
+            bundles.Scene(name, scenario, road_map, mine, (float(end[0]), float(end[1])), about[w]),
         )
     env.close()
     return [one.score(1) for one in follow], config

@@ -17,12 +17,18 @@ Advance = Callable[[float], None]
 
 
 def run(request: Request, console: Console) -> dict[str, Any]:
-    """Drive the policy and what it is compared with, write all files into the directory, and show the table."""
+    """Drive the policy and what it is compared with, write all files into the directory, and show the table.
+
+    After Ctrl-C that is what was done until then, and nothing more is driven.
+    """
     request.out.mkdir(parents=True, exist_ok=True)
     outcome = _driven(request, request.policy, console)
-    baselines = {
-        name: _driven(request._replace(keep=0), name, console) for name in request.baselines if name != request.policy
-    }
+    baselines: dict[str, Outcome] = {}
+    interrupted = outcome.interrupted
+    for name in request.baselines:
+        if name != request.policy and not interrupted:
+            baselines[name] = _driven(request._replace(keep=0), name, console)
+            interrupted = baselines[name].interrupted
     policy = drivers.identity(request.policy)._asdict()
     others = published.of(request.suite)
     content = results.document(request.suite, policy, settings(request), outcome, baselines, others)

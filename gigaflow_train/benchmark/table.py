@@ -12,7 +12,7 @@ from gigaflow_train.evaluate.metrics import Estimate
 SHARES = (
     "score", "overlap", "collision", "offroad", "kinematic_infeasibility", "wrong_way", "off_route", "goal", "collided",
     "unfinished", "goal_rate", "collision_rate", "offroad_rate", "timeout_rate", "share_moving", "success", "start_conflict",
-    "collision_of_fair_starts", "offroad_of_fair_starts",
+    "collision_of_fair_starts", "offroad_of_fair_starts", "score_of_fair_starts", "collided_of_fair_starts",
 )  # fmt: skip
 """Figures that are shown as percents."""
 

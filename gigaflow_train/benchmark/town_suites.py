@@ -106,6 +106,8 @@ def run_longform(request: Request, policy: str, advance: Advance) -> Outcome:
     budget = request.minutes if request.minutes is not None else (None if request.steps else MINUTES)
     done, saved = 0, began
     keeper = bundles.Keeper(env, request, policy, config)
+    if segment and request.keep > 0:
+        keeper.take_up()
     with interruptible() as interrupted:
         over = False
         while not over:
@@ -145,7 +147,8 @@ def run_longform(request: Request, policy: str, advance: Advance) -> Outcome:
     rows = [{"scene": name, "type": "town", **one._asdict()} for name, one in counts.items()]
     seeds = [request.seed + SEEDS_APART * k for k in range(segment)]
     advance(1.0)
-    return Outcome(longform.figures(whole), rows, [], dataclasses.asdict(config), seeds, seconds, clips)
+    stopped = interrupted.is_set()
+    return Outcome(longform.figures(whole), rows, [], dataclasses.asdict(config), seeds, seconds, clips, stopped)
 
 
 def _earlier(path: Path, key: Any, names: list[str]) -> tuple[dict[str, longform.Counts], int, float]:

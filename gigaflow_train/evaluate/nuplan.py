@@ -55,6 +55,15 @@ WEIGHTS = {
 }  # fmt: skip
 
 
+TYPES = (
+    "starting_left_turn", "starting_right_turn", "starting_straight_traffic_light_intersection_traversal",
+    "stopping_with_lead", "high_lateral_acceleration", "high_magnitude_speed", "low_magnitude_speed",
+    "traversing_pickup_dropoff", "waiting_for_pedestrian_to_cross", "behind_long_vehicle", "stationary_in_traffic",
+    "near_multiple_vehicles", "changing_lane", "following_lane_with_lead",
+)  # fmt: skip
+"""The 14 types of scenarios of the challenge. Source: nuplan-devkit, config/common/scenario_filter."""
+
+
 class LaneShape(NamedTuple):
     """A lane, or a connector through a junction."""
 
