@@ -30,8 +30,9 @@ from gigaflow_env.snapshot import WORKSPACE
 
 TWICE = ("write_observation",)
 """Kernels with two launches a step: for rows that ended, then for all."""
-ACTIONS = (4, 7, 7, 10, 10, 10, 7, 9, 11)
-"""What random drivers choose from, who rather go ahead."""
+ACTIONS = {"random": (4, 7, 7, 10, 10, 10, 7, 9, 11), "brake": (1,)}
+"""What drivers choose from: at random, rather ahead; or they brake and then stand, where next to no episode ends. A trained
+policy lies in between, close to the latter: of some 300 of its steps one ends an episode."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,14 @@ class Cost:
     """Steps on the CPU before it counts."""
     steps: int = 2
     """Steps that are counted."""
+    actions: str = "random"
+    """How they drive: random or brake."""
     json: Path | None = None
     """A file to which the result is added as one line."""
 
 
-def count(settings: Cost, folder: Path) -> dict[str, dict[str, float]]:
-    """Counts per agent-step, by kernel."""
+def count(settings: Cost, folder: Path) -> tuple[dict[str, dict[str, float]], float]:
+    """Counts per agent-step, by kernel; and the share of rows whose episode ended in a step."""
     from gigaflow_env.backend import cuda as backend
 
     mode = emulator.attach(folder).mode
@@ -72,11 +75,11 @@ def count(settings: Cost, folder: Path) -> dict[str, dict[str, float]]:
     rows = settings.agents * settings.worlds
     config = paper().replace(agents_per_world=settings.agents)
     cpu, cuda = (Simulator(settings.map, rows, config, backend=name) for name in ("cpu", "cuda"))
-    rng = np.random.default_rng(0)
+    rng, actions, ended = np.random.default_rng(0), ACTIONS[settings.actions], 0
     cpu.reset(np.array([1, 2], np.uint32))
     for _ in range(settings.warm):
-        cpu.step(rng.choice(ACTIONS, rows))
-    cuda.step(rng.choice(ACTIONS, rows))  # prepares the launches
+        cpu.step(rng.choice(actions, rows))
+    cuda.step(rng.choice(actions, rows))  # prepares the launches
     for group, arrays in cpu.state._asdict().items():
         for name, array in arrays._asdict().items():
             if f"{group}.{name}" not in WORKSPACE:
@@ -85,13 +88,15 @@ def count(settings: Cost, folder: Path) -> dict[str, dict[str, float]]:
     backend.Launch.__call__ = counted  # type: ignore[method-assign]
     mode.count = 1
     for _ in range(settings.steps):
-        cuda.step(rng.choice(ACTIONS, rows))
+        cuda.step(rng.choice(actions, rows))
+        outcome = cuda.state.outcome
+        ended += int((cuda.host(outcome.terminated) | cuda.host(outcome.truncated)).sum())
     found = {}
     for name, sums in counts.items():
         each = {what: round(value / rows / settings.steps, 2) for what, value in sums.items()}
         lanes = sums["thread_instructions"] / max(sums["warp_instructions"], 1) / 32
         found[name] = each | {"busy_lanes": round(lanes, 2)}
-    return found
+    return found, round(ended / rows / settings.steps, 4)
 
 
 def main(settings: Cost) -> None:
@@ -104,16 +109,24 @@ def main(settings: Cost) -> None:
                     [sys.executable, *sys.argv], env={**os.environ, "LD_LIBRARY_PATH": folder, "EMULATED": folder}
                 ).returncode
             )
-    found = count(settings, Path(os.environ["EMULATED"]))
+    found, ended = count(settings, Path(os.environ["EMULATED"]))
     columns = ("warp_instructions", "busy_lanes", "load_sectors", "store_sectors", "load_bytes", "store_bytes")
     print(f"{'an agent-step':28}" + "".join(f"{column:>20}" for column in columns))
     for name, row in found.items():
         print(f"{name:28}" + "".join(f"{row[column]:20}" for column in columns))
     total = {what: round(sum(row[what] for row in found.values()), 1) for what in emulator.COUNTS}
     print(f"{'together':28}" + "".join(f"{total.get(column, ''):>20}" for column in columns))
+    print(f"episodes ended in {ended:.1%} of the rows of a step")
     if settings.json is not None:
         given = {k: v for k, v in vars(settings).items() if k != "json"}
-        line = {"settings": given, "kernels": found, "together": total, **machine(), "command": " ".join(sys.argv)}
+        line = {
+            "settings": given,
+            "ended": ended,
+            "kernels": found,
+            "together": total,
+            **machine(),
+            "command": " ".join(sys.argv),
+        }
         with settings.json.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 

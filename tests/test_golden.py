@@ -20,10 +20,10 @@ from gigaflow_env.simulator import Simulator
 STEPS = 60
 GEOS = "3.14.1"
 GOLDEN = {
-    "loop": "6d988a3cf72fb014",
-    "downtown": "92507af73f5ca00f",
-    "crowd": "216f7f0812e09d1d",
-    "two maps": "7a96339a81423a0c",
+    "loop": "40fadc50804904ee",
+    "downtown": "3f55f4a38d639d87",
+    "crowd": "698be68729948403",
+    "two maps": "590c766cf9ceef22",
 }
 
 
