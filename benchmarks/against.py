@@ -142,7 +142,9 @@ def main() -> None:
             results[name] = compare(ours, other, cases[name], given.pairs)
             settings = cases[name]._asdict() | {"map": Path(cases[name].map).name}
             one = results[name]
-            print(f"{name}: {one['faster']['median']} times as fast, {one['ns']} ns an agent-step", file=sys.stderr, flush=True)
+            print(
+                f"{name}: {one['faster']['median']} times as fast, {one['ns']} ns an agent-step", file=sys.stderr, flush=True
+            )
             results[name] |= settings
     if given.json is None:
         print(json.dumps(results, indent=1))

@@ -27,6 +27,7 @@ _KERNEL_SOURCES = (
     "declare.py",
     "inlined.py",
     "jit.py",
+    "prepared.py",
     "layout.py",
     "state.py",
     "population.py",
