@@ -14,7 +14,7 @@ import numba
 import numpy as np
 from numba.extending import overload
 
-from gigaflow_env.inlined import InlinedCompiler
+from gigaflow_env.inlined import DistinctArrays, InlinedCompiler
 from gigaflow_env.kernel_cache import KernelCache
 
 f32 = np.float32
@@ -79,6 +79,15 @@ def rule(function: Callable) -> Callable:
 def stage(function: Callable) -> Callable:
     """One concept for agent `a` of world `w`: loads, calls rules, stores. Writes only row (w, a)."""
     return numba.njit(function, **_INLINED)
+
+
+def distinct(function: Callable) -> Callable:
+    """What a kernel does, inlined into it, where no two of its arrays overlap.
+
+    LLVM may then keep what it read whatever is stored elsewhere, and computes several agents at once: `move` is five times
+    as fast. Not everywhere: where elements are picked from tables that makes loops slower.
+    """
+    return numba.njit(function, **{**_INLINED, "pipeline_class": DistinctArrays})
 
 
 def kernel(function: Callable, *, cache: bool = True) -> Callable:

@@ -8,6 +8,7 @@ What is declared with the axes "world agent" has the same size in all groups, so
 computes one index for all arrays of an agent, and not one for each.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from numba.extending import NativeValue, intrinsic, register_model, typeof_impl,
 from numba.np.arrayobj import make_array, populate_array
 
 from gigaflow_env.declare import Declared
-from gigaflow_env.jit import kernel, stage
+from gigaflow_env.jit import distinct, kernel, stage
 
 SHARED = ("world", "agent")
 """Axes whose sizes come first in a table. Only where they are an array's first axes."""
@@ -33,7 +34,8 @@ class TableType(types.Type):
 
     def __init__(self, members: tuple[Any, ...]) -> None:
         self.members = members
-        super().__init__(name=f"table of {members}")
+        kinds = hashlib.sha256(repr(members).encode()).hexdigest()[:16]  # the names are long, and become those of symbols
+        super().__init__(name=f"table_{kinds}")
 
 
 @register_model(TableType)
@@ -160,20 +162,25 @@ class Call(NamedTuple):
         self.entry((begin, end, *self.loose), self.table)
 
 
-def prepared(function: Callable) -> Callable:
+def prepared(function: Callable, *, inlined: Callable = stage) -> Callable:
     """A kernel of loose arguments, numbers and single arrays, and after them groups.
 
     It is compiled for two arguments, a tuple of those that are loose and a Table of the groups: `arguments` makes them.
     """
-    body = stage(function)
+    inner = inlined(function)
 
     def loop(loose, groups):  # type: ignore[no-untyped-def]
-        body(*(loose + opened(groups)))
+        inner(*(loose + opened(groups)))
 
     loop.__module__, loop.__name__, loop.__qualname__ = function.__module__, function.__name__, function.__qualname__
     compiled: Any = kernel(loop)
     compiled.body = function
     return compiled
+
+
+def prepared_distinct(function: Callable) -> Callable:
+    """The same where no two arrays overlap, see `jit.distinct`."""
+    return prepared(function, inlined=distinct)
 
 
 def arguments(given: Sequence[Any]) -> tuple[tuple, Table]:

@@ -18,7 +18,7 @@ from gigaflow_env.bounds import Bounds, whole
 from gigaflow_env.compiling import ready
 from gigaflow_env.jit import i32
 from gigaflow_env.layout import FLOAT32
-from gigaflow_env.prepared import Call, arguments, bind, prepared
+from gigaflow_env.prepared import Call, arguments, bind, prepared, prepared_distinct
 from gigaflow_env.sim.precision import half_bits
 
 THREADS = Bounds(1, 1024)
@@ -58,7 +58,7 @@ def record_contacts(begin, end, clock, rows, pose, motion, body, lane_position, 
         )
 
 
-@prepared
+@prepared_distinct
 def drive(
     begin, end, mode, actions, wanted,
     clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, outcome, lights, neighbours, variant,
