@@ -32,7 +32,7 @@ from numba import cuda
 from gigaflow_env.backend import world_step
 from gigaflow_env.backend.world_step import DISABLED, RESET_ATTEMPTS, SAME_STEP, Parts, known, parameters
 from gigaflow_env.extras import remedy
-from gigaflow_env.jit import SOURCE_HASH, anyone, barrier
+from gigaflow_env.jit import SOURCE_HASH, anyone, barrier, fetch_ahead
 from gigaflow_env.layout import FLOAT32
 from gigaflow_env.sim.precision import half_bits
 from gigaflow_env.state import ENDED
@@ -66,6 +66,11 @@ def _barrier_of_block() -> Any:
 @overload(anyone)
 def _anyone_of_block(flag):  # type: ignore[no-untyped-def]
     return lambda flag: cuda.syncthreads_or(numba.int32(flag)) != 0
+
+
+@overload(fetch_ahead)
+def _nothing_ahead(table, row):  # type: ignore[no-untyped-def]
+    return lambda table, row: None
 
 
 def clear(  # type: ignore[no-untyped-def]

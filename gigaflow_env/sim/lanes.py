@@ -84,7 +84,7 @@ def blocks_of(map_row):
 @rule
 def block_entry(route_blocks, route_at, block_row, local):
     """Entry of Network.route on a large map; `block_row` is the first entry of the goal lane in `route_blocks`."""
-    block = route_blocks[block_row + local // i32(ROUTE_BLOCK)]
+    block = route_blocks[np.uint64(block_row + local // i32(ROUTE_BLOCK))]
     if block < 0:
         return np.int64(-1)
     return route_at + np.int64(block) * np.int64(ROUTE_BLOCK) + local % i32(ROUTE_BLOCK)
@@ -93,16 +93,17 @@ def block_entry(route_blocks, route_at, block_row, local):
 @rule
 def route_length(plain, shape, route, bends, entry):
     """Route distance [m] of an entry of Network.route in a world of this shape (see `stretch`)."""
+    at = np.uint64(entry)
     if plain:
-        return route[entry]
-    bend = bends[entry]
-    return route[entry] * stretch(shape, f32(bend.cos2) * _BEND, f32(bend.sin2) * _BEND)
+        return route[at]
+    bend = bends[at]
+    return route[at] * stretch(shape, f32(bend.cos2) * _BEND, f32(bend.sin2) * _BEND)
 
 
 @rule
 def lead(leads, leads_at, from_first):
     """By how much a metre on a lane shortens a route: more than 1 if it leaves to a longer lane beside it."""
-    return ONE if leads_at < 0 else f32(leads[leads_at + from_first]) * _LEAD
+    return ONE if leads_at < 0 else f32(leads[np.uint64(leads_at + from_first)]) * _LEAD
 
 
 @rule

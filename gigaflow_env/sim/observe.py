@@ -3,7 +3,7 @@
 import math
 
 from gigaflow_env.config import CONDITIONING
-from gigaflow_env.jit import f32, i32, rule, stage, u32
+from gigaflow_env.jit import f32, fetch_ahead, i32, rule, stage, u32
 from gigaflow_env.layout import (
     ACCELERATION_SCALE,
     COEFFICIENT_SCALE,
@@ -190,6 +190,8 @@ def select_lane_samples(w, a, clock, lane_position, goals, lane_routes, variant,
     """
     row = nearby_row(network, lane_position.section[w, a])
     goal = goals.section[w, a, goals.next[w, a]]
+    if a + 1 < lane_position.section.shape[1]:  # its list takes as long to come from memory as all that is done here
+        fetch_ahead(nearby.samples, nearby_row(network, lane_position.section[w, a + 1]))
     if p.drops == 0 and lane_routes.row[w, a] == row and lane_routes.goal[w, a] == goal:
         return
     listing, distances, begin, count = (
@@ -202,6 +204,7 @@ def select_lane_samples(w, a, clock, lane_position, goals, lane_routes, variant,
         u, v, _, _ = draws(clock.seed, clock.number[w], a, clock.tick[w], DROPOUT, 0)
         begin = i32(pick(u, count))
         lane_routes.lane[w, a], lane_routes.boundary[w, a] = begin, pick(v, i32(nearby.boundaries.shape[1]))
+    fetch_ahead(nearby.boundaries, row)
     map_row, goal_lane = network.maps[clock.map[w]], network.lanes[network.sections[goal].lane]
     bundle, order, length, goal_s = goal_lane.bundle, goal_lane.order, goal_lane.length, place_s(network, goal, HALF)
     shape, plain = shape_of(w, variant), variant.plain[w]
@@ -211,14 +214,18 @@ def select_lane_samples(w, a, clock, lane_position, goals, lane_routes, variant,
     block_row = map_row.blocks_at
     if block_row >= 0:
         block_row += goal_lane.local * blocks_of(map_row)
-    for k in range(p.lanes_kept):  # indices are u32, here and below: Numba then does not check for negative ones
-        sample = samples[u32(listing[u32(listed(begin, k, count))])]
-        found = sample_route_distance(
-            shape, plain, route, bends, leads, route_blocks, route_at, route_row, leads_at, block_row, sample, bundle, order,
-            length, goal_s, goal_stretch,
-        )  # fmt: skip
-        distances[k] = found
-        smallest = min(smallest, found)
+    # Indices are unsigned, here and below: Numba then does not check for negative ones.
+    end = window_end(begin, count, p.lanes_kept)
+    for part in range(2):
+        low, high, at = (i32(0), end, begin) if part == 0 else (end, p.lanes_kept, i32(0))
+        for k in range(low, high):
+            sample = samples[u32(listing[u32(at + i32(k) - low)])]
+            found = sample_route_distance(
+                shape, plain, route, bends, leads, route_blocks, route_at, route_row, leads_at, block_row, sample, bundle,
+                order, length, goal_s, goal_stretch,
+            )  # fmt: skip
+            distances[u32(k)] = found
+            smallest = min(smallest, found)
     lane_routes.row[w, a], lane_routes.goal[w, a], lane_routes.smallest[w, a] = row, goal, smallest
 
 
@@ -254,12 +261,12 @@ def observe_lanes(w, a, first, stride, row, out, pose, lane_routes, variant, net
     # First copied unchanged, then converted in place: the second loop vectorises.
     for k in range(first, p.lanes_kept, stride):
         sample, at = samples[u32(listing[u32(listed(begin, k, count))])], k * _LANE_SIZE
-        out[at], out[at + 1], out[at + 2], out[at + 3] = sample.x - x, sample.y - y, sample.cos, sample.sin
+        out[at], out[at + 1], out[at + 2], out[at + 3] = sample.x, sample.y, sample.cos, sample.sin
         out[at + 4], out[at + 5] = sample.width, distances[k]
     for k in range(first, p.lanes_kept, stride):
         at = k * _LANE_SIZE
         lane = lane_seen(
-            out[at], out[at + 1], out[at + 2], out[at + 3], out[at + 4], out[at + 5],
+            out[at] - x, out[at + 1] - y, out[at + 2], out[at + 3], out[at + 4], out[at + 5],
             smallest, frame, area, scale, route_scale,
         )  # fmt: skip
         store(out, at, lane)
