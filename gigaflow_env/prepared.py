@@ -1,7 +1,7 @@
 """Kernels whose arguments are prepared once: a call passes a few numbers and an address.
 
-A step touches some 150 arrays in 20 groups. For Numba each of them is an object that is looked at and taken apart at every
-call: 25 microseconds a kernel, more than a hundred agents take. Here the addresses of a group's arrays are written down once,
+A step touches some 150 arrays in 20 groups. Numba looks at each of them as an object, and takes it apart, at every call:
+25 microseconds a kernel, as much as fifty agents take. Here the addresses of a group's arrays are written down once,
 in a table, and the kernel reads them from there.
 
 What is declared with the axes "world agent" has the same size in all groups, so the table has it only once. A kernel then

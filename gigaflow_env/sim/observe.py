@@ -114,10 +114,11 @@ def observe_ego(w, a, first, out, motion, body, lane_position, variant, network,
     """The ego block, or this worker's share of it. Writes: obs."""
     if first != 0:
         return
-    behind, ahead = network.sections[lane_position.section[w, a]], network.sections[lane_position.section[w, a] + 1]
+    section = lane_position.section[w, a]
+    behind, ahead = network.sections[u32(section)], network.sections[u32(section + i32(1))]
     curvature = behind.curvature + lane_position.fraction[w, a] * (ahead.curvature - behind.curvature)
     curvature = curved(w, variant, curvature, behind.cos, behind.sin)
-    limit = min(network.lanes[behind.lane].speed, p.speed_max * body.c_vel[w, a])
+    limit = min(network.lanes[u32(behind.lane)].speed, p.speed_max * body.c_vel[w, a])
     ego = Ego(
         offset=lane_position.offset[w, a] * _OFFSET,
         angle=lane_position.angle[w, a] * _ANGLE,
@@ -294,12 +295,12 @@ def observe_stops(w, a, first, stride, row, out, pose, lane_position, lights, va
     x, y = to_map(w, variant, pose.x[w, a], pose.y[w, a])
     frame, scale = frame_of(w, variant, pose.cos[w, a], pose.sin[w, a]), ONE / p.view_range
     for k in range(first, nearby.stops.shape[1], stride):
-        number = nearby.stops[row, k]
+        number = nearby.stops[u32(row), u32(k)]
         at = k * _STOP_SIZE
         store(out, at, StopLine(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO))
         if number < 0:
             continue
-        stop = network.stops[number]
+        stop = network.stops[u32(number)]
         colour = shown(w, a, number, stop.light, lane_position, lights, p)
         ahead, left = seen_from(frame, stop.x - x, stop.y - y)
         if colour == OFF or ahead * ahead + left * left > p.view_range * p.view_range:
