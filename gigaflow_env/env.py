@@ -753,7 +753,7 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
 
     def _info(self) -> dict[str, Any]:
         state, of = self.simulator.state, self._output.of
-        info = {name: of(event) for name, event in state.events._asdict().items()}
+        info = {name: of(event) for name, event in zip(state.events._fields, state.events, strict=True)}
         info["erratic"] = of(state.outcome.erratic)
         info["active"] = of(state.outcome.active)
         info["distance"] = of(state.motion.distance)

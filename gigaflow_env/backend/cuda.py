@@ -34,7 +34,7 @@ from gigaflow_env.backend.world_step import DISABLED, RESET_ATTEMPTS, SAME_STEP,
 from gigaflow_env.extras import remedy
 from gigaflow_env.jit import SOURCE_HASH, anyone, barrier, fetch_ahead
 from gigaflow_env.layout import FLOAT32
-from gigaflow_env.sim.precision import half_bits
+from gigaflow_env.sim.precision import float16_bits, half_bits, nearest_half
 from gigaflow_env.state import ENDED
 
 LANES = 32
@@ -66,6 +66,11 @@ def _barrier_of_block() -> Any:
 @overload(anyone)
 def _anyone_of_block(flag):  # type: ignore[no-untyped-def]
     return lambda flag: cuda.syncthreads_or(numba.int32(flag)) != 0
+
+
+@overload(nearest_half)
+def _nearest_half(bits):  # type: ignore[no-untyped-def]
+    return lambda bits: float16_bits(bits)
 
 
 @overload(fetch_ahead)

@@ -17,6 +17,7 @@ class Arrays:
             raise ValueError("obs_dtype='bfloat16' needs output='torch': NumPy has no such type")
         self.simulator = simulator
         self.copies = copy
+        self._views: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def of(self, array: Any) -> np.ndarray:
         """(worlds, agents, ...) as (rows, ...); the bits of half precision as float16."""
@@ -35,8 +36,16 @@ class Arrays:
         return chosen
 
     def _view(self, array: Any) -> np.ndarray:
+        kept = self._views.get(id(array))
+        if kept is not None:
+            return kept[1]
         view = self.simulator.per_row(self.simulator.host(array))
-        return view.view(np.float16) if view.dtype == np.uint16 else view
+        view = view.view(np.float16) if view.dtype == np.uint16 else view
+        if isinstance(array, np.ndarray) and np.may_share_memory(
+            array, view
+        ):  # not from a device, and not of scenes: that is another array at every call
+            self._views[id(array)] = array, view  # with the array, whose number could else become another one's
+        return view
 
     def actions(self, given: Any) -> np.ndarray:
         """Actions as the backend takes them."""
