@@ -128,6 +128,10 @@ class Table:
         self._slots_kept = np.array(sizes + slots, np.int64)
         self.address = self._slots_kept.ctypes.data
 
+    def size(self, axis: str) -> int:
+        """How many there are along one of SHARED."""
+        return self._sizes[axis]
+
     def _slots(self, value: Any, shared: int = 0) -> Iterator[int]:
         if isinstance(value, tuple):
             for one, axes in zip(value, shared_axes(type(value)), strict=True):

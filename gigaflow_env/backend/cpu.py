@@ -183,6 +183,9 @@ def observe_chosen(
             )  # fmt: skip
 
 
+TOGETHER = 512
+"""Agents that make a step together, in whole worlds. Ours: their state is 430 KB, which fits the second-level cache."""
+
 KEPT = 8
 """Calls that are kept prepared: those of a step and a reset, and of what else goes on meanwhile."""
 
@@ -317,8 +320,12 @@ class Threads:
             other.result()
 
     def _perform(self, calls: list[Call], begin: int, end: int) -> None:
-        for call in calls:
-            call(begin, end)
+        """Some worlds at a time make all of the calls: what one call wrote is then near for the next one."""
+        agents = calls[0].table.size("agent")
+        together = max(TOGETHER // agents, 1)
+        for first in range(begin, end, together):
+            for call in calls:
+                call(first, min(first + together, end))
 
     def forget(self) -> None:
         """Tables were replaced: what was prepared for them goes."""

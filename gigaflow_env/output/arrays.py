@@ -44,7 +44,7 @@ class Arrays:
         if isinstance(array, np.ndarray) and np.may_share_memory(
             array, view
         ):  # not from a device, and not of scenes: that is another array at every call
-            self._views[id(array)] = array, view  # with the array, whose number could else become another one's
+            self._views[id(array)] = array, view  # with the array: else its number could become that of another
         return view
 
     def actions(self, given: Any) -> np.ndarray:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from gigaflow_env.jit import f32, i32, rule, stage, u32
+from gigaflow_env.jit import f32, fetch_ahead, i32, rule, stage, u32
 from gigaflow_env.roads.compiled.tables import CELL, LANE_CHANGE_COST, LEAD_UNIT, ROUTE_BLOCK, UNREACHABLE
 from gigaflow_env.sim.geometry import EPSILON, HALF, LEVEL_GAP, ONE, ZERO, atan2, clip, into_frame
 from gigaflow_env.sim.variant import lane_stretch, placed, shape_of, stretch, to_map
@@ -24,6 +24,7 @@ _ROUTE_LIMIT = f32(1000.0)
 _NEAR_LANE = f32(2.0)  # m, the grid's margin: a cell lists only some of the quads further away
 _OFF_ROAD = f32(10.0)  # m, wider than any shoulder
 _TRACK_LIMIT = i32(64)
+_AHEAD = 4  # agents; a row of a table takes as long to come from memory as they do
 _BEND = f32(1 / 127)
 _LEAD = f32(1 / LEAD_UNIT)
 
@@ -217,6 +218,7 @@ def locate(w, a, clock, rows, pose, goals, variant, network, grid, lane_position
     """
     if rows.status[w, a] != LIVE:
         return
+    fetch_ahead(network.sections, lane_position.section[w, min(a + _AHEAD, rows.status.shape[1] - 1)])
     map_row = network.maps[clock.map[w]]
     x, y, z, cos, sin = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a]
     goal_section = goals.section[w, a, goals.next[w, a]]

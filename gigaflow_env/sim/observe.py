@@ -191,8 +191,10 @@ def select_lane_samples(w, a, clock, lane_position, goals, lane_routes, variant,
     """
     row = nearby_row(network, lane_position.section[w, a])
     goal = goals.section[w, a, goals.next[w, a]]
-    if a + 1 < lane_position.section.shape[1]:  # its list takes as long to come from memory as all that is done here
-        fetch_ahead(nearby.samples, nearby_row(network, lane_position.section[w, a + 1]))
+    # What the next agents read first takes as long to come from memory as all that is done here.
+    last = lane_position.section.shape[1] - 1
+    fetch_ahead(nearby.samples, nearby_row(network, lane_position.section[w, min(a + 1, last)]))
+    fetch_ahead(network.sections, lane_position.section[w, min(a + 2, last)])
     if p.drops == 0 and lane_routes.row[w, a] == row and lane_routes.goal[w, a] == goal:
         return
     listing, distances, begin, count = (

@@ -1,6 +1,6 @@
 """Half precision: a float32 of the observation as 16 bits, rounded to nearest, ties to even.
 
-Computed with integers, as NumPy and Numba have no such numbers in kernels; by the processor itself where it has an instruction
+Computed with integers, as kernels have no such numbers; by the processor itself where it has an instruction
 for it. The same on every backend.
 """
 
