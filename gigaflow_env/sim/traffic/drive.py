@@ -98,17 +98,30 @@ def around(w, a, reach, rows, pose, close):
 
 
 @stage
+def keep_ahead(w, a, count, pose, close):
+    """Of the agents in `close`, move those ahead of agent a to its front. Returns how many: others keep their own distance."""
+    x, y, cos, sin, kept = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a], i32(0)
+    for k in range(count):
+        b = close[u32(k)]
+        before, _ = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, cos, sin)
+        close[u32(kept)] = b
+        kept = i32(kept + i32(not before < ZERO))
+    return kept
+
+
+@stage
 def leader_at(w, a, distance, shift, section, count, close, pose, motion, body, variant, network):
     """The nearest body in the own path at a section `distance` [m] ahead: (gap [m], speed [m/s] along the road, number).
 
-    The gap is between the bumpers, FAR if there is none. The own path lies `shift` [m] to the left of the section.
+    The gap is between the bumpers, FAR if there is none. The own path lies `shift` [m] to the left of the section. close: the
+    numbers of `count` agents ahead.
     """
     x, y, along_x, along_y, gain = seat(w, variant, network, section)
     stride, z = f32(_STRIDE) * gain, network.sections[section].z
     half_length, half_width = HALF * body.length[w, a], HALF * body.width[w, a]
     gap, speed, who = FAR, ZERO, i32(-1)
     for k in range(count):
-        b = i32(close[k])
+        b = close[u32(k)]
         if abs(pose.z[w, b] - z) > LEVEL_GAP:
             continue
         ahead, left = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, along_x, along_y)
@@ -120,14 +133,11 @@ def leader_at(w, a, distance, shift, section, count, close, pose, motion, body, 
         wide = HALF * (body.length[w, b] * abs(sin) + body.width[w, b] * abs(cos))
         if abs(ahead) > long + HALF * stride or abs(left - shift) > wide + half_width + _MARGIN:
             continue
-        before, _ = into_frame(pose.x[w, b] - pose.x[w, a], pose.y[w, b] - pose.y[w, a], pose.cos[w, a], pose.sin[w, a])
-        if before < ZERO:  # it is behind, and keeps its own distance
-            continue
         free_distance = distance + ahead - long - half_length
         if free_distance < ZERO and abs(left - shift) > wide + half_width:  # it is passed already, and not touched
             continue
         if free_distance < gap:
-            gap, speed, who = free_distance, max(motion.speed[w, b] * cos, ZERO), b
+            gap, speed, who = free_distance, max(motion.speed[w, b] * cos, ZERO), i32(b)
     return gap, speed, who
 
 
@@ -204,6 +214,7 @@ def intend(
         w, a, settled, stood, goal_lane, goal_s, count, close, pose, motion, body, lane_position, variant, network,
         conflicts, map_row, p,
     )  # fmt: skip
+    count = keep_ahead(w, a, count, pose, close)
     held = wished >= 0
     lane = network.sections[section].lane
     row = network.lanes[lane]
