@@ -6,8 +6,8 @@ Random actions, preset "paper", arrays not copied. Each tree has a process of it
 who begins changes from pair to pair. A ratio is that of the processor times of a pair: what others do to the machine meets
 both, and their median is what counts. Every MAP (for example a CARLA town) is measured too, with 64 agents a world.
 
-Beside each pair the machine itself is measured, as a step uses it: reading at random from a table of 4 MB, and storing 10 MB
-one after the other. Machines may be compared by these.
+What each kernel takes is measured once, after all pairs. Beside each pair the machine itself is measured, as a step uses it:
+reading at random from a table of 4 MB, and storing 10 MB one after the other. Machines may be compared by these.
 """
 
 import argparse
@@ -34,15 +34,46 @@ env.reset(seed=0)
 actions = np.random.default_rng(0).integers(0, ACTIONS, (64, rows))
 for chosen in actions[:40]:  # compiles, and leaves the moment in which everybody has just started
     env.step(chosen)
+
+from gigaflow_env.backend import cpu
+
+spent = {}
+names = {"renew": "respawn", "show": "write_observation"}  # what they were called
+
+def watched(call, name, begin, end, *rest):
+    start = time.process_time()
+    call(begin, end, *rest)
+    spent[name] = spent.get(name, 0.0) + time.process_time() - start
+
+def by_kernel():  # nanoseconds of an agent-step by kernel, in a turn of its own
+    spent.clear()
+    if hasattr(cpu.Threads, "_call"):  # kernels with all of their arguments
+        def called(self, begin, end, function, have, plain=cpu.Threads._call):
+            name = names.get(function.__name__, function.__name__)
+            ended = name == "write_observation" and have["only_ended"]
+            watched(lambda *at: plain(self, *at, function, have), name + " of ended" * ended, begin, end)
+        cpu.Threads._call = called
+    else:
+        def called(self, begin, end, plain=cpu.Call.__call__):
+            ended = self.kernel is cpu.write_observation and self.loose[0]
+            watched(lambda *at: plain(self, *at), self.kernel.__name__ + " of ended" * ended, begin, end)
+        cpu.Call.__call__ = called
+    for chosen in actions:
+        env.step(chosen)
+    return {name: round(seconds / (len(actions) * rows) * 1e9, 1) for name, seconds in spent.items()}
+
 print("ready", flush=True)
 turn = 0
-while sys.stdin.readline():
-    wall, cpu = time.perf_counter(), time.process_time()
+for line in sys.stdin:
+    if line.strip() == "kernels":
+        print(json.dumps(by_kernel()), flush=True)
+        continue
+    wall, cpu_time = time.perf_counter(), time.process_time()
     for k in range(turn, turn + steps):
         env.step(actions[k % len(actions)])
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    wall, cpu_time = time.perf_counter() - wall, time.process_time() - cpu_time
     turn += steps
-    print(json.dumps({"ns": cpu / (steps * rows) * 1e9, "wall_ns": wall / (steps * rows) * 1e9}), flush=True)
+    print(json.dumps({"ns": cpu_time / (steps * rows) * 1e9, "wall_ns": wall / (steps * rows) * 1e9}), flush=True)
 """
 
 
@@ -105,7 +136,8 @@ def compare(ours: Path, other: Path, case: Case, pairs: int) -> dict[str, Any]:
             done = {worker: worker.turn() for worker in order}
             found.append((done[one], done[two]))
             memory.append(machine.measure())
-    return summary(found[1:], memory[1:])
+        kernels = [worker.turn("kernels") for worker in (one, two)]
+    return summary(found[1:], memory[1:]) | {"kernels": kernels[0], "other_kernels": kernels[1]}
 
 
 def summary(pairs: list[tuple[Any, Any]], memory: list[dict[str, float]]) -> dict[str, Any]:

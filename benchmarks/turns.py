@@ -42,10 +42,10 @@ class Worker:
         if self._process.stdout.readline().strip() != "ready":
             raise RuntimeError(f"the worker in {self._tree} did not start: its error is above")
 
-    def turn(self) -> dict[str, Any] | None:
-        """What it did in its turn; None where it has ended."""
+    def turn(self, what: str = "go") -> dict[str, Any] | None:
+        """What it did in its turn; None where it has ended. what: the line that it reads."""
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write("go\n")
+        self._process.stdin.write(f"{what}\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         return json.loads(line) if line else None

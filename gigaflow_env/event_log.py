@@ -101,7 +101,7 @@ class EventLog:
         self._take_down(list(dict.fromkeys(found)), contacts, ticks, simulator)
 
     def _take_down(
-        self, found: list[tuple[int, int, int, int]], contacts: Contacts, ticks: Any, simulator: Simulator
+        self, found: list[tuple[int, int, int, int]], contacts: Contacts, ticks: np.ndarray, simulator: Simulator
     ) -> None:
         """Entries for what happened: kind, world, agent and the other one, or -1, of each."""
         if not found:
@@ -109,26 +109,29 @@ class EventLog:
         _, w, a, b = np.array(found).T
         met, agents = b >= 0, simulator.agents
         one, other = (w, a), (w, np.where(met, b, a))
-        age = np.minimum(contacts.age[one], contacts.age[other])
+        age = np.minimum(contacts.age[one], contacts.age[other]).tolist()
         place = simulator.roads.origins[contacts.map[w]][:, :2] + np.stack([contacts.x[one], contacts.y[one]], axis=1)
+        # The note of an agent that met two is about the nearer one: its side and fault count for both.
         columns: tuple[Any, ...] = (
-            ticks[w], age, w * agents + a, np.where(met, w * agents + b, -1), contacts.fault[one], met & contacts.fault[other],
+            w * agents + a, np.where(met, w * agents + b, -1), contacts.fault[one], contacts.fault[other] & met,
             contacts.side[one], np.where(met, contacts.side[other], 0), *place.T, contacts.speed[one],
             np.where(met, contacts.speed[other], np.float32(0)),
         )  # fmt: skip
+        rest = zip(*(column.tolist() for column in columns), strict=True)
         crash: dict[tuple[int, int], int] = {}  # of an agent of a world
-        for key, tick, young, *rest in zip(found, *(column.tolist() for column in columns), strict=True):
+        for key, tick, young, others in zip(found, ticks[w].tolist(), age, rest, strict=True):
             kind, world, first, second = key
             last = self._last.get(key)
             self._last[key] = tick
             if last is not None and tick - last <= self._repeat and tick - last < young:  # not that of an episode before
                 continue
-            known = crash.get((world, first), crash.get((world, second)) if second >= 0 else None)
+            known = crash.get((world, first))
+            if known is None and second >= 0:
+                known = crash.get((world, second))
             if known is None:
                 known = self._crashes
                 self._crashes += 1
             crash[world, first] = known
             if second >= 0:
                 crash[world, second] = known
-            # The note of an agent that met two is about the nearer one: its side and fault count for both.
-            self._entries.append((tick, world, kind, known, *rest, young))
+            self._entries.append((tick, world, kind, known, *others, young))

@@ -186,6 +186,9 @@ def observe_chosen(
 TOGETHER = 512
 """Agents that make a step together, in whole worlds. Ours: their state is 430 KB, which fits the second-level cache."""
 
+OUTPUT = slice(Parts._fields.index("obs"), Parts._fields.index("final_obs") + 1)
+"""What may be another array in every step."""
+
 KEPT = 8
 """Calls that are kept prepared: those of a step and a reset, and of what else goes on meanwhile."""
 
@@ -236,7 +239,7 @@ class Threads:
         """Rows that are chosen wait for a place, see world_step.clear."""
         self.prepare(parts)
         have = known(parts) | {"every": every, "key": key, "chosen_rows": chosen_rows}
-        self._share(len(parts.state.clock.map), [_call(clear, have)])
+        self._share(len(parts.obs), [_call(clear, have)])
 
     def reset(self, parts: Parts) -> None:
         """Find places for the waiting rows, and show all."""
@@ -296,14 +299,19 @@ class Threads:
     def _run(self, calls_of: Callable[[dict[str, Any]], list[Call]], parts: Parts) -> None:
         """Make these calls for all worlds. They are prepared once, as long as the parts are the same."""
         # By identity: that of `parts` itself would not do, as it's made anew. What is kept holds on to all of them.
-        key = (calls_of.__name__, parts.mode, *map(id, parts))
+        lasting = parts._replace(obs=None, final_obs=None)
+        key = (calls_of.__name__, *map(id, lasting))
         kept = self._kept.get(key)
         if kept is None:
             self.prepare(parts)
             if len(self._kept) >= KEPT:
                 self._kept.clear()
             kept = self._kept[key] = parts, calls_of(known(parts))
-        self._share(len(parts.state.clock.map), kept[1])
+        elif kept[0].obs is not parts.obs or kept[0].final_obs is not parts.final_obs:
+            new = {id(old): new for old, new in zip(kept[0][OUTPUT], parts[OUTPUT], strict=True)}
+            calls = [call._replace(loose=tuple(new.get(id(one), one) for one in call.loose)) for call in kept[1]]
+            kept = self._kept[key] = parts, calls
+        self._share(len(parts.obs), kept[1])
 
     def _share(self, worlds: int, calls: list[Call]) -> None:
         """Make these calls for ranges that cover all worlds; the caller's thread takes the first."""

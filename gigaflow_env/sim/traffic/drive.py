@@ -102,7 +102,7 @@ def around(w, a, reach, rows, pose, close):
 
 @stage
 def keep_ahead(w, a, count, pose, close):
-    """Of the agents in `close`, move those ahead of agent a to its front. Returns how many: others keep their own distance."""
+    """Move those of `close` that are ahead of agent a to its front: the others keep their own distance. Returns how many."""
     x, y, cos, sin, kept = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a], i32(0)
     for k in range(count):
         b = close[u32(k)]
@@ -118,8 +118,8 @@ def leader_at(
 ):  # fmt: skip
     """The nearest body in the own path at a section `distance` [m] ahead: (gap [m], speed [m/s] along the road, number).
 
-    The gap is between the bumpers, FAR if there is none. The own path lies beside the section by the `drift` of aside, slope,
-    driven, preview. close: the numbers of `count` agents ahead.
+    The gap is between the bumpers, FAR if there is none. The own path lies beside the section by the `drift` of aside,
+    slope, driven and preview. close: the numbers of `count` agents ahead.
     """
     x, y, along_x, along_y, gain = seat(w, variant, network, section)
     stride, z = f32(_STRIDE) * gain, network.sections[section].z
