@@ -60,7 +60,7 @@ def opened(typing: Any, table: Any) -> Any:
         reader = _Reader(context, builder, arguments[0])
         return context.make_tuple(builder, signature.return_type, [reader.value(one) for one in table.members])
 
-    return types.Tuple(table.members)(table), read
+    return types.Tuple(table.members)(table), read  # type: ignore[attr-defined]
 
 
 class _Reader:
@@ -82,12 +82,12 @@ class _Reader:
     def value(self, kind: Any, shared: int = 0) -> Any:
         """A value of this type; shared: so many of an array's axes are those of SHARED."""
         context, builder = self._context, self._builder
-        if isinstance(kind, types.BaseNamedTuple):
+        if isinstance(kind, types.BaseNamedTuple):  # type: ignore[attr-defined]
             parts = zip(kind.types, shared_axes(kind.instance_class), strict=True)
             return context.make_tuple(builder, kind, [self.value(one, axes) for one, axes in parts])
         if isinstance(kind, types.Array):
             return self._array(kind, shared)
-        if isinstance(kind, types.NoneType):
+        if isinstance(kind, types.NoneType):  # type: ignore[attr-defined]
             return context.get_dummy_value()
         stored = context.data_model_manager[kind].get_data_type()
         return context.data_model_manager[kind].from_data(builder, self._read(stored))
@@ -197,4 +197,5 @@ def bind(kernel: Any, given: Sequence[Any]) -> Call:
     """A prepared kernel with the arguments of its function but the first two, a range of worlds. Compiles it, if need be."""
     loose, table = arguments(given)
     kinds = (types.int64, types.int64, *map(typeof, loose))
-    return Call(kernel, kernel.compile((types.Tuple(kinds), typeof(table))), loose, table)
+    signature = types.Tuple(kinds), typeof(table)  # type: ignore[attr-defined]
+    return Call(kernel, kernel.compile(signature), loose, table)

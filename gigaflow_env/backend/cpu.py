@@ -186,9 +186,6 @@ def observe_chosen(
 TOGETHER = 512
 """Agents that make a step together, in whole worlds. Ours: their state is 430 KB, which fits the second-level cache."""
 
-OUTPUT = slice(Parts._fields.index("obs"), Parts._fields.index("final_obs") + 1)
-"""What may be another array in every step."""
-
 KEPT = 8
 """Calls that are kept prepared: those of a step and a reset, and of what else goes on meanwhile."""
 
@@ -308,7 +305,7 @@ class Threads:
                 self._kept.clear()
             kept = self._kept[key] = parts, calls_of(known(parts))
         elif kept[0].obs is not parts.obs or kept[0].final_obs is not parts.final_obs:
-            new = {id(old): new for old, new in zip(kept[0][OUTPUT], parts[OUTPUT], strict=True)}
+            new = {id(kept[0].obs): parts.obs, id(kept[0].final_obs): parts.final_obs}
             calls = [call._replace(loose=tuple(new.get(id(one), one) for one in call.loose)) for call in kept[1]]
             kept = self._kept[key] = parts, calls
         self._share(len(parts.obs), kept[1])
