@@ -11,7 +11,7 @@ TRAIN_OUT ?= runs/$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
 .PHONY: help train test tests slow bench lint docs tables soak memory lookup towns maps scenes traffic large-maps damage damage-scenes import-times driver gallery recorded \
-  test-libraries world cuda-cost gpu-check kills ranks paper against ablations clean
+  test-libraries world cuda-cost gpu-check kills ranks paper against training-against ablations clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -93,7 +93,10 @@ paper: $(READY)  ## one iteration of the published setting on the CPU, both stor
 	$(BIN)/python benchmarks/paper.py --store observations --out benchmarks/results/paper.jsonl
 	$(BIN)/python benchmarks/paper.py --store states --out benchmarks/results/paper.jsonl
 
-against: $(READY)  ## training's speed beside another revision, in turns: make against OTHER=../before (minutes)
+against: $(READY)  ## a step's speed beside another revision, in turns: make against REVISION=163c8ce MAPS="one.xodr" (minutes)
+	$(BIN)/python benchmarks/against.py $(REVISION) $(MAPS)
+
+training-against: $(READY)  ## training's speed beside another revision, in turns: make training-against OTHER=../before (minutes)
 	$(BIN)/python benchmarks/training_against.py $(OTHER)
 
 test-libraries: $(READY)  ## every RL library learns, each in a virtual environment of its own: make test-libraries LIBRARIES="skrl" (half an hour)

@@ -24,6 +24,7 @@ from gigaflow_env.config import laptop
 from gigaflow_env.env import GigaflowVectorEnv
 from gigaflow_env.event_log import COLLISION, OFFROAD, RED_LIGHT
 from gigaflow_env.files import write_text
+from gigaflow_env.prepared import bind
 from gigaflow_env.roads import MapError, MapWarning, find, shipped
 from gigaflow_env.roads.compiled.compile import capacity, compile_roads
 
@@ -119,11 +120,11 @@ def cost(env: GigaflowVectorEnv) -> float:
     """What rule-based drivers add to a step [ns per agent], on one thread: the fastest of ten."""
     sim = env.simulator
     have = known(sim._parts)
-    given = [have[name] for name in parameters(cpu.plan_traffic)[2:]]
+    plan = bind(cpu.plan_traffic, [have[name] for name in parameters(cpu.plan_traffic)[2:]])
     seconds = []
     for _ in range(10):
         start = time.perf_counter()
-        cpu.plan_traffic(0, sim.worlds, *given)
+        plan(0, sim.worlds)
         seconds.append(time.perf_counter() - start)
     return min(seconds) / env.num_envs * 1e9
 

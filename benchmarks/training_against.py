@@ -10,13 +10,13 @@ trainer's `laptop` preset on `loop`, as each tree has it.
 """
 
 import argparse
+import contextlib
 import json
-import os
-import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from turns import Worker, quartiles
 
 TURN = 3
 """Iterations a turn: long against what a change of the process costs, short against what others do to the machine."""
@@ -61,42 +61,25 @@ train(env, config, Path(out), show=show)
 """
 
 
-def start(tree: Path, out: str, samples: int, threads: int) -> subprocess.Popen:
-    words = [sys.executable, "-W", "ignore", "-c", WORKER, out, str(samples), str(threads), str(TURN)]
-    environment = {**os.environ, "PYTHONPATH": str(tree)}
-    return subprocess.Popen(words, cwd=tree, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
 def turns(ours: Path, other: Path, samples: int, threads: int) -> list[tuple[dict, dict]]:
     """What both did in each pair of turns; the first pair warms up and is left out."""
     pairs: list[tuple[dict, dict]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        runs = [start(tree.resolve(), f"{folder}/{k}", samples, threads) for k, tree in enumerate((ours, other))]
-        try:
-            for run in runs:
-                if run.stdout.readline().strip() != "ready":
-                    sys.exit("a tree did not start: see above")
-            while True:
-                both = []
-                for run in runs:
-                    run.stdin.write("go\n")
-                    run.stdin.flush()
-                    line = run.stdout.readline()
-                    if not line:
-                        return pairs[1:]
-                    both.append(json.loads(line))
-                pairs.append((both[0], both[1]))
-                print(f"{both[0]['step']:,} samples", end="\r", file=sys.stderr)
-        finally:
-            for run in runs:
-                run.kill()
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        trees = ours.resolve(), other.resolve()
+        words = samples, threads, TURN
+        workers = [stack.enter_context(Worker(tree, WORKER, (f"{folder}/{k}", *words))) for k, tree in enumerate(trees)]
+        for worker in workers:
+            worker.wait()
+        while True:
+            one = workers[0].turn()
+            two = workers[1].turn() if one else None
+            if one is None or two is None:
+                return pairs[1:]
+            pairs.append((one, two))
+            print(f"{one['step']:,} samples", end="\r", file=sys.stderr)
 
 
 def summary(pairs: list[tuple[dict, dict]]) -> dict:
-    def quartiles(numbers: list[float]) -> dict[str, float]:
-        low, middle, high = statistics.quantiles(numbers, n=4)
-        return {"median": round(middle, 3), "quartiles": [round(low, 3), round(high, 3)]}
-
     def a_sample(turn: dict, what: str) -> float:
         return turn[what] / turn["samples"]
 

@@ -155,6 +155,40 @@ def parts() -> str:
     return table(["part", "ns an agent-step"], rows)
 
 
+def _against() -> dict[str, Any]:
+    path = RESULTS / "against.json"
+    return json.loads(path.read_text())["cases"] if path.exists() else {}
+
+
+def against() -> str:
+    """Steps of this tree beside those of another revision."""
+    rows = []
+    for case in _against().values():
+        low, high = case["faster"]["quartiles"]
+        rows.append(
+            [
+                Path(case["map"]).stem, str(case["agents_per_world"]), f"{case['rows']:,}",
+                f"{case['faster']['median']:.2f} ({low:.2f} to {high:.2f})", f"{case['other_ns']:.0f}", f"{case['ns']:.0f}",
+                f"{case['memory']['read_ns']:.1f} / {case['memory']['store_ns']:.1f}",
+            ]
+        )  # fmt: skip
+    head = ["map", "agents a world", "rows", "times as fast", "before [ns]", "now [ns]", "read / store [ns]"]
+    return table(head, rows)
+
+
+def against_kernels() -> str:
+    """What each kernel takes in both."""
+    cases = _against()
+    names = list(next(iter(cases.values()))["kernels"]) if cases else []
+    rows = [
+        [f"`{name.partition(' ')[0]}`{name.partition('write_observation')[2]}"]
+        + [f"{case['other_kernels'][name]:.0f} / {case['kernels'][name]:.0f}" for case in cases.values()]
+        for name in names
+    ]
+    columns = [f"{Path(case['map']).stem}, {case['agents_per_world']}, {case['rows']:,} rows" for case in cases.values()]
+    return table(["kernel", *columns], rows)
+
+
 def learning() -> str:
     """Policies that were trained, and baselines, with 95 % intervals."""
     rows = []
@@ -564,8 +598,8 @@ PARTS = {
     part.__name__: part
     for part in (
         actions, observation, conditioning, config, population, state, events, cli, throughput, speed, stages, parts,
-        cuda_code, learning, headline, traffic, large_maps, soak, scenes, driver_ladder, driver_longform, driver_robustness,
-        driver_conditioning, libraries, benchmark_scenes, benchmark_routes,
+        against, against_kernels, cuda_code, learning, headline, traffic, large_maps, soak, scenes, driver_ladder,
+        driver_longform, driver_robustness, driver_conditioning, libraries, benchmark_scenes, benchmark_routes,
     )
 }  # fmt: skip
 

@@ -28,6 +28,7 @@ from numba.core.serialize import dumps
 from gigaflow_env.files import cache_directory
 from gigaflow_env.jit import SOURCE_HASH
 from gigaflow_env.kernel_cache import announce, folder, prune
+from gigaflow_env.prepared import Table
 from gigaflow_env.progress import say
 
 LOCK_WAIT = 600.0
@@ -76,6 +77,8 @@ def _kind(value: Any) -> Any:
         return value.dtype, value.ndim, flags.c_contiguous, flags.f_contiguous, flags.aligned, flags.writeable
     if isinstance(value, tuple):
         return type(value), *map(_kind, value)
+    if isinstance(value, Table):
+        return Table, *map(_kind, value.groups)
     return type(value)
 
 

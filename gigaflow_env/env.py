@@ -516,6 +516,7 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         if self._stream is not None and mask is None:
             self.simulator.load(self._stream.first())
             self._stream.look_ahead()
+        self._output.begin()
         self.simulator.reset(key, self._output.mask(mask))
         if mask is not None and self.simulator.page_over and not self.simulator.ended.any():
             self._next_page(anew=True)
@@ -527,7 +528,7 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         self._begun = True
         self._keep()
         self._show()
-        return self._output.of(self.simulator.observations), self._info()
+        return self._observations(), self._info()
 
     def _read_mask(self, mask: Any) -> Any:
         """A reset mask, bool (num_envs,). Raises ValueError for others, RuntimeError before the first reset."""
@@ -548,6 +549,7 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
             row = int(np.flatnonzero(self.simulator.ended)[0])
             raise RuntimeError(f"row {row} has ended: reset it with options={{'reset_mask': mask}} before the next step")
         if self.simulator.page_over and self.autoreset_mode != AutoresetMode.SAME_STEP:
+            self._output.begin()
             self._next_page(anew=True)
             return self._results()
         given = self._output.actions(actions)
@@ -557,6 +559,7 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
             seen = as_floats(self.simulator.per_row(self.simulator.observations), self.simulator.obs_dtype)
             for rows, trained in self._checkpoints:
                 self.simulator.per_row(given)[rows] = trained.act(self.simulator, rows, seen[rows])
+        self._output.begin()
         self.simulator.step(given)
         if self._log is not None:
             self._log.add(self.simulator)
@@ -612,6 +615,10 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
             raise RuntimeError("there are scenes with scenes=... at make_vec only")
         return self._stream
 
+    def _observations(self) -> Any:
+        """What all rows see. Checkpoints look at the simulator's own, which nobody may change before."""
+        return self._output.of(self.simulator.observations) if self._checkpoints else self._output.observations()
+
     def _results(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """What `step` returns."""
         of, outcome = self._output.of, self.simulator.state.outcome
@@ -628,7 +635,7 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
             info["_episode"] = done
         self._keep()
         self._show()
-        return of(self.simulator.observations), of(outcome.reward), terminated, truncated, info
+        return self._observations(), of(outcome.reward), terminated, truncated, info
 
     def snapshot(self, worlds: Sequence[int] | np.ndarray | None = None) -> dict[str, np.ndarray]:
         """All worlds, or those with the given numbers, as arrays by name: what `restore` puts back.
@@ -657,11 +664,12 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
         generator = _generator_state(state["np_random"]) if "np_random" in state else None
         if self._stream is not None:
             self._restore_page(state)
+        self._output.begin()
         snapshot.restore(self.simulator, state)
         if generator is not None:
             self.np_random.bit_generator.state = generator
         self._begun = True
-        return self._output.of(self.simulator.observations), self._info()
+        return self._observations(), self._info()
 
     @property
     def event_log(self) -> np.ndarray:
@@ -758,7 +766,7 @@ or, where `drivers` names a checkpoint, the environment that it was trained in |
 
     def _info(self) -> dict[str, Any]:
         state, of = self.simulator.state, self._output.of
-        info = {name: of(event) for name, event in state.events._asdict().items()}
+        info = {name: of(event) for name, event in zip(state.events._fields, state.events, strict=True)}
         info["erratic"] = of(state.outcome.erratic)
         info["active"] = of(state.outcome.active)
         info["distance"] = of(state.motion.distance)

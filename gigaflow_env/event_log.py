@@ -1,6 +1,6 @@
 """The event log: who met whom, where, when, and whose fault it was. One entry for each crash of two, not for each step."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -87,37 +87,51 @@ class EventLog:
         if len(self._entries) >= BLOCK:
             self._blocks.append(np.array(self._entries, record(Event)))
             self._entries.clear()
-        events, host, repeat = simulator.state.events, simulator.host, round(REPEAT / simulator.config.dt)
+        events, host = simulator.state.events, simulator.host
         contacts, ticks = Contacts(*map(host, self.contacts)), host(simulator.state.clock.tick)
-        self._tick, self._repeat = int(ticks.max()), repeat
-        found = []  # kind, world, agent, other
+        self._tick, self._repeat = int(ticks.max()), round(REPEAT / simulator.config.dt)
+        found: list[tuple[int, int, int, int]] = []  # kind, world, agent, other
         for kind, flags in enumerate((events.collision, events.offroad, events.red_light)):
-            for w, a in np.argwhere(host(flags)).tolist():
-                b = int(contacts.other[w, a]) if kind == COLLISION else -1
-                found.append((kind, w, *sorted((a, b))) if b >= 0 else (kind, w, a, -1))
+            where = np.nonzero(host(flags))
+            w, a = where
+            b = contacts.other[where] if kind == COLLISION else np.full(len(a), -1)
+            first, second = np.where(b >= 0, np.minimum(a, b), a), np.maximum(a, b)
+            second[b < 0] = -1
+            found += zip([kind] * len(a), w.tolist(), first.tolist(), second.tolist(), strict=True)
+        self._take_down(list(dict.fromkeys(found)), contacts, ticks, simulator)
+
+    def _take_down(
+        self, found: list[tuple[int, int, int, int]], contacts: Contacts, ticks: np.ndarray, simulator: Simulator
+    ) -> None:
+        """Entries for what happened: kind, world, agent and the other one, or -1, of each."""
+        if not found:
+            return
+        _, w, a, b = np.array(found).T
+        met, agents = b >= 0, simulator.agents
+        one, other = (w, a), (w, np.where(met, b, a))
+        age = np.minimum(contacts.age[one], contacts.age[other]).tolist()
+        place = simulator.roads.origins[contacts.map[w]][:, :2] + np.stack([contacts.x[one], contacts.y[one]], axis=1)
+        # The note of an agent that met two is about the nearer one: its side and fault count for both.
+        columns: tuple[Any, ...] = (
+            w * agents + a, np.where(met, w * agents + b, -1), contacts.fault[one], contacts.fault[other] & met,
+            contacts.side[one], np.where(met, contacts.side[other], 0), *place.T, contacts.speed[one],
+            np.where(met, contacts.speed[other], np.float32(0)),
+        )  # fmt: skip
+        rest = zip(*(column.tolist() for column in columns), strict=True)
         crash: dict[tuple[int, int], int] = {}  # of an agent of a world
-        for kind, w, a, b in dict.fromkeys(found):
-            tick, key = int(ticks[w]), (kind, w, a, b)
+        for key, tick, young, others in zip(found, ticks[w].tolist(), age, rest, strict=True):
+            kind, world, first, second = key
             last = self._last.get(key)
             self._last[key] = tick
-            age = min(contacts.age[w, a], contacts.age[w, b]) if b >= 0 else contacts.age[w, a]
-            if last is not None and tick - last <= repeat and tick - last < age:  # not that of an episode before
+            if last is not None and tick - last <= self._repeat and tick - last < young:  # not that of an episode before
                 continue
-            known = [crash[w, agent] for agent in (a, b) if (w, agent) in crash]
-            number_ = known[0] if known else self._crashes
-            self._crashes += not known
-            crash[w, a] = number_
-            if b >= 0:
-                crash[w, b] = number_
-            x, y, _ = simulator.roads.origins[contacts.map[w]] + [contacts.x[w, a], contacts.y[w, a], 0.0]
-            met = b >= 0
-            # The note of an agent that met two is about the nearer one: its side and fault count for both.
-            self._entries.append(
-                (
-                    tick, w, kind, number_, w * simulator.agents + a, w * simulator.agents + b if met else -1,
-                    contacts.fault[w, a], met and contacts.fault[w, b], contacts.side[w, a],
-                    contacts.side[w, b] if met else 0, x, y,
-                    contacts.speed[w, a], contacts.speed[w, b] if met else 0.0,
-                    age,
-                )
-            )  # fmt: skip
+            known = crash.get((world, first))
+            if known is None and second >= 0:
+                known = crash.get((world, second))
+            if known is None:
+                known = self._crashes
+                self._crashes += 1
+            crash[world, first] = known
+            if second >= 0:
+                crash[world, second] = known
+            self._entries.append((tick, world, kind, known, *others, young))

@@ -46,3 +46,12 @@ class InlinedCompiler(Compiler):
         codegen = self.state.targetctx.codegen()
         self.state.library = _InlinedLibrary(codegen, self.state.func_id.func_qualname)
         return super().define_pipelines()
+
+
+class DistinctArrays(InlinedCompiler):
+    """The same for a function whose arrays don't overlap: LLVM may then keep what it read, whatever is stored elsewhere."""
+
+    def define_pipelines(self) -> Any:
+        """Numba's own passes, where arguments that are addresses are marked."""
+        self.state.flags.noalias = True
+        return super().define_pipelines()

@@ -12,9 +12,12 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba.extending import overload
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, overload
 
-from gigaflow_env.inlined import InlinedCompiler
+from gigaflow_env.inlined import DistinctArrays, InlinedCompiler
 from gigaflow_env.kernel_cache import KernelCache
 
 f32 = np.float32
@@ -27,6 +30,7 @@ _KERNEL_SOURCES = (
     "declare.py",
     "inlined.py",
     "jit.py",
+    "prepared.py",
     "layout.py",
     "state.py",
     "population.py",
@@ -80,6 +84,15 @@ def stage(function: Callable) -> Callable:
     return numba.njit(function, **_INLINED)
 
 
+def distinct(function: Callable) -> Callable:
+    """What a kernel does, inlined into it, where no two of its arrays overlap.
+
+    LLVM may then keep what it read whatever is stored elsewhere, and computes several agents at once: `move` is five times
+    as fast. Not everywhere: where elements are picked from tables that makes loops slower.
+    """
+    return numba.njit(function, **{**_INLINED, "pipeline_class": DistinctArrays})
+
+
 def kernel(function: Callable, *, cache: bool = True) -> Callable:
     """A loop over worlds, compiled once and cached on disk; releases the GIL so that threads may share the worlds."""
     if not cache:
@@ -119,6 +132,10 @@ def row_at(table: Any, index: Any) -> Any:
     return table[index]
 
 
+def fetch_ahead(table: Any, row: Any) -> None:
+    """Have a row of a table brought nearer, which is read soon. It changes nothing but time; on CUDA it does nothing."""
+
+
 @overload(barrier, target="cpu")
 def _barrier_of_one() -> Callable:
     return lambda: None
@@ -147,3 +164,29 @@ def _least_of_one(value):  # type: ignore[no-untyped-def]
 @overload(row_at, target="cpu")
 def _row_as_it_is(table, index):  # type: ignore[no-untyped-def]
     return lambda table, index: table[index]
+
+
+@overload(fetch_ahead, target="cpu")
+def _fetch_lines(table, row):  # type: ignore[no-untyped-def]
+    return lambda table, row: _prefetch(table, row)
+
+
+_LINE = 64  # bytes that come from memory at once
+
+
+@intrinsic
+def _prefetch(typing: Any, table: Any, row: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> None:
+        array = context.make_array(table)(context, builder, arguments[0])
+        number = context.cast(builder, arguments[1], row, types.intp)
+        length = builder.extract_value(array.strides, 0)
+        first = builder.ptrtoint(array.data, length.type)
+        first = builder.add(first, builder.mul(number, length))
+        pointer, flag = ir.PointerType(ir.IntType(8)), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer, flag, flag, flag])
+        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        step = ir.Constant(length.type, _LINE)
+        with cgutils.for_range_slice(builder, ir.Constant(length.type, 0), length, step, length.type) as (offset, _):
+            builder.call(prefetch, [builder.inttoptr(builder.add(first, offset), pointer), flag(0), flag(3), flag(1)])
+
+    return types.void(table, row), generate

@@ -444,10 +444,9 @@ def _until(shares: Sequence[float], maps: int) -> np.ndarray:
 def _discrete(actions: np.ndarray, rows: int) -> np.ndarray:
     if actions.shape != (rows,):
         raise ValueError(f"actions have shape {actions.shape}: expected one per row, ({rows},)")
-    if not np.issubdtype(actions.dtype, np.integer):
+    if actions.dtype.kind not in "iu":
         raise ValueError(f"actions have dtype {actions.dtype}: expected whole numbers 0 to {ACTIONS - 1}")
-    low, high = actions.min(), actions.max()
-    if low < 0 or high >= ACTIONS:
+    if actions.view(f"u{actions.itemsize}").max() >= ACTIONS:  # a negative number is a large one there
         row = int(np.flatnonzero((actions < 0) | (actions >= ACTIONS))[0])
         raise ValueError(f"action {actions[row]} of row {row}: must be 0 to {ACTIONS - 1}")
     return actions

@@ -291,7 +291,7 @@ def looped(name: str) -> Callable:
 
 def plain(function: Callable) -> Callable:
     """The Python function behind a compiled one."""
-    return getattr(function, "py_func", function)
+    return getattr(function, "body", None) or getattr(function, "py_func", function)
 
 
 def arguments(name: str, sim: Simulator, order: Iterable[int] | None = None, *, w: int = 0, **given: Any) -> tuple[Any, ...]:

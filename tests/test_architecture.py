@@ -30,6 +30,7 @@ LAYERS = (
     ("declare", "extras", "files", "memory", "population", "progress", "version"),
     ("inlined", "kernel_cache"),
     ("jit",),
+    ("prepared",),
     ("compiling", "kernels"),
     ("config",),
     ("layout",),

@@ -16,8 +16,9 @@ from gigaflow_env.backend import world_step
 from gigaflow_env.backend.world_step import DISABLED, RESET_ATTEMPTS, SAME_STEP, Parts, known, parameters
 from gigaflow_env.bounds import Bounds, whole
 from gigaflow_env.compiling import ready
-from gigaflow_env.jit import i32, kernel
+from gigaflow_env.jit import i32
 from gigaflow_env.layout import FLOAT32
+from gigaflow_env.prepared import Call, arguments, bind, prepared, prepared_distinct
 from gigaflow_env.sim.precision import half_bits
 
 THREADS = Bounds(1, 1024)
@@ -27,14 +28,14 @@ FIRST, STRIDE = 0, 1
 """One worker drives all agents of a world."""
 
 
-@kernel
+@prepared
 def clear(begin, end, every, key, chosen_rows, clock, rows, pose, motion, events, outcome, p):
     """Worlds `begin` to `end`, see world_step.clear."""
     for w in range(begin, end):
         world_step.clear(w, FIRST, STRIDE, every, key, chosen_rows, clock, rows, pose, motion, events, outcome, p)
 
 
-@kernel
+@prepared
 def plan_traffic(
     begin, end,
     clock, rows, pose, motion, body, lane_position, goals, lights, neighbours, traffic, variant, network, conflicts, p,
@@ -48,7 +49,7 @@ def plan_traffic(
         )  # fmt: skip
 
 
-@kernel
+@prepared
 def record_contacts(begin, end, clock, rows, pose, motion, body, lane_position, events, variant, network, contacts):
     """Worlds `begin` to `end`, see world_step.record_contacts."""
     for w in range(begin, end):
@@ -57,7 +58,7 @@ def record_contacts(begin, end, clock, rows, pose, motion, body, lane_position, 
         )
 
 
-@kernel
+@prepared_distinct
 def drive(
     begin, end, mode, actions, wanted,
     clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, outcome, lights, neighbours, variant,
@@ -73,7 +74,7 @@ def drive(
         )  # fmt: skip
 
 
-@kernel
+@prepared
 def respawn(
     begin, end, mode, anew, attempts,
     clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, lights, overrides, proposal,
@@ -90,14 +91,14 @@ def respawn(
         )  # fmt: skip
 
 
-@kernel
+@prepared
 def play_tracks(begin, end, mode, clock, rows, pose, motion, body, events, tracks, p):
     """Worlds `begin` to `end`, see world_step.play_tracks."""
     for w in range(begin, end):
         world_step.play_tracks(w, FIRST, STRIDE, mode, clock, rows, pose, motion, body, events, tracks, p)
 
 
-@kernel
+@prepared
 def enter_scene(
     begin, end, mode,
     clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, lights, overrides, lane_routes, variant,
@@ -112,7 +113,7 @@ def enter_scene(
         )  # fmt: skip
 
 
-@kernel
+@prepared
 def write_observation(
     begin, end, only_ended, obs, starts,
     clock, rows, pose, motion, body, lane_position, goals, reward_weights, outcome, lights, neighbours, lane_routes,
@@ -134,7 +135,7 @@ def write_observation(
                 )  # fmt: skip
 
 
-@kernel
+@prepared
 def write_observation_half(
     begin, end, only_ended, obs_dtype, row, bits, obs, starts,
     clock, rows, pose, motion, body, lane_position, goals, reward_weights, outcome, lights, neighbours, lane_routes,
@@ -158,7 +159,7 @@ def write_observation_half(
                     obs[w, a, i] = half_bits(bits[w, i], obs_dtype)
 
 
-@kernel
+@prepared
 def observe_chosen(
     begin, end, first, agents, places, obs, starts,
     clock, rows, pose, motion, body, lane_position, goals, reward_weights, outcome, lights, neighbours, lane_routes,
@@ -182,6 +183,13 @@ def observe_chosen(
             )  # fmt: skip
 
 
+TOGETHER = 512
+"""Agents that make a step together, in whole worlds. Ours: their state is 430 KB, which fits the second-level cache."""
+
+KEPT = 8
+"""Calls that are kept prepared: those of a step and a reset, and of what else goes on meanwhile."""
+
+
 class Threads:
     """The processors: arrays are numpy's, and a range of worlds is a thread's.
 
@@ -195,8 +203,8 @@ class Threads:
         self._process = 0
         self._workers: Any = None  # ThreadPoolExecutor, made at first use
         self._row = np.zeros((0, 0), np.float32)
-        self._prepared: Any = None  # what the kernels were compiled for
-        self._observes_chosen = False  # whether that kernel was, of which there is one kind
+        self._compiled: Any = None  # what the kernels were compiled for
+        self._kept: dict[tuple, tuple[Parts, list[Call]]] = {}
 
     def expect(self, worlds: int, nbytes: int) -> None:
         """Before arrays of so many bytes a world are made. The operating system minds the memory."""
@@ -220,99 +228,127 @@ class Threads:
     def prepare(self, parts: Parts) -> None:
         """Compile the kernels of a reset and a step, or load them from disk; what is there is left alone."""
         kinds = (parts.obs_dtype, parts.conflicts is None, parts.contacts is None, parts.tracks is None)
-        if self._prepared != kinds:
+        if self._compiled != kinds:
             ready(_calls(parts), default_threads())
-            self._prepared = kinds
+            self._compiled = kinds
 
     def clear(self, parts: Parts, every: bool, key: np.ndarray, chosen_rows: np.ndarray) -> None:
         """Rows that are chosen wait for a place, see world_step.clear."""
-        self._run(self._call, parts, clear, known(parts) | {"every": every, "key": key, "chosen_rows": chosen_rows})
+        self.prepare(parts)
+        have = known(parts) | {"every": every, "key": key, "chosen_rows": chosen_rows}
+        self._share(len(parts.obs), [_call(clear, have)])
 
     def reset(self, parts: Parts) -> None:
         """Find places for the waiting rows, and show all."""
-        self._run(self._reset, parts, known(parts))
+        self._run(self._reset, parts)
 
     def step(self, parts: Parts) -> None:
         """All worlds live one step."""
-        self._run(self._step, parts, known(parts))
+        self._run(self._step, parts)
 
     def observe(self, parts: Parts) -> None:
         """Show all rows as they are."""
-        self._run(self._show, parts, known(parts), False, parts.obs)
+        self._run(self._observe, parts)
 
     def observe_chosen(self, parts: Parts, first: np.ndarray, agents: np.ndarray, places: np.ndarray) -> None:
         """Some agents of each world of a state that was kept, see Backend."""
         have = known(parts) | {"first": first, "agents": agents, "places": places}
-        if not self._observes_chosen:
-            ready([(observe_chosen, [0, 0, *(have[name] for name in parameters(observe_chosen)[2:])])], 1)
-            self._observes_chosen = True
-        self._share(len(first) - 1, self._call, observe_chosen, have)
+        self._share(len(first) - 1, [_call(observe_chosen, have)])
 
-    def _reset(self, begin: int, end: int, have: dict[str, Any]) -> None:
+    def _reset(self, have: dict[str, Any]) -> list[Call]:
         arrivals = respawn if have["tracks"] is None else enter_scene
-        self._call(begin, end, arrivals, {**have, "mode": DISABLED, "anew": True, "attempts": RESET_ATTEMPTS})
-        self._show(begin, end, have, False, have["obs"])
+        spawn = _call(arrivals, {**have, "mode": DISABLED, "anew": True, "attempts": RESET_ATTEMPTS})
+        return [spawn, self._show(have, False, have["obs"])]
 
-    def _step(self, begin: int, end: int, have: dict[str, Any]) -> None:
+    def _step(self, have: dict[str, Any]) -> list[Call]:
+        calls = []
         if have["conflicts"] is not None:
-            self._call(begin, end, plan_traffic, have)
+            calls.append(_call(plan_traffic, have))
         scenes = have["tracks"] is not None
         if scenes:
-            self._call(begin, end, play_tracks, have)
+            calls.append(_call(play_tracks, have))
         # A scene's world begins anew only where its page is turned, see Simulator.turn.
-        self._call(begin, end, drive, {**have, "mode": SAME_STEP} if scenes else have)
+        calls.append(_call(drive, {**have, "mode": SAME_STEP} if scenes else have))
         if have["contacts"] is not None:
             # Before respawn: it moves those who crashed to other places.
-            self._call(begin, end, record_contacts, have)
+            calls.append(_call(record_contacts, have))
         same_step = have["mode"] == SAME_STEP
         if same_step:
             # Before respawn: the last observation of an episode shows the world in which it ended.
-            self._show(begin, end, have, True, have["final_obs"])
+            calls.append(self._show(have, True, have["final_obs"]))
         # Before the last observations: an agent that starts anew must not be seen at its old place.
         arrivals = enter_scene if scenes else respawn
-        self._call(begin, end, arrivals, {**have, "anew": same_step, "attempts": have["p"].spawn_attempts})
-        self._show(begin, end, have, False, have["obs"])
+        calls.append(_call(arrivals, {**have, "anew": same_step, "attempts": have["p"].spawn_attempts}))
+        return [*calls, self._show(have, False, have["obs"])]
 
-    def _show(self, begin: int, end: int, have: dict[str, Any], only_ended: bool, obs: np.ndarray) -> None:
+    def _observe(self, have: dict[str, Any]) -> list[Call]:
+        return [self._show(have, False, have["obs"])]
+
+    def _show(self, have: dict[str, Any], only_ended: bool, obs: np.ndarray) -> Call:
         have = {**have, "only_ended": only_ended, "obs": obs}
         if have["obs_dtype"] == FLOAT32:
-            self._call(begin, end, write_observation, have)
-        else:
-            self._call(begin, end, write_observation_half, {**have, "row": self._row, "bits": self._row.view(np.uint32)})
-
-    def _call(self, begin: int, end: int, function: Callable, have: dict[str, Any]) -> None:
-        function(begin, end, *[have[name] for name in parameters(function)[2:]])
-
-    def _run(self, function: Callable, parts: Parts, *args: Any) -> None:
-        """Call `function(begin, end, *args)` for ranges that cover all worlds; the caller's thread takes the first."""
-        self.prepare(parts)
-        worlds, _, columns = parts.obs.shape
-        if parts.obs_dtype != FLOAT32 and self._row.shape != (worlds, columns):
+            return _call(write_observation, have)
+        worlds, _, columns = obs.shape
+        if self._row.shape != (worlds, columns):
             self._row = np.zeros((worlds, columns), np.float32)
-        self._share(worlds, function, *args)
+        return _call(write_observation_half, {**have, "row": self._row, "bits": self._row.view(np.uint32)})
 
-    def _share(self, worlds: int, function: Callable, *args: Any) -> None:
-        """The same of some worlds, whose kernels are ready."""
+    def _run(self, calls_of: Callable[[dict[str, Any]], list[Call]], parts: Parts) -> None:
+        """Make these calls for all worlds. They are prepared once, as long as the parts are the same."""
+        # By identity: that of `parts` itself would not do, as it's made anew. What is kept holds on to all of them.
+        lasting = parts._replace(obs=None, final_obs=None)
+        key = (calls_of.__name__, *map(id, lasting))
+        kept = self._kept.get(key)
+        if kept is None:
+            self.prepare(parts)
+            if len(self._kept) >= KEPT:
+                self._kept.clear()
+            kept = self._kept[key] = parts, calls_of(known(parts))
+        elif kept[0].obs is not parts.obs or kept[0].final_obs is not parts.final_obs:
+            new = {id(kept[0].obs): parts.obs, id(kept[0].final_obs): parts.final_obs}
+            calls = [call._replace(loose=tuple(new.get(id(one), one) for one in call.loose)) for call in kept[1]]
+            kept = self._kept[key] = parts, calls
+        self._share(len(parts.obs), kept[1])
+
+    def _share(self, worlds: int, calls: list[Call]) -> None:
+        """Make these calls for ranges that cover all worlds; the caller's thread takes the first."""
         ranges = min(self.threads, worlds)
+        if ranges == 1:
+            self._perform(calls, 0, worlds)
+            return
         bounds = [worlds * part // ranges for part in range(ranges + 1)]
-        if ranges > 1 and self._process != os.getpid():
+        if self._process != os.getpid():
             self._process, self._workers = os.getpid(), ThreadPoolExecutor(self.threads - 1, "gigaflow")
-        others = [self._workers.submit(function, *pair, *args) for pair in zip(bounds[1:-1], bounds[2:], strict=True)]
-        function(bounds[0], bounds[1], *args)
+        others = [self._workers.submit(self._perform, calls, *pair) for pair in zip(bounds[1:-1], bounds[2:], strict=True)]
+        self._perform(calls, bounds[0], bounds[1])
         for other in others:
             other.result()
 
+    def _perform(self, calls: list[Call], begin: int, end: int) -> None:
+        """Some worlds at a time make all of the calls: what one call wrote is then near for the next one."""
+        agents = calls[0].table.size("agent")
+        together = max(TOGETHER // agents, 1)
+        for first in range(begin, end, together):
+            for call in calls:
+                call(first, min(first + together, end))
+
     def forget(self) -> None:
-        """Nothing is held."""
+        """Tables were replaced: what was prepared for them goes."""
+        self._kept.clear()
 
     def close(self) -> None:
         """Give back what is held."""
         if self._workers is not None and self._process == os.getpid():
             self._workers.shutdown()
         self._workers, self._process = None, 0
+        self._kept.clear()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_workers": None, "_process": 0}  # threads can't be copied
+        return {**self.__dict__, "_workers": None, "_process": 0, "_kept": {}}  # threads and addresses can't be copied
+
+
+def _call(function: Callable, have: dict[str, Any]) -> Call:
+    return bind(function, [have[name] for name in parameters(function)[2:]])
 
 
 def _calls(parts: Parts) -> list[tuple[Callable, list[Any]]]:
@@ -327,7 +363,7 @@ def _calls(parts: Parts) -> list[tuple[Callable, list[Any]]]:
     log = [record_contacts] if parts.contacts is not None else []
     arrivals = [respawn] if parts.tracks is None else [enter_scene, play_tracks]
     kernels = [*arrivals, drive, *traffic, writer, *log, clear]
-    return [(function, [have[name] for name in parameters(function)]) for function in kernels]
+    return [(function, list(arguments([have[name] for name in parameters(function)]))) for function in kernels]
 
 
 def default_threads() -> int:

@@ -61,7 +61,8 @@ def known(parts: Parts) -> dict[str, Any]:
 @functools.cache
 def parameters(kernel: Callable) -> tuple[str, ...]:
     """Names of a kernel's parameters: its arguments in `known`. So no list of arrays has to be kept in order by hand."""
-    return tuple(inspect.signature(getattr(kernel, "py_func", kernel)).parameters)
+    function: Any = getattr(kernel, "body", None) or getattr(kernel, "py_func", kernel)
+    return tuple(inspect.signature(function).parameters)
 
 
 @stage

@@ -78,11 +78,12 @@ class _Timed(cpu.Threads):
         super().__init__(threads)
         self.seconds: list[float] = []
 
-    def _call(self, begin: int, end: int, function: Any, have: dict[str, Any]) -> None:
-        start = time.perf_counter()
-        super()._call(begin, end, function, have)
-        if function is cpu.respawn:
-            self.seconds.append(time.perf_counter() - start)
+    def _perform(self, calls: list[Any], begin: int, end: int) -> None:
+        for call in calls:
+            start = time.perf_counter()
+            call(begin, end)
+            if call.kernel is cpu.respawn:
+                self.seconds.append(time.perf_counter() - start)
 
 
 def _each_agent(stage: Any) -> Any:

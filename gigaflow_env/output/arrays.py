@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from gigaflow_env.output.buffers import Buffers
 from gigaflow_env.simulator import Simulator
 
 
@@ -17,11 +18,24 @@ class Arrays:
             raise ValueError("obs_dtype='bfloat16' needs output='torch': NumPy has no such type")
         self.simulator = simulator
         self.copies = copy
+        self._buffers = Buffers(simulator.observations) if copy and simulator.backend == "cpu" else None
+        self._views: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def of(self, array: Any) -> np.ndarray:
         """(worlds, agents, ...) as (rows, ...); the bits of half precision as float16."""
         view = self._view(array)
         return view.copy() if self.copies and self.simulator.backend == "cpu" else view
+
+    def begin(self) -> None:
+        """Before a step or a reset: what was handed out isn't written any more."""
+        if self._buffers is not None:
+            self.simulator.observations = self._buffers.next()
+
+    def observations(self) -> np.ndarray:
+        """What all rows see."""
+        if self._buffers is None:
+            return self.of(self.simulator.observations)
+        return self._halves(self.simulator.per_row(self._buffers.hand_out()))
 
     def rows_of(self, array: np.ndarray) -> np.ndarray:
         """An array of the host, one entry a row."""
@@ -35,7 +49,16 @@ class Arrays:
         return chosen
 
     def _view(self, array: Any) -> np.ndarray:
-        view = self.simulator.per_row(self.simulator.host(array))
+        kept = self._views.get(id(array))
+        if kept is not None:
+            return kept[1]
+        view = self._halves(self.simulator.per_row(self.simulator.host(array)))
+        # Not from a device, and not of scenes: that is another array at every call.
+        if isinstance(array, np.ndarray) and np.may_share_memory(array, view):
+            self._views[id(array)] = array, view  # with the array: else its number could become that of another
+        return view
+
+    def _halves(self, view: np.ndarray) -> np.ndarray:
         return view.view(np.float16) if view.dtype == np.uint16 else view
 
     def actions(self, given: Any) -> np.ndarray:

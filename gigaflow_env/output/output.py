@@ -14,6 +14,12 @@ class Output(Protocol):
     def of(self, array: Any) -> Any:
         """An array of the simulator (worlds, agents, ...) as (rows, ...): a view, or a copy where the user wants copies."""
 
+    def begin(self) -> None:
+        """Before a step or a reset of the simulator."""
+
+    def observations(self) -> Any:
+        """What all rows see, (rows, size): as `of`, or without a copy an array that no later step writes."""
+
     def rows_of(self, array: np.ndarray) -> Any:
         """An array of the host, one entry a row; the same one at every call."""
 

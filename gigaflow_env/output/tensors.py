@@ -30,6 +30,13 @@ class Tensors:
         view = self._view(array)
         return view.clone() if self.copies else view
 
+    def begin(self) -> None:
+        """Nothing: tensors are copied where the user wants copies."""
+
+    def observations(self) -> torch.Tensor:
+        """What all rows see."""
+        return self.of(self.simulator.observations)
+
     def rows_of(self, array: np.ndarray) -> torch.Tensor:
         """An array of the host, one entry a row."""
         if self._fixed is None:

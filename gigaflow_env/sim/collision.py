@@ -131,8 +131,8 @@ def edges_met(w, variant, grid, map_row, x, y, z, cos, sin, old_x, old_y, half_l
     for row in range(low_row, high_row + 1):
         # Cells of a row lie one after the other, and so do their edges.
         first_cell = map_row.edge_cells_at + row * columns
-        for entry in range(grid.edges_at[first_cell + low_column], grid.edges_at[first_cell + high_column + 1]):
-            edge = grid.edges[entry]
+        for entry in range(grid.edges_at[u32(first_cell + low_column)], grid.edges_at[u32(first_cell + high_column + 1)]):
+            edge = grid.edges[u32(entry)]
             x1, y1 = seen_from(frame, edge.x1 - x, edge.y1 - y)
             x2, y2 = seen_from(frame, edge.x2 - x, edge.y2 - y)
             touched = segment_hits_box(x1, y1, x2, y2, half_length, half_width)
@@ -161,7 +161,7 @@ def leave_road(w, a, clock, rows, pose, body, variant, network, grid, events):
 @rule
 def nearby_row(network, section):
     """Row of the Nearby tables of a quad."""
-    lane = network.lanes[network.sections[section].lane]
+    lane = network.lanes[u32(network.sections[u32(section)].lane)]
     return lane.nearby_at + (section - lane.first) // i32(ROW_QUADS)
 
 
@@ -185,10 +185,10 @@ def run_light(w, a, rows, pose, motion, body, lane_position, lights, variant, ne
     stands, stood = abs(motion.speed[w, a]) < p.stop_sign_speed, i32(-1)
     row = nearby_row(network, lane_position.section[w, a])
     for k in range(nearby.stops.shape[1]):
-        number = nearby.stops[row, k]
+        number = nearby.stops[u32(row), u32(k)]
         if number < 0:
             break
-        stop = network.stops[number]
+        stop = network.stops[u32(number)]
         sign = stop.light == STOP_SIGN
         red = shown(w, a, number, stop.light, lane_position, lights, p) == RED
         if (not red and not sign) or abs(stop.z - z) > LEVEL_GAP:

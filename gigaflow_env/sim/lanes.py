@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from gigaflow_env.jit import f32, i32, rule, stage
+from gigaflow_env.jit import f32, fetch_ahead, i32, rule, stage, u32
 from gigaflow_env.roads.compiled.tables import CELL, LANE_CHANGE_COST, LEAD_UNIT, ROUTE_BLOCK, UNREACHABLE
 from gigaflow_env.sim.geometry import EPSILON, HALF, LEVEL_GAP, ONE, ZERO, atan2, clip, into_frame
 from gigaflow_env.sim.variant import lane_stretch, placed, shape_of, stretch, to_map
@@ -19,10 +19,12 @@ FAR = f32(UNREACHABLE)
 _ROUTE_WEIGHT = f32(1e-3)
 _OFFSET_WEIGHT = f32(0.1)
 _OUTSIDE = f32(10.0)
+_INSIDE = f32(9.0)  # inside of a quad nothing costs more than 3.1, outside nothing less than _OUTSIDE
 _ROUTE_LIMIT = f32(1000.0)
 _NEAR_LANE = f32(2.0)  # m, the grid's margin: a cell lists only some of the quads further away
 _OFF_ROAD = f32(10.0)  # m, wider than any shoulder
 _TRACK_LIMIT = i32(64)
+_AHEAD = 4  # agents; a row of a table takes as long to come from memory as they do
 _BEND = f32(1 / 127)
 _LEAD = f32(1 / LEAD_UNIT)
 
@@ -84,7 +86,7 @@ def blocks_of(map_row):
 @rule
 def block_entry(route_blocks, route_at, block_row, local):
     """Entry of Network.route on a large map; `block_row` is the first entry of the goal lane in `route_blocks`."""
-    block = route_blocks[block_row + local // i32(ROUTE_BLOCK)]
+    block = route_blocks[np.uint64(block_row + local // i32(ROUTE_BLOCK))]
     if block < 0:
         return np.int64(-1)
     return route_at + np.int64(block) * np.int64(ROUTE_BLOCK) + local % i32(ROUTE_BLOCK)
@@ -93,16 +95,17 @@ def block_entry(route_blocks, route_at, block_row, local):
 @rule
 def route_length(plain, shape, route, bends, entry):
     """Route distance [m] of an entry of Network.route in a world of this shape (see `stretch`)."""
+    at = np.uint64(entry)
     if plain:
-        return route[entry]
-    bend = bends[entry]
-    return route[entry] * stretch(shape, f32(bend.cos2) * _BEND, f32(bend.sin2) * _BEND)
+        return route[at]
+    bend = bends[at]
+    return route[at] * stretch(shape, f32(bend.cos2) * _BEND, f32(bend.sin2) * _BEND)
 
 
 @rule
 def lead(leads, leads_at, from_first):
     """By how much a metre on a lane shortens a route: more than 1 if it leaves to a longer lane beside it."""
-    return ONE if leads_at < 0 else f32(leads[leads_at + from_first]) * _LEAD
+    return ONE if leads_at < 0 else f32(leads[np.uint64(leads_at + from_first)]) * _LEAD
 
 
 @rule
@@ -112,7 +115,7 @@ def route_distance(w, variant, network, map_row, lane, s, goal_lane, goal_s):
     `s` and `goal_s` are in metres of the map, the result is in metres of the world. Lanes side by side differ in length
     where the road curves: a route that leaves the own lane counts what is left of the other one.
     """
-    here, there = network.lanes[lane], network.lanes[goal_lane]
+    here, there = network.lanes[u32(lane)], network.lanes[u32(goal_lane)]
     if here.bundle == there.bundle:
         scaled = s * there.length / here.length
         if goal_s >= scaled:
@@ -151,17 +154,17 @@ def sample_route_distance(
 @rule
 def place_s(network, section, fraction):
     """Distance [m] of a lane position from the start of its lane."""
-    lane = network.lanes[network.sections[section].lane]
+    lane = network.lanes[u32(network.sections[u32(section)].lane)]
     return (f32(section - lane.first) + fraction) * lane.step
 
 
 @rule
 def track(network, section, x, y):
     """The quad of the same lane abreast of a point, searched from a quad near by; the last one beyond the lane's ends."""
-    lane = network.lanes[network.sections[section].lane]
+    lane = network.lanes[u32(network.sections[u32(section)].lane)]
     last = lane.first + lane.quads - i32(1)
     for _ in range(_TRACK_LIMIT):
-        past, before = along_quad(x, y, network.sections[section], network.sections[section + i32(1)])
+        past, before = along_quad(x, y, network.sections[u32(section)], network.sections[u32(section + i32(1))])
         if before < ZERO and section < last:
             section = i32(section + i32(1))
         elif past < ZERO and section > lane.first:
@@ -180,25 +183,30 @@ def search(w, variant, network, grid, map_row, section, x, y, z, cos, sin, goal_
     column = clip(i32((x - map_row.x) / _CELL), i32(0), i32(map_row.columns - i32(1)))
     row = clip(i32((y - map_row.y) / _CELL), i32(0), i32(map_row.rows - i32(1)))
     cell = map_row.cells_at + row * map_row.columns + column
-    goal_lane = network.sections[goal_section].lane
+    goal_lane = network.sections[u32(goal_section)].lane
     goal_s = place_s(network, goal_section, HALF)
-    best, best_cost = section, FAR
-    for entry in range(grid.quads_at[cell], grid.quads_at[cell + 1]):
-        quad = grid.quads[entry]
-        a, b = network.sections[quad], network.sections[quad + i32(1)]
-        past, before = along_quad(x, y, a, b)
-        # Most quads of the cell are ahead or behind: they are skipped before the costly part.
-        if (past < -_NEAR_LANE) | (before < -_NEAR_LANE) | (abs(a.z - z) > LEVEL_GAP):
-            continue
-        fraction, offset, half_width, lane_cos, lane_sin = in_quad(x, y, past, before, a, b)
-        offset, half_width, lane_cos, lane_sin = placed(w, variant, offset, half_width, lane_cos, lane_sin)
-        cost, _ = misfit(cos, sin, offset, half_width, lane_cos, lane_sin, past, before)
-        if cost < best_cost:
-            s = place_s(network, quad, fraction)
-            route = route_distance(w, variant, network, map_row, a.lane, s, goal_lane, goal_s)
-            cost += _ROUTE_WEIGHT * min(route, _ROUTE_LIMIT)
+    best = section
+    # First only the quads beside which the point lies: inside of one of them it fits better than any ahead or behind can.
+    for margin in (ZERO, _NEAR_LANE):
+        best, best_cost = section, FAR
+        for entry in range(grid.quads_at[u32(cell)], grid.quads_at[u32(cell + 1)]):
+            quad = grid.quads[u32(entry)]
+            a, b = network.sections[u32(quad)], network.sections[u32(quad + i32(1))]
+            past, before = along_quad(x, y, a, b)
+            # Most quads of the cell are ahead or behind: they are skipped before the costly part.
+            if (past < -margin) | (before < -margin) | (abs(a.z - z) > LEVEL_GAP):
+                continue
+            fraction, offset, half_width, lane_cos, lane_sin = in_quad(x, y, past, before, a, b)
+            offset, half_width, lane_cos, lane_sin = placed(w, variant, offset, half_width, lane_cos, lane_sin)
+            cost, _ = misfit(cos, sin, offset, half_width, lane_cos, lane_sin, past, before)
             if cost < best_cost:
-                best, best_cost = quad, cost
+                s = place_s(network, quad, fraction)
+                route = route_distance(w, variant, network, map_row, a.lane, s, goal_lane, goal_s)
+                cost += _ROUTE_WEIGHT * min(route, _ROUTE_LIMIT)
+                if cost < best_cost:
+                    best, best_cost = quad, cost
+        if best_cost < _INSIDE:
+            break
     return best
 
 
@@ -210,20 +218,21 @@ def locate(w, a, clock, rows, pose, goals, variant, network, grid, lane_position
     """
     if rows.status[w, a] != LIVE:
         return
+    fetch_ahead(network.sections, lane_position.section[w, min(a + _AHEAD, rows.status.shape[1] - 1)])
     map_row = network.maps[clock.map[w]]
     x, y, z, cos, sin = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a]
     goal_section = goals.section[w, a, goals.next[w, a]]
     x, y = to_map(w, variant, x, y)
 
     section = track(network, lane_position.section[w, a], x, y)
-    first, second = network.sections[section], network.sections[section + i32(1)]
+    first, second = network.sections[u32(section)], network.sections[u32(section + i32(1))]
     past, before = along_quad(x, y, first, second)
     fraction, offset, half_width, lane_cos, lane_sin = in_quad(x, y, past, before, first, second)
     offset, half_width, lane_cos, lane_sin = placed(w, variant, offset, half_width, lane_cos, lane_sin)
     along = cos * lane_cos + sin * lane_sin
     if past < ZERO or before < ZERO or abs(offset) > half_width or along < HALF:
         section = search(w, variant, network, grid, map_row, section, x, y, z, cos, sin, goal_section)
-        first, second = network.sections[section], network.sections[section + i32(1)]
+        first, second = network.sections[u32(section)], network.sections[u32(section + i32(1))]
         past, before = along_quad(x, y, first, second)
         fraction, offset, half_width, lane_cos, lane_sin = in_quad(x, y, past, before, first, second)
         offset, half_width, lane_cos, lane_sin = placed(w, variant, offset, half_width, lane_cos, lane_sin)
@@ -233,7 +242,7 @@ def locate(w, a, clock, rows, pose, goals, variant, network, grid, lane_position
     lane_position.cos[w, a], lane_position.angle[w, a] = along, atan2(across, along)
     lane_position.route_distance[w, a] = route_distance(
         w, variant, network, map_row, first.lane, place_s(network, section, fraction),
-        network.sections[goal_section].lane, place_s(network, goal_section, HALF),
+        network.sections[u32(goal_section)].lane, place_s(network, goal_section, HALF),
     )  # fmt: skip
     # Far from any lane an agent keeps its height: the nearest point of the lane it left may be on another level.
     outside = max(abs(offset) - half_width, max(-past, -before))

@@ -3,7 +3,7 @@
 import math
 
 from gigaflow_env.config import CONDITIONING
-from gigaflow_env.jit import alone, f32, i32, least_of_row, row_at, rule, stage, u32
+from gigaflow_env.jit import alone, f32, fetch_ahead, i32, least_of_row, row_at, rule, stage, u32
 from gigaflow_env.layout import (
     ACCELERATION_SCALE,
     COEFFICIENT_SCALE,
@@ -143,10 +143,11 @@ def observe_ego(w, a, first, out, motion, body, lane_position, variant, network,
     """The ego block, or this worker's share of it. Writes: obs."""
     if first != 0:
         return
-    behind, ahead = network.sections[lane_position.section[w, a]], network.sections[lane_position.section[w, a] + 1]
+    section = lane_position.section[w, a]
+    behind, ahead = network.sections[u32(section)], network.sections[u32(section + i32(1))]
     curvature = behind.curvature + lane_position.fraction[w, a] * (ahead.curvature - behind.curvature)
     curvature = curved(w, variant, curvature, behind.cos, behind.sin)
-    limit = min(network.lanes[behind.lane].speed, p.speed_max * body.c_vel[w, a])
+    limit = min(network.lanes[u32(behind.lane)].speed, p.speed_max * body.c_vel[w, a])
     ego = Ego(
         offset=lane_position.offset[w, a] * _OFFSET,
         angle=lane_position.angle[w, a] * _ANGLE,
@@ -221,6 +222,10 @@ def select_lane_samples(w, a, first, stride, clock, lane_position, goals, lane_r
     """
     row = nearby_row(network, lane_position.section[w, a])
     goal = goals.section[w, a, goals.next[w, a]]
+    # What the next agents read first takes as long to come from memory as all that is done here.
+    last = lane_position.section.shape[1] - 1
+    fetch_ahead(nearby.samples, nearby_row(network, lane_position.section[w, min(a + 1, last)]))
+    fetch_ahead(network.sections, lane_position.section[w, min(a + 2, last)])
     if p.drops == 0 and lane_routes.row[w, a] == row and lane_routes.goal[w, a] == goal:
         return
     listing, distances = nearby.samples[row], lane_routes.route_distance[w, a]
@@ -228,6 +233,7 @@ def select_lane_samples(w, a, first, stride, clock, lane_position, goals, lane_r
     if p.drops != 0:
         u, v, _, _ = draws(clock.seed, clock.number[w], a, clock.tick[w], DROPOUT, 0)
         begin, boundary = i32(pick(u, count)), i32(pick(v, i32(nearby.boundaries.shape[1])))
+    fetch_ahead(nearby.boundaries, row)
     map_row, goal_lane = network.maps[clock.map[w]], network.lanes[network.sections[goal].lane]
     bundle, order, length, goal_s = goal_lane.bundle, goal_lane.order, goal_lane.length, place_s(network, goal, HALF)
     shape, plain = shape_of(w, variant), variant.plain[w]
@@ -237,14 +243,19 @@ def select_lane_samples(w, a, first, stride, clock, lane_position, goals, lane_r
     block_row = map_row.blocks_at
     if block_row >= 0:
         block_row += goal_lane.local * blocks_of(map_row)
-    for k in range(first, p.lanes_kept, stride):  # indices are u32: Numba then does not check for negative ones
-        sample = row_at(samples, u32(listing[u32(listed(begin, k, count))]))
-        found = sample_route_distance(
-            shape, plain, route, bends, leads, route_blocks, route_at, route_row, leads_at, block_row, sample, bundle, order,
-            length, goal_s, goal_stretch,
-        )  # fmt: skip
-        distances[u32(k)] = found
-        smallest = min(smallest, found)
+    # Indices are unsigned, here and below: Numba then does not check for negative ones.
+    end = window_end(begin, count, p.lanes_kept)
+    for part in range(2):
+        low, high, at = (i32(0), end, begin) if part == 0 else (end, p.lanes_kept, i32(0))
+        start = first if part == 0 else low + resumed(end, first, stride)
+        for k in range(start, high, stride):
+            sample = row_at(samples, u32(listing[u32(at + i32(k) - low)]))
+            found = sample_route_distance(
+                shape, plain, route, bends, leads, route_blocks, route_at, route_row, leads_at, block_row, sample, bundle,
+                order, length, goal_s, goal_stretch,
+            )  # fmt: skip
+            distances[u32(k)] = found
+            smallest = min(smallest, found)
     smallest = least_of_row(smallest)
     if first == 0:
         lane_routes.row[w, a], lane_routes.goal[w, a], lane_routes.smallest[w, a] = row, goal, smallest
@@ -292,12 +303,12 @@ def observe_lanes(w, a, first, stride, row, out, pose, lane_routes, variant, net
     # First copied unchanged, then converted in place: the second loop vectorises.
     for k in range(p.lanes_kept):
         sample, at = samples[u32(listing[u32(listed(begin, k, count))])], k * _LANE_SIZE
-        out[at], out[at + 1], out[at + 2], out[at + 3] = sample.x - x, sample.y - y, sample.cos, sample.sin
+        out[at], out[at + 1], out[at + 2], out[at + 3] = sample.x, sample.y, sample.cos, sample.sin
         out[at + 4], out[at + 5] = sample.width, distances[k]
     for k in range(p.lanes_kept):
         at = k * _LANE_SIZE
         lane = lane_seen(
-            out[at], out[at + 1], out[at + 2], out[at + 3], out[at + 4], out[at + 5],
+            out[at] - x, out[at + 1] - y, out[at + 2], out[at + 3], out[at + 4], out[at + 5],
             smallest, frame, area, scale, route_scale,
         )  # fmt: skip
         store(out, at, lane)

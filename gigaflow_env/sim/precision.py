@@ -1,7 +1,14 @@
 """Half precision: a float32 of the observation as 16 bits, rounded to nearest, ties to even.
 
-Computed with integers, as neither the CPU nor its simulation of CUDA has these types. The same on every backend.
+Computed with integers, as kernels have no such numbers; by the processor itself where it has an instruction
+for it. The same on every backend.
 """
+
+from typing import Any
+
+from llvmlite import binding, ir
+from numba import types
+from numba.extending import intrinsic, overload
 
 from gigaflow_env.jit import rule, u32
 from gigaflow_env.layout import BFLOAT16
@@ -40,8 +47,30 @@ def float16_bits(bits):
     return u32(sign | u32(u32(u32(mantissa + below_half) + odd) >> shift))
 
 
+def nearest_half(bits: Any) -> Any:
+    """`float16_bits` as the target does it best; backend/cuda.py says how CUDA does."""
+
+
+HARDWARE = "f16c" in (features := binding.get_host_cpu_features()) and features["f16c"]
+"""Whether this processor rounds to float16 by itself: all with AVX2 do."""
+
+
+@intrinsic
+def _rounded(typing: Any, bits: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        half = builder.fptrunc(builder.bitcast(arguments[0], ir.FloatType()), ir.HalfType())
+        return builder.zext(builder.bitcast(half, ir.IntType(16)), ir.IntType(32))
+
+    return types.uint32(types.uint32), generate
+
+
+@overload(nearest_half, target="cpu")
+def _nearest_half(bits):  # type: ignore[no-untyped-def]
+    return (lambda bits: _rounded(bits)) if HARDWARE else (lambda bits: float16_bits(bits))
+
+
 @rule
 def half_bits(bits, kind):
     """16 bits of a float32 in the observation's type: `layout.FLOAT16` or `layout.BFLOAT16`. NaN stays NaN."""
-    rounded = bfloat16_bits(bits) if kind == BFLOAT16 else float16_bits(bits)
+    rounded = bfloat16_bits(bits) if kind == BFLOAT16 else nearest_half(bits)
     return _NAN if u32(bits & _REST) > _INFINITY else rounded

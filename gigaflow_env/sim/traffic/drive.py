@@ -88,46 +88,64 @@ def backwards(aside, slope, curvature):
 @stage
 def around(w, a, reach, rows, pose, close):
     """Number of agents on the road, and wrecks, within `reach` [m]; their numbers are written to `close`."""
-    x, y, count = pose.x[w, a], pose.y[w, a], i32(0)
-    for b in range(rows.status.shape[1]):
-        dx, dy = pose.x[w, b] - x, pose.y[w, b] - y
-        if b != a and rows.status[w, b] >= LIVE and dx * dx + dy * dy < reach * reach:
-            close[count] = u32(b)
+    xs, ys, status, count = pose.x[w], pose.y[w], rows.status[w], i32(0)
+    x, y = xs[a], ys[a]
+    for b in range(len(xs)):  # this one vectorises
+        dx, dy = xs[b] - x, ys[b] - y
+        close[b] = u32((dx * dx + dy * dy < reach * reach) & (b != a))
+    for b in range(len(xs)):
+        if close[b] != 0 and status[b] >= LIVE:
+            close[u32(count)] = u32(b)
             count = i32(count + i32(1))
     return count
 
 
 @stage
-def leader_at(w, a, distance, shift, section, count, close, pose, motion, body, variant, network):
+def keep_ahead(w, a, count, pose, close):
+    """Move those of `close` that are ahead of agent a to its front: the others keep their own distance. Returns how many."""
+    x, y, cos, sin, kept = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a], i32(0)
+    for k in range(count):
+        b = close[u32(k)]
+        before, _ = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, cos, sin)
+        close[u32(kept)] = b
+        kept = i32(kept + i32(not before < ZERO))
+    return kept
+
+
+@stage
+def leader_at(
+    w, a, distance, aside, slope, driven, preview, section, count, close, pose, motion, body, variant, network
+):  # fmt: skip
     """The nearest body in the own path at a section `distance` [m] ahead: (gap [m], speed [m/s] along the road, number).
 
-    The gap is between the bumpers, FAR if there is none. The own path lies `shift` [m] to the left of the section.
+    The gap is between the bumpers, FAR if there is none. The own path lies beside the section by the `drift` of aside,
+    slope, driven and preview. close: the numbers of `count` agents ahead.
     """
     x, y, along_x, along_y, gain = seat(w, variant, network, section)
     stride, z = f32(_STRIDE) * gain, network.sections[section].z
     half_length, half_width = HALF * body.length[w, a], HALF * body.width[w, a]
     gap, speed, who = FAR, ZERO, i32(-1)
     for k in range(count):
-        b = i32(close[k])
+        b = close[u32(k)]
         if abs(pose.z[w, b] - z) > LEVEL_GAP:
             continue
         ahead, left = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, along_x, along_y)
         reach = HALF * (body.length[w, b] + body.width[w, b])
-        if abs(ahead) > reach + stride or abs(left - shift) > reach + half_width + _MARGIN:
+        if abs(ahead) > reach + stride:
+            continue
+        shift = drift(aside, slope, driven, preview)  # only now, as few bodies come so far
+        if abs(left - shift) > reach + half_width + _MARGIN:
             continue
         cos, sin = into_frame(pose.cos[w, b], pose.sin[w, b], along_x, along_y)
         long = HALF * (body.length[w, b] * abs(cos) + body.width[w, b] * abs(sin))
         wide = HALF * (body.length[w, b] * abs(sin) + body.width[w, b] * abs(cos))
         if abs(ahead) > long + HALF * stride or abs(left - shift) > wide + half_width + _MARGIN:
             continue
-        before, _ = into_frame(pose.x[w, b] - pose.x[w, a], pose.y[w, b] - pose.y[w, a], pose.cos[w, a], pose.sin[w, a])
-        if before < ZERO:  # it is behind, and keeps its own distance
-            continue
         free_distance = distance + ahead - long - half_length
         if free_distance < ZERO and abs(left - shift) > wide + half_width:  # it is passed already, and not touched
             continue
         if free_distance < gap:
-            gap, speed, who = free_distance, max(motion.speed[w, b] * cos, ZERO), b
+            gap, speed, who = free_distance, max(motion.speed[w, b] * cos, ZERO), i32(b)
     return gap, speed, who
 
 
@@ -183,9 +201,11 @@ def intend(
 ):
     """Look ahead along the route: highest speed, curvature to steer, next junction.
 
+    Of agents that others drive only what rule-based drivers want to know: not how they would go on themselves.
+
     Writes: traffic, except yielded, except waits_for, except waits_how, except still, except backing, neighbours.scratch.
     """
-    settled = settled_lane(w, a, rows, traffic)
+    settled, rules = settled_lane(w, a, rows, traffic), rows.driver[w, a] == IDM
     say_nothing(w, a, traffic)
     if rows.status[w, a] != LIVE:
         return
@@ -204,6 +224,7 @@ def intend(
         w, a, settled, stood, goal_lane, goal_s, count, close, pose, motion, body, lane_position, variant, network,
         conflicts, map_row, p,
     )  # fmt: skip
+    count = keep_ahead(w, a, count, pose, close)
     held = wished >= 0
     lane = network.sections[section].lane
     row = network.lanes[lane]
@@ -232,7 +253,7 @@ def intend(
             break
         number = i32(row.first + k)
         at = network.sections[number]
-        if distance >= -row.step * scale:
+        if rules and distance >= -row.step * scale:
             curvature = curved(w, variant, at.curvature, at.cos, at.sin)
             curve = curve_speed(curvature, p)
             change = abs(curvature - before)
@@ -241,7 +262,7 @@ def intend(
                 curve = min(curve, max(_SPAN * p.steer_rate / (change * wheelbase), _WALK))
             curve = _WALK if abs(curvature) > _TIGHT * tightest else curve
             cap = min(cap, stopping_speed(distance - HALF * preview, min(curve, row.speed), p))
-        if not steered and distance >= preview:
+        if rules and not steered and distance >= preview:
             back = min(i32((distance - preview) / (row.step * scale)), k)
             aim = network.sections[number - back]
             aim_x, aim_y, aim_cos, aim_sin, gain = seat(w, variant, network, i32(number - back))
@@ -252,11 +273,11 @@ def intend(
             side, rest = clip(inward * bend, -room, room), distance - f32(back) * row.step * scale - preview
             steer_x, steer_y = aim_x - rest * aim_cos - side * aim_sin, aim_y - rest * aim_sin + side * aim_cos
             steered = True
-        if leader_gap >= FAR:
+        if leader_gap >= FAR and count > 0:
             # Where the stretch begins for which this section stands: a lane change is least far there.
-            shift = drift(aside, slope, max(distance - HALF * f32(_STRIDE) * row.step * scale - lag, ZERO), preview)
+            driven = max(distance - HALF * f32(_STRIDE) * row.step * scale - lag, ZERO)
             leader_gap, leader_speed, leader = leader_at(
-                w, a, distance, shift, number, count, close, pose, motion, body, variant, network
+                w, a, distance, aside, slope, driven, preview, number, count, close, pose, motion, body, variant, network
             )
         if leader_gap < FAR and target >= 0:
             break
