@@ -381,6 +381,33 @@ def cuda_code() -> str:
     return table(head, rows)
 
 
+def cuda_cost() -> str:
+    """What a step does on CUDA, counted: one line a revision and way of driving, in the order of their measurement."""
+    rows = []
+    for r in _results("cuda_cost.jsonl"):
+        of, ended = r["together"], f"{r['ended']:.1%}" if "ended" in r else ""
+        counts = [f"{of[what]:,.0f}" for what in ("warp_instructions", "load_sectors", "store_sectors")]
+        rows.append(
+            [r["commit"].rstrip("+"), r["settings"].get("actions", "random"), ended, str(len(r["kernels"])), *counts]
+        )
+    return table(
+        ["revision", "actions", "rows that end", "launches", "warp instructions", "load sectors", "store sectors"], rows
+    )
+
+
+def cuda_cost_kernels() -> str:
+    """The last line of random driving, by kernel, beside the first."""
+    random = [r["kernels"] for r in _results("cuda_cost.jsonl") if r["settings"].get("actions", "random") == "random"]
+    rows = [
+        [f"`{name.split()[0]}`{name.partition(' ')[1]}{name.partition(' ')[2]}", f"{of['warp_instructions']:,.0f}",
+         f"{of['busy_lanes']:.0%}", f"{of['load_sectors']:,.0f}", f"{of['store_sectors']:,.0f}"]
+        for kernels in (random[0], random[-1]) for name, of in kernels.items()
+    ]  # fmt: skip
+    split = len(random[0])
+    rows = [[when, *row] for k, row in enumerate(rows) for when in ["first" if k < split else "now"]]
+    return table(["", "kernel", "warp instructions", "busy lanes", "load sectors", "store sectors"], rows)
+
+
 def headline() -> str:
     """What the README shows: policies that were trained, of `learning`, and the pretrained driver where it is new."""
     rows = [r for r in _results("learning.jsonl") if r["policy"].startswith("self-play")]
@@ -598,7 +625,8 @@ PARTS = {
     part.__name__: part
     for part in (
         actions, observation, conditioning, config, population, state, events, cli, throughput, speed, stages, parts,
-        against, against_kernels, cuda_code, learning, headline, traffic, large_maps, soak, scenes, driver_ladder,
+        against, against_kernels, cuda_code, cuda_cost, cuda_cost_kernels,
+        learning, headline, traffic, large_maps, soak, scenes, driver_ladder,
         driver_longform, driver_robustness, driver_conditioning, libraries, benchmark_scenes, benchmark_routes,
     )
 }  # fmt: skip

@@ -235,6 +235,19 @@ def test_double_precision_would_be_found():
     assert done.returncode == 0 and json.loads(done.stdout) == [False, True, True, True], done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("actions", ["random", "brake"])
+def test_a_step_does_no_more_than_it_did(actions, folder, tmp_path):
+    """Five in a hundred above what was committed last."""
+    done = python(ROOT / "benchmarks" / "cuda_cost.py", "--actions", actions, "--json", tmp_path / "now")
+    assert done.returncode == 0, done.stderr
+    lines = map(json.loads, (ROOT / "benchmarks" / "results" / "cuda_cost.jsonl").read_text().splitlines())
+    before = [line["together"] for line in lines if line["settings"].get("actions") == actions][-1]
+    now = json.loads((tmp_path / "now").read_text())["together"]
+    for what in ("warp_instructions", "load_sectors", "store_sectors"):
+        assert now[what] <= 1.05 * before[what], what
+
+
 def test_every_kernel_is_compiled(driven):
     assert set(driven["kernels"]) == set(STORES) and {*STORES, *OF_SCENES} == set(REGISTERS) == set(TOUCHED)
 

@@ -29,6 +29,9 @@ static inline uint32_t to_u32(float x) { return !(x > 0) ? 0 : x >= 0x1p32f ? UI
 static inline int64_t to_s64(float x) { return x != x ? 0 : x >= 0x1p63f ? INT64_MAX : x < -0x1p63f ? INT64_MIN : (int64_t)x; }
 static inline uint64_t to_u64(float x) { return !(x > 0) ? 0 : x >= 0x1p64f ? UINT64_MAX : (uint64_t)x; }
 
+/* The nearest half, ties to even. */
+static inline uint16_t half_of(float x) { _Float16 half = x; uint16_t bits; memcpy(&bits, &half, 2); return bits; }
+
 /* prmt: each digit of the selector takes a byte of b:a, or its sign eight times. */
 static inline uint32_t permute(uint32_t a, uint32_t b, uint32_t selector) {
     uint64_t both = (uint64_t)b << 32 | a;

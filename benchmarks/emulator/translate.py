@@ -186,6 +186,8 @@ class Translation:
                 return self._repack(modifiers[-1], *operands)
             case "setp":
                 return self._assign(operands[0], self._comparison(modifiers, operands), "pred")
+            case "cvt" if "f16" in modifiers:
+                return self._assign(operands[0], f"half_of({self._value(operands[1], 'f32')})", "u16")
             case "cvt":
                 return self._assign(operands[0], self._conversion(modifiers, operands[1]), modifiers[-2])
         kind = modifiers[-1]

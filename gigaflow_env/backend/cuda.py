@@ -35,7 +35,7 @@ from gigaflow_env.extras import remedy
 from gigaflow_env.jit import SOURCE_HASH, alone, anyone, barrier, fetch_ahead, i32, place_among, stage, u32
 from gigaflow_env.layout import FLOAT32
 from gigaflow_env.sim.observe import clipped, select_lane_samples
-from gigaflow_env.sim.precision import float16_bits, half_bits, nearest_half
+from gigaflow_env.sim.precision import half_bits
 from gigaflow_env.state import ENDED, LIVE
 
 WARPS = 4
@@ -103,11 +103,6 @@ def _place_in_block(flag):  # type: ignore[no-untyped-def]
         return u32(before + u32(cuda.popc(u32(bits & u32(u32(1 << cuda.laneid) - u32(1)))))), every
 
     return place
-
-
-@overload(nearest_half)
-def _nearest_half(bits):  # type: ignore[no-untyped-def]
-    return lambda bits: float16_bits(bits)
 
 
 @overload(fetch_ahead)

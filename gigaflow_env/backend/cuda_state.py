@@ -39,7 +39,8 @@ def lengths(state: State) -> Any:
 
 def addresses(state: State) -> Any:
     """The state's groups, with the address of each array in its place."""
-    return State(*(type(group)(*(_address(array) for array in group)) for group in state))
+    groups: Any = [group._make(map(_address, group)) for group in state]
+    return State(*groups)
 
 
 def _address(array: Any) -> int:
