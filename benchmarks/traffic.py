@@ -20,7 +20,7 @@ import tyro
 from gigaflow_env.backend import cpu
 from gigaflow_env.backend.world_step import known, parameters
 from gigaflow_env.bench.machine import machine
-from gigaflow_env.config import laptop
+from gigaflow_env.config import Config, laptop
 from gigaflow_env.env import GigaflowVectorEnv
 from gigaflow_env.event_log import COLLISION, OFFROAD, RED_LIGHT
 from gigaflow_env.files import write_text
@@ -62,22 +62,24 @@ class Traffic:
     """Write the results into this file."""
 
 
-def drive(name: str, worlds: int, traffic: Traffic) -> dict[str, Any]:
+def settings(traffic: Traffic) -> Config:
+    """Nobody's time is over before the end, and who has arrived goes on."""
+    steps = round(traffic.seconds / laptop().dt) + 1
+    return laptop().replace(
+        max_steps=steps, world_steps=steps, world_stagger=0.0, on_route_done="new_route", population=traffic.population
+    )
+
+
+def drive(name: str, worlds: int, traffic: Traffic, config: Config) -> dict[str, Any]:
     """One map; the result is ready for JSON. MapError where a file is no map, or has no place for two cars."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MapWarning)
         road_map = find(name)
-    changes = {
-        "max_steps": 10**9, "world_steps": 10**9, "world_stagger": 0.0, "on_route_done": "new_route",
-        "population": traffic.population,
-    }  # fmt: skip
-    config = laptop().replace(**changes)
     lists = {name: getattr(config, name) for name in ("lane_spacing", "lane_count", "boundary_count", "stop_count")}
     agents = min(traffic.agents, capacity(compile_roads(road_map, **lists), 0))
     env = GigaflowVectorEnv(
-        worlds * agents, map=road_map, preset="laptop", agents_per_world=agents, config=changes, drivers="idm",
-        events=True, copy=False,
-    )  # fmt: skip
+        worlds * agents, map=road_map, config=config, agents_per_world=agents, drivers="idm", events=True, copy=False
+    )
     env.reset(seed=traffic.seed)
     steps, nothing = round(traffic.seconds / env.config.dt), np.full(env.num_envs, 7)
     dt = env.config.dt
@@ -137,10 +139,10 @@ def maps_of(traffic: Traffic) -> list[tuple[str, int]]:
 
 if __name__ == "__main__":
     given = tyro.cli(Traffic)
-    lines = []
+    config, lines = settings(given), []  # outside of try: values that don't fit must not pass for maps that don't
     for name, worlds in maps_of(given):
         try:
-            found = {**drive(name, worlds, given), **machine()}
+            found = {**drive(name, worlds, given, config), **machine()}
         except (MapError, ValueError) as error:
             print(f"{name}: not driven: {error}", flush=True)
             continue
