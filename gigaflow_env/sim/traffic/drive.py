@@ -197,11 +197,14 @@ def intend(
     goal_section, final = goals.section[w, a, goals.next[w, a]], goals.next[w, a] == goals.count[w, a] - i32(1)
     goal_lane, goal_s = network.sections[goal_section].lane, place_s(network, goal_section, HALF)
 
+    wheelbase = p.wheelbase * body.length[w, a]
+    most_sin, most_cos = sincos_small(p.steer_max)
+    tightest = most_sin / (most_cos * wheelbase)
     horizon = f32(15.0) + TWO * speed + speed * speed / (TWO * p.idm_deceleration)
     close = neighbours.scratch[w, min(a, neighbours.scratch.shape[1] - 1)]
     count = around(w, a, horizon + f32(25.0), rows, pose, close)
     section, s, preview, wished, beside, waits, short = choose_lane(
-        w, a, settled, stood, goal_lane, goal_s, count, close, pose, motion, body, lane_position, variant, network,
+        w, a, settled, stood, tightest, goal_lane, goal_s, count, close, pose, motion, body, lane_position, variant, network,
         conflicts, map_row, p,
     )  # fmt: skip
     held = wished >= 0
@@ -218,9 +221,6 @@ def intend(
     front = s * scale + half_length
     cap = min(p.speed_max * body.c_vel[w, a], row.speed * (_PATIENCE if held else ONE))
     passed, k = -s * scale, i32(section - row.first)  # distance from here to the start of the lane; section on the lane
-    wheelbase = p.wheelbase * body.length[w, a]
-    most_sin, most_cos = sincos_small(p.steer_max)
-    tightest = most_sin / (most_cos * wheelbase)
     inward, aside_most = _INWARD * body.length[w, a] * body.length[w, a], HALF * body.width[w, a] + _SIDE
     steer_x, steer_y, steered, before = x + cos * preview, y + sin * preview, False, motion.steer[w, a] / wheelbase
     target, gap, room_from, blocked, waiting, stop = i32(-1), FAR, FAR, False, False, FAR
@@ -241,15 +241,16 @@ def intend(
                 curve = min(curve, max(_SPAN * p.steer_rate / (change * wheelbase), _WALK))
             curve = _WALK if abs(curvature) > _TIGHT * tightest else curve
             cap = min(cap, stopping_speed(distance - HALF * preview, min(curve, row.speed), p))
-        if not steered and distance >= preview:
-            back = min(i32((distance - preview) / (row.step * scale)), k)
-            aim = network.sections[number - back]
-            aim_x, aim_y, aim_cos, aim_sin, gain = seat(w, variant, network, i32(number - back))
+        if not steered and distance + f32(_STRIDE) * row.step * scale > preview:
+            # On this lane, though the next sample may lie on the one behind it, which may bend the other way.
+            on = min(i32(max((preview - distance) / (row.step * scale), ZERO)) + i32(1), i32(row.quads - k))
+            aim = network.sections[number + on]
+            aim_x, aim_y, aim_cos, aim_sin, gain = seat(w, variant, network, i32(number + on))
             bend = curved(w, variant, aim.curvature, aim.cos, aim.sin)
             if abs(bend_here) > abs(bend) and bend_here * bend >= ZERO:  # the front leaves a bend before the rest does
                 bend = bend_here
             room = max(aim.half_width * abs(variant.det[w]) / gain - aside_most, ZERO)
-            side, rest = clip(inward * bend, -room, room), distance - f32(back) * row.step * scale - preview
+            side, rest = clip(inward * bend, -room, room), distance + f32(on) * row.step * scale - preview
             steer_x, steer_y = aim_x - rest * aim_cos - side * aim_sin, aim_y - rest * aim_sin + side * aim_cos
             steered = True
         if leader_gap >= FAR:
@@ -258,7 +259,7 @@ def intend(
             leader_gap, leader_speed, leader = leader_at(
                 w, a, distance, shift, number, count, close, pose, motion, body, variant, network
             )
-        if leader_gap < FAR and target >= 0:
+        if leader_gap < FAR and target >= 0 and steered:
             break
         k = i32(k + _STRIDE)
         if k < row.quads:
