@@ -52,7 +52,7 @@ _TIDY = f32(1e-3)  # m/s: a slower vehicle stands, and does not roll back
 _NEAR = f32(3.0)  # m: a leader so near, and standing, is waited for
 _BACK_FOR, _BACK_SPEED = f32(6.0), f32(1.2)  # s, m/s: how long and how fast a driver backs up: 7 m
 _BACK_TIME = f32(0.6)  # s, in which that speed is reached
-_BACK_ROOM, _BACK_LEAST = f32(1.0), f32(3.0)  # m: room that is kept behind, and that is needed to begin
+_BACK_ROOM, _BACK_LEAST = f32(0.6), f32(3.0)  # m: room that is kept behind, and that is needed to begin
 _LET_IN = f32(30.0)  # m: who waits so near ahead for a lane change is let in
 
 
@@ -132,8 +132,8 @@ def leader_at(w, a, distance, shift, section, count, close, pose, motion, body, 
 
 
 @stage
-def room_behind(w, a, rows, pose, body):
-    """Distance [m] from the rear of agent a, straight back, to the next body; FAR if there is none."""
+def room_behind(w, a, rows, pose, motion, body, p):
+    """Distance [m] from the rear of agent a, straight back, to where the next body can stop; FAR if there is none."""
     room, half_length, half_width = FAR, HALF * body.length[w, a], HALF * body.width[w, a]
     for b in range(rows.status.shape[1]):
         if b == a or rows.status[w, b] < LIVE or abs(pose.z[w, b] - pose.z[w, a]) > LEVEL_GAP:
@@ -143,8 +143,17 @@ def room_behind(w, a, rows, pose, body):
         long = HALF * (body.length[w, b] * abs(cos) + body.width[w, b] * abs(sin))
         wide = HALF * (body.length[w, b] * abs(sin) + body.width[w, b] * abs(cos))
         if ahead < ZERO and abs(left) < wide + half_width + TWO * _MARGIN:
-            room = min(room, -ahead - long - half_length)
+            comes = max(motion.speed[w, b] * cos, ZERO)
+            stops = comes * (TWO * p.dt + comes / (TWO * _LEADER_BRAKE))
+            room = min(room, -ahead - long - half_length - stops)
     return room
+
+
+@rule
+def back_room(speed, p):
+    """Room [m] that a car needs which still backs up with this speed [m/s]: it stops with 1 m/s^2, from the next step on."""
+    back = max(-speed, ZERO)
+    return _BACK_ROOM + back * (ONE + HALF) * p.dt + HALF * back * back
 
 
 @stage
@@ -313,16 +322,16 @@ def intend(
 
 
 @stage
-def wait(w, a, stands, giver, how, rows, pose, body, traffic, p):
+def wait(w, a, stands, giver, how, rows, pose, motion, body, traffic, p):
     """Note because of whom agent a stands, and how it could end that.
 
     Writes: traffic.waits_for, waits_how, still, backing.
     """
     fresh = rows.steps[w, a] == 0
     still = i32(0) if fresh or not stands else i32(traffic.still[w, a] + i32(1))
-    room = room_behind(w, a, rows, pose, body) if still > 0 or traffic.backing[w, a] > 0 else FAR
+    room = room_behind(w, a, rows, pose, motion, body, p) if still > 0 or traffic.backing[w, a] > 0 else FAR
     backing = i32(0) if fresh else max(i32(traffic.backing[w, a] - i32(1)), i32(0))
-    if room < _BACK_ROOM:
+    if room < back_room(motion.speed[w, a], p):
         backing = i32(0)
     elif traffic.turn[w, a] and traffic.waits_how[w, a] == BACK:
         backing = i32(_BACK_FOR / p.dt + HALF)
@@ -374,7 +383,7 @@ def follow(w, a, rows, pose, motion, body, lane_position, variant, network, conf
                 first = traffic.leader[w, a] if traffic.stop[w, a] > traffic.gap[w, a] else i32(-1)
             giver = first
             traffic.yielded[w, a] = True
-    wait(w, a, abs(speed) < _STANDS, giver, YIELD, rows, pose, body, traffic, p)
+    wait(w, a, abs(speed) < _STANDS, giver, YIELD, rows, pose, motion, body, traffic, p)
     cap = min(cap, stopping_speed(stop - _STOP_GAP - HALF * speed * p.dt, ZERO, p))
     wanted = free(speed, cap, p)
     wanted = min(wanted, free(speed, max(cap, ONE), p) - traffic.brake[w, a]) if traffic.brake[w, a] > ZERO else wanted

@@ -137,9 +137,9 @@ def in_the_way_beside(w, a, section, stood, count, close, pose, motion, body, va
 def change_ahead(speed, room, half_width, tightest):
     """Distance [m] to the point that is steered to in a lane change, with `room` [m] left on the old lane.
 
-    So far that the first arc, of 2 * offset / distance^2, needs only half of the curvature `tightest` [1/m] that the body can
-    follow: with more, who begins to change at walking pace stands across the road before it can steer back. Nearer where the
-    old lane ends soon, see `drive.drift` for how far a change reaches.
+    So far that the first arc, of 2 * offset / distance^2, needs only half of the curvature `tightest` [1/m] that the body
+    can follow: with more, who begins to change at walking pace stands across the road before it can steer back. Nearer where
+    the old lane ends soon, see `drive.drift` for how far a change reaches.
     """
     far = f32(math.sqrt(TWO * TWO * TWO * half_width / tightest))
     return max(_CHANGE * speed, clip(_REACH * room, _CHANGE_NEAR, max(far, _CHANGE_NEAR)))
