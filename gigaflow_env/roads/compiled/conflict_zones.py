@@ -95,6 +95,20 @@ def conflicts(roads: Roads) -> Conflicts:
 
 
 @kernel
+def _follows(a, b, lanes, successors):
+    """Whether lane b follows lane a, or only a lane so short lies between them that their ends are near each other."""
+    for k in range(lanes[a].successors_at, lanes[a].successors_at + lanes[a].successors):
+        between = successors[k]
+        if between == b:
+            return True
+        if lanes[between].length < TOO_NEAR:
+            for j in range(lanes[between].successors_at, lanes[between].successors_at + lanes[between].successors):
+                if successors[j] == b:
+                    return True
+    return False
+
+
+@kernel
 def _search(sections, lanes, successors, boxes, number_of, counts, found):
     """Count the conflicts of each lane, or, where there is room, write them: lane, other lane, and the four shares."""
     written = 0
@@ -110,11 +124,7 @@ def _search(sections, lanes, successors, boxes, number_of, counts, found):
                 continue
             if boxes[a, 1] > boxes[b, 3] + TOO_NEAR or boxes[b, 1] > boxes[a, 3] + TOO_NEAR:
                 continue
-            follows = False
-            for k in range(row.successors_at, row.successors_at + row.successors):
-                follows |= successors[k] == b
-            for k in range(other.successors_at, other.successors_at + other.successors):
-                follows |= successors[k] == a
+            follows = _follows(a, b, lanes, successors) or _follows(b, a, lanes, successors)
             dx, dy = sections[row.first].x - sections[other.first].x, sections[row.first].y - sections[other.first].y
             branch = dx * dx + dy * dy < SAME * SAME
             if follows or branch:

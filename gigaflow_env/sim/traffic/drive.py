@@ -200,6 +200,7 @@ def intend(
         return
     stood = ZERO if rows.steps[w, a] == 0 else f32(traffic.still[w, a]) * p.dt
     traffic.turn[w, a] = has_turn(w, a, stood, rows, traffic)
+    backs = traffic.backing[w, a] > 0 and rows.steps[w, a] > 0
     map_row = network.maps[clock.map[w]]
     x, y, cos, sin, speed = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a], max(motion.speed[w, a], ZERO)
     half_length = HALF * body.length[w, a]
@@ -213,8 +214,8 @@ def intend(
     close = neighbours.scratch[w, min(a, neighbours.scratch.shape[1] - 1)]
     count = around(w, a, horizon + f32(25.0), rows, pose, close)
     section, s, preview, wished, beside, waits, short = choose_lane(
-        w, a, settled, stood, tightest, goal_lane, goal_s, count, close, pose, motion, body, lane_position, variant, network,
-        conflicts, map_row, p,
+        w, a, settled, stood, backs, tightest, goal_lane, goal_s, count, close, pose, motion, body, lane_position, variant,
+        network, conflicts, map_row, p,
     )  # fmt: skip
     held = wished >= 0
     lane = network.sections[section].lane
@@ -313,7 +314,6 @@ def intend(
         cap = min(cap, safe_speed(leader_gap - HALF, leader_speed, p))
     traffic.cap[w, a], traffic.stop[w, a] = max(cap, ZERO), stop
     ahead, left = into_frame(steer_x - x, steer_y - y, cos, sin)
-    backs = traffic.backing[w, a] > 0 and rows.steps[w, a] > 0
     traffic.curvature[w, a] = backwards(aside, slope, bend_here) if backs else pursuit(ahead, left)
     traffic.beside[w, a], traffic.wish[w, a], traffic.short[w, a] = beside, wished if waits else i32(-1), short
     announce(w, a, target, gap, stood, blocked, waiting, rows, motion, lane_position, network, conflicts, traffic, p)

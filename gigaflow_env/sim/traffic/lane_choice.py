@@ -172,13 +172,13 @@ def change_room(w, variant, conflicts, row, lane):
 
 @stage
 def choose_lane(
-    w, a, settled, stood, tightest, goal_lane, goal_s, count, close, pose, motion, body, lane_position, variant, network,
-    conflicts, map_row, p,
+    w, a, settled, stood, backs, tightest, goal_lane, goal_s, count, close, pose, motion, body, lane_position, variant,
+    network, conflicts, map_row, p,
 ):  # fmt: skip
     """The lane to drive on: (section, s, preview [m], wished, beside, waits, short).
 
-    The neighbour lane that the route needs, if there is room on it; `wished` is -1 then. Else `wished` is that lane, and
-    `beside` who is in the way, -1 if nobody. waits: no route leads on without it, so the driver stops where it can still
+    The neighbour lane that the route needs, if there is room on it and a does not back up; `wished` is -1 then. Else `wished`
+    is that lane, and `beside` who is in the way, -1 if nobody. waits: no route leads on without it, so the driver stops where it can still
     change. short: it is past that place.
     """
     speed, section = max(motion.speed[w, a], ZERO), lane_position.section[w, a]
@@ -205,7 +205,7 @@ def choose_lane(
         fits = room > change * to_go * to_go
         short = not fits
         beside = in_the_way_beside(w, a, target, stood, count, close, pose, motion, body, variant, network, p)
-        if fits and beside < 0:
+        if fits and beside < 0 and not backs:
             lane, s, section, held = wished, there, target, False
             preview = change_ahead(speed, room, half_width, tightest)
     # Without room, and without another route to the goal, the driver waits where the change is still possible.
