@@ -254,7 +254,7 @@ class Traffic(NamedTuple):
     next: np.ndarray = array("world agent", "", "lane with conflicts that it enters next, -1: none near", i32)
     gap: np.ndarray = array("world agent", "m", "from its front to that lane")
     priority: np.ndarray = array("world agent", "m", "the same as an order: agents in a junction come before all others")
-    inside: np.ndarray = array("world agent", "", "lane in which its front is, where that has conflicts or is its own", i32)
+    inside: np.ndarray = array("world agent", "", "lane in which its front is, or will be soon", i32)
     front: np.ndarray = array("world agent", "m", "its front from the start of `inside`")
     may_enter: np.ndarray = array("world agent", "", "it could enter that lane: no red light, and room behind", flag)
     committed: np.ndarray = array("world agent", "", "it can no longer stop before that lane", flag)

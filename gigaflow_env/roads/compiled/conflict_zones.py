@@ -43,6 +43,7 @@ class Conflicts(NamedTuple):
     within: np.ndarray = array("lane", "", "part of a junction: who stands there is in the way of others", np.bool_)
     tightest: np.ndarray = array("lane", "1/m", "its largest curvature, over 3 m: who can't follow that takes other lanes")
     usable: np.ndarray = array("lane", "share", "of its length before it becomes too narrow for a car")
+    begins: np.ndarray = array("lane", "", "no lane leads into it: behind its start the road ends", np.bool_)
     stops_at: np.ndarray = array("lane", "", "first entry of each lane in `stops`, and one more", i32)
     stops: np.ndarray = array("entry", "", "stop lines at the lane's start, numbers in Network.stops", i32)
 
@@ -81,6 +82,9 @@ def conflicts(roads: Roads) -> Conflicts:
         if len(wide) and wide[-1] < lane["quads"]:
             usable[k] = wide[-1] / lane["quads"]
 
+    begins = np.ones(len(lanes), bool)
+    begins[network.successors] = False
+
     stops, stops_at = [], [0]
     for k, lane in enumerate(lanes):
         start, row = sections[lane["first"]], network.maps[number_of[k]]
@@ -91,7 +95,7 @@ def conflicts(roads: Roads) -> Conflicts:
         here = (gap < SAME_LINE) & (abs(near["z"] - start["z"]) < LEVEL_GAP) & (along > 0.9)
         stops.extend((row["stops_at"] + np.flatnonzero(here)).tolist())
         stops_at.append(len(stops))
-    return Conflicts(at, rows, within, tightest, usable, np.array(stops_at, i32), np.array(stops, i32))
+    return Conflicts(at, rows, within, tightest, usable, begins, np.array(stops_at, i32), np.array(stops, i32))
 
 
 @kernel

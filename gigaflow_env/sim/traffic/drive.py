@@ -132,9 +132,14 @@ def leader_at(w, a, distance, shift, section, count, close, pose, motion, body, 
 
 
 @stage
-def room_behind(w, a, rows, pose, motion, body, p):
-    """Distance [m] from the rear of agent a, straight back, to where the next body can stop; FAR if there is none."""
+def room_behind(w, a, rows, pose, motion, body, lane_position, variant, network, conflicts, p):
+    """Distance [m] from the rear of agent a, straight back, to where the next body can stop or the road ends; else FAR."""
     room, half_length, half_width = FAR, HALF * body.length[w, a], HALF * body.width[w, a]
+    section = lane_position.section[w, a]
+    lane = network.sections[section].lane
+    if conflicts.begins[lane]:
+        s = place_s(network, section, lane_position.fraction[w, a])
+        room = s * lane_stretch(w, variant, network.lanes[lane]) - half_length
     for b in range(rows.status.shape[1]):
         if b == a or rows.status[w, b] < LIVE or abs(pose.z[w, b] - pose.z[w, a]) > LEVEL_GAP:
             continue
@@ -194,7 +199,7 @@ def intend(
 
     Writes: traffic, except yielded, except waits_for, except waits_how, except still, except backing, neighbours.scratch.
     """
-    settled = settled_lane(w, a, rows, traffic)
+    settled, inside, inside_front = settled_lane(w, a, rows, traffic), traffic.inside[w, a], traffic.front[w, a]
     say_nothing(w, a, traffic)
     if rows.status[w, a] != LIVE:
         return
@@ -214,8 +219,8 @@ def intend(
     close = neighbours.scratch[w, min(a, neighbours.scratch.shape[1] - 1)]
     count = around(w, a, horizon + f32(25.0), rows, pose, close)
     section, s, preview, wished, beside, waits, short = choose_lane(
-        w, a, settled, stood, backs, tightest, goal_lane, goal_s, count, close, pose, motion, body, lane_position, variant,
-        network, conflicts, map_row, p,
+        w, a, settled, inside, inside_front, stood, backs, tightest, goal_lane, goal_s, count, close, pose, motion, body,
+        lane_position, variant, network, conflicts, map_row, p,
     )  # fmt: skip
     held = wished >= 0
     lane = network.sections[section].lane
@@ -291,13 +296,15 @@ def intend(
         if line > ZERO:
             red, slowly = stop_lines(w, a, follower, line, motion, lane_position, lights, network, conflicts, p)
             stop, waiting, cap = min(stop, line) if red else stop, waiting or red, min(cap, slowly)
-        if conflicts.at[follower + i32(1)] > conflicts.at[follower]:
-            if line <= ZERO:
-                traffic.inside[w, a], traffic.front[w, a] = follower, -line
-            elif target < 0:
-                target, gap = follower, line
-                room_from = end + lane_length(w, variant, network, follower)
-                limit = max(limit, room_from + TWO * half_length + f32(6.0))
+        if line <= ZERO:
+            traffic.inside[w, a], traffic.front[w, a] = follower, -line
+        elif target < 0 and conflicts.at[follower + i32(1)] > conflicts.at[follower]:
+            target, gap = follower, line
+            room_from = end + lane_length(w, variant, network, follower)
+            limit = max(limit, room_from + TWO * half_length + f32(6.0))
+        elif target < 0 and line < lag and traffic.inside[w, a] < 0 and conflicts.at[lane + i32(1)] == conflicts.at[lane]:
+            # Soon its middle is beyond a fork at which nobody is in the way: it takes the branch that it looked at.
+            traffic.inside[w, a], traffic.front[w, a] = follower, -line
         k = i32(k - row.quads)
         lane, passed, row = follower, end, network.lanes[follower]
         scale = lane_stretch(w, variant, row)
@@ -322,14 +329,16 @@ def intend(
 
 
 @stage
-def wait(w, a, stands, giver, how, rows, pose, motion, body, traffic, p):
+def wait(w, a, stands, giver, how, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p):
     """Note because of whom agent a stands, and how it could end that.
 
     Writes: traffic.waits_for, waits_how, still, backing.
     """
     fresh = rows.steps[w, a] == 0
     still = i32(0) if fresh or not stands else i32(traffic.still[w, a] + i32(1))
-    room = room_behind(w, a, rows, pose, motion, body, p) if still > 0 or traffic.backing[w, a] > 0 else FAR
+    room = FAR
+    if still > 0 or traffic.backing[w, a] > 0:
+        room = room_behind(w, a, rows, pose, motion, body, lane_position, variant, network, conflicts, p)
     backing = i32(0) if fresh else max(i32(traffic.backing[w, a] - i32(1)), i32(0))
     if room < back_room(motion.speed[w, a], p):
         backing = i32(0)
@@ -383,7 +392,8 @@ def follow(w, a, rows, pose, motion, body, lane_position, variant, network, conf
                 first = traffic.leader[w, a] if traffic.stop[w, a] > traffic.gap[w, a] else i32(-1)
             giver = first
             traffic.yielded[w, a] = True
-    wait(w, a, abs(speed) < _STANDS, giver, YIELD, rows, pose, motion, body, traffic, p)
+    stands = abs(speed) < _STANDS
+    wait(w, a, stands, giver, YIELD, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p)
     cap = min(cap, stopping_speed(stop - _STOP_GAP - HALF * speed * p.dt, ZERO, p))
     wanted = free(speed, cap, p)
     wanted = min(wanted, free(speed, max(cap, ONE), p) - traffic.brake[w, a]) if traffic.brake[w, a] > ZERO else wanted

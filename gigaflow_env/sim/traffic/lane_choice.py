@@ -34,6 +34,21 @@ def same_start(network, lane, other):
 
 
 @rule
+def astray(network, lane, settled):
+    """Whether a lane neither leads to the junction lane on which a driver settled, nor on from it, nor runs along it."""
+    here, there = network.lanes[lane], network.lanes[settled]
+    if there.junction == 0 or here.junction == 0 or here.bundle == there.bundle:
+        return False
+    for k in range(here.successors_at, here.successors_at + here.successors):
+        if network.successors[k] == settled:
+            return False
+    for k in range(there.successors_at, there.successors_at + there.successors):
+        if network.successors[k] == lane:
+            return False
+    return True
+
+
+@rule
 def quad_of(row, s):
     """The quad at distance `s` [m of the map] from the start of a lane."""
     return i32(row.first + clip(i32(s / row.step), i32(0), i32(row.quads - i32(1))))
@@ -172,22 +187,27 @@ def change_room(w, variant, conflicts, row, lane):
 
 @stage
 def choose_lane(
-    w, a, settled, stood, backs, tightest, goal_lane, goal_s, count, close, pose, motion, body, lane_position, variant,
+    w, a, settled, inside, front, stood, backs, tightest, goal_lane, goal_s, count, close, pose, motion, body, lane_position, variant,
     network, conflicts, map_row, p,
 ):  # fmt: skip
     """The lane to drive on: (section, s, preview [m], wished, beside, waits, short).
 
-    The neighbour lane that the route needs, if there is room on it and a does not back up; `wished` is -1 then. Else `wished`
-    is that lane, and `beside` who is in the way, -1 if nobody. waits: no route leads on without it, so the driver stops where it can still
-    change. short: it is past that place.
+    The neighbour lane that the route needs, if there is room on it and a does not back up; `wished` is -1 then. Else
+    `wished` is that lane, and `beside` who is in the way, -1 if nobody. waits: no route leads on without it, so the driver
+    stops where it can still change. short: it is past that place. inside, front: as announced in the last step.
     """
     speed, section = max(motion.speed[w, a], ZERO), lane_position.section[w, a]
     lane, s = network.sections[section].lane, place_s(network, section, lane_position.fraction[w, a])
     least = clip(_WALK_PREVIEW + _NEARER * (speed - _WALK), _WALK_PREVIEW, _PREVIEW_LEAST)
     preview = max(_PREVIEW * speed, least)
-    if settled >= 0 and settled != lane and same_start(network, lane, settled):
-        # Lanes that branch overlap at first. There the lane position follows the goal, and may differ from the settled lane.
-        lane, section = settled, quad_of(network.lanes[settled], s)
+    if settled >= 0 and settled != lane:
+        # Lanes that branch or cross overlap. There the lane position follows the goal, and may differ from the settled lane.
+        row = network.lanes[settled]
+        if same_start(network, lane, settled):
+            lane, section = settled, quad_of(row, s)
+        elif settled == inside and astray(network, lane, settled):
+            s = max(front + motion.distance[w, a] - HALF * body.length[w, a], ZERO) / lane_stretch(w, variant, row)
+            lane, section = settled, quad_of(row, s)
     preview = change_preview(w, a, section, s, speed, preview, tightest, pose, variant, network, conflicts)
     wished, beside, short = wished_lane(w, variant, network, map_row, lane, s, goal_lane, goal_s), i32(-1), False
     held = wished != lane
@@ -201,7 +221,10 @@ def choose_lane(
         # A lane change that is half done needs a quarter of the distance: it must not be aborted for lack of the rest.
         to_go = min(abs(aside) / (TWO * network.sections[target].half_width), ONE)
         stretch = lane_stretch(w, variant, row)
-        room, half_width = (conflicts.usable[lane] * row.length - s) * stretch, network.sections[target].half_width
+        # Where a lane tapers off, it is still there for a while for a body that leaves it.
+        taper = min((ONE - conflicts.usable[lane]) * row.length * stretch, _CHANGE_LEAST)
+        room = (conflicts.usable[lane] * row.length - s) * stretch + taper
+        half_width = network.sections[target].half_width
         fits = room > change * to_go * to_go
         short = not fits
         beside = in_the_way_beside(w, a, target, stood, count, close, pose, motion, body, variant, network, p)
