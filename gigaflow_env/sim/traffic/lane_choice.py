@@ -20,6 +20,7 @@ _WALK, _WALK_PREVIEW, _NEARER = f32(1.4), f32(2.0), f32(3.0)  # m/s, m, s: at wa
 _CHANGE, _CHANGE_LEAST = f32(2.0), f32(8.0)  # the same during a lane change: gentler
 _CHANGE_NEAR = f32(5.0)  # m, at least to the point that is steered to: near, where only that room is left
 _REACH = f32(0.6)  # share of the room: after 1.6 times the distance to that point 80 % of the offset are done
+_ON_LINE = f32(0.3)  # of half the lane's width: so far aside a driver still counts as on its line
 _SHORT_CHANGE = f32(0.7)  # share of a short lane that is left for a change: a sharp one
 _TOO_TIGHT = f32(300.0)  # m: a lane that the own body can't follow is taken if it saves more than this
 _BOLD = f32(1 / 20)  # 1/s: who has stood for 20 s before a lane change asks for no more than room for its body
@@ -173,9 +174,8 @@ def change_preview(w, a, section, s, speed, preview, tightest, pose, variant, ne
     other = row.left if aside > ZERO else row.right
     if other < 0:
         return preview
-    share = clip(TWO * abs(aside) / half_width - ONE, ZERO, ONE)
-    room = (conflicts.usable[other] - s / row.length) * network.lanes[other].length
-    room = room * lane_stretch(w, variant, network.lanes[other])
+    share = clip((abs(aside) / half_width - _ON_LINE) / (ONE - _ON_LINE), ZERO, ONE)
+    room = (ONE - s / row.length) * lane_length(w, variant, network, other)
     return preview + share * max(min(change_ahead(speed, room, half_width, tightest), room) - preview, ZERO)
 
 
@@ -221,9 +221,7 @@ def choose_lane(
         # A lane change that is half done needs a quarter of the distance: it must not be aborted for lack of the rest.
         to_go = min(abs(aside) / (TWO * network.sections[target].half_width), ONE)
         stretch = lane_stretch(w, variant, row)
-        # Where a lane tapers off, it is still there for a while for a body that leaves it.
-        taper = min((ONE - conflicts.usable[lane]) * row.length * stretch, _CHANGE_LEAST)
-        room = (conflicts.usable[lane] * row.length - s) * stretch + taper
+        room = (row.length - s) * stretch  # a taper counts: it is there for a body that leaves it
         half_width = network.sections[target].half_width
         fits = room > change * to_go * to_go
         short = not fits
