@@ -28,6 +28,8 @@ OVERLAPS, OFF_ROAD = 1, 2
 """Bits of `Tracks.conflict`: how the start of a recorded scene is unfair to who is controlled."""
 NOWHERE = -1e9
 """[m] `goals.best` where no way leads on from the final goal: the episode ends there."""
+ELSEWHERE = 2e9
+"""[m] `goals.best` of a rule-based driver that gives its goal up: it gets a new route."""
 
 # Colours of a light.
 OFF, GREEN, YELLOW, RED = range(4)

@@ -7,7 +7,7 @@ from gigaflow_env.sim.lanes import place_s, route_distance
 from gigaflow_env.sim.random_numbers import GOALS, between, draws, pick
 from gigaflow_env.sim.rewards import GOAL_RADIUS
 from gigaflow_env.sim.variant import lane_stretch, to_world, turned
-from gigaflow_env.state import IDM, LIVE, NOWHERE
+from gigaflow_env.state import ELSEWHERE, IDM, LIVE, NOWHERE
 
 _REACHABLE = f32(UNREACHABLE / 10)  # less than UNREACHABLE, as a map variant scales route distances
 _SIDE_STEP = f32(0.3)  # chance per lane of a walk to change into a neighbour lane, so that goals need lane changes; ours
@@ -151,7 +151,8 @@ def arrive(w, a, clock, rows, pose, motion, reward_weights, variant, network, ev
     goals.gained[w, a] = ZERO
     if rows.status[w, a] != LIVE:
         return
-    if rows.driver[w, a] == IDM and lane_position.route_distance[w, a] > _REACHABLE:
+    lost = lane_position.route_distance[w, a] > _REACHABLE or goals.best[w, a] == f32(ELSEWHERE)
+    if rows.driver[w, a] == IDM and lost:
         # It took a way from which its goal can't be reached any more: it goes somewhere else, or leaves where the road ends.
         plan(w, a, clock, goals, lane_position, variant, network, p)
         if lane_position.route_distance[w, a] > _REACHABLE:

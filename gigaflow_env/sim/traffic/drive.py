@@ -33,7 +33,7 @@ from gigaflow_env.sim.traffic.cycles import BACK, STAY, YIELD, has_turn
 from gigaflow_env.sim.traffic.lane_choice import change_room, choose_lane, lane_length, next_lane, seat
 from gigaflow_env.sim.traffic.right_of_way import announce, crossing_gap, settled_lane, stop_lines, yields
 from gigaflow_env.sim.variant import curved, lane_stretch
-from gigaflow_env.state import IDM, LIVE
+from gigaflow_env.state import ELSEWHERE, IDM, LIVE
 
 _STRIDE = i32(2)  # sections from one sample of the road ahead to the next: 2 m of the map
 _STEPS = 200  # samples at most
@@ -53,6 +53,7 @@ _NEAR = f32(3.0)  # m: a leader so near, and standing, is waited for
 _BACK_FOR, _BACK_SPEED = f32(6.0), f32(1.2)  # s, m/s: how long and how fast a driver backs up: 7 m
 _BACK_TIME = f32(0.6)  # s, in which that speed is reached
 _BACK_ROOM, _BACK_LEAST = f32(0.6), f32(3.0)  # m: room that is kept behind, and that is needed to begin
+_GIVES_UP = f32(45.0)  # s: who has stood for so long before a lane change drives elsewhere
 _LET_IN = f32(30.0)  # m: who waits so near ahead for a lane change is let in
 
 
@@ -365,10 +366,10 @@ def wait(w, a, stands, giver, how, rows, pose, motion, body, lane_position, vari
 
 
 @stage
-def follow(w, a, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p):
-    """The jerks of a rule-based driver.
+def follow(w, a, rows, pose, motion, body, lane_position, goals, variant, network, conflicts, traffic, p):
+    """The jerks of a rule-based driver. One that has waited in vain for a lane change gives its goal up, see `arrive`.
 
-    Writes: motion.jerk, motion.side_jerk, traffic.yielded, waits_for, waits_how, still, backing.
+    Writes: motion.jerk, motion.side_jerk, goals.best, traffic.yielded, waits_for, waits_how, still, backing.
     """
     if rows.status[w, a] != LIVE or rows.driver[w, a] != IDM:
         return
@@ -394,6 +395,8 @@ def follow(w, a, rows, pose, motion, body, lane_position, variant, network, conf
             traffic.yielded[w, a] = True
     stands = abs(speed) < _STANDS
     wait(w, a, stands, giver, YIELD, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p)
+    if traffic.wish[w, a] >= 0 and f32(traffic.still[w, a]) * p.dt > _GIVES_UP:
+        goals.best[w, a] = f32(ELSEWHERE)
     cap = min(cap, stopping_speed(stop - _STOP_GAP - HALF * speed * p.dt, ZERO, p))
     wanted = free(speed, cap, p)
     wanted = min(wanted, free(speed, max(cap, ONE), p) - traffic.brake[w, a]) if traffic.brake[w, a] > ZERO else wanted

@@ -172,9 +172,9 @@ def change_preview(w, a, section, s, speed, preview, tightest, pose, variant, ne
     x, y, along_x, along_y, _ = seat(w, variant, network, section)
     _, aside = into_frame(pose.x[w, a] - x, pose.y[w, a] - y, along_x, along_y)
     other = row.left if aside > ZERO else row.right
-    if other < 0:
-        return preview
     share = clip((abs(aside) / half_width - _ON_LINE) / (ONE - _ON_LINE), ZERO, ONE)
+    if other < 0 or share <= ZERO:
+        return preview
     room = (ONE - s / row.length) * lane_length(w, variant, network, other)
     return preview + share * max(min(change_ahead(speed, room, half_width, tightest), room) - preview, ZERO)
 
