@@ -47,6 +47,7 @@ _SPAN = f32(2.0)  # m, over which the steering angle may change where the curvat
 _WALK, _TIGHT = f32(1.4), f32(0.7)  # m/s: walking pace, in lanes that need more than this share of the body's curvature
 _INWARD = f32(1 / 16)  # of squared length times curvature: a box so far inside of a bend sweeps as much on both sides
 _SIDE = f32(0.1)  # m, left free at the side of the lane by that
+_STRAIGHT = f32(0.05)  # m, far less than _MARGIN
 _STANDS = f32(0.1)  # m/s: who is slower stands
 _TIDY = f32(1e-3)  # m/s: a slower vehicle stands, and does not roll back
 _NEAR = f32(3.0)  # m: a leader so near, and standing, is waited for
@@ -233,6 +234,7 @@ def intend(
     here = network.sections[section]
     bend_here = curved(w, variant, here.curvature, here.cos, here.sin)
     aside, slope = aside - HALF * bend_here * past_here * past_here, slope - bend_here * past_here
+    strays = abs(aside) + abs(slope) * preview > _STRAIGHT  # else the own path is the lane
     lag = TWO * p.dt * speed  # distance until steering has an effect
     front = s * scale + half_length
     cap = min(p.speed_max * body.c_vel[w, a], row.speed * (_PATIENCE if held else ONE))
@@ -271,7 +273,9 @@ def intend(
             steered = True
         if leader_gap >= FAR:
             # Where the stretch begins for which this section stands: a lane change is least far there.
-            shift = drift(aside, slope, max(distance - HALF * f32(_STRIDE) * row.step * scale - lag, ZERO), preview)
+            shift = ZERO
+            if strays:
+                shift = drift(aside, slope, max(distance - HALF * f32(_STRIDE) * row.step * scale - lag, ZERO), preview)
             leader_gap, leader_speed, leader = leader_at(
                 w, a, distance, shift, number, count, close, pose, motion, body, variant, network
             )
