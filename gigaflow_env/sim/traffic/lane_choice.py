@@ -187,8 +187,8 @@ def change_room(w, variant, conflicts, row, lane):
 
 @stage
 def choose_lane(
-    w, a, settled, inside, front, stood, backs, tightest, goal_lane, goal_s, count, close, pose, motion, body, lane_position, variant,
-    network, conflicts, map_row, p,
+    w, a, settled, inside, front, stood, backs, tightest, goal_lane, goal_s, count, close, pose, motion, body,
+    lane_position, variant, network, conflicts, map_row, p,
 ):  # fmt: skip
     """The lane to drive on: (section, s, preview [m], wished, beside, waits, short).
 
