@@ -145,6 +145,10 @@ def in_the_way_beside(w, a, section, stood, count, close, pose, motion, body, va
         back = HALF * p.idm_gap * (ONE + asked) + (HALF * max(other_speed, ZERO) + max(-closing, ZERO) * TWO) * asked
         back += max(-closing, ZERO) * HALF
         if -(long + back) < ahead < long + front:
+            before, side = into_frame(pose.x[w, b] - pose.x[w, a], pose.y[w, b] - pose.y[w, a], pose.cos[w, a], pose.sin[w, a])
+            bumpers = half_length + HALF * body.length[w, b]
+            if before < -bumpers and abs(side) < half_width + HALF * body.width[w, b]:
+                continue  # right behind: it follows a, wherever a goes
             return b
     return i32(-1)
 
@@ -202,11 +206,11 @@ def choose_lane(
     preview = max(_PREVIEW * speed, least)
     if settled >= 0 and settled != lane:
         # Lanes that branch or cross overlap. There the lane position follows the goal, and may differ from the settled lane.
-        row = network.lanes[settled]
+        row, past = network.lanes[settled], front + motion.distance[w, a] - HALF * body.length[w, a]
         if same_start(network, lane, settled):
             lane, section = settled, quad_of(row, s)
-        elif settled == inside and astray(network, lane, settled):
-            s = max(front + motion.distance[w, a] - HALF * body.length[w, a], ZERO) / lane_stretch(w, variant, row)
+        elif settled == inside and past >= ZERO and not backs and astray(network, lane, settled):
+            s = past / lane_stretch(w, variant, row)
             lane, section = settled, quad_of(row, s)
     preview = change_preview(w, a, section, s, speed, preview, tightest, pose, variant, network, conflicts)
     wished, beside, short = wished_lane(w, variant, network, map_row, lane, s, goal_lane, goal_s), i32(-1), False
