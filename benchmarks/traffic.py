@@ -3,7 +3,7 @@
 Every row has a rule-based driver; an agent goes on to a new route where it arrives, and starts anew elsewhere after a crash
 or off the road. A crash of two is one collision; it counts as somebody's fault by the rule of sim/fault.py. Those within two
 seconds of a start are told apart, as the place may have been the reason. A car that stands for more than two minutes is
-stuck: no light is red for so long, and nothing that crashed remains on the road.
+stuck; time at a red light, or behind somebody who stands there, does not count. Nothing that crashed remains on the road.
 """
 
 import json
@@ -30,7 +30,7 @@ from gigaflow_env.roads.compiled.compile import capacity, compile_roads
 FRESH = 2.0
 """[s] after a start."""
 STUCK = 120.0
-"""[s] of standing."""
+"""[s] of standing, not at a red light."""
 STILL = 0.01
 """[m] in a step: less is standing."""
 
@@ -89,7 +89,8 @@ def drive(name: str, worlds: int, traffic: Traffic, config: Config) -> dict[str,
         info = env.step(nothing)[-1]
         way += float(info["distance"].sum(dtype=np.float64))
         goals += int(info["route_done"].sum())
-        standing = np.where(info["active"] & (info["distance"] < STILL), standing + 1, 0)
+        still = info["active"] & (info["distance"] < STILL)
+        standing = np.where(still, standing + ~at_red(env).ravel(), 0)
         longest = max(longest, float(standing.max()) * dt)
         stuck |= standing * dt > STUCK
     log = env.event_log
@@ -115,6 +116,18 @@ def drive(name: str, worlds: int, traffic: Traffic, config: Config) -> dict[str,
     }  # fmt: skip
     env.close()
     return result
+
+
+def at_red(env: GigaflowVectorEnv) -> np.ndarray:
+    """(worlds, agents) Who stands at a red light, or because of somebody who does."""
+    said = env.simulator.state.traffic
+    held = (said.next >= 0) & ~said.may_enter & (said.stop <= said.gap) & (said.waits_for < 0)
+    for _ in range(held.shape[1]):
+        behind = (said.waits_for >= 0) & np.take_along_axis(held, np.maximum(said.waits_for, 0), 1) & ~held
+        if not behind.any():
+            break
+        held = held | behind
+    return held
 
 
 def cost(env: GigaflowVectorEnv) -> float:
