@@ -1,11 +1,26 @@
 """Goals: how many and how far, when they count, and that progress counts once."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import shapely
-from conftest import aim_at, call, clear, crossing, motorway, place, reals, ring, run, section_at, simulator
+from conftest import (
+    aim_at,
+    call,
+    clear,
+    crossing,
+    motorway,
+    place,
+    reals,
+    ring,
+    road_map,
+    run,
+    section_at,
+    simulator,
+    straight,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from warps import warped
@@ -307,6 +322,22 @@ def test_a_walk_leads_down_the_road_to_where_one_may_stop(start, distance, momen
         # Outside, bends are 18 % longer, and who changes lanes in one keeps the share of the lane.
         moved = (down_the_motorway(found) - down_the_motorway(start)) % LANES["length"][4:8].sum() * scale
         assert 0.7 * distance - scale <= moved <= 1.4 * distance + scale
+
+
+def tapers(first, last):
+    """A road of one lane, 100 m long, whose width goes from `first` to `last` [m] over its second half."""
+    lane = straight("lane", 0, 0, 100, 0)
+    line = np.insert(lane.line, 1, lane.line.mean(0), axis=0)
+    line[:, 4] = first, first, last
+    return compile_roads(road_map("taper", replace(lane, line=line))).network
+
+
+@pytest.mark.parametrize("distance", [10.0, 60.0, 75.0, 90.0, 300.0])
+def test_no_goal_lies_where_a_lane_has_become_too_narrow(distance):
+    """Up to the section at 80 m it is 2.4 m wide: the widest car, and some room. What lies behind becomes 5 m before."""
+    network, plain_variant = tapers(4.0, 1.4), warped(np.eye(2))
+    found = call(walk)(SEED, 0, 0, 1, 0, plain_variant, network, 2, distance)
+    assert found == (2 + distance if distance < 78 else 79 - 5)
 
 
 @given(st.sampled_from(QUADS[:450]), st.sampled_from(QUADS[:450]), reals(0, 1))

@@ -399,6 +399,14 @@ def test_lanes_on_other_levels_and_side_by_side_are_not_in_conflict():
     assert len(conflicts(compile_roads(opposite)).rows) == 0
 
 
+def test_lanes_with_a_short_one_between_them_are_no_conflict():
+    """The end of one is 2 m from the start of the other, and whoever leaves the one enters the other."""
+    lanes = straight("a", 0, 0, 50, 0, successors=("b",)), straight("b", 50, 0, 52, 0, successors=("c",))
+    found = conflicts(compile_roads(road_map("row", *lanes, straight("c", 52, 0, 100, 0))))
+    assert len(found.rows) == 0
+    assert found.begins.tolist() == [True, False, False]
+
+
 def test_several_maps_do_not_mix():
     alone, both = conflicts(compile_roads(crossing())), conflicts(compile_roads([ring(), crossing()]))
     lanes = len(ring().lanes)
@@ -591,6 +599,48 @@ def test_a_lane_change_leads_past_a_wreck_or_ends_behind_it(speed, nearest):
     assert not crashed
 
 
+@pytest.mark.parametrize("speed", [0.0, 1.5, 3.0, 6.0])
+def test_a_lane_change_does_not_turn_a_car_across_the_road(speed):
+    """Also at walking pace, where the point that is steered to could be near: it must be able to steer back in time."""
+    sim = scene(motorway(), 1)
+    put(sim, 0, "outer 0", 40.0, ("inner 0", 140.0), speed=speed)
+    sim.state.body.length[0, 0], sim.state.body.width[0, 0] = 5.2, 1.9
+    angles = []
+    assert steps(sim, 30, lambda: angles.append(abs(float(sim.state.lane_position.angle[0, 0])))) == 0
+    number = sim.roads.network.sections["lane"][sim.state.lane_position.section[0, 0]]
+    assert list(sim.maps[0].lanes)[number].startswith("inner") and max(angles) < 0.33
+
+
+def snake():
+    """A lane of 3.2 m that bends to the left, then to the right, in pieces as a roundabout's entries have them."""
+    lanes = [
+        straight("in", -40, 0, 0, 0, successors=("left",)),
+        bend("left", 0, 8, 8, -math.pi / 2, 0.0, successors=("right",)),
+        bend("right", 16, 8, 8, math.pi, math.pi / 2, successors=("out",)),
+        straight("out", 16, 16, 76, 16),
+    ]
+    right = lanes[2].line  # driven the other way round: a right turn
+    right[:, 3] -= math.pi
+    for lane in lanes:
+        lane.line[:, 4] = 3.2
+    return road_map("snake", *lanes)
+
+
+def test_it_stays_on_its_line_where_one_bend_follows_another():
+    """At the end of a lane it does not yet keep to the inside of the next one, nor look past its end."""
+    sim = scene(snake(), 1)
+    put(sim, 0, "in", 10.0, ("out", 50.0), speed=4.0)
+    sim.state.body.length[0, 0], sim.state.body.width[0, 0] = 4.8, 1.9
+    offsets, arrived = [], []
+
+    def look():
+        offsets.append(abs(float(sim.state.lane_position.offset[0, 0])))
+        arrived.append(bool(sim.state.events.route_done[0, 0]))
+
+    assert steps(sim, 80, look) == 0
+    assert any(arrived) and max(offsets) < 0.3
+
+
 def alley(radius):
     """A lane of 3.2 m around a corner."""
     lanes = [
@@ -630,6 +680,47 @@ def test_it_backs_up_where_its_lane_ends_too_soon_for_a_lane_change():
     speeds = []
     assert steps(sim, 120, lambda: speeds.append(float(sim.state.motion.speed[0, 0]))) == 0
     assert min(speeds) < -0.5 and sim.state.pose.x[0, 0] + sim.roads.origins[0][0] > 120
+
+
+def test_it_does_not_back_off_the_start_of_a_road():
+    sim = scene(ending(), 1)
+    put(sim, 0, "right", 4.0, ("on", 150.0))
+    sim.state.rows.steps[0, 0], sim.state.traffic.backing[0, 0] = 1, 1000
+    rears = []
+    assert steps(sim, 30, lambda: rears.append(float(sim.state.pose.x[0, 0] + sim.roads.origins[0][0]) - 2.25)) == 0
+    assert 0 < min(rears) < 1.7
+
+
+@pytest.mark.parametrize("comes", [0.0, 2.0, 3.0])
+def test_who_backs_up_stops_for_who_comes_from_behind(comes):
+    """Whoever is behind brakes for somebody who stands, and does not expect it to come nearer."""
+    sim = scene(ring(), 2)
+    put(sim, 0, "east", 60.0, ("west", 150.0))
+    put(sim, 1, "east", 60.0 - 4.5 - 7.0, ("west", 150.0), speed=comes)
+    sim.state.rows.steps[0, 0], sim.state.traffic.backing[0, 0], backed = 1, 1000, []
+    assert steps(sim, 20, lambda: backed.append(float(sim.state.motion.speed[0, 0]))) == 0
+    assert min(backed) < -0.2, "it does back up"
+
+
+def test_who_backs_up_keeps_its_lane():
+    """It does not back onto the lane to which it wants to change."""
+    sim = scene(ending(), 1)
+    put(sim, 0, "right", 80.0, ("on", 150.0))
+    sim.state.rows.steps[0, 0], sim.state.traffic.backing[0, 0], aside = 1, 30, []
+    assert steps(sim, 20, lambda: aside.append(abs(float(sim.state.lane_position.offset[0, 0])))) == 0
+    assert max(aside) < 0.1 and sim.state.pose.x[0, 0] + sim.roads.origins[0][0] < 78
+
+
+def test_who_waits_in_vain_for_a_lane_change_drives_elsewhere():
+    sim = scene(ending(), 2, on_crash="freeze")
+    put(sim, 0, "right", 85.0, ("on", 150.0))
+    put(sim, 1, "left", 88.0, ("on", 170.0))
+    sim.state.rows.status[0, 1] = FROZEN
+    routes = [int(sim.state.goals.routes[0, 0])]
+    assert steps(sim, 140, lambda: routes.append(int(sim.state.goals.routes[0, 0]))) == 0  # 42 s
+    assert max(routes) == routes[0]
+    steps(sim, 40, lambda: routes.append(int(sim.state.goals.routes[0, 0])))
+    assert max(routes) > routes[0]
 
 
 def test_who_waits_at_the_end_of_a_lane_is_let_in():
