@@ -145,7 +145,9 @@ def in_the_way_beside(w, a, section, stood, count, close, pose, motion, body, va
         back = HALF * p.idm_gap * (ONE + asked) + (HALF * max(other_speed, ZERO) + max(-closing, ZERO) * TWO) * asked
         back += max(-closing, ZERO) * HALF
         if -(long + back) < ahead < long + front:
-            before, side = into_frame(pose.x[w, b] - pose.x[w, a], pose.y[w, b] - pose.y[w, a], pose.cos[w, a], pose.sin[w, a])
+            before, side = into_frame(
+                pose.x[w, b] - pose.x[w, a], pose.y[w, b] - pose.y[w, a], pose.cos[w, a], pose.sin[w, a]
+            )
             bumpers = half_length + HALF * body.length[w, b]
             if before < -bumpers and abs(side) < half_width + HALF * body.width[w, b]:
                 continue  # right behind: it follows a, wherever a goes
