@@ -52,6 +52,7 @@ _STANDS = f32(0.1)  # m/s: who is slower stands
 _TIDY = f32(1e-3)  # m/s: a slower vehicle stands, and does not roll back
 _NEAR = f32(3.0)  # m: a leader so near, and standing, is waited for
 _BACK_FOR, _BACK_SPEED = f32(6.0), f32(1.2)  # s, m/s: how long and how fast a driver backs up: 7 m
+_BACK_BEND = f32(0.2)  # 1/m, the tightest arc for that
 _BACK_TIME = f32(0.6)  # s, in which that speed is reached
 _BACK_ROOM, _BACK_LEAST = f32(0.6), f32(3.0)  # m: room that is kept behind, and that is needed to begin
 _GIVES_UP = f32(45.0)  # s: who has stood for so long before a lane change drives elsewhere
@@ -134,8 +135,12 @@ def leader_at(w, a, distance, shift, section, count, close, pose, motion, body, 
 
 
 @stage
-def room_behind(w, a, rows, pose, motion, body, lane_position, variant, network, conflicts, p):
-    """Distance [m] from the rear of agent a, straight back, to where the next body can stop or the road ends; else FAR."""
+def room_behind(w, a, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p):
+    """Distance [m] from the rear of agent a to where the next body can stop or the road ends; else FAR.
+
+    Straight back, and on the arc on which it would back up.
+    """
+    bend = clip(traffic.curvature[w, a], -_BACK_BEND, _BACK_BEND)
     room, half_length, half_width = FAR, HALF * body.length[w, a], HALF * body.width[w, a]
     section = lane_position.section[w, a]
     lane = network.sections[section].lane
@@ -149,7 +154,8 @@ def room_behind(w, a, rows, pose, motion, body, lane_position, variant, network,
         cos, sin = into_frame(pose.cos[w, b], pose.sin[w, b], pose.cos[w, a], pose.sin[w, a])
         long = HALF * (body.length[w, b] * abs(cos) + body.width[w, b] * abs(sin))
         wide = HALF * (body.length[w, b] * abs(sin) + body.width[w, b] * abs(cos))
-        if ahead < ZERO and abs(left) < wide + half_width + TWO * _MARGIN:
+        apart = min(abs(left), abs(left - HALF * bend * ahead * ahead))
+        if ahead < ZERO and apart < wide + half_width + TWO * _MARGIN:
             comes = max(motion.speed[w, b] * cos, ZERO)
             stops = comes * (TWO * p.dt + comes / (TWO * _LEADER_BRAKE))
             room = min(room, -ahead - long - half_length - stops)
@@ -343,7 +349,7 @@ def wait(w, a, stands, giver, how, rows, pose, motion, body, lane_position, vari
     still = i32(0) if fresh or not stands else i32(traffic.still[w, a] + i32(1))
     room = FAR
     if still > 0 or traffic.backing[w, a] > 0:
-        room = room_behind(w, a, rows, pose, motion, body, lane_position, variant, network, conflicts, p)
+        room = room_behind(w, a, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p)
     backing = i32(0) if fresh else max(i32(traffic.backing[w, a] - i32(1)), i32(0))
     if room < back_room(motion.speed[w, a], p):
         backing = i32(0)
