@@ -28,8 +28,8 @@ from warps import warped
 from gigaflow_env.config import Config, laptop
 from gigaflow_env.roads import load, shipped
 from gigaflow_env.roads.compiled.compile import compile_roads
-from gigaflow_env.roads.compiled.tables import UNREACHABLE
-from gigaflow_env.sim.goals import aim, passed, walk
+from gigaflow_env.roads.compiled.tables import START_WIDTH, UNREACHABLE
+from gigaflow_env.sim.goals import aim, passed, walk, wide_quad
 from gigaflow_env.sim.rewards import GOAL_RADIUS
 
 # Drawing a route
@@ -330,6 +330,25 @@ def tapers(first, last):
     line = np.insert(lane.line, 1, lane.line.mean(0), axis=0)
     line[:, 4] = first, first, last
     return compile_roads(road_map("taper", replace(lane, line=line))).network
+
+
+TAPERS = {widths: tapers(*widths) for widths in ((4.0, 1.4), (1.4, 4.0), (2.5, 1.0), (3.0, 3.0))}
+
+
+@given(st.sampled_from(sorted(TAPERS)), st.integers(0, 99))
+def test_a_wide_quad_is_the_same_where_it_is_wide_enough_else_the_nearest_that_is(widths, quad):
+    """Before it first, and then by a car's length; behind it only where all before are narrow."""
+    network = TAPERS[widths]
+    found = call(wide_quad)(network, network.lanes[0], quad)
+    width = 2 * network.sections["half_width"]
+    wide = [k for k in range(network.lanes["quads"][0]) if width[k + 1] >= np.float32(START_WIDTH)]
+    before = [k for k in wide if k <= quad]
+    if before:
+        assert found == (quad if before[-1] == quad else max(before[-1] - 5, 0))
+    elif any(width[quad:-1] >= np.float32(START_WIDTH)):
+        assert found > quad and width[found] >= np.float32(START_WIDTH)
+    else:
+        assert found == quad
 
 
 @pytest.mark.parametrize("distance", [10.0, 60.0, 75.0, 90.0, 300.0])

@@ -47,8 +47,18 @@ from gigaflow_env.sim.traffic.car_following import (
     stopping_speed,
     to_jerk,
 )
-from gigaflow_env.sim.traffic.drive import drift, pursuit
-from gigaflow_env.sim.traffic.lane_choice import lane_length, next_lane, onward, quad_of, same_start, seat, wished_lane
+from gigaflow_env.sim.traffic.drive import back_room, drift, pursuit
+from gigaflow_env.sim.traffic.lane_choice import (
+    astray,
+    change_ahead,
+    lane_length,
+    next_lane,
+    onward,
+    quad_of,
+    same_start,
+    seat,
+    wished_lane,
+)
 from gigaflow_env.sim.traffic.right_of_way import goes_first, passed
 from gigaflow_env.simulator import drivers_of
 from gigaflow_env.state import FROZEN, GREEN, IDM, POLICY, RED
@@ -206,6 +216,30 @@ def test_the_needed_brake_stops_within_the_distance_for_which_it_was_asked(speed
         assert call(stopping_distance)(speed, acceleration, found, P) == pytest.approx(distance, rel=1e-3)
 
 
+@given(reals(-1.5, 1.5), reals(0, 1))
+def test_who_backs_up_needs_the_room_in_which_it_stops(speed, more):
+    """In the bicycle's own steps: one in which nothing has changed yet, then 1 m/s^2 forward."""
+    found = call(back_room)(speed, P)
+    assert found == call(back_room)(0.0, P) if speed >= 0 else found > call(back_room)(0.0, P)
+    assert call(back_room)(speed - more, P) >= found
+    now, acceleration, way = min(speed, 0.0), 0.0, 0.0
+    while now < -1e-3:
+        after, acceleration = call(accelerate)(now, acceleration, call(to_jerk)(1.0, acceleration, 1.0, P), 1.0, 1.0, 1.0, P)
+        way, now = way - 0.5 * (now + float(after)) * P.dt, float(after)
+    assert 0.3 < found - way < 1.2
+
+
+@given(reals(0, 20), reals(0, 300), reals(1, 4), reals(0.1, 0.5), reals(0, 20))
+def test_a_lane_change_aims_farther_with_speed_room_and_a_body_that_turns_less(speed, room, half_width, tightest, more):
+    found = call(change_ahead)(speed, room, half_width, tightest)
+    assert found >= max(2 * speed, 5.0)
+    assert call(change_ahead)(speed + more, room, half_width, tightest) >= found
+    assert call(change_ahead)(speed, room + more, half_width, tightest) >= found
+    assert call(change_ahead)(speed, room, half_width, tightest / (1 + more)) >= found - 1e-4
+    if room > 100 / 0.6 and speed < 2:  # then only the body counts: half of its curvature, or 5 m
+        assert found == pytest.approx(max(5.0, math.sqrt(4 * (2 * half_width) / tightest)), rel=1e-3)
+
+
 @given(reals(-0.3, 0.3), reals(0, 0.3))
 def test_a_curve_is_driven_with_the_lateral_acceleration_that_is_comfortable(curvature, more):
     speed = call(curve_speed)(curvature, P)
@@ -301,6 +335,17 @@ def measured(rule, route, *arguments, s=None):
     if rule is route_distance:
         return call(route_distance)(0, PLAIN, NETWORK, row, lane, s, *goal)
     return call(rule)(0, PLAIN, NETWORK, row, lane, *(arguments or (s,)), *goal)
+
+
+@given(lanes, lanes)
+def test_a_lane_is_astray_where_it_neither_leads_to_the_settled_one_nor_on_nor_along(lane, settled):
+    row, other = LANES[lane], LANES[settled]
+    links = [
+        NETWORK.successors[one["successors_at"] : one["successors_at"] + one["successors"]].tolist() for one in (row, other)
+    ]
+    inside = bool(row["junction"]) and bool(other["junction"])
+    related = row["bundle"] == other["bundle"] or settled in links[0] or lane in links[1]
+    assert call(astray)(NETWORK, lane, settled) == (inside and not related)
 
 
 @given(routes)
