@@ -27,6 +27,8 @@ from gigaflow_env.simulator import Simulator
 
 HALF = 1.75
 """[m] of lane on either side of its middle, and from the middle of the street to that of its lanes."""
+TILE = 32
+"""Cells along each side of a tile, to count what a grid of tiles would take."""
 CORNER = 10.0
 """[m] from the middle of a crossing to where its arms begin."""
 
@@ -99,6 +101,14 @@ def turn(start: np.ndarray, heading: float, turned: float, end: np.ndarray) -> n
     return np.column_stack([points.T, np.zeros(7), angles, np.full(7, 2 * HALF)])
 
 
+def tiled(starts: np.ndarray, columns: int, rows: int) -> int:
+    """Bytes of the cell starts of a grid if only tiles that hold anything had them, and a number for each tile."""
+    held = (np.diff(starts[: columns * rows + 1]) > 0).reshape(rows, columns)
+    held = np.pad(held, ((0, -rows % TILE), (0, -columns % TILE)))
+    used = held.reshape(held.shape[0] // TILE, TILE, held.shape[1] // TILE, TILE).any(axis=(1, 3))
+    return int(used.sum()) * (TILE * TILE + 1) * starts.itemsize + used.size * 4
+
+
 def measure(streets: int, given: LargeMaps) -> dict[str, Any]:
     """One town; ready for JSON."""
     road_map = town(streets, given.spacing, given.piece)
@@ -117,6 +127,10 @@ def measure(streets: int, given: LargeMaps) -> dict[str, Any]:
     ways = sum(getattr(roads.network, name).nbytes for name in ("route", "bends", "leads", "route_blocks"))
     estimated = sum(needed_bytes(road_map, sizes).values())
     taken = {group: sum(table.nbytes for table in getattr(roads, group)) for group in ("network", "grid", "nearby")}
+    at, grid = roads.network.maps[0], roads.grid
+    dense = grid.quads_at.nbytes + grid.edges_at.nbytes
+    columns, lines = int(at["columns"]), int(at["rows"])
+    tiles = tiled(grid.quads_at, columns, lines) + tiled(grid.edges_at, -(-columns // 2), -(-lines // 2))
     rows = given.worlds * given.cars
     sim = Simulator(road_map, rows, config, drivers="idm", threads=1)
     sim.reset(np.array([1, 2], np.uint32))
@@ -140,7 +154,8 @@ def measure(streets: int, given: LargeMaps) -> dict[str, Any]:
         "lanes": len(driving), "compile_s": round(seconds, 1), "compile_ms_a_lane_km": round(1000 * seconds / lane_km, 1),
         "tables_MB": round(sum(taken.values()) / 1e6, 1),
         "routes_MB": round(ways / 1e6, 1),
-        "grid_MB": round(taken["grid"] / 1e6, 1), "estimated_MB": round(estimated / 1e6, 1),
+        "grid_MB": round(taken["grid"] / 1e6, 1), "grid_starts_MB": round(dense / 1e6, 1),
+        "grid_starts_in_tiles_MB": round(tiles / 1e6, 1), "estimated_MB": round(estimated / 1e6, 1),
         "peak_MB": round(peak / 1024, 1), "driven_km": round(way / 1000, 1), "goals": goals, "collisions": crashes,
         "offroads": offroads, "agent_steps": steps * rows, "agent_steps_a_s": round(steps * rows / driving_s),
     }  # fmt: skip

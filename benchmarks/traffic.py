@@ -3,7 +3,7 @@
 Every row has a rule-based driver; an agent goes on to a new route where it arrives, and starts anew elsewhere after a crash
 or off the road. A crash of two is one collision; it counts as somebody's fault by the rule of sim/fault.py. Those within two
 seconds of a start are told apart, as the place may have been the reason. A car that stands for more than two minutes is
-stuck: no light is red for so long, and nothing that crashed remains on the road.
+stuck; time at a red light, or behind somebody who stands there, does not count. Nothing that crashed remains on the road.
 """
 
 import json
@@ -20,7 +20,7 @@ import tyro
 from gigaflow_env.backend import cpu
 from gigaflow_env.backend.world_step import known, parameters
 from gigaflow_env.bench.machine import machine
-from gigaflow_env.config import laptop
+from gigaflow_env.config import Config, laptop
 from gigaflow_env.env import GigaflowVectorEnv
 from gigaflow_env.event_log import COLLISION, OFFROAD, RED_LIGHT
 from gigaflow_env.files import write_text
@@ -31,7 +31,7 @@ from gigaflow_env.roads.compiled.compile import capacity, compile_roads
 FRESH = 2.0
 """[s] after a start."""
 STUCK = 120.0
-"""[s] of standing."""
+"""[s] of standing, not at a red light."""
 STILL = 0.01
 """[m] in a step: less is standing."""
 
@@ -63,22 +63,24 @@ class Traffic:
     """Write the results into this file."""
 
 
-def drive(name: str, worlds: int, traffic: Traffic) -> dict[str, Any]:
+def settings(traffic: Traffic) -> Config:
+    """Nobody's time is over before the end, and who has arrived goes on."""
+    steps = round(traffic.seconds / laptop().dt) + 1
+    return laptop().replace(
+        max_steps=steps, world_steps=steps, world_stagger=0.0, on_route_done="new_route", population=traffic.population
+    )
+
+
+def drive(name: str, worlds: int, traffic: Traffic, config: Config) -> dict[str, Any]:
     """One map; the result is ready for JSON. MapError where a file is no map, or has no place for two cars."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MapWarning)
         road_map = find(name)
-    changes = {
-        "max_steps": 10**9, "world_steps": 10**9, "world_stagger": 0.0, "on_route_done": "new_route",
-        "population": traffic.population,
-    }  # fmt: skip
-    config = laptop().replace(**changes)
     lists = {name: getattr(config, name) for name in ("lane_spacing", "lane_count", "boundary_count", "stop_count")}
     agents = min(traffic.agents, capacity(compile_roads(road_map, **lists), 0))
     env = GigaflowVectorEnv(
-        worlds * agents, map=road_map, preset="laptop", agents_per_world=agents, config=changes, drivers="idm",
-        events=True, copy=False,
-    )  # fmt: skip
+        worlds * agents, map=road_map, config=config, agents_per_world=agents, drivers="idm", events=True, copy=False
+    )
     env.reset(seed=traffic.seed)
     steps, nothing = round(traffic.seconds / env.config.dt), np.full(env.num_envs, 7)
     dt = env.config.dt
@@ -88,7 +90,8 @@ def drive(name: str, worlds: int, traffic: Traffic) -> dict[str, Any]:
         info = env.step(nothing)[-1]
         way += float(info["distance"].sum(dtype=np.float64))
         goals += int(info["route_done"].sum())
-        standing = np.where(info["active"] & (info["distance"] < STILL), standing + 1, 0)
+        still = info["active"] & (info["distance"] < STILL)
+        standing = np.where(still, standing + ~at_red(env).ravel(), 0)
         longest = max(longest, float(standing.max()) * dt)
         stuck |= standing * dt > STUCK
     log = env.event_log
@@ -116,6 +119,18 @@ def drive(name: str, worlds: int, traffic: Traffic) -> dict[str, Any]:
     return result
 
 
+def at_red(env: GigaflowVectorEnv) -> np.ndarray:
+    """(worlds, agents) Who stands at a red light, or because of somebody who does."""
+    said = env.simulator.state.traffic
+    held = (said.next >= 0) & ~said.may_enter & (said.stop <= said.gap) & (said.waits_for < 0)
+    for _ in range(held.shape[1]):
+        behind = (said.waits_for >= 0) & np.take_along_axis(held, np.maximum(said.waits_for, 0), 1) & ~held
+        if not behind.any():
+            break
+        held = held | behind
+    return held
+
+
 def cost(env: GigaflowVectorEnv) -> float:
     """What rule-based drivers add to a step [ns per agent], on one thread: the fastest of ten."""
     sim = env.simulator
@@ -138,10 +153,10 @@ def maps_of(traffic: Traffic) -> list[tuple[str, int]]:
 
 if __name__ == "__main__":
     given = tyro.cli(Traffic)
-    lines = []
+    config, lines = settings(given), []  # outside of try: values that don't fit must not pass for maps that don't
     for name, worlds in maps_of(given):
         try:
-            found = {**drive(name, worlds, given), **machine()}
+            found = {**drive(name, worlds, given, config), **machine()}
         except (MapError, ValueError) as error:
             print(f"{name}: not driven: {error}", flush=True)
             continue

@@ -211,22 +211,34 @@ def learning() -> str:
 
 
 def traffic() -> str:
-    """Rule-based drivers on every town."""
-    rows = []
-    for result in _results("traffic.jsonl"):
-        per = 1000 / result["km"]
-        rows.append(
-            [
-                result["map"], f"{result['km']:.0f}", str(result["collisions"]), str(result["at_fault"]),
-                f"{result['offroads'] * per:.1f}", f"{result['red_lights'] * per:.1f}", f"{result['mean_speed_mps']:.1f}",
-                str(result["stuck"]), f"{result['ns_an_agent_step']:.0f}",
-            ]
-        )  # fmt: skip
+    """Rule-based drivers on every town and shared map, and on all random towns together."""
+    results = _results("traffic.jsonl")
+    drawn = [result for result in results if result["map"].startswith("random:")]
+    rows = [_traffic_row(result["map"], [result]) for result in results if result not in drawn]
+    if drawn:
+        rows.append(_traffic_row(f"{len(drawn)} random towns", drawn))
     head = [
         "map", "km", "collisions", "of these by fault", "off the road / 1000 km", "red lights / 1000 km", "mean speed [m/s]",
-        "stuck at the end", "ns an agent-step",
+        "stuck", "longest stand [s]", "ns an agent-step",
     ]  # fmt: skip
     return table(head, rows)
+
+
+def _traffic_row(name: str, results: list[dict[str, Any]]) -> list[str]:
+    """The cells of one or several maps: sums, means over them, and the longest stand."""
+    km = sum(result["km"] for result in results)
+
+    def total(key: str) -> int:
+        return sum(result[key] for result in results)
+
+    def mean(key: str) -> float:
+        return total(key) / len(results)
+
+    return [
+        name, f"{km:.0f}", str(total("collisions")), str(total("at_fault")), f"{1000 * total('offroads') / km:.1f}",
+        f"{1000 * total('red_lights') / km:.1f}", f"{mean('mean_speed_mps'):.1f}", str(total("stuck")),
+        f"{max(result['longest_stand_s'] for result in results):.0f}", f"{mean('ns_an_agent_step'):.0f}",
+    ]  # fmt: skip
 
 
 def large_maps() -> str:

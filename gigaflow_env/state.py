@@ -28,6 +28,8 @@ OVERLAPS, OFF_ROAD = 1, 2
 """Bits of `Tracks.conflict`: how the start of a recorded scene is unfair to who is controlled."""
 NOWHERE = -1e9
 """[m] `goals.best` where no way leads on from the final goal: the episode ends there."""
+ELSEWHERE = 2e9
+"""[m] `goals.best` of a rule-based driver that gives its goal up: it gets a new route."""
 
 # Colours of a light.
 OFF, GREEN, YELLOW, RED = range(4)
@@ -255,7 +257,7 @@ class Traffic(NamedTuple):
     next: np.ndarray = array("world agent", "", "lane with conflicts that it enters next, -1: none near", i32)
     gap: np.ndarray = array("world agent", "m", "from its front to that lane")
     priority: np.ndarray = array("world agent", "m", "the same as an order: agents in a junction come before all others")
-    inside: np.ndarray = array("world agent", "", "lane in which its front is, where that has conflicts or is its own", i32)
+    inside: np.ndarray = array("world agent", "", "lane in which its front is, or will be soon", i32)
     front: np.ndarray = array("world agent", "m", "its front from the start of `inside`")
     may_enter: np.ndarray = array("world agent", "", "it could enter that lane: no red light, and room behind", flag)
     committed: np.ndarray = array("world agent", "", "it can no longer stop before that lane", flag)

@@ -1,11 +1,26 @@
 """Goals: how many and how far, when they count, and that progress counts once."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import shapely
-from conftest import aim_at, call, clear, crossing, motorway, place, reals, ring, run, section_at, simulator
+from conftest import (
+    aim_at,
+    call,
+    clear,
+    crossing,
+    motorway,
+    place,
+    reals,
+    ring,
+    road_map,
+    run,
+    section_at,
+    simulator,
+    straight,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from warps import warped
@@ -13,8 +28,8 @@ from warps import warped
 from gigaflow_env.config import Config, laptop
 from gigaflow_env.roads import load, shipped
 from gigaflow_env.roads.compiled.compile import compile_roads
-from gigaflow_env.roads.compiled.tables import UNREACHABLE
-from gigaflow_env.sim.goals import aim, passed, walk
+from gigaflow_env.roads.compiled.tables import START_WIDTH, UNREACHABLE
+from gigaflow_env.sim.goals import aim, passed, walk, wide_quad
 from gigaflow_env.sim.rewards import GOAL_RADIUS
 
 # Drawing a route
@@ -307,6 +322,41 @@ def test_a_walk_leads_down_the_road_to_where_one_may_stop(start, distance, momen
         # Outside, bends are 18 % longer, and who changes lanes in one keeps the share of the lane.
         moved = (down_the_motorway(found) - down_the_motorway(start)) % LANES["length"][4:8].sum() * scale
         assert 0.7 * distance - scale <= moved <= 1.4 * distance + scale
+
+
+def tapers(first, last):
+    """A road of one lane, 100 m long, whose width goes from `first` to `last` [m] over its second half."""
+    lane = straight("lane", 0, 0, 100, 0)
+    line = np.insert(lane.line, 1, lane.line.mean(0), axis=0)
+    line[:, 4] = first, first, last
+    return compile_roads(road_map("taper", replace(lane, line=line))).network
+
+
+TAPERS = {widths: tapers(*widths) for widths in ((4.0, 1.4), (1.4, 4.0), (2.5, 1.0), (3.0, 3.0))}
+
+
+@given(st.sampled_from(sorted(TAPERS)), st.integers(0, 99))
+def test_a_wide_quad_is_the_same_where_it_is_wide_enough_else_the_nearest_that_is(widths, quad):
+    """Before it first, and then by a car's length; behind it only where all before are narrow."""
+    network = TAPERS[widths]
+    found = call(wide_quad)(network, network.lanes[0], quad)
+    width = 2 * network.sections["half_width"]
+    wide = [k for k in range(network.lanes["quads"][0]) if width[k + 1] >= np.float32(START_WIDTH)]
+    before = [k for k in wide if k <= quad]
+    if before:
+        assert found == (quad if before[-1] == quad else max(before[-1] - 5, 0))
+    elif any(width[quad:-1] >= np.float32(START_WIDTH)):
+        assert found > quad and width[found] >= np.float32(START_WIDTH)
+    else:
+        assert found == quad
+
+
+@pytest.mark.parametrize("distance", [10.0, 60.0, 75.0, 90.0, 300.0])
+def test_no_goal_lies_where_a_lane_has_become_too_narrow(distance):
+    """Up to the section at 80 m it is 2.4 m wide: the widest car, and some room. What lies behind becomes 5 m before."""
+    network, plain_variant = tapers(4.0, 1.4), warped(np.eye(2))
+    found = call(walk)(SEED, 0, 0, 1, 0, plain_variant, network, 2, distance)
+    assert found == (2 + distance if distance < 78 else 79 - 5)
 
 
 @given(st.sampled_from(QUADS[:450]), st.sampled_from(QUADS[:450]), reals(0, 1))

@@ -13,7 +13,7 @@ from gigaflow_env.config import laptop
 from gigaflow_env.event_log import Contacts, EventLog
 from gigaflow_env.roads import load, shipped
 from gigaflow_env.snapshot import WORKSPACE
-from gigaflow_env.state import ENDED, GROUPS, LIVE, WAITING
+from gigaflow_env.state import ENDED, GROUPS, IDM, LIVE, WAITING
 
 AGENTS = 12
 STARTING = ("populate", "propose", "resolve_spawns", "spawn", "condition")
@@ -76,6 +76,10 @@ def ready(driven, name):
     if name == "end_episode":
         for array in (*state.pose[-4:], state.motion.speed):
             array[:] = 3.0
+    if name == "follow":
+        # One of the drivers has waited for a lane change for too long.
+        a = int(np.flatnonzero((state.rows.status[0] == LIVE) & (state.rows.driver[0] == IDM))[0])
+        state.traffic.wish[0, a], state.traffic.still[0, a], state.motion.speed[0, a] = 0, 10_000, 0
     if name == "arrive":
         # One of the agents has reached its final goal.
         a = int(np.flatnonzero(state.rows.status[0] == LIVE)[0])

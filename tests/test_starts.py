@@ -86,15 +86,14 @@ def test_from_each_start_of_a_town_a_goal_can_be_reached(name):
     check(find(name))
 
 
+ENDINGS = (".xodr", ".net.xml", ".osm", "map.json", "_T-1.xml")
+REAL = sorted(str(path.relative_to(SHARED)) for path in SHARED.rglob("*") if path.name.endswith(ENDINGS))
+
+
 @pytest.mark.filterwarnings("ignore::gigaflow_env.roads.MapWarning", "ignore:map .* lane changes are left out")
-@pytest.mark.parametrize(
-    "name",
-    ["esmini/two_plus_one.xodr", "esmini/soderleden.xodr", "asam/asam_Ex_Entry_Exit.xodr", "lanelet2/mapping_example.osm",
-     "commonroad/DEU_A9-3_1_T-1.xml", "esmini/fabriksgatan_traffic_lights.xodr", "carla/Town02.xodr"],
-)  # fmt: skip
+@pytest.mark.skipif(not REAL, reason="the shared maps are not here")
+@pytest.mark.parametrize("name", REAL)
 def test_from_each_start_of_a_real_map_a_goal_can_be_reached(name):
-    if not (SHARED / name).exists():
-        pytest.skip(f"the shared map {name} is not here")
     check(load(SHARED / name))
 
 

@@ -47,8 +47,18 @@ from gigaflow_env.sim.traffic.car_following import (
     stopping_speed,
     to_jerk,
 )
-from gigaflow_env.sim.traffic.drive import drift, pursuit
-from gigaflow_env.sim.traffic.lane_choice import lane_length, next_lane, onward, quad_of, same_start, seat, wished_lane
+from gigaflow_env.sim.traffic.drive import back_room, drift, pursuit
+from gigaflow_env.sim.traffic.lane_choice import (
+    astray,
+    change_ahead,
+    lane_length,
+    next_lane,
+    onward,
+    quad_of,
+    same_start,
+    seat,
+    wished_lane,
+)
 from gigaflow_env.sim.traffic.right_of_way import goes_first, passed
 from gigaflow_env.simulator import drivers_of
 from gigaflow_env.state import FROZEN, GREEN, IDM, POLICY, RED
@@ -206,6 +216,30 @@ def test_the_needed_brake_stops_within_the_distance_for_which_it_was_asked(speed
         assert call(stopping_distance)(speed, acceleration, found, P) == pytest.approx(distance, rel=1e-3)
 
 
+@given(reals(-1.5, 1.5), reals(0, 1))
+def test_who_backs_up_needs_the_room_in_which_it_stops(speed, more):
+    """In the bicycle's own steps: one in which nothing has changed yet, then 1 m/s^2 forward."""
+    found = call(back_room)(speed, P)
+    assert found == call(back_room)(0.0, P) if speed >= 0 else found > call(back_room)(0.0, P)
+    assert call(back_room)(speed - more, P) >= found
+    now, acceleration, way = min(speed, 0.0), 0.0, 0.0
+    while now < -1e-3:
+        after, acceleration = call(accelerate)(now, acceleration, call(to_jerk)(1.0, acceleration, 1.0, P), 1.0, 1.0, 1.0, P)
+        way, now = way - 0.5 * (now + float(after)) * P.dt, float(after)
+    assert 0.3 < found - way < 1.2
+
+
+@given(reals(0, 20), reals(0, 300), reals(1, 4), reals(0.1, 0.5), reals(0, 20))
+def test_a_lane_change_aims_farther_with_speed_room_and_a_body_that_turns_less(speed, room, half_width, tightest, more):
+    found = call(change_ahead)(speed, room, half_width, tightest)
+    assert found >= max(2 * speed, 5.0)
+    assert call(change_ahead)(speed + more, room, half_width, tightest) >= found
+    assert call(change_ahead)(speed, room + more, half_width, tightest) >= found
+    assert call(change_ahead)(speed, room, half_width, tightest / (1 + more)) >= found - 1e-4
+    if room > 100 / 0.6 and speed < 2:  # then only the body counts: half of its curvature, or 5 m
+        assert found == pytest.approx(max(5.0, math.sqrt(4 * (2 * half_width) / tightest)), rel=1e-3)
+
+
 @given(reals(-0.3, 0.3), reals(0, 0.3))
 def test_a_curve_is_driven_with_the_lateral_acceleration_that_is_comfortable(curvature, more):
     speed = call(curve_speed)(curvature, P)
@@ -303,6 +337,17 @@ def measured(rule, route, *arguments, s=None):
     return call(rule)(0, PLAIN, NETWORK, row, lane, *(arguments or (s,)), *goal)
 
 
+@given(lanes, lanes)
+def test_a_lane_is_astray_where_it_neither_leads_to_the_settled_one_nor_on_nor_along(lane, settled):
+    row, other = LANES[lane], LANES[settled]
+    links = [
+        NETWORK.successors[one["successors_at"] : one["successors_at"] + one["successors"]].tolist() for one in (row, other)
+    ]
+    inside = bool(row["junction"]) and bool(other["junction"])
+    related = row["bundle"] == other["bundle"] or settled in links[0] or lane in links[1]
+    assert call(astray)(NETWORK, lane, settled) == (inside and not related)
+
+
 @given(routes)
 def test_the_way_without_a_lane_change_here_is_no_shorter_and_leads_over_a_successor(route):
     lane, goal_lane, share, goal_share = route
@@ -397,6 +442,14 @@ def test_lanes_on_other_levels_and_side_by_side_are_not_in_conflict():
     assert len(conflicts(compile_roads(motorway())).rows) == 0
     opposite = road_map("narrow", straight("there", 0, 0, 100, 0), straight("back", 100, 2.9, 0, 2.9))
     assert len(conflicts(compile_roads(opposite)).rows) == 0
+
+
+def test_lanes_with_a_short_one_between_them_are_no_conflict():
+    """The end of one is 2 m from the start of the other, and whoever leaves the one enters the other."""
+    lanes = straight("a", 0, 0, 50, 0, successors=("b",)), straight("b", 50, 0, 52, 0, successors=("c",))
+    found = conflicts(compile_roads(road_map("row", *lanes, straight("c", 52, 0, 100, 0))))
+    assert len(found.rows) == 0
+    assert found.begins.tolist() == [True, False, False]
 
 
 def test_several_maps_do_not_mix():
@@ -591,6 +644,48 @@ def test_a_lane_change_leads_past_a_wreck_or_ends_behind_it(speed, nearest):
     assert not crashed
 
 
+@pytest.mark.parametrize("speed", [0.0, 1.5, 3.0, 6.0])
+def test_a_lane_change_does_not_turn_a_car_across_the_road(speed):
+    """Also at walking pace, where the point that is steered to could be near: it must be able to steer back in time."""
+    sim = scene(motorway(), 1)
+    put(sim, 0, "outer 0", 40.0, ("inner 0", 140.0), speed=speed)
+    sim.state.body.length[0, 0], sim.state.body.width[0, 0] = 5.2, 1.9
+    angles = []
+    assert steps(sim, 30, lambda: angles.append(abs(float(sim.state.lane_position.angle[0, 0])))) == 0
+    number = sim.roads.network.sections["lane"][sim.state.lane_position.section[0, 0]]
+    assert list(sim.maps[0].lanes)[number].startswith("inner") and max(angles) < 0.33
+
+
+def snake():
+    """A lane of 3.2 m that bends to the left, then to the right, in pieces as a roundabout's entries have them."""
+    lanes = [
+        straight("in", -40, 0, 0, 0, successors=("left",)),
+        bend("left", 0, 8, 8, -math.pi / 2, 0.0, successors=("right",)),
+        bend("right", 16, 8, 8, math.pi, math.pi / 2, successors=("out",)),
+        straight("out", 16, 16, 76, 16),
+    ]
+    right = lanes[2].line  # driven the other way round: a right turn
+    right[:, 3] -= math.pi
+    for lane in lanes:
+        lane.line[:, 4] = 3.2
+    return road_map("snake", *lanes)
+
+
+def test_it_stays_on_its_line_where_one_bend_follows_another():
+    """At the end of a lane it does not yet keep to the inside of the next one, nor look past its end."""
+    sim = scene(snake(), 1)
+    put(sim, 0, "in", 10.0, ("out", 50.0), speed=4.0)
+    sim.state.body.length[0, 0], sim.state.body.width[0, 0] = 4.8, 1.9
+    offsets, arrived = [], []
+
+    def look():
+        offsets.append(abs(float(sim.state.lane_position.offset[0, 0])))
+        arrived.append(bool(sim.state.events.route_done[0, 0]))
+
+    assert steps(sim, 80, look) == 0
+    assert any(arrived) and max(offsets) < 0.3
+
+
 def alley(radius):
     """A lane of 3.2 m around a corner."""
     lanes = [
@@ -630,6 +725,47 @@ def test_it_backs_up_where_its_lane_ends_too_soon_for_a_lane_change():
     speeds = []
     assert steps(sim, 120, lambda: speeds.append(float(sim.state.motion.speed[0, 0]))) == 0
     assert min(speeds) < -0.5 and sim.state.pose.x[0, 0] + sim.roads.origins[0][0] > 120
+
+
+def test_it_does_not_back_off_the_start_of_a_road():
+    sim = scene(ending(), 1)
+    put(sim, 0, "right", 4.0, ("on", 150.0))
+    sim.state.rows.steps[0, 0], sim.state.traffic.backing[0, 0] = 1, 1000
+    rears = []
+    assert steps(sim, 30, lambda: rears.append(float(sim.state.pose.x[0, 0] + sim.roads.origins[0][0]) - 2.25)) == 0
+    assert 0 < min(rears) < 1.7
+
+
+@pytest.mark.parametrize("comes", [0.0, 2.0, 3.0])
+def test_who_backs_up_stops_for_who_comes_from_behind(comes):
+    """Whoever is behind brakes for somebody who stands, and does not expect it to come nearer."""
+    sim = scene(ring(), 2)
+    put(sim, 0, "east", 60.0, ("west", 150.0))
+    put(sim, 1, "east", 60.0 - 4.5 - 7.0, ("west", 150.0), speed=comes)
+    sim.state.rows.steps[0, 0], sim.state.traffic.backing[0, 0], backed = 1, 1000, []
+    assert steps(sim, 20, lambda: backed.append(float(sim.state.motion.speed[0, 0]))) == 0
+    assert min(backed) < -0.2, "it does back up"
+
+
+def test_who_backs_up_keeps_its_lane():
+    """It does not back onto the lane to which it wants to change."""
+    sim = scene(ending(), 1)
+    put(sim, 0, "right", 80.0, ("on", 150.0))
+    sim.state.rows.steps[0, 0], sim.state.traffic.backing[0, 0], aside = 1, 30, []
+    assert steps(sim, 20, lambda: aside.append(abs(float(sim.state.lane_position.offset[0, 0])))) == 0
+    assert max(aside) < 0.1 and sim.state.pose.x[0, 0] + sim.roads.origins[0][0] < 78
+
+
+def test_who_waits_in_vain_for_a_lane_change_drives_elsewhere():
+    sim = scene(ending(), 2, on_crash="freeze")
+    put(sim, 0, "right", 85.0, ("on", 150.0))
+    put(sim, 1, "left", 88.0, ("on", 170.0))
+    sim.state.rows.status[0, 1] = FROZEN
+    routes = [int(sim.state.goals.routes[0, 0])]
+    assert steps(sim, 140, lambda: routes.append(int(sim.state.goals.routes[0, 0]))) == 0  # 42 s
+    assert max(routes) == routes[0]
+    steps(sim, 40, lambda: routes.append(int(sim.state.goals.routes[0, 0])))
+    assert max(routes) > routes[0]
 
 
 def test_who_waits_at_the_end_of_a_lane_is_let_in():

@@ -29,7 +29,7 @@ GLOBAL = 1
 def lengths(state: State) -> Any:
     """Lengths of the axes of a state's arrays. Raises ValueError where two arrays have one axis with two lengths."""
     found: dict[str, int] = {}
-    for group, declared in zip(state, DECLARED, strict=True):
+    for group, declared in zip(list[Any](state), DECLARED, strict=True):
         for name, array, field in zip(group._fields, group, declared, strict=True):
             for axis, length in zip(field.axes, array.shape, strict=True):
                 if found.setdefault(axis, length) != length:
@@ -39,7 +39,7 @@ def lengths(state: State) -> Any:
 
 def addresses(state: State) -> Any:
     """The state's groups, with the address of each array in its place."""
-    groups: Any = [group._make(map(_address, group)) for group in state]
+    groups: list[Any] = [type(group)(*map(_address, group)) for group in list[Any](state)]
     return State(*groups)
 
 

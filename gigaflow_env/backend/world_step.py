@@ -93,7 +93,7 @@ def plan_traffic(
         )  # fmt: skip
     barrier()  # follow reads the intentions of others
     for a in range(first, agents, stride):
-        follow(w, a, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p)
+        follow(w, a, rows, pose, motion, body, lane_position, goals, variant, network, conflicts, traffic, p)
 
 
 @stage

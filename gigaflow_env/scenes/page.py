@@ -95,6 +95,7 @@ def join_conflicts(scenes: Sequence[CompiledScene]) -> Conflicts:
         within=np.concatenate([part.within for part in parts]),
         tightest=np.concatenate([part.tightest for part in parts]),
         usable=np.concatenate([part.usable for part in parts]),
+        begins=np.concatenate([part.begins for part in parts]),
         stops_at=_starts([part.stops_at for part in parts]),
         stops=np.concatenate([part.stops + lines[k] for k, part in enumerate(parts)]).astype(np.int32),
     )

@@ -1,17 +1,18 @@
 """Goals: a route is a sequence of way-points and a final goal at which the agent has to be slow."""
 
 from gigaflow_env.jit import f32, i32, rule, stage
-from gigaflow_env.roads.compiled.tables import UNREACHABLE
-from gigaflow_env.sim.geometry import EPSILON, HALF, ONE, ZERO, clip
+from gigaflow_env.roads.compiled.tables import START_WIDTH, UNREACHABLE
+from gigaflow_env.sim.geometry import EPSILON, HALF, ONE, TWO, ZERO, clip
 from gigaflow_env.sim.lanes import place_s, route_distance
 from gigaflow_env.sim.random_numbers import GOALS, between, draws, pick
 from gigaflow_env.sim.rewards import GOAL_RADIUS
 from gigaflow_env.sim.variant import lane_stretch, to_world, turned
-from gigaflow_env.state import IDM, LIVE, NOWHERE, REPLAY
+from gigaflow_env.state import ELSEWHERE, IDM, LIVE, NOWHERE, REPLAY
 
 _REACHABLE = f32(UNREACHABLE / 10)  # less than UNREACHABLE, as a map variant scales route distances
 _SIDE_STEP = f32(0.3)  # chance per lane of a walk to change into a neighbour lane, so that goals need lane changes; ours
 _SAME_DIRECTION = f32(0.5)  # cos of 60 degrees: consecutive goals have similar headings (A)
+_WIDE = f32(START_WIDTH)
 _TRIES = 8
 _HOPS = 64
 # Progress in a step is at most this times the distance travelled: a change of the assigned lane is no progress.
@@ -28,6 +29,24 @@ def passed(x, y, old_x, old_y, goal_x, goal_y):
     share = clip(((goal_x - old_x) * dx + (goal_y - old_y) * dy) / length if length > EPSILON else ONE, ZERO, ONE)
     gap_x, gap_y = old_x + share * dx - goal_x, old_y + share * dy - goal_y
     return gap_x * gap_x + gap_y * gap_y
+
+
+@rule
+def wide_quad(network, row, quad):
+    """The last quad up to `quad` that is wide enough for a car, or the first one behind it; `quad` where none is.
+
+    Ours: a lane may taper off. A goal at its tip could only be reached off the road.
+    """
+    found, last = quad, i32(row.first + row.quads)
+    while found >= row.first and TWO * network.sections[found + i32(1)].half_width < _WIDE:
+        found = i32(found - i32(1))
+    if found >= row.first:
+        back = i32(_END_ROOM / row.step) if found < quad else i32(0)
+        return max(i32(found - back), row.first)
+    found = quad
+    while found < last and TWO * network.sections[found].half_width < _WIDE:
+        found = i32(found + i32(1))
+    return found if found < last else quad
 
 
 @rule
@@ -58,7 +77,7 @@ def walk(seed, world, w, a, tick, number, variant, network, section, distance):
         lane = network.successors[row.successors_at + pick(branch, row.successors)]
         scale = lane_stretch(w, variant, network.lanes[lane])
     row = network.lanes[lane]
-    return i32(row.first + clip(i32(s / (row.step * scale)), i32(0), i32(row.quads - i32(1))))
+    return wide_quad(network, row, i32(row.first + clip(i32(s / (row.step * scale)), i32(0), i32(row.quads - i32(1)))))
 
 
 @rule
@@ -134,7 +153,8 @@ def arrive(w, a, clock, rows, pose, motion, reward_weights, variant, network, ev
     goals.gained[w, a] = ZERO
     if rows.status[w, a] != LIVE or goals.best[w, a] <= _NOWHERE:
         return
-    if rows.driver[w, a] == IDM and lane_position.route_distance[w, a] > _REACHABLE:
+    lost = lane_position.route_distance[w, a] > _REACHABLE or goals.best[w, a] == f32(ELSEWHERE)
+    if rows.driver[w, a] == IDM and lost:
         # It took a way from which its goal can't be reached any more: it goes somewhere else, or leaves where the road ends.
         plan(w, a, clock, goals, lane_position, variant, network, p)
         if lane_position.route_distance[w, a] > _REACHABLE:

@@ -43,6 +43,7 @@ class Conflicts(NamedTuple):
     within: np.ndarray = array("lane", "", "part of a junction: who stands there is in the way of others", np.bool_)
     tightest: np.ndarray = array("lane", "1/m", "its largest curvature, over 3 m: who can't follow that takes other lanes")
     usable: np.ndarray = array("lane", "share", "of its length before it becomes too narrow for a car")
+    begins: np.ndarray = array("lane", "", "no lane leads into it: behind its start the road ends", np.bool_)
     stops_at: np.ndarray = array("lane", "", "first entry of each lane in `stops`, and one more", i32)
     stops: np.ndarray = array("entry", "", "stop lines at the lane's start, numbers in Network.stops", i32)
 
@@ -81,6 +82,9 @@ def conflicts(roads: Roads) -> Conflicts:
         if len(wide) and wide[-1] < lane["quads"]:
             usable[k] = wide[-1] / lane["quads"]
 
+    begins = np.ones(len(lanes), bool)
+    begins[network.successors] = False
+
     stops, stops_at = [], [0]
     for k, lane in enumerate(lanes):
         start, row = sections[lane["first"]], network.maps[number_of[k]]
@@ -91,7 +95,21 @@ def conflicts(roads: Roads) -> Conflicts:
         here = (gap < SAME_LINE) & (abs(near["z"] - start["z"]) < LEVEL_GAP) & (along > 0.9)
         stops.extend((row["stops_at"] + np.flatnonzero(here)).tolist())
         stops_at.append(len(stops))
-    return Conflicts(at, rows, within, tightest, usable, np.array(stops_at, i32), np.array(stops, i32))
+    return Conflicts(at, rows, within, tightest, usable, begins, np.array(stops_at, i32), np.array(stops, i32))
+
+
+@kernel
+def _follows(a, b, lanes, successors):
+    """Whether lane b follows lane a, or only a lane so short lies between them that their ends are near each other."""
+    for k in range(lanes[a].successors_at, lanes[a].successors_at + lanes[a].successors):
+        between = successors[k]
+        if between == b:
+            return True
+        if lanes[between].length < TOO_NEAR:
+            for j in range(lanes[between].successors_at, lanes[between].successors_at + lanes[between].successors):
+                if successors[j] == b:
+                    return True
+    return False
 
 
 @kernel
@@ -110,11 +128,7 @@ def _search(sections, lanes, successors, boxes, number_of, counts, found):
                 continue
             if boxes[a, 1] > boxes[b, 3] + TOO_NEAR or boxes[b, 1] > boxes[a, 3] + TOO_NEAR:
                 continue
-            follows = False
-            for k in range(row.successors_at, row.successors_at + row.successors):
-                follows |= successors[k] == b
-            for k in range(other.successors_at, other.successors_at + other.successors):
-                follows |= successors[k] == a
+            follows = _follows(a, b, lanes, successors) or _follows(b, a, lanes, successors)
             dx, dy = sections[row.first].x - sections[other.first].x, sections[row.first].y - sections[other.first].y
             branch = dx * dx + dy * dy < SAME * SAME
             if follows or branch:

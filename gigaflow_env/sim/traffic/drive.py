@@ -33,7 +33,7 @@ from gigaflow_env.sim.traffic.cycles import BACK, STAY, YIELD, has_turn
 from gigaflow_env.sim.traffic.lane_choice import change_room, choose_lane, lane_length, next_lane, seat
 from gigaflow_env.sim.traffic.right_of_way import announce, crossing_gap, settled_lane, stop_lines, yields
 from gigaflow_env.sim.variant import curved, lane_stretch
-from gigaflow_env.state import IDM, LIVE
+from gigaflow_env.state import ELSEWHERE, IDM, LIVE
 
 _STRIDE = i32(2)  # sections from one sample of the road ahead to the next: 2 m of the map
 _STEPS = 200  # samples at most
@@ -47,12 +47,15 @@ _SPAN = f32(2.0)  # m, over which the steering angle may change where the curvat
 _WALK, _TIGHT = f32(1.4), f32(0.7)  # m/s: walking pace, in lanes that need more than this share of the body's curvature
 _INWARD = f32(1 / 16)  # of squared length times curvature: a box so far inside of a bend sweeps as much on both sides
 _SIDE = f32(0.1)  # m, left free at the side of the lane by that
+_STRAIGHT = f32(0.05)  # m, far less than _MARGIN
 _STANDS = f32(0.1)  # m/s: who is slower stands
 _TIDY = f32(1e-3)  # m/s: a slower vehicle stands, and does not roll back
 _NEAR = f32(3.0)  # m: a leader so near, and standing, is waited for
 _BACK_FOR, _BACK_SPEED = f32(6.0), f32(1.2)  # s, m/s: how long and how fast a driver backs up: 7 m
+_BACK_BEND = f32(0.2)  # 1/m, the tightest arc for that
 _BACK_TIME = f32(0.6)  # s, in which that speed is reached
-_BACK_ROOM, _BACK_LEAST = f32(1.0), f32(3.0)  # m: room that is kept behind, and that is needed to begin
+_BACK_ROOM, _BACK_LEAST = f32(0.6), f32(3.0)  # m: room that is kept behind, and that is needed to begin
+_GIVES_UP = f32(45.0)  # s: who has stood for so long before a lane change drives elsewhere
 _LET_IN = f32(30.0)  # m: who waits so near ahead for a lane change is let in
 
 
@@ -150,9 +153,18 @@ def leader_at(
 
 
 @stage
-def room_behind(w, a, rows, pose, body):
-    """Distance [m] from the rear of agent a, straight back, to the next body; FAR if there is none."""
+def room_behind(w, a, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p):
+    """Distance [m] from the rear of agent a to where the next body can stop or the road ends; else FAR.
+
+    Straight back, and on the arc on which it would back up.
+    """
+    bend = clip(traffic.curvature[w, a], -_BACK_BEND, _BACK_BEND)
     room, half_length, half_width = FAR, HALF * body.length[w, a], HALF * body.width[w, a]
+    section = lane_position.section[w, a]
+    lane = network.sections[section].lane
+    if conflicts.begins[lane]:
+        s = place_s(network, section, lane_position.fraction[w, a])
+        room = s * lane_stretch(w, variant, network.lanes[lane]) - half_length
     for b in range(rows.status.shape[1]):
         if b == a or rows.status[w, b] < LIVE or abs(pose.z[w, b] - pose.z[w, a]) > LEVEL_GAP:
             continue
@@ -160,9 +172,19 @@ def room_behind(w, a, rows, pose, body):
         cos, sin = into_frame(pose.cos[w, b], pose.sin[w, b], pose.cos[w, a], pose.sin[w, a])
         long = HALF * (body.length[w, b] * abs(cos) + body.width[w, b] * abs(sin))
         wide = HALF * (body.length[w, b] * abs(sin) + body.width[w, b] * abs(cos))
-        if ahead < ZERO and abs(left) < wide + half_width + TWO * _MARGIN:
-            room = min(room, -ahead - long - half_length)
+        apart = min(abs(left), abs(left - HALF * bend * ahead * ahead))
+        if ahead < ZERO and apart < wide + half_width + TWO * _MARGIN:
+            comes = max(motion.speed[w, b] * cos, ZERO)
+            stops = comes * (TWO * p.dt + comes / (TWO * _LEADER_BRAKE))
+            room = min(room, -ahead - long - half_length - stops)
     return room
+
+
+@rule
+def back_room(speed, p):
+    """Room [m] that a car needs which still backs up with this speed [m/s]: it stops with 1 m/s^2, from the next step on."""
+    back = max(-speed, ZERO)
+    return _BACK_ROOM + back * (ONE + HALF) * p.dt + HALF * back * back
 
 
 @stage
@@ -205,24 +227,29 @@ def intend(
 
     Writes: traffic, except yielded, except waits_for, except waits_how, except still, except backing, neighbours.scratch.
     """
-    settled, rules = settled_lane(w, a, rows, traffic), rows.driver[w, a] == IDM
+    settled, inside, inside_front = settled_lane(w, a, rows, traffic), traffic.inside[w, a], traffic.front[w, a]
+    rules = rows.driver[w, a] == IDM
     say_nothing(w, a, traffic)
     if rows.status[w, a] != LIVE:
         return
     stood = ZERO if rows.steps[w, a] == 0 else f32(traffic.still[w, a]) * p.dt
     traffic.turn[w, a] = has_turn(w, a, stood, rows, traffic)
+    backs = traffic.backing[w, a] > 0 and rows.steps[w, a] > 0
     map_row = network.maps[clock.map[w]]
     x, y, cos, sin, speed = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a], max(motion.speed[w, a], ZERO)
     half_length = HALF * body.length[w, a]
     goal_section, final = goals.section[w, a, goals.next[w, a]], goals.next[w, a] == goals.count[w, a] - i32(1)
     goal_lane, goal_s = network.sections[goal_section].lane, place_s(network, goal_section, HALF)
 
+    wheelbase = p.wheelbase * body.length[w, a]
+    most_sin, most_cos = sincos_small(p.steer_max)
+    tightest = most_sin / (most_cos * wheelbase)
     horizon = f32(15.0) + TWO * speed + speed * speed / (TWO * p.idm_deceleration)
     close = neighbours.scratch[w, min(a, neighbours.scratch.shape[1] - 1)]
     count = around(w, a, horizon + f32(25.0), rows, pose, close)
     section, s, preview, wished, beside, waits, short = choose_lane(
-        w, a, settled, stood, goal_lane, goal_s, count, close, pose, motion, body, lane_position, variant, network,
-        conflicts, map_row, p,
+        w, a, settled, inside, inside_front, stood, backs, tightest, goal_lane, goal_s, count, close, pose, motion, body,
+        lane_position, variant, network, conflicts, map_row, p,
     )  # fmt: skip
     count = keep_ahead(w, a, count, pose, close)
     held = wished >= 0
@@ -235,13 +262,13 @@ def intend(
     here = network.sections[section]
     bend_here = curved(w, variant, here.curvature, here.cos, here.sin)
     aside, slope = aside - HALF * bend_here * past_here * past_here, slope - bend_here * past_here
+    # Close to the lane's line the own path is the lane.
+    strays = abs(aside) + abs(slope) * preview > _STRAIGHT
+    own_aside, own_slope = (aside, slope) if strays else (ZERO, ZERO)
     lag = TWO * p.dt * speed  # distance until steering has an effect
     front = s * scale + half_length
     cap = min(p.speed_max * body.c_vel[w, a], row.speed * (_PATIENCE if held else ONE))
     passed, k = -s * scale, i32(section - row.first)  # distance from here to the start of the lane; section on the lane
-    wheelbase = p.wheelbase * body.length[w, a]
-    most_sin, most_cos = sincos_small(p.steer_max)
-    tightest = most_sin / (most_cos * wheelbase)
     inward, aside_most = _INWARD * body.length[w, a] * body.length[w, a], HALF * body.width[w, a] + _SIDE
     steer_x, steer_y, steered, before = x + cos * preview, y + sin * preview, False, motion.steer[w, a] / wheelbase
     target, gap, room_from, blocked, waiting, stop = i32(-1), FAR, FAR, False, False, FAR
@@ -262,24 +289,26 @@ def intend(
                 curve = min(curve, max(_SPAN * p.steer_rate / (change * wheelbase), _WALK))
             curve = _WALK if abs(curvature) > _TIGHT * tightest else curve
             cap = min(cap, stopping_speed(distance - HALF * preview, min(curve, row.speed), p))
-        if rules and not steered and distance >= preview:
-            back = min(i32((distance - preview) / (row.step * scale)), k)
-            aim = network.sections[number - back]
-            aim_x, aim_y, aim_cos, aim_sin, gain = seat(w, variant, network, i32(number - back))
+        if rules and not steered and distance + f32(_STRIDE) * row.step * scale > preview:
+            # On this lane, though the next sample may lie on the one behind it, which may bend the other way.
+            on = min(i32(max((preview - distance) / (row.step * scale), ZERO)) + i32(1), i32(row.quads - k))
+            aim = network.sections[number + on]
+            aim_x, aim_y, aim_cos, aim_sin, gain = seat(w, variant, network, i32(number + on))
             bend = curved(w, variant, aim.curvature, aim.cos, aim.sin)
             if abs(bend_here) > abs(bend) and bend_here * bend >= ZERO:  # the front leaves a bend before the rest does
                 bend = bend_here
             room = max(aim.half_width * abs(variant.det[w]) / gain - aside_most, ZERO)
-            side, rest = clip(inward * bend, -room, room), distance - f32(back) * row.step * scale - preview
+            side, rest = clip(inward * bend, -room, room), distance + f32(on) * row.step * scale - preview
             steer_x, steer_y = aim_x - rest * aim_cos - side * aim_sin, aim_y - rest * aim_sin + side * aim_cos
             steered = True
         if leader_gap >= FAR and count > 0:
             # Where the stretch begins for which this section stands: a lane change is least far there.
             driven = max(distance - HALF * f32(_STRIDE) * row.step * scale - lag, ZERO)
             leader_gap, leader_speed, leader = leader_at(
-                w, a, distance, aside, slope, driven, preview, number, count, close, pose, motion, body, variant, network
-            )
-        if leader_gap < FAR and target >= 0:
+                w, a, distance, own_aside, own_slope, driven, preview, number, count, close, pose, motion, body, variant,
+                network,
+            )  # fmt: skip
+        if leader_gap < FAR and target >= 0 and (steered or not rules):
             break
         k = i32(k + _STRIDE)
         if k < row.quads:
@@ -301,13 +330,15 @@ def intend(
         if line > ZERO:
             red, slowly = stop_lines(w, a, follower, line, motion, lane_position, lights, network, conflicts, p)
             stop, waiting, cap = min(stop, line) if red else stop, waiting or red, min(cap, slowly)
-        if conflicts.at[follower + i32(1)] > conflicts.at[follower]:
-            if line <= ZERO:
-                traffic.inside[w, a], traffic.front[w, a] = follower, -line
-            elif target < 0:
-                target, gap = follower, line
-                room_from = end + lane_length(w, variant, network, follower)
-                limit = max(limit, room_from + TWO * half_length + f32(6.0))
+        if line <= ZERO:
+            traffic.inside[w, a], traffic.front[w, a] = follower, -line
+        elif target < 0 and conflicts.at[follower + i32(1)] > conflicts.at[follower]:
+            target, gap = follower, line
+            room_from = end + lane_length(w, variant, network, follower)
+            limit = max(limit, room_from + TWO * half_length + f32(6.0))
+        elif target < 0 and line < lag and traffic.inside[w, a] < 0 and conflicts.at[lane + i32(1)] == conflicts.at[lane]:
+            # Soon its middle is beyond a fork at which nobody is in the way: it takes the branch that it looked at.
+            traffic.inside[w, a], traffic.front[w, a] = follower, -line
         k = i32(k - row.quads)
         lane, passed, row = follower, end, network.lanes[follower]
         scale = lane_stretch(w, variant, row)
@@ -324,7 +355,6 @@ def intend(
         cap = min(cap, safe_speed(leader_gap - HALF, leader_speed, p))
     traffic.cap[w, a], traffic.stop[w, a] = max(cap, ZERO), stop
     ahead, left = into_frame(steer_x - x, steer_y - y, cos, sin)
-    backs = traffic.backing[w, a] > 0 and rows.steps[w, a] > 0
     traffic.curvature[w, a] = backwards(aside, slope, bend_here) if backs else pursuit(ahead, left)
     traffic.beside[w, a], traffic.wish[w, a], traffic.short[w, a] = beside, wished if waits else i32(-1), short
     announce(w, a, target, gap, stood, blocked, waiting, rows, motion, lane_position, network, conflicts, traffic, p)
@@ -333,16 +363,18 @@ def intend(
 
 
 @stage
-def wait(w, a, stands, giver, how, rows, pose, body, traffic, p):
+def wait(w, a, stands, giver, how, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p):
     """Note because of whom agent a stands, and how it could end that.
 
     Writes: traffic.waits_for, waits_how, still, backing.
     """
     fresh = rows.steps[w, a] == 0
     still = i32(0) if fresh or not stands else i32(traffic.still[w, a] + i32(1))
-    room = room_behind(w, a, rows, pose, body) if still > 0 or traffic.backing[w, a] > 0 else FAR
+    room = FAR
+    if still > 0 or traffic.backing[w, a] > 0:
+        room = room_behind(w, a, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p)
     backing = i32(0) if fresh else max(i32(traffic.backing[w, a] - i32(1)), i32(0))
-    if room < _BACK_ROOM:
+    if room < back_room(motion.speed[w, a], p):
         backing = i32(0)
     elif traffic.turn[w, a] and traffic.waits_how[w, a] == BACK:
         backing = i32(_BACK_FOR / p.dt + HALF)
@@ -367,10 +399,10 @@ def wait(w, a, stands, giver, how, rows, pose, body, traffic, p):
 
 
 @stage
-def follow(w, a, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p):
-    """The jerks of a rule-based driver.
+def follow(w, a, rows, pose, motion, body, lane_position, goals, variant, network, conflicts, traffic, p):
+    """The jerks of a rule-based driver. One that has waited in vain for a lane change gives its goal up, see `arrive`.
 
-    Writes: motion.jerk, motion.side_jerk, traffic.yielded, waits_for, waits_how, still, backing.
+    Writes: motion.jerk, motion.side_jerk, goals.best, traffic.yielded, waits_for, waits_how, still, backing.
     """
     if rows.status[w, a] != LIVE or rows.driver[w, a] != IDM:
         return
@@ -394,7 +426,10 @@ def follow(w, a, rows, pose, motion, body, lane_position, variant, network, conf
                 first = traffic.leader[w, a] if traffic.stop[w, a] > traffic.gap[w, a] else i32(-1)
             giver = first
             traffic.yielded[w, a] = True
-    wait(w, a, abs(speed) < _STANDS, giver, YIELD, rows, pose, body, traffic, p)
+    stands = abs(speed) < _STANDS
+    wait(w, a, stands, giver, YIELD, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p)
+    if traffic.wish[w, a] >= 0 and f32(traffic.still[w, a]) * p.dt > _GIVES_UP:
+        goals.best[w, a] = f32(ELSEWHERE)
     cap = min(cap, stopping_speed(stop - _STOP_GAP - HALF * speed * p.dt, ZERO, p))
     wanted = free(speed, cap, p)
     wanted = min(wanted, free(speed, max(cap, ONE), p) - traffic.brake[w, a]) if traffic.brake[w, a] > ZERO else wanted

@@ -4,6 +4,8 @@
 the world.
 """
 
+import math
+
 from gigaflow_env.jit import f32, i32, rule, stage
 from gigaflow_env.roads.compiled.tables import LANE_CHANGE_COST, UNREACHABLE
 from gigaflow_env.sim.geometry import HALF, LEVEL_GAP, ONE, TWO, ZERO, clip, into_frame
@@ -16,7 +18,9 @@ _MARGIN = f32(0.3)  # m, free distance at the sides
 _PREVIEW, _PREVIEW_LEAST = f32(0.9), f32(3.5)  # s, m: distance to the point that is steered to, as a time and at least
 _WALK, _WALK_PREVIEW, _NEARER = f32(1.4), f32(2.0), f32(3.0)  # m/s, m, s: at walking pace it is nearer; faster, that swings
 _CHANGE, _CHANGE_LEAST = f32(2.0), f32(8.0)  # the same during a lane change: gentler
-_CHANGE_NEAR = f32(5.0)  # m, at least to the point that is steered to: near, so that slow changes are done in that room
+_CHANGE_NEAR = f32(5.0)  # m, at least to the point that is steered to: near, where only that room is left
+_REACH = f32(0.6)  # share of the room: after 1.6 times the distance to that point 80 % of the offset are done
+_ON_LINE = f32(0.3)  # of half the lane's width: so far aside a driver still counts as on its line
 _SHORT_CHANGE = f32(0.7)  # share of a short lane that is left for a change: a sharp one
 _TOO_TIGHT = f32(300.0)  # m: a lane that the own body can't follow is taken if it saves more than this
 _BOLD = f32(1 / 20)  # 1/s: who has stood for 20 s before a lane change asks for no more than room for its body
@@ -28,6 +32,21 @@ def same_start(network, lane, other):
     """Whether two lanes branch off at the same position of the map."""
     a, b = network.sections[network.lanes[lane].first], network.sections[network.lanes[other].first]
     return (a.x - b.x) * (a.x - b.x) + (a.y - b.y) * (a.y - b.y) < ONE
+
+
+@rule
+def astray(network, lane, settled):
+    """Whether a lane neither leads to the junction lane on which a driver settled, nor on from it, nor runs along it."""
+    here, there = network.lanes[lane], network.lanes[settled]
+    if there.junction == 0 or here.junction == 0 or here.bundle == there.bundle:
+        return False
+    for k in range(here.successors_at, here.successors_at + here.successors):
+        if network.successors[k] == settled:
+            return False
+    for k in range(there.successors_at, there.successors_at + there.successors):
+        if network.successors[k] == lane:
+            return False
+    return True
 
 
 @rule
@@ -126,12 +145,30 @@ def in_the_way_beside(w, a, section, stood, count, close, pose, motion, body, va
         back = HALF * p.idm_gap * (ONE + asked) + (HALF * max(other_speed, ZERO) + max(-closing, ZERO) * TWO) * asked
         back += max(-closing, ZERO) * HALF
         if -(long + back) < ahead < long + front:
+            before, side = into_frame(
+                pose.x[w, b] - pose.x[w, a], pose.y[w, b] - pose.y[w, a], pose.cos[w, a], pose.sin[w, a]
+            )
+            bumpers = half_length + HALF * body.length[w, b]
+            if before < -bumpers and abs(side) < half_width + HALF * body.width[w, b]:
+                continue  # right behind: it follows a, wherever a goes
             return b
     return i32(-1)
 
 
+@rule
+def change_ahead(speed, room, half_width, tightest):
+    """Distance [m] to the point that is steered to in a lane change, with `room` [m] left on the old lane.
+
+    So far that the first arc, of 2 * offset / distance^2, needs only half of the curvature `tightest` [1/m] that the body
+    can follow: with more, who begins to change at walking pace stands across the road before it can steer back. Nearer where
+    the old lane ends soon, see `drive.drift` for how far a change reaches.
+    """
+    far = f32(math.sqrt(TWO * TWO * TWO * half_width / tightest))
+    return max(_CHANGE * speed, clip(_REACH * room, _CHANGE_NEAR, max(far, _CHANGE_NEAR)))
+
+
 @stage
-def change_preview(w, a, section, s, speed, preview, pose, variant, network, conflicts):
+def change_preview(w, a, section, s, speed, preview, tightest, pose, variant, network, conflicts):
     """Distance [m] to the point that is steered to: `preview`, but farther where agent a comes from the lane beside.
 
     A lane change is not over on the line between the two lanes: with a near point it would be ended so sharply that it
@@ -141,12 +178,11 @@ def change_preview(w, a, section, s, speed, preview, pose, variant, network, con
     x, y, along_x, along_y, _ = seat(w, variant, network, section)
     _, aside = into_frame(pose.x[w, a] - x, pose.y[w, a] - y, along_x, along_y)
     other = row.left if aside > ZERO else row.right
-    if other < 0:
+    share = clip((abs(aside) / half_width - _ON_LINE) / (ONE - _ON_LINE), ZERO, ONE)
+    if other < 0 or share <= ZERO:
         return preview
-    share = clip(TWO * abs(aside) / half_width - ONE, ZERO, ONE)
-    room = (conflicts.usable[other] - s / row.length) * network.lanes[other].length
-    room = room * lane_stretch(w, variant, network.lanes[other])
-    return preview + share * max(min(max(_CHANGE * speed, _CHANGE_NEAR), room) - preview, ZERO)
+    room = (ONE - s / row.length) * lane_length(w, variant, network, other)
+    return preview + share * max(min(change_ahead(speed, room, half_width, tightest), room) - preview, ZERO)
 
 
 @rule
@@ -157,23 +193,28 @@ def change_room(w, variant, conflicts, row, lane):
 
 @stage
 def choose_lane(
-    w, a, settled, stood, goal_lane, goal_s, count, close, pose, motion, body, lane_position, variant, network, conflicts,
-    map_row, p,
+    w, a, settled, inside, front, stood, backs, tightest, goal_lane, goal_s, count, close, pose, motion, body,
+    lane_position, variant, network, conflicts, map_row, p,
 ):  # fmt: skip
     """The lane to drive on: (section, s, preview [m], wished, beside, waits, short).
 
-    The neighbour lane that the route needs, if there is room on it; `wished` is -1 then. Else `wished` is that lane, and
-    `beside` who is in the way, -1 if nobody. waits: no route leads on without it, so the driver stops where it can still
-    change. short: it is past that place.
+    The neighbour lane that the route needs, if there is room on it and a does not back up; `wished` is -1 then. Else
+    `wished` is that lane, and `beside` who is in the way, -1 if nobody. waits: no route leads on without it, so the driver
+    stops where it can still change. short: it is past that place. inside, front: as announced in the last step.
     """
     speed, section = max(motion.speed[w, a], ZERO), lane_position.section[w, a]
     lane, s = network.sections[section].lane, place_s(network, section, lane_position.fraction[w, a])
     least = clip(_WALK_PREVIEW + _NEARER * (speed - _WALK), _WALK_PREVIEW, _PREVIEW_LEAST)
     preview = max(_PREVIEW * speed, least)
-    if settled >= 0 and settled != lane and same_start(network, lane, settled):
-        # Lanes that branch overlap at first. There the lane position follows the goal, and may differ from the settled lane.
-        lane, section = settled, quad_of(network.lanes[settled], s)
-    preview = change_preview(w, a, section, s, speed, preview, pose, variant, network, conflicts)
+    if settled >= 0 and settled != lane:
+        # Lanes that branch or cross overlap. There the lane position follows the goal, and may differ from the settled lane.
+        row, past = network.lanes[settled], front + motion.distance[w, a] - HALF * body.length[w, a]
+        if same_start(network, lane, settled):
+            lane, section = settled, quad_of(row, s)
+        elif settled == inside and past >= ZERO and not backs and astray(network, lane, settled):
+            s = past / lane_stretch(w, variant, row)
+            lane, section = settled, quad_of(row, s)
+    preview = change_preview(w, a, section, s, speed, preview, tightest, pose, variant, network, conflicts)
     wished, beside, short = wished_lane(w, variant, network, map_row, lane, s, goal_lane, goal_s), i32(-1), False
     held = wished != lane
     if held:
@@ -186,11 +227,14 @@ def choose_lane(
         # A lane change that is half done needs a quarter of the distance: it must not be aborted for lack of the rest.
         to_go = min(abs(aside) / (TWO * network.sections[target].half_width), ONE)
         stretch = lane_stretch(w, variant, row)
-        fits = (conflicts.usable[lane] * row.length - s) * stretch > change * to_go * to_go
+        room = (row.length - s) * stretch  # a taper counts: it is there for a body that leaves it
+        half_width = network.sections[target].half_width
+        fits = room > change * to_go * to_go
         short = not fits
         beside = in_the_way_beside(w, a, target, stood, count, close, pose, motion, body, variant, network, p)
-        if fits and beside < 0:
-            lane, s, section, held, preview = wished, there, target, False, max(_CHANGE * speed, _CHANGE_NEAR)
+        if fits and beside < 0 and not backs:
+            lane, s, section, held = wished, there, target, False
+            preview = change_ahead(speed, room, half_width, tightest)
     # Without room, and without another route to the goal, the driver waits where the change is still possible.
     waits = held and onward(w, variant, network, map_row, lane, s, goal_lane, goal_s) > _REACHABLE
     return section, s, preview, wished if held else i32(-1), beside, waits, short and waits
