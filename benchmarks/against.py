@@ -29,7 +29,7 @@ from gigaflow_env import ACTIONS, GigaflowVectorEnv
 
 case = json.loads(sys.argv[1])
 rows, steps = case.pop("rows"), case.pop("steps")
-env = GigaflowVectorEnv(rows, preset="paper", threads=1, copy=False, **case)
+env = GigaflowVectorEnv(rows, preset="paper", threads=1, **{"copy": False, **case.pop("options"), **case})
 env.reset(seed=0)
 actions = np.random.default_rng(0).integers(0, ACTIONS, (64, rows))
 for chosen in actions[:40]:  # compiles, and leaves the moment in which everybody has just started
@@ -38,7 +38,10 @@ for chosen in actions[:40]:  # compiles, and leaves the moment in which everybod
 from gigaflow_env.backend import cpu
 
 spent = {}
-names = {"renew": "respawn", "show": "write_observation"}  # what they were called
+names = {
+    "renew": "respawn", "show": "write_observation", "show_half": "write_observation_half", "guide": "plan_traffic",
+    "write_down": "record_contacts",
+}  # what they were called
 
 def watched(call, name, begin, end, *rest):
     start = time.process_time()
@@ -50,12 +53,12 @@ def by_kernel():  # nanoseconds of an agent-step by kernel, in a turn of its own
     if hasattr(cpu.Threads, "_call"):  # kernels with all of their arguments
         def called(self, begin, end, function, have, plain=cpu.Threads._call):
             name = names.get(function.__name__, function.__name__)
-            ended = name == "write_observation" and have["only_ended"]
+            ended = name.startswith("write") and have["only_ended"]
             watched(lambda *at: plain(self, *at, function, have), name + " of ended" * ended, begin, end)
         cpu.Threads._call = called
     else:
         def called(self, begin, end, plain=cpu.Call.__call__):
-            ended = self.kernel is cpu.write_observation and self.loose[0]
+            ended = self.kernel.__name__.startswith("write") and self.loose[0]
             watched(lambda *at: plain(self, *at), self.kernel.__name__ + " of ended" * ended, begin, end)
         cpu.Call.__call__ = called
     for chosen in actions:
@@ -78,12 +81,13 @@ for line in sys.stdin:
 
 
 class Case(NamedTuple):
-    """What is measured: a map, agents in each world, rows, and steps of a turn."""
+    """What is measured: a map, agents in each world, rows, steps of a turn, and other arguments of the environment."""
 
     map: str
     agents_per_world: int
     rows: int = 4096
     steps: int = 16
+    options: dict[str, Any] = {}  # nobody changes it
 
 
 CASES = {
@@ -91,6 +95,10 @@ CASES = {
     "downtown-64": Case("downtown", 64),
     "downtown-64-small": Case("downtown", 64, rows=128, steps=200),
     "loop-16-small": Case("loop", 16, rows=128, steps=200),
+    "rule-based": Case("downtown", 150, options={"drivers": {"policy": 0.8, "idm": 0.2}}),
+    "event-log": Case("downtown", 150, options={"events": True}),
+    "float16": Case("downtown", 150, options={"obs_dtype": "float16"}),
+    "copies": Case("downtown", 150, options={"copy": True}),
 }
 
 GATHERED, STORED = 1_000_000, 10_000_000

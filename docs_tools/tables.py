@@ -164,21 +164,22 @@ def against() -> str:
     """Steps of this tree beside those of another revision."""
     rows = []
     for case in _against().values():
+        options = ", ".join(f"`{name}={value!r}`" for name, value in case.get("options", {}).items())
         low, high = case["faster"]["quartiles"]
         rows.append(
             [
-                Path(case["map"]).stem, str(case["agents_per_world"]), f"{case['rows']:,}",
+                Path(case["map"]).stem, str(case["agents_per_world"]), f"{case['rows']:,}", options,
                 f"{case['faster']['median']:.2f} ({low:.2f} to {high:.2f})", f"{case['other_ns']:.0f}", f"{case['ns']:.0f}",
                 f"{case['memory']['read_ns']:.1f} / {case['memory']['store_ns']:.1f}",
             ]
         )  # fmt: skip
-    head = ["map", "agents a world", "rows", "times as fast", "before [ns]", "now [ns]", "read / store [ns]"]
+    head = ["map", "agents a world", "rows", "with", "times as fast", "before [ns]", "now [ns]", "read / store [ns]"]
     return table(head, rows)
 
 
 def against_kernels() -> str:
-    """What each kernel takes in both."""
-    cases = _against()
+    """What each kernel takes in both, in the cases without further arguments."""
+    cases = {name: case for name, case in _against().items() if not case.get("options")}
     names = list(next(iter(cases.values()))["kernels"]) if cases else []
     rows = [
         [f"`{name.partition(' ')[0]}`{name.partition('write_observation')[2]}"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
@@ -190,3 +190,30 @@ def _prefetch(typing: Any, table: Any, row: Any) -> Any:
             builder.call(prefetch, [builder.inttoptr(builder.add(first, offset), pointer), flag(0), flag(3), flag(1)])
 
     return types.void(table, row), generate
+
+
+def half_by_processor(by_integers: Callable) -> Callable:
+    """What rounds the bits of a float32 to those of a float16: an instruction of the processor, else the given rule.
+
+    All processors with AVX2 have that instruction. backend/cuda.py says what it is on CUDA.
+    """
+    features = binding.get_host_cpu_features()
+    by_itself = "f16c" in features and features["f16c"]
+
+    def nearest_half(bits: Any) -> Any:
+        """Known only to compiled code."""
+
+    @overload(nearest_half, target="cpu")
+    def _nearest_half(bits):  # type: ignore[no-untyped-def]
+        return (lambda bits: _half(bits)) if by_itself else (lambda bits: by_integers(bits))
+
+    return nearest_half
+
+
+@intrinsic
+def _half(typing: Any, bits: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        half = builder.fptrunc(builder.bitcast(arguments[0], ir.FloatType()), ir.HalfType())
+        return builder.zext(builder.bitcast(half, ir.IntType(16)), ir.IntType(32))
+
+    return types.uint32(types.uint32), generate

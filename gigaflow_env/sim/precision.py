@@ -4,13 +4,7 @@ Computed with integers, as kernels have no such numbers; by the processor itself
 for it. The same on every backend.
 """
 
-from typing import Any
-
-from llvmlite import binding, ir
-from numba import types
-from numba.extending import intrinsic, overload
-
-from gigaflow_env.jit import rule, u32
+from gigaflow_env.jit import half_by_processor, rule, u32
 from gigaflow_env.layout import BFLOAT16
 
 _SIGN, _REST = u32(0x8000), u32(0x7FFFFFFF)
@@ -47,26 +41,8 @@ def float16_bits(bits):
     return u32(sign | u32(u32(u32(mantissa + below_half) + odd) >> shift))
 
 
-def nearest_half(bits: Any) -> Any:
-    """`float16_bits` as the target does it best; backend/cuda.py says how CUDA does."""
-
-
-HARDWARE = "f16c" in (features := binding.get_host_cpu_features()) and features["f16c"]
-"""Whether this processor rounds to float16 by itself: all with AVX2 do."""
-
-
-@intrinsic
-def _rounded(typing: Any, bits: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        half = builder.fptrunc(builder.bitcast(arguments[0], ir.FloatType()), ir.HalfType())
-        return builder.zext(builder.bitcast(half, ir.IntType(16)), ir.IntType(32))
-
-    return types.uint32(types.uint32), generate
-
-
-@overload(nearest_half, target="cpu")
-def _nearest_half(bits):  # type: ignore[no-untyped-def]
-    return (lambda bits: _rounded(bits)) if HARDWARE else (lambda bits: float16_bits(bits))
+nearest_half = half_by_processor(float16_bits)
+"""`float16_bits`, by the processor itself where it can; on CUDA the rule."""
 
 
 @rule
