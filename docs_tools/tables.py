@@ -421,6 +421,21 @@ def cuda_cost_kernels() -> str:
     return table(["", "kernel", "warp instructions", "busy lanes", "load sectors", "store sectors"], rows)
 
 
+def ablations() -> str:
+    """Settings of the trainer and of the world at equal numbers of samples, mean of the seeds with Student's interval."""
+    result = json.loads((RESULTS / "ablations.json").read_text())
+    rows = []
+    for name, of in result["table"].items():
+        rates = [
+            f"{100 * of[f'{one}_rate']['mean']:.0f} % ± {100 * of[f'{one}_rate']['half']:.0f}"
+            for one in ("goal", "collision", "offroad")
+        ]
+        seeds = " ".join(f"{100 * value:.0f}" for value in of["goal_rate"]["values"])
+        kept = result["kept_at_the_end"][name]
+        rows.append([name.replace("-", " "), *rates, seeds, f"{100 * sum(kept) / len(kept):.0f} %"])
+    return table(["setting", "goal reached", "collided", "left the road", "goals by seed [%]", "kept at the end"], rows)
+
+
 def headline() -> str:
     """What the README shows: policies that were trained, of `learning`, and the pretrained driver where it is new."""
     rows = [r for r in _results("learning.jsonl") if r["policy"].startswith("self-play")]
@@ -638,7 +653,7 @@ PARTS = {
     part.__name__: part
     for part in (
         actions, observation, conditioning, config, population, state, events, cli, throughput, speed, stages, parts,
-        against, against_kernels, cuda_code, cuda_cost, cuda_cost_kernels,
+        against, against_kernels, cuda_code, cuda_cost, cuda_cost_kernels, ablations,
         learning, headline, traffic, large_maps, soak, scenes, driver_ladder,
         driver_longform, driver_robustness, driver_conditioning, libraries, benchmark_scenes, benchmark_routes,
     )
