@@ -355,7 +355,7 @@ def test_a_wide_quad_is_the_same_where_it_is_wide_enough_else_the_nearest_that_i
 def test_no_goal_lies_where_a_lane_has_become_too_narrow(distance):
     """Up to the section at 80 m it is 2.4 m wide: the widest car, and some room. What lies behind becomes 5 m before."""
     network, plain_variant = tapers(4.0, 1.4), warped(np.eye(2))
-    found = call(walk)(SEED, 0, 0, 1, 0, plain_variant, network, 2, distance)
+    found = call(walk)(SEED, 0, 0, 0, 1, 0, plain_variant, network, 2, distance)
     assert found == (2 + distance if distance < 78 else 79 - 5)
 
 

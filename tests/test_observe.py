@@ -14,7 +14,18 @@ from gigaflow_env.declare import fields
 from gigaflow_env.layout import CONDITIONING_BOUNDS, FEATURES, Ego, Goal, LaneSample, Neighbour, StopLine
 from gigaflow_env.roads import load, shipped
 from gigaflow_env.roads.compiled.tables import LANE_CHANGE_COST, LEAD_UNIT
-from gigaflow_env.sim.observe import blank, insert, lane_seen, store
+from gigaflow_env.sim.observe import (
+    NOBODY,
+    agent_of,
+    blank,
+    clipped,
+    insert,
+    key_scale,
+    lane_seen,
+    limited,
+    neighbour_key,
+    store,
+)
 from gigaflow_env.sim.variant import frame_of
 from gigaflow_env.state import ENDED, GREEN, LIVE, OFF, RED, WAITING, YELLOW
 
@@ -319,12 +330,34 @@ def test_blocks_lie_side_by_side():
 # Properties of the rules
 
 
+directions, metres = reals(-math.pi, math.pi), reals(-100, 100)
+
+
 @given(st.lists(reals(-3, 3), min_size=1, max_size=12), st.integers(0, 4), st.integers(0, 4))
 def test_features_are_put_where_they_belong_and_clipped(features, at, behind):
     out = np.full(at + len(features) + behind, np.nan, np.float32)
     call(store)(out, at, tuple(np.float32(one) for one in features))
     assert np.array_equal(out[at : at + len(features)], np.clip(np.float32(features), -1, 1))
     assert np.isnan(out[:at]).all() and np.isnan(out[at + len(features) :]).all()
+
+
+@given(reals(-5, 5))
+def test_one_who_is_alone_clips_at_once(value):
+    assert call(clipped)(np.float32(value)) == call(limited)(np.float32(value)) == np.clip(np.float32(value), -1, 1)
+
+
+@given(metres, metres, metres, metres, st.integers(0, 255), st.integers(0, 255), reals(20, 300))
+def test_keys_order_by_distance_then_by_number(dx, dy, other_dx, other_dy, b, other, view_range):
+    scale = call(key_scale)(np.float32(view_range))
+    assert scale * np.float32(view_range) ** 2 == pytest.approx(2**24)
+    key = call(neighbour_key)(np.float32(dx), np.float32(dy), b, scale)
+    second = call(neighbour_key)(np.float32(other_dx), np.float32(other_dy), other, scale)
+    distance, farther = math.hypot(dx, dy), math.hypot(other_dx, other_dy)
+    assert (key == NOBODY) == (distance >= view_range) or distance == pytest.approx(view_range, rel=1e-5)
+    assert call(agent_of)(np.uint32(key)) == (-1 if key == NOBODY else b)
+    if distance**2 < farther**2 - 2 * view_range**2 / 2**24 - 1e-5 * farther**2:
+        assert key < second or key == second == NOBODY
+    assert (call(neighbour_key)(np.float32(dx), np.float32(dy), b + 1, scale) > key) or key == NOBODY or b == 255
 
 
 @given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=20), st.integers(0, 2**32 - 1), st.integers(0, 3))
@@ -341,9 +374,6 @@ def test_each_worker_blanks_its_own_columns(size, stride, data):
     call(blank)(first, stride, out)
     mine = np.arange(size) % stride == first
     assert np.array_equal(np.isnan(out), ~mine) and not out[mine].any()
-
-
-directions, metres = reals(-math.pi, math.pi), reals(-100, 100)
 
 
 @given(matrices, directions, metres, metres, directions, reals(2, 5), reals(0, 900), reals(0, 300))
