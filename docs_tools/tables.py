@@ -436,6 +436,15 @@ def ablations() -> str:
     return table(["setting", "goal reached", "collided", "left the road", "goals by seed [%]", "kept at the end"], rows)
 
 
+def newcomer() -> str:
+    """What a newcomer waits for, step by step, and until then."""
+    result, rows, until = json.loads((RESULTS / "newcomer.json").read_text()), [], 0.0
+    for row in result["steps"]:
+        until += row["seconds"]
+        rows.append([row["step"], f"{row['seconds']:.0f} s", f"{until:.0f} s"])
+    return table(["step", "takes", "since the clone"], rows)
+
+
 def headline() -> str:
     """What the README shows: policies that were trained, of `learning`, and the pretrained driver where it is new."""
     rows = [r for r in _results("learning.jsonl") if r["policy"].startswith("self-play")]
@@ -653,7 +662,7 @@ PARTS = {
     part.__name__: part
     for part in (
         actions, observation, conditioning, config, population, state, events, cli, throughput, speed, stages, parts,
-        against, against_kernels, cuda_code, cuda_cost, cuda_cost_kernels, ablations,
+        against, against_kernels, cuda_code, cuda_cost, cuda_cost_kernels, ablations, newcomer,
         learning, headline, traffic, large_maps, soak, scenes, driver_ladder,
         driver_longform, driver_robustness, driver_conditioning, libraries, benchmark_scenes, benchmark_routes,
     )
