@@ -230,7 +230,8 @@ class Simulator:
         """Empty arrays on the host for some worlds like this simulator's."""
         lights = int(self.roads.network.maps["lights"].max()) if self.page is None else self.page.tracks.light.shape[2]
         seen, samples = self.config.agent_count, self.config.lanes_kept
-        workers = 1 if self.backend == "cpu" else self.agents
+        ruled = self.page is not None or (self.drivers == IDM).any()  # only those need a workspace each on CUDA
+        workers = self.agents if self.backend != "cpu" and ruled else 1
         goals = GOALS if self.page is None else self.page.tracks.goal_x.shape[2]
         return make(worlds, self.agents, len(CONDITIONING), lights, seen, samples, len(CHOICES), workers, goals)
 

@@ -201,7 +201,7 @@ class Neighbours(NamedTuple):
         "world worker neighbour", "", "workspace: their keys, squared distance in 24 bits, agent in 8 bits", u32
     )
     scratch: np.ndarray = array(
-        "world worker other", "", "workspace: an entry for each agent; on the CPU one worker does all agents", u32
+        "world worker other", "", "workspace: an entry for each agent; one worker does all where none needs more", u32
     )
 
 
