@@ -62,6 +62,7 @@ LIBRARIES = {
     "rsl_rl": Library("rsl_rl", "rsl-rl-lib", "SameStep", "rsl_rl_ppo.py"),
     "agilerl": Library("AgileRL", "agilerl", "SameStep", "agilerl_ppo.py"),
     "tianshou": Library("Tianshou", "tianshou", "Disabled", "tianshou_ppo.py"),
+    "sample_factory": Library("Sample Factory", "sample-factory", "SameStep", "sample_factory_ppo.py"),
     "pettingzoo": Library("PettingZoo", "pettingzoo", "NextStep", "pettingzoo_random.py"),
 }
 

@@ -185,6 +185,7 @@ PAIRS: dict[str, tuple[Callable[[], Callable[[], int]], Callable[[], Callable[[]
     "rsl_rl": (lambda: tensors("continuous"), rsl_rl),
     "agilerl": (arrays, arrays),
     "tianshou": (lambda: arrays("Disabled"), lambda: arrays("Disabled")),
+    "sample_factory": (tensors, tensors),
     "pettingzoo": (arrays, pettingzoo),
 }
 """As it is, and through the library."""

@@ -436,6 +436,32 @@ def ablations() -> str:
     return table(["setting", "goal reached", "collided", "left the road", "goals by seed [%]", "kept at the end"], rows)
 
 
+def training_against() -> str:
+    """Training beside the revision before, in turns."""
+    rows = []
+    for r in _results("training_against.jsonl"):
+        ratios = [
+            f"{r[one]['median']:.2f} ({r[one]['quartiles'][0]:.2f} to {r[one]['quartiles'][1]:.2f})"
+            for one in ("faster_by_cpu", "faster_by_cpu_second_half", "faster_by_wall")
+        ]
+        cells = [
+            " / ".join(f"{value:{form}}" for value in r[one])
+            for one, form in (("us_cpu_a_sample", ".1f"), ("kept", ".0%"), ("goal_rate", ".1%"))
+        ]
+        rows.append([str(r["threads"]), f"{r['samples'] / 1e6:.0f} M", *ratios, *cells])
+    head = [
+        "threads",
+        "samples",
+        "faster by processor time",
+        "in the second half",
+        "by the clock",
+        "us a sample, now / before",
+        "kept",
+        "goals",
+    ]
+    return table(head, rows)
+
+
 def newcomer() -> str:
     """What a newcomer waits for, step by step, and until then."""
     result, rows, until = json.loads((RESULTS / "newcomer.json").read_text()), [], 0.0
@@ -662,7 +688,7 @@ PARTS = {
     part.__name__: part
     for part in (
         actions, observation, conditioning, config, population, state, events, cli, throughput, speed, stages, parts,
-        against, against_kernels, cuda_code, cuda_cost, cuda_cost_kernels, ablations, newcomer,
+        against, against_kernels, cuda_code, cuda_cost, cuda_cost_kernels, ablations, newcomer, training_against,
         learning, headline, traffic, large_maps, soak, scenes, driver_ladder,
         driver_longform, driver_robustness, driver_conditioning, libraries, benchmark_scenes, benchmark_routes,
     )

@@ -17,7 +17,18 @@ SHORT = {
     "pettingzoo_random.py": ["--worlds", "1"],
     **{
         f"{library}_ppo.py": ["--steps", "4096"]
-        for library in ("agilerl", "puffer", "rl_games", "rllib", "rsl_rl", "sb3", "skrl", "tianshou", "torchrl")
+        for library in (
+            "agilerl",
+            "puffer",
+            "rl_games",
+            "rllib",
+            "rsl_rl",
+            "sample_factory",
+            "sb3",
+            "skrl",
+            "tianshou",
+            "torchrl",
+        )
     },
     "single_agent.py": ["--steps", "512"],
     "train_minimal.py": ["--updates", "3"],
@@ -25,7 +36,7 @@ SHORT = {
 """Arguments that make an example short."""
 LIBRARIES = (
     "matplotlib", "torch", "stable_baselines3", "torchrl", "skrl", "rsl_rl", "rl_games", "ray", "pufferlib", "agilerl",
-    "tianshou", "gigaflow_env.adapters.pettingzoo",
+    "tianshou", "sample_factory", "gigaflow_env.adapters.pettingzoo",
 )  # fmt: skip
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 ELSEWHERE = ("quickstart.py",)
