@@ -1,7 +1,7 @@
 """APPO of Sample Factory learns to drive. Needs `pip install "gigaflow-env[train]"`, and the library without its pins.
 
-Sample Factory asks for Gymnasium below 1.0, and works with the one that the environment needs: docs/guide/adapters.md says how
-to install both. Only its wrapper for environments of one agent has to be told to pass on what it wraps.
+Sample Factory asks for Gymnasium below 1.0, and works with the one that the environment needs: docs/guide/adapters.md says
+how to install both. Only its wrapper for environments of one agent has to be told to pass on what it wraps.
 """
 
 import argparse
