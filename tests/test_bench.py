@@ -6,8 +6,8 @@ import pytest
 from gigaflow_env import GigaflowVectorEnv
 from gigaflow_env.bench import stages, throughput
 
-SOME = ["move", "observe_stops", "respawn"]
-"""Of one agent, of one block, and of those whose episode ended: each stage is compiled anew, for seconds."""
+SOME = ["move", "select_lane_samples", "observe_stops", "respawn"]
+"""Of one agent, of one whose row workers share, of one block, and of those whose episode ended: each is compiled anew."""
 
 
 @pytest.fixture(scope="module")

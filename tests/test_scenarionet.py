@@ -49,7 +49,7 @@ class Bad:
         (eval, ("open('harm', 'w')",), "__builtin__.eval|builtins.eval"),
         (getattr, ("", "format"), "__builtin__.getattr|builtins.getattr"),
         (np.load, ("harm.npy",), r"numpy\.load"),
-        (Path, ("harm",), r"pathlib\.\w+"),
+        (Path, ("harm",), r"pathlib[\w.]+"),
         (pickle.loads, (b"N.",), "_?pickle.loads"),
     ],
 )

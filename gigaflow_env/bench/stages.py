@@ -86,20 +86,26 @@ class _Timed(cpu.Threads):
                 self.seconds.append(time.perf_counter() - start)
 
 
+def _share(stage: Any) -> tuple[int, ...]:
+    """What the stage is told of the one worker that does all, where several may share a row."""
+    names = parameters(stage)
+    return (FIRST, STRIDE)[: ("first" in names) + ("stride" in names)]
+
+
 def _each_agent(stage: Any) -> Any:
+    share = _share(stage)
+
     def loop(worlds, agents, *args):  # type: ignore[no-untyped-def]
         for w in range(worlds):
             for a in range(agents):
-                stage(w, a, *args)
+                stage(w, a, *share, *args)
 
     return kernel(loop, cache=False)
 
 
 def _each_row(stage: Any) -> Any:
     """A loop over a stage of one block: some share its elements among workers, some read the lists of a row."""
-    names = parameters(stage)
-    share = (FIRST, STRIDE)[: ("first" in names) + ("stride" in names)]
-    nearby_row = collision.nearby_row
+    share, nearby_row = _share(stage), collision.nearby_row
 
     def plain(worlds, agents, obs, start, lane_position, network, *args):  # type: ignore[no-untyped-def]
         for w in range(worlds):
@@ -111,4 +117,4 @@ def _each_row(stage: Any) -> Any:
             for a in range(agents):
                 stage(w, a, *share, nearby_row(network, lane_position.section[w, a]), obs[w, a, start:], *args)
 
-    return kernel(listed if "row" in names else plain, cache=False)
+    return kernel(listed if "row" in parameters(stage) else plain, cache=False)
