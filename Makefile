@@ -104,6 +104,7 @@ test-libraries: $(READY)  ## every RL library learns, each in a virtual environm
 
 ablations: $(READY)  ## what the parts of the method are worth, three seeds each (an hour)
 	$(BIN)/gigaflow-train sweep benchmarks/ablations.toml --out runs/ablations
+	$(BIN)/python benchmarks/ablations.py runs/ablations
 
 cuda-cost: $(READY)  ## what the CUDA kernels do in a step, counted on the CPU: instructions and memory sectors (minutes)
 	$(BIN)/python benchmarks/cuda_cost.py --json benchmarks/results/cuda_cost.jsonl

@@ -210,10 +210,12 @@ def half_by_processor(by_integers: Callable) -> Callable:
     return nearest_half
 
 
+def write_half(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Code for the target's own conversion: the bits of a float32 to those of the nearest float16."""
+    half = builder.fptrunc(builder.bitcast(arguments[0], ir.FloatType()), ir.HalfType())
+    return builder.zext(builder.bitcast(half, ir.IntType(16)), ir.IntType(32))
+
+
 @intrinsic
 def _half(typing: Any, bits: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        half = builder.fptrunc(builder.bitcast(arguments[0], ir.FloatType()), ir.HalfType())
-        return builder.zext(builder.bitcast(half, ir.IntType(16)), ir.IntType(32))
-
-    return types.uint32(types.uint32), generate
+    return types.uint32(types.uint32), write_half

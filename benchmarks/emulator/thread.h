@@ -10,9 +10,8 @@ typedef struct Thread {
     int tid, ctaid, ntid, nctaid, shared_bytes;
     uint8_t *shared;
     uint32_t *visits;                                /* of each basic block, where they are counted */
-    int state, place, vote, voted, source;
-    uint32_t exchanges;                              /* with whom, a bit each, at a barrier of its warp */
-    /* at a barrier: which, what it brings and takes away */
+    int state, place, vote, voted, source;           /* at a barrier: which, what it brings and takes away, and from whom */
+    uint32_t exchanges;                              /* with whom it exchanges there, a bit each; 0: with nobody */
     void (*pause)(struct Thread *);                  /* until its barrier is complete */
     void (*access)(struct Thread *, int which, uint64_t address, int bytes, int elements);
 } Thread;

@@ -1,11 +1,10 @@
 """What the threads of a warp do together for one row of the observation."""
 
-from llvmlite import ir
 from numba import cuda
 from numba.cuda import types
 from numba.cuda.extending import intrinsic, overload  # type: ignore[attr-defined]
 
-from gigaflow_env.jit import i32, least_of_row, stage, u32
+from gigaflow_env.jit import i32, least_of_row, stage, u32, write_half
 from gigaflow_env.sim.erratic import is_blind
 from gigaflow_env.sim.observe import NOBODY, agent_of, clipped, key_scale, neighbour_key
 from gigaflow_env.sim.precision import nearest_half
@@ -122,12 +121,7 @@ def find_neighbours(w, a, lane, keys, clock, rows, pose, neighbours, p):
 @intrinsic
 def rounded(typing_context, bits):  # type: ignore[no-untyped-def]
     """Bits of the nearest float16 to a float32, of which the bits are given: an instruction of the card."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        half = builder.fptrunc(builder.bitcast(arguments[0], ir.FloatType()), ir.HalfType())
-        return builder.zext(builder.bitcast(half, ir.IntType(16)), ir.IntType(32))
-
-    return types.uint32(types.uint32), generate
+    return types.uint32(types.uint32), write_half
 
 
 @overload(nearest_half)
