@@ -3,7 +3,8 @@
     gigaflow-train run --preset laptop --map loop --minutes 2.5 --out RUN
     python benchmarks/time_to.py RUN
 
-The goal rate while it trains, every quarter of a minute, from its metrics.jsonl; then it drives as `gigaflow-train evaluate`.
+The goal rate while it trains, every quarter of a minute, from its metrics.jsonl; then it drives, as by
+`gigaflow-train evaluate`.
 """
 
 import json
