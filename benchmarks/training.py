@@ -3,7 +3,8 @@
     python benchmarks/training.py [--preset laptop] [--json]
 
 Runs iterations of the trainer on the real environment with a clock around every part, and prints microseconds a sample that
-was driven. On a card every part waits for the device before its clock is read: honest parts, whose sum is more than the
+was driven. On the CPU the parts that the trainer's threads share run in one of them, and only the undisturbed whole in all.
+On a card every part waits for the device before its clock is read: honest parts, whose sum is more than the
 undisturbed whole, which is printed, too. `--budget` prints instead the FLOPs and bytes of the preset's network for a sample,
 what this machine gives of both, and how long a sample takes at least by either.
 """
@@ -25,6 +26,7 @@ from gigaflow_train.config import PRESETS, TrainConfig
 from gigaflow_train.networks import build
 from gigaflow_train.ppo import Batch, losses, normalise
 from gigaflow_train.rollout import Chance, allocate, collect, observed, present
+from gigaflow_train.threads import team_for
 from gigaflow_train.train import measure, update
 
 PARTS = (
@@ -89,7 +91,6 @@ class Clocked:
 
 def profile(config: TrainConfig, iterations: int, *, fused: bool) -> dict[str, Any]:
     """Microseconds a driven sample by part, over some iterations after two that warm up."""
-    torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     env = environment.of_training(config)
     obs, _ = env.reset(seed=config.seed)
@@ -100,6 +101,7 @@ def profile(config: TrainConfig, iterations: int, *, fused: bool) -> dict[str, A
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.learning_rate, eps=config.adam_epsilon, fused=True)
     generator = torch.Generator(device).manual_seed(config.seed)
     storage = allocate(config.rollout, env.num_envs, env.layout.size, device)
+    team = team_for(policy, config, device)
     measure(env, policy, storage, config, config.seed)
     now, clock, samples, kept, largest, whole = (
         present(*env.reset(seed=config.seed)),
@@ -133,7 +135,7 @@ def profile(config: TrainConfig, iterations: int, *, fused: bool) -> dict[str, A
         samples, kept = samples + n, kept + len(filtered.keep)
 
         start = clock.now()  # the same undisturbed
-        now, driven = collect(env, policy, storage, now, chance, config.discount)
+        now, driven = collect(env, policy, storage, now, chance, config.discount, team=team)
         n = driven.samples
         grid = gae(storage.reward, storage.value, storage.ended, discount=config.discount, trace=config.trace)
         advantage = grid.view(-1)[storage.cell[:n]]
@@ -142,7 +144,7 @@ def profile(config: TrainConfig, iterations: int, *, fused: bool) -> dict[str, A
             advantage, storage.learns[:n], largest,
             share=config.filter_share, rate=config.filter_rate, least=config.kept_least,
         )  # fmt: skip
-        update(policy, optimizer, storage, advantage, target, filtered.keep, generator, config, config.entropy)
+        update(policy, optimizer, storage, advantage, target, filtered.keep, generator, config, config.entropy, team)
         clock.wait()
         whole += (clock.now() - start) / n
     # A step simulates and observes: how long it takes to observe alone is taken off.

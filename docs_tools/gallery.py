@@ -11,8 +11,20 @@ from gigaflow_env.render import draw_map
 from gigaflow_env.render.mapview import PAPER
 from gigaflow_env.roads import load, shipped
 
-ORDER = ("loop", "arterial", "boulevards", "highway", "village", "lots", "mixed", "downtown", "lefthand", "roundabouts")
-COLUMNS, SIZE, GAP = 5, 440, 12  # pixels
+ORDER = (
+    "loop",
+    "arterial",
+    "boulevards",
+    "highway",
+    "village",
+    "lots",
+    "mixed",
+    "downtown",
+    "lefthand",
+    "roundabouts",
+    "oldtown",
+)
+COLUMNS, SIZE, GAP = 6, 366, 12  # pixels
 
 
 def gallery(towns: dict[str, Path]) -> np.ndarray:

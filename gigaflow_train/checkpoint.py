@@ -48,6 +48,7 @@ class Progress(NamedTuple):
     seconds: float = 0.0  # spent driving and learning
     largest: float | None = None  # running largest |advantage| of the filter
     best: float = -1.0  # highest goal rate of an evaluation; -1: there was none
+    before: int = 0  # transitions that the weights had seen which it began with
 
 
 class Facts(NamedTuple):
@@ -117,7 +118,7 @@ def save(
             **({} if several else own),
         }
         _write_torch(directory / RESUME, resume)
-        facts = facts_of(env, config, progress.step)
+        facts = facts_of(env, config, progress.before + progress.step)
         save_policy(directory / WEIGHTS, policy, facts)
         if config.keep and progress.step:
             save_policy(directory / NUMBERED.format(step=progress.step), policy, facts)
@@ -213,6 +214,22 @@ def load_policy(path: str | Path, env: Any, *, other_scales: bool = False) -> An
     except RuntimeError as error:
         raise CheckpointError(f"{weights} does not fit its own facts: {_first_line(error)}") from None
     return policy.eval()
+
+
+def start_from(path: str | Path, env: Any, policy: torch.nn.Module) -> int:
+    """Give a policy the weights and the normaliser of a checkpoint, or of "pretrained"; the transitions they have seen.
+
+    Raises CheckpointError where the environment shows something else, or the network is another.
+    """
+    facts = read_facts(path)
+    different = differences(facts, env)
+    if different:
+        raise CheckpointError(f"start={str(path)!r} was trained in another environment: {'; '.join(different)}")
+    try:
+        policy.load_state_dict(safetensors.torch.load_file(file_of(path)))
+    except RuntimeError as error:
+        raise CheckpointError(f"start={str(path)!r} is another network than this run's: {_first_line(error)}") from None
+    return facts.step
 
 
 def _write_torch(path: Path, saved: dict[str, Any]) -> None:

@@ -90,6 +90,8 @@ class Run:
     """`float32`, or `bf16`: networks in bfloat16, for processors and cards that have it."""
     policy: str | None = None
     """An own network, as module:Class, see examples/attention_policy.py."""
+    start: str | None = None
+    """Checkpoint whose weights it begins with, or `pretrained`; the preset and networks are those of this run."""
     opponents: str | None = None
     """Folder of older checkpoints that drive --opponent-share of the rows, one file, or `pretrained`."""
     opponent_share: float | None = None
@@ -170,7 +172,7 @@ class Run:
         directory = self.new_directory()
         changes = given(
             self, "num_envs", "agents_per_world", "threads", "seed", "backend", "keep", "action", "precision", "policy",
-            "opponents", "opponent_share", "wandb",
+            "start", "opponents", "opponent_share", "wandb",
         )  # fmt: skip
         if self.map:
             changes["maps"] = self.map
@@ -197,6 +199,7 @@ class Run:
         if "opponent_share" in changes and not config.opponents:
             raise ValueError(f"--opponent-share {self.opponent_share} has no meaning without --opponents")
         options.check_maps((*config.maps, *config.eval_maps))
+        options.check_start(config.start)
         options.check_opponents(config.opponents)
         options.check_policy(config.policy)
         return config, directory

@@ -137,6 +137,7 @@ class TrainConfig:
         high=100,
     )
     policy: str = value("", "", "own network, as module:Class; none: that of policy.py", absent="")
+    start: str = value("", "", "checkpoint whose weights it begins with, or pretrained; none: at random (D)", absent="")
     policy_arguments: dict[str, Any] = value({}, "", "further arguments of the own network", absent={})
     precision: str = value(
         "float32",
@@ -326,7 +327,10 @@ def laptop() -> TrainConfig:
     )
 
 
-TOWNS = ("arterial", "boulevards", "downtown", "highway", "lefthand", "loop", "lots", "mixed", "roundabouts", "village")
+TOWNS = (
+    "arterial", "boulevards", "downtown", "highway", "lefthand", "loop", "lots", "mixed", "oldtown", "roundabouts",
+    "village",
+)  # fmt: skip
 """The shipped towns."""
 
 
@@ -334,8 +338,9 @@ def generalist() -> TrainConfig:
     """One driver for towns it has never seen: hours on a few CPU cores, many random towns, mixed traffic."""
     return laptop().replace(
         maps=(*TOWNS, "random:1-64"),
-        # Lights, and roads so wide that a goal in another lane needs several lane changes, more often than by length.
-        map_shares=(8.0, 16.0, 6.0, 8.0, 6.0, 2.0, 2.0, 6.0, 4.0, 2.0, *(0.75,) * 64),
+        # More often than by length: lights, roads so wide that a goal in another lane needs several lane changes, and
+        # corners that are tighter than a car turns.
+        map_shares=(8.0, 16.0, 6.0, 8.0, 6.0, 2.0, 2.0, 6.0, 16.0, 4.0, 2.0, *(0.75,) * 64),
         minutes=240.0,
         environment={
             "agents_per_world": [4, 32],
@@ -349,8 +354,8 @@ def generalist() -> TrainConfig:
             "on_route_done": "new_route",
             "max_steps": 400,
             # A light run has to cost more than the wait: 20 s at 0.995 cost 28 % of a value of 15 to 20. With 1 to 3 the
-            # driver ran 1.4 lights a km.
-            "stop_line": [4.0, 8.0],
+            # driver ran 1.4 lights a km, with 4 to 8 it ran 0.5 where lights stand close together.
+            "stop_line": [8.0, 12.0],
             "lights_off": 0.05,
             "light_groups_removed": 0.05,
             "lights_removed": 0.05,

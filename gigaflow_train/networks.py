@@ -7,6 +7,8 @@ An own network is a torch module `Class(layout, config, **policy_arguments)` wit
     measure(obs)                       optional: called with observations of an untrained policy, before training
     value(obs) -> value                optional: the value alone, where that is cheaper
     halves() -> lists of parameters    optional: each list has a gradient norm of its own
+    stateless                          optional: True where forward keeps nothing and draws nothing by chance; CPU threads
+                                       then share the rows and not the operations, which is faster
 
 examples/attention_policy.py is one. Name and arguments are part of the checkpoint, its source is not.
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gigaflow_env.bounds import Bounds, choice, real, whole
-from gigaflow_env.driver import PRETRAINED, is_checkpoint
+from gigaflow_env.driver import PRETRAINED, file_of, is_checkpoint
 from gigaflow_env.roads import check_name
 from gigaflow_train import towns
 from gigaflow_train.config import SHARES
@@ -83,6 +83,12 @@ def check_maps(given: Sequence[str]) -> None:
     """Raises ValueError for a name that is no map's, without opening the maps."""
     for name in towns.names(given):
         check_name(name)
+
+
+def check_start(name: str) -> None:
+    """Raises CheckpointError for a name that is neither "pretrained", nor a checkpoint, nor the directory of a run."""
+    if name:
+        file_of(name)
 
 
 def check_opponents(name: str) -> None:

@@ -158,6 +158,8 @@ class Policy(nn.Module):
     layout: an environment's `layout`. With `config.separate`, actor and critic have a body each.
     """
 
+    stateless = True
+
     def __init__(self, layout: Any, config: TrainConfig) -> None:
         super().__init__()
         bodies = [Body(layout, config) for _ in range(1 + config.separate)]

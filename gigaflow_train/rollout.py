@@ -4,7 +4,10 @@ What happens is a grid (steps, rows). What is large, the observations, is kept o
 after another: with the paper's population half of the rows are empty at any time.
 """
 
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -13,12 +16,17 @@ from torch import Tensor
 from gigaflow_train.actions import KINDS, Kind
 from gigaflow_train.evaluate.metrics import Tally, ages_of, count, total
 from gigaflow_train.opponents import Opponent
+from gigaflow_train.threads import ALONE, Team
 
 USED = (
     "active", "erratic", "traffic", "collision", "offroad", "red_light", "goal", "route_done", "timeout", "distance",
     "final_obs", "_episode",
 )  # fmt: skip
 """Entries of the step's info that are arrays by row."""
+
+
+_REBUILDING = threading.Lock()
+"""States are unpacked in one place, by all threads of the environment: one part of a minibatch after another."""
 
 
 class Storage(NamedTuple):
@@ -131,10 +139,14 @@ def collect(
     chance: Chance,
     discount: float,
     opponents: Sequence[Opponent] = (),
+    *,
+    half: bool = False,
+    team: Team = ALONE,
 ) -> tuple[Present, Driven]:
     """Drive on from `now` and fill the storage.
 
-    env: returns arrays, or tensors on the storage's device; nothing but counts and indices leaves it.
+    env: returns arrays, or tensors on the storage's device; nothing but counts and indices leaves it. half: networks run in
+    bfloat16. team: threads that share the rows which act.
     """
     steps, rows = storage.reward.shape
     places, last_obs = [], []  # of truncated episodes
@@ -144,25 +156,40 @@ def collect(
     every = torch.zeros(rows, *kind.shape, dtype=kind.dtype, device=storage.obs.device)  # an action for each row
     storage.value.zero_()
     used = 0
-    with torch.inference_mode():
-        for t in range(steps):
-            new = slice(used, used := used + len(now.rows))
+
+    def free() -> Any:
+        """Without gradients, and as precise as asked for: both hold in the thread that enters them."""
+        modes = ExitStack()
+        modes.enter_context(torch.inference_mode())
+        modes.enter_context(torch.autocast(storage.obs.device.type, torch.bfloat16, enabled=half))
+        return modes
+
+    def act(t: int, now: Present, first: int, part: slice) -> None:
+        """Some of the rows act; the storage has places for all of them from `first` on."""
+        with free():
+            own, new = now.rows[part], slice(first + part.start, first + part.stop)
             seen = storage.obs[new]  # (n, D)
             if storage.states is not None:
-                storage.states.keep(t)
-                seen = now.obs[now.rows]
+                seen = now.obs[own]
             elif seen.dtype == now.obs.dtype:
-                torch.index_select(now.obs, 0, now.rows, out=seen)
+                torch.index_select(now.obs, 0, own, out=seen)
             else:
-                seen.copy_(now.obs[now.rows])
+                seen.copy_(now.obs[own])
             outputs, value = policy(seen.float())
-            action = chance.action(outputs.float(), t, now.rows)  # (n, ...)
-            storage.value[t].index_copy_(0, now.rows, value.float())
+            action = chance.action(outputs.float(), t, own)  # (n, ...)
+            storage.value[t].index_copy_(0, own, value.float())
             storage.action[new] = action
             storage.log_prob[new] = kind.log_prob(outputs.float(), action)
-            storage.cell[new] = now.rows + t * rows
-            storage.learns[new] = now.learners[now.rows]
-            every.index_copy_(0, now.rows, kind.driven(action))
+            storage.cell[new] = own + t * rows
+            storage.learns[new] = now.learners[own]
+            every.index_copy_(0, own, kind.driven(action))
+
+    with free():
+        for t in range(steps):
+            if storage.states is not None:
+                storage.states.keep(t)
+            team.each(len(now.rows), partial(act, t, now, used))
+            used += len(now.rows)
             for opponent in opponents:
                 theirs = opponent.rows[now.active[opponent.rows]]
                 outputs, _ = opponent.policy(now.obs[theirs])
@@ -195,7 +222,8 @@ def observed(storage: Storage, samples: Tensor) -> Tensor:
     """Observations float32 (n, D) of some samples int64 (n,): those which were kept, or rebuilt from states."""
     if storage.states is None:
         return storage.obs[samples].float()
-    return torch.from_numpy(storage.states.observe(storage.cell[samples].numpy()))
+    with _REBUILDING:
+        return torch.from_numpy(storage.states.observe(storage.cell[samples].numpy()))
 
 
 def value_of(policy: Any, obs: Tensor) -> Tensor:

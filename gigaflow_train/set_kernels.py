@@ -41,17 +41,17 @@ def fits(elements: int, widths: tuple[int, ...]) -> bool:
 
 @functools.cache
 def forward(features: int) -> Callable:
-    """Kernel: (obs, begin, end, start, elements, w1, b1, w2, b2, out, at, largest, x, h, y, top, which).
+    """Kernel: (obs, start, elements, w1, b1, w2, b2, out, at, largest, x, h, y, top, which).
 
-    Rows begin to end of obs (B, D), whose set starts at column `start`, give columns at to at + width of out float32 and
+    Rows of obs (B, D), whose set starts at column `start`, give columns at to at + width of out float32 and
     largest uint8 (B, ...). w1 (hidden, features), w2 (width, hidden). The last five are a thread's own: `scratch_forward`.
     """
     F = features
 
-    def encode(obs, begin, end, start, elements, w1, b1, w2, b2, out, at, largest, x, h, y, top, which):
+    def encode(obs, start, elements, w1, b1, w2, b2, out, at, largest, x, h, y, top, which):
         W, H = w2.shape
-        for first in range(begin, end, TILE):
-            rows = min(TILE, end - first)
+        for first in range(0, len(obs), TILE):
+            rows = min(TILE, len(obs) - first)
             for i in range(W * TILE):
                 top[i] = LOWEST
                 which[i] = 0
@@ -111,19 +111,17 @@ def scratch_forward(features: int, hidden: int, width: int) -> tuple[np.ndarray,
 
 @functools.cache
 def backward(features: int, hidden: int) -> Callable:
-    """Kernel: (obs, begin, end, start, elements, width, w1, w2, out, at, largest, grad, dw1, dw2, db2, h, dh, used, alive).
+    """Kernel: (obs, start, elements, width, w1, w2, out, at, largest, grad, dw1, dw2, db2, h, dh, used, alive).
 
-    Adds to the gradients dw1, dw2, db2 what rows begin to end give. w1, dw1: flat (features + 1, hidden), the bias as last
+    Adds to the gradients dw1, dw2, db2 what the rows give. w1, dw1: flat (features + 1, hidden), the bias as last
     row; w2, dw2: flat (width, hidden); out, largest as `forward` left them; grad (B, ...) of out. The last four are a
     thread's own: `scratch_backward`.
     """
     F, H = features, hidden
     u = np.uint32  # of an unsigned index LLVM knows that it never counts from the end
 
-    def pull_back(
-        obs, begin, end, start, elements, width, w1, w2, out, at, largest, grad, dw1, dw2, db2, h, dh, used, alive
-    ):
-        for row in range(begin, end):
+    def pull_back(obs, start, elements, width, w1, w2, out, at, largest, grad, dw1, dw2, db2, h, dh, used, alive):
+        for row in range(len(obs)):
             seen = obs[row][start : start + elements * F]
             values, slope, places = out[row][at : at + width], grad[row][at : at + width], largest[row][at : at + width]
             for e in range(elements):

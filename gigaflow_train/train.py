@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from gigaflow_train.policy import MEASURED_AT_ONCE, NormalisedLinear
 from gigaflow_train.ppo import Batch, Losses, losses, normalise
 from gigaflow_train.rollout import Chance, Driven, Found, Present, Storage, allocate, collect, observed, present
 from gigaflow_train.store import states_for
+from gigaflow_train.threads import ALONE, Team, add_gradients, team_for
 
 MEASURED = 4
 """Rollouts of the untrained policy that the normaliser is fitted to, each in worlds of its own: one shows too few."""
@@ -57,7 +59,6 @@ def train(
     last checkpoint stays.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     worlds = config.seed + APART * ranks.rank()  # each process has worlds and an order of samples of its own
     obs, info = env.reset(seed=worlds)
@@ -65,6 +66,7 @@ def train(
     with fitting(f"networks of set_widths={config.set_widths}, trunk_widths={config.trunk_widths}"):
         policy = build(env.layout, config).to(device)
     others = opponents.load(env, config, device)
+    team = team_for(policy, config, device)
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.learning_rate, eps=config.adam_epsilon, fused=True)
     set_rate(optimizer, config.learning_rate, device)
     generator = torch.Generator(device).manual_seed(worlds)
@@ -89,7 +91,10 @@ def train(
         obs, info = restored or env.reset(seed=worlds + progress.iteration)
     else:
         progress = Progress()
-        measure(env, policy, storage, config, worlds)
+        if config.start:
+            progress = progress._replace(before=checkpoint.start_from(config.start, env, policy))
+        else:
+            measure(env, policy, storage, config, worlds)
         ranks.broadcast_(policy.state_dict().values())
         obs, info = env.reset(seed=worlds)
         storage.ages.zero_()
@@ -115,8 +120,9 @@ def train(
             else:
                 chance = Chance(config.seed, number, ranks.rank() * env.num_envs, actions)
                 now, found = iterate(
-                    env, policy, optimizer, storage, now, chance, config, others, generator, progress.largest, entropy_weight
-                )
+                    env, policy, optimizer, storage, now, chance, config, others, generator, progress.largest,
+                    entropy_weight, team,
+                )  # fmt: skip
             if found.live == 0:
                 raise ValueError(nobody(info, progress.iteration + 1))
             finite({"advantage": found.spike, **found.learned}, progress.iteration + 1)
@@ -170,6 +176,7 @@ def iterate(
     generator: torch.Generator,
     largest: float | None,
     entropy_weight: float,
+    team: Team = ALONE,
 ) -> tuple[Present, Found]:
     """One iteration: drive, estimate advantages, drop what teaches nothing, learn. `fixed.Fixed.iterate` is another way.
 
@@ -177,8 +184,8 @@ def iterate(
     nothing is learned.
     """
     start = time.perf_counter()
-    with torch.autocast(storage.reward.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-        now, driven = collect(env, policy, storage, now, chance, config.discount, others)
+    half = config.precision == "bf16"
+    now, driven = collect(env, policy, storage, now, chance, config.discount, others, half=half, team=team)
     drove = time.perf_counter() - start
     grid = gae(storage.reward, storage.value, storage.ended, discount=config.discount, trace=config.trace)
     cell, learns = storage.cell[: driven.samples], storage.learns[: driven.samples]
@@ -193,7 +200,7 @@ def iterate(
     kept, learned = 0, Row()
     if math.isfinite(filtered.spike):
         kept, learned = update(
-            policy, optimizer, storage, advantage, target, filtered.keep, generator, config, entropy_weight
+            policy, optimizer, storage, advantage, target, filtered.keep, generator, config, entropy_weight, team
         )
     # The losses are read: the device has finished.
     return now, Found(
@@ -267,6 +274,7 @@ def update(
     generator: torch.Generator,
     config: TrainConfig,
     entropy_weight: float,
+    team: Team = ALONE,
 ) -> tuple[int, Row]:
     """Learn from the samples `keep` of a rollout; the losses' means over all minibatches, and the longest gradient.
 
@@ -280,34 +288,43 @@ def update(
     parameters = list(policy.parameters())
     halves = policy.halves() if hasattr(policy, "halves") else [parameters]
     learned, norms = [], []
+
+    def gradient(minibatch: Tensor, count: int, part: slice) -> tuple[tuple[Tensor | None, ...], Tensor]:
+        """Gradient and losses of a part of a minibatch, which has `count` samples in all processes."""
+        chosen = minibatch[part]
+        batch = Batch(
+            observed(storage, chosen),
+            storage.action[chosen],
+            storage.log_prob[chosen],
+            normalised[chosen],
+            target[chosen],
+        )
+        with torch.autocast(keep.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            outputs, value = policy(batch.obs)
+        found = losses(
+            outputs.float(),
+            value.float(),
+            batch,
+            clip=config.clip,
+            entropy_weight=entropy_weight,
+            value_weight=config.value_weight,
+            count=count,
+            actions=KINDS[config.action],
+        )
+        return torch.autograd.grad(found.total, parameters, allow_unused=True), torch.stack(
+            [part.detach() for part in found]
+        )
+
     for _ in range(config.epochs):
         order = keep[torch.randperm(len(keep), generator=generator, device=keep.device)]
         for k, chosen in enumerate(order.tensor_split(minibatches)):
-            batch = Batch(
-                observed(storage, chosen),
-                storage.action[chosen],
-                storage.log_prob[chosen],
-                normalised[chosen],
-                target[chosen],
-            )
-            with torch.autocast(keep.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-                outputs, value = policy(batch.obs)
-            found = losses(
-                outputs.float(),
-                value.float(),
-                batch,
-                clip=config.clip,
-                entropy_weight=entropy_weight,
-                value_weight=config.value_weight,
-                count=sum(n // minibatches + (k < n % minibatches) for n in kept),
-                actions=KINDS[config.action],
-            )
-            optimizer.zero_grad()
-            found.total.backward()
+            count = sum(n // minibatches + (k < n % minibatches) for n in kept)
+            parts = team.each(len(chosen), partial(gradient, chosen, count))
+            add_gradients(parameters, [found for found, _ in parts])
             ranks.sum_gradients(parameters)
             norms += [torch.nn.utils.clip_grad_norm_(half, config.gradient_norm) for half in halves]
             optimizer.step()
-            learned.append(torch.stack([part.detach() for part in found]))
+            learned.append(torch.stack([found for _, found in parts]).sum(0))
     means = dict(zip(Losses._fields, ranks.sum_(torch.stack(learned)).mean(0).tolist(), strict=True))  # waits for the device
     return sum(kept), {
         "policy_loss": means["policy"],

@@ -99,6 +99,7 @@ EARLY = [
     (["run", "--backend", "tpu"], "backend='tpu': choose one of 'cpu', 'cuda'"),
     (["run", "--policy", "nonsense"], "policy='nonsense': write module:Class"),
     (["run", "--policy", "no_such_module:Net"], "there is no module 'no_such_module'"),
+    (["run", "--start", "nowhere"], "nowhere is neither a run directory nor a .safetensors file"),
     (["run", "--opponents", "nowhere"], "opponents='nowhere': expected 'pretrained'"),
     (["run", "--opponent-share", "0.5"], "--opponent-share 0.5 has no meaning without --opponents"),
     (["run", "--map", "lop"], "map='lop' is neither a shipped town"),
@@ -238,7 +239,8 @@ def test_a_run_goes_on(run, tmp_path):
 @pytest.mark.parametrize(
     "words",
     [["--precision", "bf16"], ["--policy", "mine:Net"], ["--opponents", "old"], ["--opponent-share", "0.5"],
-     ["--wandb", "mine"], ["--preset", "paper"], ["--keep", "2"], ["--map", "loop"], ["--set", "clip=0.1"]],
+     ["--start", "old"], ["--wandb", "mine"], ["--preset", "paper"], ["--keep", "2"], ["--map", "loop"],
+     ["--set", "clip=0.1"]],
 )  # fmt: skip
 def test_what_a_resumed_run_would_not_heed_is_refused(tmp_path, capsys, words):
     assert main(["run", "--resume", "--out", str(tmp_path), *words]) == 2

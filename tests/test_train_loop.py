@@ -317,6 +317,30 @@ def test_other_features_are_refused(run, tmp_path):
         checkpoint.load_policy(file, Stub())
 
 
+def test_a_run_starts_from_the_weights_of_another(run, tmp_path):
+    config = SHORT.replace(start=str(run), steps=2000, learning_rate=1e-9, keep=1)
+    train(Stub(), config, tmp_path / "more")
+    before, after = (load_file(directory / checkpoint.WEIGHTS) for directory in (run, tmp_path / "more"))
+    for name, weights in after.items():  # the normaliser, too
+        torch.testing.assert_close(weights, before[name], atol=1e-6, rtol=0)
+    facts = checkpoint.read_facts(tmp_path / "more")
+    seen = facts.step - checkpoint.read_facts(run).step
+    assert seen == rows(tmp_path / "more")[-1]["step"] >= 2000  # what they had seen before counts
+    train(Stub(), facts.config.replace(steps=4000), tmp_path / "more", resume=True)
+    assert checkpoint.read_facts(tmp_path / "more").step - checkpoint.read_facts(run).step >= 4000
+
+
+def test_a_start_that_does_not_fit_is_named(run, tmp_path):
+    config = SHORT.replace(start=str(run))
+    other = Stub()
+    other.config = other.config.replace(view_range=other.config.view_range / 2)
+    with pytest.raises(checkpoint.CheckpointError, match="start=.* was trained in another environment: view_range is"):
+        train(other, config, tmp_path)
+    with pytest.raises(checkpoint.CheckpointError, match="start=.* is another network than this run's"):
+        train(Stub(), config.replace(trunk_widths=(16,)), tmp_path)
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
 def test_files_have_the_modes_of_their_neighbours(run):
     (run / "neighbour").touch()
     modes = {file.stat().st_mode for file in run.iterdir() if file.is_file()}

@@ -47,6 +47,6 @@ def evaluate(
     )
     if goal.value <= progress.best:
         return progress
-    facts = checkpoint.facts_of(training, config, progress.step, json.loads(json.dumps(line)))
+    facts = checkpoint.facts_of(training, config, progress.before + progress.step, json.loads(json.dumps(line)))
     checkpoint.save_policy(directory / checkpoint.BEST, policy, facts)
     return progress._replace(best=goal.value)

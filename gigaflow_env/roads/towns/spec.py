@@ -21,6 +21,8 @@ from gigaflow_env.roads.road_map import MapError
 
 MIN_RADIUS = 5.5
 """[m] Tightest lane center: what a car can drive with margin (wheelbase 2.7 m at 0.45 rad)."""
+MIN_CORNER = 3.0
+"""[m] Tightest `corner` of a node. Real corners of old towns are as tight; where lanes are wide a car swings out."""
 
 MIN_MEDIAN = 1.0
 """[m] Narrowest strip between two directions: less would be a slit that an agent can hardly see but leaves the road in."""
@@ -50,7 +52,8 @@ class Node(NamedTuple):
     control: str = "none"  # one of CONTROLS: nothing, or a light or sign for every approach
     main: tuple[str, ...] = ()  # nodes at the other ends of roads with the right of way: signs are for the others
     crosswalks: bool = False  # one across every road
-    corner: float = 8.0  # radius of the lane center in right turns [m], also into roundabouts and bulbs
+    # Radius of the lane center in right turns [m], also into roundabouts and bulbs; no turn is tighter than this or 5.5 m.
+    corner: float = 8.0
     radius: float = 16.0  # of the innermost lane's center around a roundabout, or of the turn of a bulb [m]
     rings: int = 1  # lanes around a roundabout
     taper: float = 70.0  # length over which a joint adds or drops a lane [m]
@@ -127,8 +130,8 @@ def _node(table: dict[str, Any], defaults: dict[str, Any], where: str) -> Node:
         raise MapError(f"{where}: main={list(node.main)} needs control stop or yield, not {node.control!r}")
     if not isinstance(node.crosswalks, bool):
         raise MapError(f"{where}: crosswalks={node.crosswalks!r} is neither true nor false")
-    if node.corner < MIN_RADIUS:
-        raise MapError(f"{where}: corner={node.corner} m is tighter than {MIN_RADIUS} m")
+    if node.corner < MIN_CORNER:
+        raise MapError(f"{where}: corner={node.corner} m is tighter than {MIN_CORNER} m")
     least = {"bulb": MIN_BULB, "roundabout": MIN_RING}.get(kind, 0.0)
     if node.radius < least:
         raise MapError(f"{where}: radius={node.radius} m is tighter than {least} m, the least for a {kind}")

@@ -59,7 +59,7 @@ def build(name: str, node: Node, arms: list[Arm], clear: dict[Direction, float],
         for a, b in turns:
             signal = f"{name}:{arm.other}.left" if a.pocket else f"{name}:{arm.other}"
             obeys = node.control != "none" and arm.other not in node.main
-            lane = connector(name, lead, a, b, signal if obeys else None)
+            lane = connector(name, lead, a, b, signal if obeys else None, min(MIN_RADIUS, 0.99 * node.corner))
             built.lanes.append(lane)
             built.links.extend([(a.lane, lane.id), (lane.id, b.lane)])
         for end in approach:
@@ -86,14 +86,14 @@ def _turns(approach: list[End], exits: list[End], angle: float) -> list[tuple[En
     return [(through[min(k, len(through) - 1)], exits[min(k, len(exits) - 1)]) for k in range(max(len(through), len(exits)))]
 
 
-def connector(name: str, lead: float, a: End, b: End, signal: str | None) -> Lane:
-    """A lane from one end to another. Raises MapError where it would be too tight."""
+def connector(name: str, lead: float, a: End, b: End, signal: str | None, tightest: float = MIN_RADIUS) -> Lane:
+    """A lane from one end to another. Raises MapError where its radius would be below tightest [m]."""
     bend = curves.connect(a.pose, b.pose, lead)
     radius = curves.min_radius(bend)
-    if radius < MIN_RADIUS:
+    if radius < tightest:
         raise MapError(
-            f"node {name!r}: the turn from {a.lane} to {b.lane} has radius {radius:.2f} m, at least {MIN_RADIUS} is needed: "
-            "enlarge `corner`"
+            f"node {name!r}: the turn from {a.lane} to {b.lane} has radius {radius:.2f} m, at least {tightest:.3g} is "
+            "needed: enlarge `corner`"
         )
     speed = speed_in(bend, min(a.speed, b.speed))
     line = lane_line(bend, a.width, b.width)
