@@ -96,8 +96,10 @@ paper: $(READY)  ## one iteration of the published setting on the CPU, both stor
 against: $(READY)  ## a step's speed beside another revision, in turns: make against REVISION=163c8ce MAPS="one.xodr" (minutes)
 	$(BIN)/python benchmarks/against.py $(REVISION) $(MAPS)
 
-training-against: $(READY)  ## training's speed beside another revision, in turns: make training-against OTHER=../before (minutes)
-	$(BIN)/python benchmarks/training_against.py $(OTHER)
+training-against: $(READY)  ## training's speed beside another revision, in turns: make training-against OTHER=../before (a quarter of an hour)
+	$(BIN)/python benchmarks/training_against.py $(OTHER) --samples 3000000 --threads 1 --out benchmarks/results/training_against.jsonl
+	$(BIN)/python benchmarks/training_against.py $(OTHER) --samples 4000000 --seeds 0 1 2 --out benchmarks/results/training_against.jsonl
+	$(BIN)/python benchmarks/training_against.py --plot docs/media/training_against.png
 
 test-libraries: $(READY)  ## every RL library learns, each in a virtual environment of its own: make test-libraries LIBRARIES="skrl" (half an hour)
 	$(BIN)/python benchmarks/libraries.py $(LIBRARIES)

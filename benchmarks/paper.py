@@ -24,6 +24,7 @@ from gigaflow_train import environment
 from gigaflow_train.config import PRESETS, TrainConfig
 from gigaflow_train.networks import build
 from gigaflow_train.rollout import Chance, allocate, present
+from gigaflow_train.threads import team_for
 from gigaflow_train.train import iterate
 
 
@@ -50,7 +51,8 @@ def predicted(config: TrainConfig, env: Any, policy: Any, states: Any, samples: 
         "store": states.nbytes if states is not None else 4 * columns * samples,
         "grid": cells * (4 + 4 + 1) + samples * (8 + 1 + 8 + 4 + 5 * 4),
         "minibatch": largest * (4 * columns + len(policy.bodies) * kept + 4 * max(config.trunk_widths)),
-        "gradients_and_moments": 3 * 4 * weights,
+        # A gradient of each thread, and their sum.
+        "gradients_and_moments": (3 + (config.threads if config.threads > 1 else 0)) * 4 * weights,
     }
 
 
@@ -67,10 +69,10 @@ def main() -> None:
         num_envs=given.num_envs, rollout=given.rollout, threads=given.threads, store=given.store
     )
     config = config.replace(epochs=given.epochs or config.epochs)
-    torch.set_num_threads(config.threads)
     torch.manual_seed(0)
     env = environment.of_training(config)
     policy = build(env.layout, config)
+    team = team_for(policy, config, torch.device("cpu"))
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.learning_rate, eps=config.adam_epsilon, fused=True)
     now = present(*env.reset(seed=0))
     policy.measure(now.obs[now.rows])
@@ -96,6 +98,7 @@ def main() -> None:
         torch.Generator().manual_seed(0),
         None,
         config.entropy,
+        team,
     )
     took, measured = time.perf_counter() - start, resident("VmHWM") - before
     parts = max(1, round(found.kept / config.minibatch))

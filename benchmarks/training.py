@@ -89,8 +89,8 @@ class Clocked:
         return found
 
 
-def profile(config: TrainConfig, iterations: int, *, fused: bool) -> dict[str, Any]:
-    """Microseconds a driven sample by part, over some iterations after two that warm up."""
+def profile(config: TrainConfig, iterations: int, warm_up: int, *, fused: bool) -> dict[str, Any]:
+    """Microseconds a driven sample by part, over some iterations after those that warm up."""
     torch.manual_seed(config.seed)
     env = environment.of_training(config)
     obs, _ = env.reset(seed=config.seed)
@@ -111,8 +111,8 @@ def profile(config: TrainConfig, iterations: int, *, fused: bool) -> dict[str, A
         None,
         0.0,
     )
-    for iteration in range(iterations + 2):
-        if iteration == 2:
+    for iteration in range(iterations + warm_up):
+        if iteration == warm_up:
             clock.spent.clear()
             samples, kept, whole = 0, 0, 0.0
         chance = Chance(config.seed, iteration * config.rollout)
@@ -262,6 +262,8 @@ def main() -> None:
     parser.add_argument("--num-envs", type=int)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--iterations", type=int, default=10)
+    parser.add_argument("--warm-up", type=int, default=2, help="iterations before: the more, the less the filter keeps")
+    parser.add_argument("--filter-share", type=float, help="0: no filter")
     parser.add_argument("--plain", action="store_true", help="set encoders by torch")
     parser.add_argument("--budget", action="store_true", help="FLOPs and bytes of a sample instead")
     parser.add_argument("--kept", type=float, default=0.2, help="share kept by the filter, for --budget")
@@ -277,7 +279,9 @@ def main() -> None:
         found["us_at_least_by_bytes"] = round(1e-3 * found["bytes_moved"] / rates["gb_per_s"], 4)
         print(json.dumps(found, indent=1))
         return
-    found = profile(config, given.iterations, fused=not given.plain)
+    if given.filter_share is not None:
+        config = config.replace(filter_share=given.filter_share)
+    found = profile(config, given.iterations, given.warm_up, fused=not given.plain)
     if given.json:
         command = " ".join(["python benchmarks/training.py", *sys.argv[1:]])
         print(json.dumps({**found, "preset": given.preset, "rows": config.num_envs, **machine(), "command": command}))
