@@ -3,8 +3,8 @@
     python benchmarks/sizes.py [--json benchmarks/results/sizes.json] [--plot docs/media/sizes.png]
 
 Times are processor time on one thread, preset `paper` with 64 agents a world, random actions, arrays not copied; the median
-of BLOCKS blocks. Maps above the shipped towns are the square grids of large_maps.py. Two threads write one line of memory where
-their ranges of worlds meet within it: those lines are counted from the addresses of all arrays that a step writes.
+of BLOCKS blocks. Maps above the shipped towns are the square grids of large_maps.py. Two threads write one line of memory
+where their ranges of worlds meet within it: those lines are counted from the addresses of all arrays that a step writes.
 """
 
 import argparse
