@@ -16,7 +16,7 @@ TRAIN_OUT ?= runs/$(shell date +%Y%m%d-%H%M%S)
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
 
-train: $(TRAINS)  ## teach agents to drive by self-play, about ten minutes; then table, curve and video
+train: $(TRAINS)  ## teach agents to drive by self-play, four minutes; then table, curve and video
 	$(BIN)/gigaflow-train run --preset laptop --map $(TRAIN_MAP) --out $(TRAIN_OUT) --report
 
 test: $(READY)  ## style, types and all tests but the slow ones, side by side: a quarter of an hour on two cores

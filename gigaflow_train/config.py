@@ -310,7 +310,7 @@ def laptop() -> TrainConfig:
     return TrainConfig(
         preset="laptop",
         num_envs=1024,
-        minutes=10.0,
+        minutes=4.0,
         steps=None,
         rollout=32,  # 33 k samples: several updates a second
         discount=0.99,  # horizon of 30 s: goals lie 30-90 m apart
