@@ -21,7 +21,7 @@ import math
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -110,20 +110,16 @@ def tabulated(found: Mapping[str, Mapping[str, Any]], sweep: Sweep) -> dict[str,
         row = {}
         for figure in FIGURES:
             values = [found[f"{name}-{seed}"][figure]["value"] for seed in sweep.seeds]
-            if any(value is not None for value in values):
-                row[figure] = mean_and_half(values)
+            known = [value for value in values if value is not None]
+            if not known:
+                continue
+            mean, half = float(np.mean(known)), None
+            if len(known) > 1:
+                t = T_975[len(known) - 1] if len(known) <= len(T_975) else 1.96
+                half = t * float(np.std(known, ddof=1)) / math.sqrt(len(known))
+            row[figure] = {"mean": mean, "half": half, "values": known}
         table[name] = row
     return table
-
-
-def mean_and_half(values: Sequence[float | None]) -> dict[str, Any]:
-    """Mean of the values that are there, half of its 95 % interval by Student's t, and the values."""
-    known = [value for value in values if value is not None]
-    mean, half = float(np.mean(known)), None
-    if len(known) > 1:
-        t = T_975[len(known) - 1] if len(known) <= len(T_975) else 1.96
-        half = t * float(np.std(known, ddof=1)) / math.sqrt(len(known))
-    return {"mean": mean, "half": half, "values": known}
 
 
 def markdown(table: Mapping[str, Mapping[str, Any]]) -> str:
