@@ -340,7 +340,7 @@ def generalist() -> TrainConfig:
         maps=(*TOWNS, "random:1-64"),
         # More often than by length: lights, roads so wide that a goal in another lane needs several lane changes, and
         # corners that are tighter than a car turns.
-        map_shares=(8.0, 16.0, 6.0, 8.0, 6.0, 2.0, 2.0, 6.0, 16.0, 4.0, 2.0, *(0.75,) * 64),
+        map_shares=(8.0, 24.0, 6.0, 12.0, 6.0, 2.0, 2.0, 6.0, 16.0, 4.0, 2.0, *(0.75,) * 64),
         minutes=240.0,
         environment={
             "agents_per_world": [4, 32],
@@ -355,7 +355,7 @@ def generalist() -> TrainConfig:
             "max_steps": 400,
             # A light run has to cost more than the wait: 20 s at 0.995 cost 28 % of a value of 15 to 20. With 1 to 3 the
             # driver ran 1.4 lights a km, with 4 to 8 it ran 0.5 where lights stand close together.
-            "stop_line": [8.0, 12.0],
+            "stop_line": [10.0, 14.0],
             "lights_off": 0.05,
             "light_groups_removed": 0.05,
             "lights_removed": 0.05,
