@@ -462,6 +462,24 @@ def training_against() -> str:
     return table(head, rows)
 
 
+def sizes() -> str:
+    """Cost of an agent-step by rows, and by map."""
+    found = json.loads((RESULTS / "sizes.json").read_text())
+    few, maps = found["rows"][::2], found["maps"]
+    rows = [["rows of downtown", *(f"{rows:,}" for rows, _ in few)], ["ns an agent-step", *(f"{ns:.0f}" for _, ns in few)]]
+    towns = [["map, 4,096 rows", "km of lanes", "ns an agent-step"], *([n, f"{km:g}", f"{ns:.0f}"] for n, km, ns in maps)]
+    return table(rows[0], rows[1:]) + "\n\n" + table(towns[0], towns[1:])
+
+
+def shared_lines() -> str:
+    """Lines of memory that two threads write in a step."""
+    found = json.loads((RESULTS / "sizes.json").read_text())["threads"]
+    return table(
+        ["threads", "lines that two of them write", f"of all lines that a step of {found['rows']:,} rows writes"],
+        [[n, f"{lines:,}", f"{lines / found['lines_written']:.2%}"] for n, lines in found["lines_shared"].items()],
+    )
+
+
 def newcomer() -> str:
     """What a newcomer waits for, step by step, and until then."""
     result, rows, until = json.loads((RESULTS / "newcomer.json").read_text()), [], 0.0
@@ -688,8 +706,8 @@ PARTS = {
     part.__name__: part
     for part in (
         actions, observation, conditioning, config, population, state, events, cli, throughput, speed, stages, parts,
-        against, against_kernels, cuda_code, cuda_cost, cuda_cost_kernels, ablations, newcomer, training_against,
-        learning, headline, traffic, large_maps, soak, scenes, driver_ladder,
+        against, against_kernels, cuda_code, cuda_cost, cuda_cost_kernels, ablations, newcomer, training_against, sizes,
+        shared_lines, learning, headline, traffic, large_maps, soak, scenes, driver_ladder,
         driver_longform, driver_robustness, driver_conditioning, libraries, benchmark_scenes, benchmark_routes,
     )
 }  # fmt: skip
