@@ -52,6 +52,7 @@ _STANDS = f32(0.1)  # m/s: who is slower stands
 _TIDY = f32(1e-3)  # m/s: a slower vehicle stands, and does not roll back
 _NEAR = f32(3.0)  # m: a leader so near, and standing, is waited for
 _BACK_FOR, _BACK_SPEED = f32(6.0), f32(1.2)  # s, m/s: how long and how fast a driver backs up: 7 m
+_HOLD = f32(10.0)  # s, for which it then stands, so that whom it backed up for can pass
 _BACK_BEND = f32(0.2)  # 1/m, the tightest arc for that
 _BACK_TIME = f32(0.6)  # s, in which that speed is reached
 _BACK_ROOM, _BACK_LEAST = f32(0.6), f32(3.0)  # m: room that is kept behind, and that is needed to begin
@@ -188,6 +189,18 @@ def back_room(speed, p):
 
 
 @stage
+def head_on(w, a, b, pose):
+    """Whether agent b, which may be none, comes towards agent a."""
+    return b >= 0 and b != a and pose.cos[w, a] * pose.cos[w, b] + pose.sin[w, a] * pose.sin[w, b] < ZERO
+
+
+@rule
+def holding(p):
+    """Steps for which a driver stands that has backed up."""
+    return i32(_HOLD / p.dt + HALF)
+
+
+@stage
 def let_in(w, a, rows, pose, motion, body, lane_position, network, traffic):
     """Distance [m] from the front of agent a to one ahead that waits to change into its lane, and who; FAR and -1 if none.
 
@@ -234,7 +247,7 @@ def intend(
         return
     stood = ZERO if rows.steps[w, a] == 0 else f32(traffic.still[w, a]) * p.dt
     traffic.turn[w, a] = has_turn(w, a, stood, rows, traffic)
-    backs = traffic.backing[w, a] > 0 and rows.steps[w, a] > 0
+    backs = traffic.backing[w, a] > holding(p) and rows.steps[w, a] > 0
     map_row = network.maps[clock.map[w]]
     x, y, cos, sin, speed = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a], max(motion.speed[w, a], ZERO)
     half_length = HALF * body.length[w, a]
@@ -373,13 +386,17 @@ def wait(w, a, stands, giver, how, rows, pose, motion, body, lane_position, vari
     room = FAR
     if still > 0 or traffic.backing[w, a] > 0:
         room = room_behind(w, a, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p)
-    backing = i32(0) if fresh else max(i32(traffic.backing[w, a] - i32(1)), i32(0))
+    backing, hold = i32(0) if fresh else max(i32(traffic.backing[w, a] - i32(1)), i32(0)), holding(p)
     if room < back_room(motion.speed[w, a], p):
+        backing = min(backing, hold)
+    elif backing == 0 and traffic.turn[w, a] and traffic.waits_how[w, a] == BACK:
+        backing = i32(hold + i32(_BACK_FOR / p.dt + HALF))
+    if backing == hold and not head_on(w, a, traffic.waits_for[w, a], pose):
         backing = i32(0)
-    elif traffic.turn[w, a] and traffic.waits_how[w, a] == BACK:
-        backing = i32(_BACK_FOR / p.dt + HALF)
     who, ends = i32(-1), STAY
-    if stands:
+    if backing > 0:
+        who, ends = traffic.waits_for[w, a], BACK
+    elif stands:
         # The body in the path first: as long as it is there, nothing else helps.
         near = traffic.leader[w, a] >= 0 and traffic.leader_gap[w, a] < _NEAR
         if near:
@@ -392,7 +409,8 @@ def wait(w, a, stands, giver, how, rows, pose, motion, body, lane_position, vari
             who = i32(a)
         elif traffic.stop[w, a] > _NEAR:  # at a line nobody is to blame
             who = traffic.leader[w, a]
-        if ends == STAY and room > _BACK_LEAST:
+        beside = not near and giver < 0 and traffic.beside[w, a] >= 0 and not traffic.short[w, a]
+        if ends == STAY and room > _BACK_LEAST and not beside:
             ends = BACK
     traffic.still[w, a], traffic.backing[w, a] = still, backing
     traffic.waits_for[w, a], traffic.waits_how[w, a] = who, i32(ends)
@@ -436,10 +454,12 @@ def follow(w, a, rows, pose, motion, body, lane_position, goals, variant, networ
     needed = needed_brake(speed, acceleration, stop - _SAFE_GAP, p)
     wanted = min(wanted, -needed) if needed > p.idm_deceleration else wanted
     wanted = clip(wanted, -p.brake_max, p.throttle_max * body.c_acc[w, a])
-    if traffic.backing[w, a] > 0:
+    if traffic.backing[w, a] > holding(p):
         wanted = clip((-_BACK_SPEED - speed) / _BACK_TIME, -ONE, ONE)
     elif speed < -_TIDY:
         wanted = ONE
+    elif traffic.backing[w, a] > 0:
+        wanted = no_reverse(min(wanted, ZERO), speed, acceleration, p)
     else:
         wanted = no_reverse(wanted, speed, acceleration, p)
     jerk = to_jerk(wanted, acceleration, body.c_throttle[w, a], p)
