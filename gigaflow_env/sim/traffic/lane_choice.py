@@ -89,17 +89,27 @@ def onward(w, variant, network, map_row, lane, s, goal_lane, goal_s):
 def next_lane(w, variant, network, conflicts, map_row, lane, settled, goal_lane, goal_s, tightest):
     """The successor with the shortest route distance to the goal, or `settled` if it is a successor; -1 at a dead end.
 
-    tightest: the curvature [1/m] that the driver's body can follow; others are taken only if they save much.
+    tightest: the curvature [1/m] that the driver's body can follow; others are taken only if they save much,
+    or if the way around leads back to them.
     """
     row = network.lanes[lane]
-    best, found = FAR * TWO, i32(-1)
+    best, found, avoided = FAR * TWO, i32(-1), i32(-1)
+    shortest = best
     for k in range(row.successors_at, row.successors_at + row.successors):
         successor = network.successors[k]
-        length = route_distance(w, variant, network, map_row, successor, ZERO, goal_lane, goal_s)
-        length = length + _TOO_TIGHT if conflicts.tightest[successor] > tightest else length
+        plain = route_distance(w, variant, network, map_row, successor, ZERO, goal_lane, goal_s)
+        tight = conflicts.tightest[successor] > tightest
+        if plain < shortest:
+            shortest, avoided = plain, i32(successor) if tight else i32(-1)
+        length = plain + _TOO_TIGHT if tight else plain
         length = -ONE if successor == settled else length
         if length < best:
             best, found = length, i32(successor)
+    if avoided >= 0 and avoided != found and found != settled:
+        # Whoever comes back to it, as in a roundabout, would avoid it again, and drive in circles.
+        back = route_distance(w, variant, network, map_row, found, ZERO, avoided, ZERO)
+        if back + shortest < best + ONE:
+            found = avoided
     return found
 
 
