@@ -17,6 +17,7 @@ LEAST_RADIUS = 6.0
 
 BEND=5.0
 MODE=1.0
+RAMP=1.0
 TIGHT=8.0
 CURVATURE, S = 5, 6
 """Columns that `sample` gives besides those of Lane.line."""
@@ -33,6 +34,8 @@ def own_side(driving: list[Lane], lines: list[np.ndarray], left_hand: bool) -> l
     sign = 1.0 if left_hand else -1.0
     aside = {k: _most(lines[k], sign) for k in shared.values()}
     _return(driving, lines, shared, aside)
+    if RAMP:
+        _ramps(driving, lines, aside)
     return [_moved(line, sign * aside[k]) if k in aside else line for k, line in enumerate(lines)]
 
 
@@ -49,7 +52,7 @@ def _return(driving: list[Lane], lines: list[np.ndarray], shared: dict[str, int]
     """Lessen `aside` so that it changes slowly, and is the same on both sides of each seam of lanes; 0 beside others."""
     number = {lane.id: k for k, lane in enumerate(driving)}
     seams = [(k, number[name]) for k, lane in enumerate(driving) for name in lane.successors]
-    seams = [(a, b) for a, b in seams if a in aside or b in aside]
+    seams = [(a, b) for a, b in seams if (a in aside and b in aside) or (not RAMP and (a in aside or b in aside))]
     tight = {k for k, v in aside.items() if (v < 0.01).any() and lines[k][:,WIDTH].min()>4.8}
     if MODE in (1,3):
         seams = [(a, b) for a, b in seams if not (a in tight)]
@@ -71,6 +74,26 @@ def _return(driving: list[Lane], lines: list[np.ndarray], shared: dict[str, int]
                 aside[a][-1] = min(end, start)
             if b in aside:
                 aside[b][0] = min(end, start)
+
+
+def _ramps(driving: list[Lane], lines: list[np.ndarray], aside: dict[int, np.ndarray]) -> None:
+    number = {lane.id: k for k, lane in enumerate(driving)}
+    starts, ends = {}, {}
+    for k, lane in enumerate(driving):
+        for name in lane.successors:
+            b = number[name]
+            if k in aside and b not in aside:
+                starts[b] = min(starts.get(b, 9.0), float(aside[k][-1]))
+            if b in aside and k not in aside:
+                ends[k] = min(ends.get(k, 9.0), float(aside[b][0]))
+    for k in {*starts, *ends}:
+        if driving[k].left is not None or driving[k].right is not None:
+            continue
+        s = lines[k][:, S]
+        start, end = starts.get(k, 0.0), ends.get(k, 0.0)
+        steep = max(SLOPE, (start + end) / s[-1])
+        ramp = np.maximum(np.maximum(start - steep * s, end - steep * (s[-1] - s)), 0)
+        aside[k] = np.minimum(ramp, np.maximum(lines[k][:, WIDTH] / 2 - START_WIDTH / 2, 0))
 
 
 def _moved(line: np.ndarray, left: np.ndarray) -> np.ndarray:
