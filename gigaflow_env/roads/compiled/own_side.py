@@ -17,6 +17,7 @@ LEAST_RADIUS = 6.0
 
 BEND=5.0
 MODE=1.0
+RS=0.15
 RAMP=1.0
 TIGHT=8.0
 CURVATURE, S = 5, 6
@@ -58,6 +59,13 @@ def _return(driving: list[Lane], lines: list[np.ndarray], shared: dict[str, int]
         seams = [(a, b) for a, b in seams if not (a in tight)]
     if MODE in (2,3):
         seams = [(a, b) for a, b in seams if not (b in tight)]
+    for a, lane in enumerate(driving):
+        for name in lane.successors:
+            b = number[name]
+            if RAMP and a in aside and b not in aside:
+                aside[a][-1] = min(aside[a][-1], RS * lines[b][-1, S])
+            if RAMP and b in aside and a not in aside:
+                aside[b][0] = min(aside[b][0], RS * lines[a][-1, S])
     changed = True
     while changed:
         changed = False
