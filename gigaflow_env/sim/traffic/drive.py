@@ -45,6 +45,7 @@ _PATIENCE = f32(0.7)  # share of the speed limit at which a driver that needs an
 _CRAWL = f32(3.0)  # m/s: a slower leader may stop behind the junction
 _SPAN = f32(2.0)  # m, over which the steering angle may change where the curvature does at once
 _WALK, _TIGHT = f32(1.4), f32(0.7)  # m/s: walking pace, in lanes that need more than this share of the body's curvature
+_SKEW = f32(0.35)  # sine of the angle to the lane above which a driver slows to that, until it heads along it
 _INWARD = f32(1 / 16)  # of squared length times curvature: a box so far inside of a bend sweeps as much on both sides
 _SIDE = f32(0.1)  # m, left free at the side of the lane by that
 _STRAIGHT = f32(0.05)  # m, far less than _MARGIN
@@ -281,6 +282,7 @@ def intend(
     lag = TWO * p.dt * speed  # distance until steering has an effect
     front = s * scale + half_length
     cap = min(p.speed_max * body.c_vel[w, a], row.speed * (_PATIENCE if held else ONE))
+    cap = min(cap, _WALK) if abs(slope) > _SKEW else cap
     passed, k = -s * scale, i32(section - row.first)  # distance from here to the start of the lane; section on the lane
     inward, aside_most = _INWARD * body.length[w, a] * body.length[w, a], HALF * body.width[w, a] + _SIDE
     steer_x, steer_y, steered, before = x + cos * preview, y + sin * preview, False, motion.steer[w, a] / wheelbase
