@@ -262,8 +262,8 @@ def intend(
     close = neighbours.scratch[w, min(a, neighbours.scratch.shape[1] - 1)]
     count = around(w, a, horizon + f32(25.0), rows, pose, close)
     section, s, preview, wished, beside, waits, short = choose_lane(
-        w, a, settled, inside, inside_front, stood, backs, tightest, goal_lane, goal_s, count, close, pose, motion, body,
-        lane_position, variant, network, conflicts, map_row, p,
+        w, a, settled, inside, inside_front, stood, backs, tightest, goal_lane, goal_s, count, close, rows, pose, motion,
+        body, lane_position, variant, network, conflicts, map_row, traffic, p,
     )  # fmt: skip
     count = keep_ahead(w, a, count, pose, close)
     held = wished >= 0
@@ -388,7 +388,8 @@ def wait(w, a, stands, giver, how, rows, pose, motion, body, lane_position, vari
     Writes: traffic.waits_for, waits_how, still, backing.
     """
     fresh = rows.steps[w, a] == 0
-    still = i32(0) if fresh or not stands else i32(traffic.still[w, a] + i32(1))
+    # Who backs up goes on waiting.
+    still = i32(0) if fresh or not (stands or traffic.backing[w, a] > 0) else i32(traffic.still[w, a] + i32(1))
     room = FAR
     if still > 0 or traffic.backing[w, a] > 0:
         room = room_behind(w, a, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p)

@@ -10,6 +10,7 @@ from gigaflow_env.jit import f32, i32, rule, stage
 from gigaflow_env.roads.compiled.tables import LANE_CHANGE_COST, UNREACHABLE
 from gigaflow_env.sim.geometry import HALF, LEVEL_GAP, ONE, TWO, ZERO, clip, into_frame
 from gigaflow_env.sim.lanes import FAR, place_s, route_distance
+from gigaflow_env.sim.traffic.cycles import waits_for
 from gigaflow_env.sim.variant import lane_stretch, to_world, turned
 
 _CHANGE_COST = f32(LANE_CHANGE_COST)
@@ -129,7 +130,7 @@ def wished_lane(w, variant, network, map_row, lane, s, goal_lane, goal_s):
 
 
 @stage
-def in_the_way_beside(w, a, section, stood, count, close, pose, motion, body, variant, network, p):
+def in_the_way_beside(w, a, section, stood, count, close, rows, pose, motion, body, variant, network, traffic, p):
     """An agent that is on the lane of `section` beside agent a, or soon will be; -1 if a may change to it.
 
     stood: for how long a has waited for that [s].
@@ -161,6 +162,8 @@ def in_the_way_beside(w, a, section, stood, count, close, pose, motion, body, va
             bumpers = half_length + HALF * body.length[w, b]
             if before < -bumpers and abs(side) < half_width + HALF * body.width[w, b]:
                 continue  # right behind: it follows a, wherever a goes
+            if before < -half_length and waits_for(w, b, rows, traffic) == a:
+                continue  # behind, and waits for a
             return b
     return i32(-1)
 
@@ -203,8 +206,8 @@ def change_room(w, variant, conflicts, row, lane):
 
 @stage
 def choose_lane(
-    w, a, settled, inside, front, stood, backs, tightest, goal_lane, goal_s, count, close, pose, motion, body,
-    lane_position, variant, network, conflicts, map_row, p,
+    w, a, settled, inside, front, stood, backs, tightest, goal_lane, goal_s, count, close, rows, pose, motion, body,
+    lane_position, variant, network, conflicts, map_row, traffic, p,
 ):  # fmt: skip
     """The lane to drive on: (section, s, preview [m], wished, beside, waits, short).
 
@@ -241,7 +244,9 @@ def choose_lane(
         half_width = network.sections[target].half_width
         fits = room > change * to_go * to_go
         short = not fits
-        beside = in_the_way_beside(w, a, target, stood, count, close, pose, motion, body, variant, network, p)
+        beside = in_the_way_beside(
+            w, a, target, stood, count, close, rows, pose, motion, body, variant, network, traffic, p
+        )
         if fits and beside < 0 and not backs:
             lane, s, section, held = wished, there, target, False
             preview = change_ahead(speed, room, half_width, tightest)
