@@ -388,8 +388,9 @@ def wait(w, a, stands, giver, how, rows, pose, motion, body, lane_position, vari
     Writes: traffic.waits_for, waits_how, still, backing.
     """
     fresh = rows.steps[w, a] == 0
-    # Who backs up goes on waiting.
-    still = i32(0) if fresh or not (stands or traffic.backing[w, a] > 0) else i32(traffic.still[w, a] + i32(1))
+    # Who creeps or backs up has not got away: it goes on waiting.
+    still = i32(0) if fresh or motion.speed[w, a] > _WALK else traffic.still[w, a]
+    still = i32(still + i32(1)) if stands or traffic.backing[w, a] > 0 else still
     room = FAR
     if still > 0 or traffic.backing[w, a] > 0:
         room = room_behind(w, a, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p)
