@@ -262,8 +262,8 @@ def intend(
     close = neighbours.scratch[w, min(a, neighbours.scratch.shape[1] - 1)]
     count = around(w, a, horizon + f32(25.0), rows, pose, close)
     section, s, preview, wished, beside, waits, short = choose_lane(
-        w, a, settled, inside, inside_front, stood, backs, tightest, goal_lane, goal_s, count, close, rows, pose, motion,
-        body, lane_position, variant, network, conflicts, map_row, traffic, p,
+        w, a, settled, inside, inside_front, stood, backs, tightest, goal_lane, goal_s, count, close, pose, motion, body,
+        lane_position, variant, network, conflicts, map_row, p,
     )  # fmt: skip
     count = keep_ahead(w, a, count, pose, close)
     held = wished >= 0

@@ -10,7 +10,6 @@ from gigaflow_env.jit import f32, i32, rule, stage
 from gigaflow_env.roads.compiled.tables import LANE_CHANGE_COST, UNREACHABLE
 from gigaflow_env.sim.geometry import HALF, LEVEL_GAP, ONE, TWO, ZERO, clip, into_frame
 from gigaflow_env.sim.lanes import FAR, place_s, route_distance
-from gigaflow_env.sim.traffic.cycles import waits_for
 from gigaflow_env.sim.variant import lane_stretch, to_world, turned
 
 _CHANGE_COST = f32(LANE_CHANGE_COST)
@@ -129,11 +128,23 @@ def wished_lane(w, variant, network, map_row, lane, s, goal_lane, goal_s):
     return found
 
 
+@rule
+def leads_to(network, section, lane):
+    """Whether a section is on `lane`, or on one that leads into it."""
+    own = network.sections[section].lane
+    row, found = network.lanes[own], own == lane
+    for k in range(row.successors_at, row.successors_at + row.successors):
+        found = found or network.successors[k] == lane
+    return found
+
+
 @stage
-def in_the_way_beside(w, a, section, stood, count, close, rows, pose, motion, body, variant, network, traffic, p):
+def in_the_way_beside(
+    w, a, lane, section, stood, count, close, pose, motion, body, lane_position, variant, network, p
+):  # fmt: skip
     """An agent that is on the lane of `section` beside agent a, or soon will be; -1 if a may change to it.
 
-    stood: for how long a has waited for that [s].
+    lane: that of agent a. stood: for how long a has waited for that [s].
     """
     asked = ONE - min(stood * _BOLD, ONE)
     z = network.sections[section].z
@@ -160,10 +171,9 @@ def in_the_way_beside(w, a, section, stood, count, close, rows, pose, motion, bo
                 pose.x[w, b] - pose.x[w, a], pose.y[w, b] - pose.y[w, a], pose.cos[w, a], pose.sin[w, a]
             )
             bumpers = half_length + HALF * body.length[w, b]
-            if before < -bumpers and abs(side) < half_width + HALF * body.width[w, b]:
-                continue  # right behind: it follows a, wherever a goes
-            if before < -half_length and waits_for(w, b, rows, traffic) == a:
-                continue  # behind, and waits for a
+            behind = abs(side) < half_width + HALF * body.width[w, b]
+            if before < -bumpers and (behind or leads_to(network, lane_position.section[w, b], lane)):
+                continue  # right behind, or on the lane behind: it follows a, wherever a goes
             return b
     return i32(-1)
 
@@ -206,8 +216,8 @@ def change_room(w, variant, conflicts, row, lane):
 
 @stage
 def choose_lane(
-    w, a, settled, inside, front, stood, backs, tightest, goal_lane, goal_s, count, close, rows, pose, motion, body,
-    lane_position, variant, network, conflicts, map_row, traffic, p,
+    w, a, settled, inside, front, stood, backs, tightest, goal_lane, goal_s, count, close, pose, motion, body,
+    lane_position, variant, network, conflicts, map_row, p,
 ):  # fmt: skip
     """The lane to drive on: (section, s, preview [m], wished, beside, waits, short).
 
@@ -245,7 +255,7 @@ def choose_lane(
         fits = room > change * to_go * to_go
         short = not fits
         beside = in_the_way_beside(
-            w, a, target, stood, count, close, rows, pose, motion, body, variant, network, traffic, p
+            w, a, lane, target, stood, count, close, pose, motion, body, lane_position, variant, network, p
         )
         if fits and beside < 0 and not backs:
             lane, s, section, held = wished, there, target, False
