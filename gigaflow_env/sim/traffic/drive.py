@@ -16,6 +16,7 @@ Coulter, CMU-RI-TR-92-01 (pure pursuit). Ours: the rule of turns.
 """
 
 from gigaflow_env.jit import f32, i32, rule, stage, u32
+from gigaflow_env.sim.collision import edges_met
 from gigaflow_env.sim.dynamics import hold_zero
 from gigaflow_env.sim.geometry import HALF, LEVEL_GAP, ONE, PI, TWO, ZERO, clip, exp, into_frame, sincos, sincos_small
 from gigaflow_env.sim.lanes import FAR, place_s
@@ -55,6 +56,9 @@ _NEAR = f32(3.0)  # m: a leader so near, and standing, is waited for
 _BACK_FOR, _BACK_SPEED = f32(6.0), f32(1.2)  # s, m/s: how long and how fast a driver backs up: 7 m
 _HOLD = f32(10.0)  # s, for which it then stands, so that whom it backed up for can pass
 _BACK_BEND = f32(0.2)  # 1/m, the tightest arc for that
+_TURN_FOR = f32(3.0)  # s, for which a driver backs up that would leave the road
+_ACROSS = f32(0.3)  # rad: who stands so much across its lane looks at the edge of the road
+_EDGE, _EDGE_BRAKE, _REACTION = f32(0.3), f32(4.0), f32(0.6)  # m, m/s^2, s: room to it, how it brakes for that, and when
 _BACK_TIME = f32(0.6)  # s, in which that speed is reached
 _BACK_ROOM, _BACK_LEAST = f32(0.6), f32(3.0)  # m: room that is kept behind, and that is needed to begin
 _GIVES_UP = f32(45.0)  # s: who has stood for so long before a lane change drives elsewhere
@@ -382,8 +386,35 @@ def intend(
 
 
 @stage
-def wait(w, a, stands, giver, how, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p):
+def would_leave(w, a, distance, map_row, pose, motion, body, variant, network, grid, p):
+    """Whether agent a would touch the edge of the road after `distance` [m] more with the wheels as they are."""
+    x, y, cos, sin = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a]
+    steer_sin, steer_cos = sincos_small(motion.steer[w, a])
+    turn = distance * steer_sin / (steer_cos * p.wheelbase * body.length[w, a])
+    # On the chord of the arc, and turned by its angle.
+    half_cos, half_sin = turned_by(cos, sin, HALF * turn)
+    end_cos, end_sin = turned_by(cos, sin, turn)
+    end_x, end_y = x + distance * half_cos, y + distance * half_sin
+    return edges_met(
+        w, variant, grid, map_row, end_x, end_y, pose.z[w, a], end_cos, end_sin, end_x, end_y,
+        HALF * body.length[w, a], HALF * body.width[w, a],
+    )  # fmt: skip
+
+
+@rule
+def turned_by(cos, sin, angle):
+    """A direction turned by a small angle [rad]."""
+    turn_sin, turn_cos = sincos_small(angle)
+    return cos * turn_cos - sin * turn_sin, sin * turn_cos + cos * turn_sin
+
+
+@stage
+def wait(
+    w, a, clock, stands, giver, how, rows, pose, motion, body, lane_position, variant, network, grid, conflicts, traffic, p
+):  # fmt: skip
     """Note because of whom agent a stands, and how it could end that.
+
+    Who would leave the road at walking pace, across its lane, backs up a little, and tries again.
 
     Writes: traffic.waits_for, waits_how, still, backing.
     """
@@ -391,14 +422,22 @@ def wait(w, a, stands, giver, how, rows, pose, motion, body, lane_position, vari
     # Who creeps or backs up has not got away: it goes on waiting.
     still = i32(0) if fresh or motion.speed[w, a] > _WALK else traffic.still[w, a]
     still = i32(still + i32(1)) if stands or traffic.backing[w, a] > 0 else still
-    room = FAR
-    if still > 0 or traffic.backing[w, a] > 0:
+    room, across = FAR, abs(lane_position.angle[w, a]) > _ACROSS
+    if still > 0 or traffic.backing[w, a] > 0 or across:
         room = room_behind(w, a, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p)
     backing, hold = i32(0) if fresh else max(i32(traffic.backing[w, a] - i32(1)), i32(0)), holding(p)
     if room < back_room(motion.speed[w, a], p):
         backing = min(backing, hold)
     elif backing == 0 and traffic.turn[w, a] and traffic.waits_how[w, a] == BACK:
         backing = i32(hold + i32(_BACK_FOR / p.dt + HALF))
+    speed, map_row = motion.speed[w, a], network.maps[clock.map[w]]
+    if backing > hold:
+        if would_leave(w, a, speed * _REACTION - _EDGE, map_row, pose, motion, body, variant, network, grid, p):
+            backing = min(backing, hold)
+    elif across and -_TIDY < speed < TWO * _WALK and room > _BACK_LEAST:
+        reach = speed * _REACTION + speed * speed / (TWO * _EDGE_BRAKE) + _EDGE
+        if would_leave(w, a, reach, map_row, pose, motion, body, variant, network, grid, p):
+            backing, traffic.waits_for[w, a] = i32(hold + i32(_TURN_FOR / p.dt + HALF)), i32(a)
     if backing == hold and not head_on(w, a, traffic.waits_for[w, a], pose):
         backing = i32(0)
     who, ends = i32(-1), STAY
@@ -425,7 +464,7 @@ def wait(w, a, stands, giver, how, rows, pose, motion, body, lane_position, vari
 
 
 @stage
-def follow(w, a, rows, pose, motion, body, lane_position, goals, variant, network, conflicts, traffic, p):
+def follow(w, a, clock, rows, pose, motion, body, lane_position, goals, variant, network, grid, conflicts, traffic, p):
     """The jerks of a rule-based driver. One that has waited in vain for a lane change gives its goal up, see `arrive`.
 
     Writes: motion.jerk, motion.side_jerk, goals.best, traffic.yielded, waits_for, waits_how, still, backing.
@@ -453,7 +492,10 @@ def follow(w, a, rows, pose, motion, body, lane_position, goals, variant, networ
             giver = first
             traffic.yielded[w, a] = True
     stands = abs(speed) < _STANDS
-    wait(w, a, stands, giver, YIELD, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p)
+    wait(
+        w, a, clock, stands, giver, YIELD, rows, pose, motion, body, lane_position, variant, network, grid, conflicts,
+        traffic, p,
+    )  # fmt: skip
     if traffic.wish[w, a] >= 0 and f32(traffic.still[w, a]) * p.dt > _GIVES_UP:
         goals.best[w, a] = f32(ELSEWHERE)
     cap = min(cap, stopping_speed(stop - _STOP_GAP - HALF * speed * p.dt, ZERO, p))
@@ -463,7 +505,7 @@ def follow(w, a, rows, pose, motion, body, lane_position, goals, variant, networ
     wanted = min(wanted, -needed) if needed > p.idm_deceleration else wanted
     wanted = clip(wanted, -p.brake_max, p.throttle_max * body.c_acc[w, a])
     if traffic.backing[w, a] > holding(p):
-        wanted = clip((-_BACK_SPEED - speed) / _BACK_TIME, -ONE, ONE)
+        wanted = clip((-_BACK_SPEED - speed) / _BACK_TIME, -(_EDGE_BRAKE if speed > ZERO else ONE), ONE)
     elif speed < -_TIDY:
         wanted = ONE
     elif traffic.backing[w, a] > 0:
