@@ -18,6 +18,10 @@ LEAST_RADIUS = 6.0
 BEND=5.0
 MODE=1.0
 RS=0.15
+CLEAR=1.75
+PAIR=2.5
+TL=0.0
+SIGN=-1.0
 RAMP=1.0
 TIGHT=8.0
 CURVATURE, S = 5, 6
@@ -42,11 +46,16 @@ def own_side(driving: list[Lane], lines: list[np.ndarray], left_hand: bool) -> l
 
 def _most(line: np.ndarray, sign: float) -> np.ndarray:
     """How far each point may lie to the side [m], looked at alone."""
-    wide = np.where(line[:, WIDTH] >= 2 * START_WIDTH, line[:, WIDTH] / 4, 0.0)
+    width = line[:, WIDTH]
+    wide = np.where(width >= 2 * START_WIDTH, np.minimum(width/4, np.maximum(width/2-CLEAR, PAIR/2)), 0.0)
+    return np.minimum(wide, _room(line, sign))
+
+
+def _room(line, sign):
     at = line[:, S]
     turned = np.interp(at + BEND / 2, at, line[:, HEADING]) - np.interp(at - BEND / 2, at, line[:, HEADING])
     bend = np.maximum(sign * turned / BEND, 1e-6)  # to the own side, on which a turn becomes tighter
-    return np.minimum(wide, np.maximum(1 / bend - LEAST_RADIUS, 0.0))
+    return np.maximum(1 / bend - LEAST_RADIUS, 0.0)
 
 
 def _return(driving: list[Lane], lines: list[np.ndarray], shared: dict[str, int], aside: dict[int, np.ndarray]) -> None:
@@ -63,9 +72,9 @@ def _return(driving: list[Lane], lines: list[np.ndarray], shared: dict[str, int]
         for name in lane.successors:
             b = number[name]
             if RAMP and a in aside and b not in aside:
-                aside[a][-1] = min(aside[a][-1], RS * lines[b][-1, S])
+                aside[a][-1] = min(aside[a][-1], RS * lines[b][-1, S], _room(lines[b], SIGN).min() if TL else 9)
             if RAMP and b in aside and a not in aside:
-                aside[b][0] = min(aside[b][0], RS * lines[a][-1, S])
+                aside[b][0] = min(aside[b][0], RS * lines[a][-1, S], _room(lines[a], SIGN).min() if TL else 9)
     changed = True
     while changed:
         changed = False
@@ -113,7 +122,7 @@ def _moved(line: np.ndarray, left: np.ndarray) -> np.ndarray:
     # A metre of the old line is 1 - curvature * left metres of the new one.
     longer = np.maximum(1 - line[:, CURVATURE] * left, 0.1)
     moved[:, HEADING] += np.arctan2(np.gradient(left, s), longer)
-    moved[:, WIDTH] -= 2 * abs(left)
+    moved[:, WIDTH] = np.maximum(line[:, WIDTH] / 2, line[:, WIDTH] - 4 * abs(left))
     moved[:, S] = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(moved[:, X]), np.diff(moved[:, Y])))])
     moved[:, CURVATURE] = np.gradient(moved[:, HEADING], moved[:, S])
     return moved
