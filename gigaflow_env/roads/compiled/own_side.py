@@ -10,15 +10,15 @@ import numpy as np
 from gigaflow_env.roads.compiled.tables import START_WIDTH
 from gigaflow_env.roads.road_map import HEADING, WIDTH, Lane, X, Y
 
-SLOPE = 0.15
+SLOPE = 0.12
 """Metres to the side in a metre of lane, at most: 10 m for a strip of 6 m."""
 LEAST_RADIUS = 6.0
 """[m] Radius that a turn to the own side keeps, where it has it in the middle: what the default car needs, and some room."""
 
-BEND=5.0
+BEND=4.0
 MODE=1.0
-RS=0.15
-CLEAR=1.75
+RS=0.12
+CLEAR=1.9
 PAIR=2.5
 TL=0.0
 SIGN=-1.0
