@@ -18,7 +18,7 @@ Coulter, CMU-RI-TR-92-01 (pure pursuit). Ours: the rule of turns.
 from gigaflow_env.jit import f32, i32, rule, stage, u32
 from gigaflow_env.sim.collision import edges_met
 from gigaflow_env.sim.dynamics import hold_zero
-from gigaflow_env.sim.geometry import HALF, LEVEL_GAP, ONE, PI, TWO, ZERO, clip, exp, into_frame, sincos, sincos_small
+from gigaflow_env.sim.geometry import HALF, LEVEL_GAP, ONE, PI, TWO, ZERO, boxes_overlap, clip, exp, into_frame, sincos, sincos_small
 from gigaflow_env.sim.lanes import FAR, place_s
 from gigaflow_env.sim.traffic.car_following import (
     behind,
@@ -386,19 +386,35 @@ def intend(
 
 
 @stage
-def would_leave(w, a, distance, map_row, pose, motion, body, variant, network, grid, p):
-    """Whether agent a would touch the edge of the road after `distance` [m] more with the wheels as they are."""
-    x, y, cos, sin = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a]
+def obstacle(w, a, distance, map_row, rows, pose, motion, body, variant, network, grid, p):
+    """What agent a would touch after `distance` [m] more with its wheels as they are.
+
+    The number of another agent, its own number for the edge of the road, or -1. For a car across its lane, whose way
+    `leader_at` does not know.
+    """
+    x, y, z, cos, sin = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a]
     steer_sin, steer_cos = sincos_small(motion.steer[w, a])
     turn = distance * steer_sin / (steer_cos * p.wheelbase * body.length[w, a])
     # On the chord of the arc, and turned by its angle.
     half_cos, half_sin = turned_by(cos, sin, HALF * turn)
-    end_cos, end_sin = turned_by(cos, sin, turn)
-    end_x, end_y = x + distance * half_cos, y + distance * half_sin
-    return edges_met(
-        w, variant, grid, map_row, end_x, end_y, pose.z[w, a], end_cos, end_sin, end_x, end_y,
-        HALF * body.length[w, a], HALF * body.width[w, a],
-    )  # fmt: skip
+    cos, sin = turned_by(cos, sin, turn)
+    x, y = x + distance * half_cos, y + distance * half_sin
+    half_length, half_width = HALF * body.length[w, a], HALF * body.width[w, a]
+    if edges_met(w, variant, grid, map_row, x, y, z, cos, sin, x, y, half_length, half_width):
+        return i32(a)
+    for b in range(rows.status.shape[1]):
+        if b == a or rows.status[w, b] < LIVE or abs(pose.z[w, b] - z) > LEVEL_GAP:
+            continue
+        ahead, left = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, cos, sin)
+        along, across = into_frame(pose.cos[w, b], pose.sin[w, b], cos, sin)
+        if abs(ahead) + abs(left) > TWO * (body.length[w, a] + body.length[w, b]) or ahead * distance < ZERO:
+            continue
+        if motion.speed[w, b] * along > motion.speed[w, a]:  # it gets away
+            continue
+        other_length, other_width = HALF * body.length[w, b], HALF * body.width[w, b]
+        if boxes_overlap(ahead, left, along, across, half_length, half_width, other_length, other_width):
+            return i32(b)
+    return i32(-1)
 
 
 @rule
@@ -412,7 +428,7 @@ def turned_by(cos, sin, angle):
 def wait(
     w, a, clock, stands, giver, how, rows, pose, motion, body, lane_position, variant, network, grid, conflicts, traffic, p
 ):  # fmt: skip
-    """Note because of whom agent a stands, and how it could end that.
+    """Note because of whom agent a stands, and how it could end that. Returns whether it must stop at once.
 
     Who would leave the road at walking pace, across its lane, backs up a little, and tries again.
 
@@ -430,13 +446,15 @@ def wait(
         backing = min(backing, hold)
     elif backing == 0 and traffic.turn[w, a] and traffic.waits_how[w, a] == BACK:
         backing = i32(hold + i32(_BACK_FOR / p.dt + HALF))
-    speed, map_row = motion.speed[w, a], network.maps[clock.map[w]]
+    speed, map_row, met = motion.speed[w, a], network.maps[clock.map[w]], i32(-1)
     if backing > hold:
-        if would_leave(w, a, speed * _REACTION - _EDGE, map_row, pose, motion, body, variant, network, grid, p):
+        reach = speed * _REACTION - _EDGE
+        if obstacle(w, a, reach, map_row, rows, pose, motion, body, variant, network, grid, p) == a:
             backing = min(backing, hold)
-    elif across and -_TIDY < speed < TWO * _WALK and room > _BACK_LEAST:
+    elif across and -_TIDY < speed < TWO * _WALK:
         reach = speed * _REACTION + speed * speed / (TWO * _EDGE_BRAKE) + _EDGE
-        if would_leave(w, a, reach, map_row, pose, motion, body, variant, network, grid, p):
+        met = obstacle(w, a, reach, map_row, rows, pose, motion, body, variant, network, grid, p)
+        if met == a and room > _BACK_LEAST:
             backing, traffic.waits_for[w, a] = i32(hold + i32(_TURN_FOR / p.dt + HALF)), i32(a)
     if backing == hold and not head_on(w, a, traffic.waits_for[w, a], pose):
         backing = i32(0)
@@ -445,8 +463,10 @@ def wait(
         who, ends = traffic.waits_for[w, a], BACK
     elif stands:
         # The body in the path first: as long as it is there, nothing else helps.
-        near = traffic.leader[w, a] >= 0 and traffic.leader_gap[w, a] < _NEAR
-        if near:
+        near = met >= 0 or (traffic.leader[w, a] >= 0 and traffic.leader_gap[w, a] < _NEAR)
+        if met >= 0:
+            who = met
+        elif near:
             who = traffic.leader[w, a]
         elif giver >= 0:
             who, ends = giver, how
@@ -461,6 +481,7 @@ def wait(
             ends = BACK
     traffic.still[w, a], traffic.backing[w, a] = still, backing
     traffic.waits_for[w, a], traffic.waits_how[w, a] = who, i32(ends)
+    return met >= 0
 
 
 @stage
@@ -492,7 +513,7 @@ def follow(w, a, clock, rows, pose, motion, body, lane_position, goals, variant,
             giver = first
             traffic.yielded[w, a] = True
     stands = abs(speed) < _STANDS
-    wait(
+    halts = wait(
         w, a, clock, stands, giver, YIELD, rows, pose, motion, body, lane_position, variant, network, grid, conflicts,
         traffic, p,
     )  # fmt: skip
@@ -508,8 +529,8 @@ def follow(w, a, clock, rows, pose, motion, body, lane_position, goals, variant,
         wanted = clip((-_BACK_SPEED - speed) / _BACK_TIME, -(_EDGE_BRAKE if speed > ZERO else ONE), ONE)
     elif speed < -_TIDY:
         wanted = ONE
-    elif traffic.backing[w, a] > 0:
-        wanted = no_reverse(min(wanted, ZERO), speed, acceleration, p)
+    elif traffic.backing[w, a] > 0 or halts:
+        wanted = no_reverse(min(wanted, -_EDGE_BRAKE if halts else ZERO), speed, acceleration, p)
     else:
         wanted = no_reverse(wanted, speed, acceleration, p)
     jerk = to_jerk(wanted, acceleration, body.c_throttle[w, a], p)
