@@ -32,7 +32,7 @@ from gigaflow_env.sim.traffic.car_following import (
 )  # fmt: skip
 from gigaflow_env.sim.traffic.cycles import BACK, STAY, YIELD, has_turn
 from gigaflow_env.sim.traffic.lane_choice import change_room, choose_lane, lane_length, next_lane, seat
-from gigaflow_env.sim.traffic.right_of_way import announce, crossing_gap, settled_lane, stop_lines, yields
+from gigaflow_env.sim.traffic.right_of_way import announce, crossing_gap, in_conflict, settled_lane, stop_lines, yields
 from gigaflow_env.sim.variant import curved, lane_stretch
 from gigaflow_env.state import ELSEWHERE, IDM, LIVE
 
@@ -373,6 +373,8 @@ def intend(
         # Will there be room behind the junction when the leader has stopped?
         stands = leader_gap + half_length + leader_speed * leader_speed / (TWO * _LEADER_BRAKE)
         blocked = target >= 0 and leader_speed < _CRAWL and stands < room_from + TWO * half_length + p.idm_gap
+        if blocked:  # who crosses is waited for in any case, but takes no room behind the junction
+            blocked = not in_conflict(conflicts, target, network.sections[lane_position.section[w, leader]].lane)
         traffic.leader[w, a], traffic.leader_gap[w, a] = leader, leader_gap
         traffic.brake[w, a] = behind(speed, leader_gap, leader_speed, p)
         cap = min(cap, safe_speed(leader_gap - HALF, leader_speed, p))
