@@ -86,6 +86,13 @@ def pursuit(ahead, left):
 
 
 @rule
+def sharpest(length, p):
+    """Curvature [1/m] of the tightest arc that a body of this length [m] can follow."""
+    most_sin, most_cos = sincos_small(p.steer_max)
+    return most_sin / (most_cos * p.wheelbase * length)
+
+
+@rule
 def backwards(aside, slope, curvature):
     """Curvature [1/m] with which a car that backs up comes onto a line of this curvature, within some metres.
 
@@ -260,8 +267,7 @@ def intend(
     goal_lane, goal_s = network.sections[goal_section].lane, place_s(network, goal_section, HALF)
 
     wheelbase = p.wheelbase * body.length[w, a]
-    most_sin, most_cos = sincos_small(p.steer_max)
-    tightest = most_sin / (most_cos * wheelbase)
+    tightest = sharpest(body.length[w, a], p)
     horizon = f32(15.0) + TWO * speed + speed * speed / (TWO * p.idm_deceleration)
     close = neighbours.scratch[w, min(a, neighbours.scratch.shape[1] - 1)]
     count = around(w, a, horizon + f32(25.0), rows, pose, close)
@@ -440,7 +446,8 @@ def wait(
     # Who creeps or backs up has not got away: it goes on waiting.
     still = i32(0) if fresh or motion.speed[w, a] > _WALK else traffic.still[w, a]
     still = i32(still + i32(1)) if stands or traffic.backing[w, a] > 0 else still
-    room, across = FAR, abs(lane_position.angle[w, a]) > _ACROSS
+    across = abs(lane_position.angle[w, a]) > _ACROSS or abs(traffic.curvature[w, a]) > sharpest(body.length[w, a], p)
+    room = FAR
     if still > 0 or traffic.backing[w, a] > 0 or across:
         room = room_behind(w, a, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p)
     backing, hold = i32(0) if fresh else max(i32(traffic.backing[w, a] - i32(1)), i32(0)), holding(p)
@@ -450,11 +457,12 @@ def wait(
         backing = i32(hold + i32(_BACK_FOR / p.dt + HALF))
     speed, map_row, met = motion.speed[w, a], network.maps[clock.map[w]], i32(-1)
     if backing > hold:
-        reach = speed * _REACTION - _EDGE
+        reach = speed * _REACTION - HALF * HALF * speed * speed - _EDGE
         if obstacle(w, a, reach, map_row, rows, pose, motion, body, variant, network, grid, p) == a:
             backing = min(backing, hold)
     elif across and -_TIDY < speed < TWO * _WALK:
-        reach = speed * _REACTION + speed * speed / (TWO * _EDGE_BRAKE) + _EDGE
+        soon = max(speed + max(motion.acceleration[w, a], ZERO) * _REACTION, ZERO)
+        reach = soon * _REACTION + soon * soon / (TWO * _EDGE_BRAKE) + _EDGE
         met = obstacle(w, a, reach, map_row, rows, pose, motion, body, variant, network, grid, p)
         if met == a and room > _BACK_LEAST:
             backing, traffic.waits_for[w, a] = i32(hold + i32(_TURN_FOR / p.dt + HALF)), i32(a)
