@@ -386,7 +386,8 @@ def intend(
         cap = min(cap, safe_speed(leader_gap - HALF, leader_speed, p))
     traffic.cap[w, a], traffic.stop[w, a] = max(cap, ZERO), stop
     ahead, left = into_frame(steer_x - x, steer_y - y, cos, sin)
-    traffic.curvature[w, a] = backwards(aside, slope, bend_here) if backs else pursuit(ahead, left)
+    reverses = backs and motion.speed[w, a] < _STANDS
+    traffic.curvature[w, a] = backwards(aside, slope, bend_here) if reverses else pursuit(ahead, left)
     traffic.beside[w, a], traffic.wish[w, a], traffic.short[w, a] = beside, wished if waits else i32(-1), short
     announce(w, a, target, gap, stood, blocked, waiting, rows, motion, lane_position, network, conflicts, traffic, p)
     if traffic.inside[w, a] < 0:
@@ -394,15 +395,16 @@ def intend(
 
 
 @stage
-def obstacle(w, a, distance, map_row, rows, pose, motion, body, variant, network, grid, p):
-    """What agent a would touch after `distance` [m] more with its wheels as they are.
+def obstacle(w, a, distance, map_row, rows, pose, motion, body, variant, network, grid, traffic, p):
+    """What agent a would touch after `distance` [m] more, if it steers half as it does now and half as it wants.
 
     The number of another agent, its own number for the edge of the road, or -1. For a car across its lane, whose way
     `leader_at` does not know.
     """
     x, y, z, cos, sin = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a]
     steer_sin, steer_cos = sincos_small(motion.steer[w, a])
-    turn = distance * steer_sin / (steer_cos * p.wheelbase * body.length[w, a])
+    most, now = sharpest(body.length[w, a], p), steer_sin / (steer_cos * p.wheelbase * body.length[w, a])
+    turn = distance * HALF * (now + clip(traffic.curvature[w, a], -most, most))
     # On the chord of the arc, and turned by its angle.
     half_cos, half_sin = turned_by(cos, sin, HALF * turn)
     cos, sin = turned_by(cos, sin, turn)
@@ -458,19 +460,19 @@ def wait(
     speed, map_row, met = motion.speed[w, a], network.maps[clock.map[w]], i32(-1)
     if backing > hold:
         reach = speed * _REACTION - HALF * HALF * speed * speed - _EDGE
-        if obstacle(w, a, reach, map_row, rows, pose, motion, body, variant, network, grid, p) == a:
+        if obstacle(w, a, reach, map_row, rows, pose, motion, body, variant, network, grid, traffic, p) == a:
             backing = min(backing, hold)
     elif across and -_TIDY < speed < TWO * _WALK:
         soon = max(speed + max(motion.acceleration[w, a], ZERO) * _REACTION, ZERO)
         reach = soon * _REACTION + soon * soon / (TWO * _EDGE_BRAKE) + _EDGE
-        met = obstacle(w, a, reach, map_row, rows, pose, motion, body, variant, network, grid, p)
+        met = obstacle(w, a, reach, map_row, rows, pose, motion, body, variant, network, grid, traffic, p)
         if met == a and room > _BACK_LEAST:
             backing, traffic.waits_for[w, a] = i32(hold + i32(_TURN_FOR / p.dt + HALF)), i32(a)
     if backing == hold and not head_on(w, a, traffic.waits_for[w, a], pose):
         backing = i32(0)
     who, ends = i32(-1), STAY
     if backing > 0:
-        who, ends = traffic.waits_for[w, a], BACK
+        who, ends = traffic.waits_for[w, a], BACK if backing > hold or room > _BACK_LEAST else STAY
     elif stands:
         # The body in the path first: as long as it is there, nothing else helps.
         near = met >= 0 or (traffic.leader[w, a] >= 0 and traffic.leader_gap[w, a] < _NEAR)
