@@ -255,7 +255,7 @@ def test_crossing_lanelets_are_a_junction_and_group_their_lights(imported):
 
 
 def test_crosswalks_are_the_area_between_their_bounds(imported):
-    road_map = imported(two_lanes(row_ways(3), lanelet(99, 301, 201, subtype="crosswalk")))
+    road_map = imported(two_lanes(row_ways(3), lanelet(99, 301, 202, subtype="crosswalk")))
     corners = road_map.crosswalks["99"].outline
     assert set(map(tuple, corners.tolist())) == {(40, 10.5, 0), (80, 10.5, 0), (80, 7, 0), (120, 7, 0)}
     assert "99" not in road_map.lanes

@@ -540,7 +540,7 @@ def follow(w, a, clock, rows, pose, motion, body, lane_position, goals, variant,
     if traffic.backing[w, a] > holding(p):
         wanted = clip((-_BACK_SPEED - speed) / _BACK_TIME, -(_EDGE_BRAKE if speed > ZERO else ONE), ONE)
     elif speed < -_TIDY:
-        wanted = ONE
+        wanted = max(-speed / _BACK_TIME, ONE)
     elif traffic.backing[w, a] > 0 or halts:
         wanted = no_reverse(min(wanted, -_EDGE_BRAKE if halts else ZERO), speed, acceleration, p)
     else:
