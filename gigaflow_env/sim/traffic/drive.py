@@ -61,6 +61,7 @@ _ACROSS = f32(0.3)  # rad: who stands so much across its lane looks at the edge 
 _EDGE, _EDGE_BRAKE, _REACTION = f32(0.3), f32(4.0), f32(0.6)  # m, m/s^2, s: room to it, how it brakes for that, and when
 _BACK_TIME = f32(0.6)  # s, in which that speed is reached
 _BACK_ROOM, _BACK_LEAST = f32(0.6), f32(3.0)  # m: room that is kept behind, and that is needed to begin
+_GETS_ON = f32(5.0)  # m/s: who drives so fast no longer waits
 _GIVES_UP = f32(45.0)  # s: who has stood for so long before a lane change drives elsewhere
 _LET_IN = f32(30.0)  # m: who waits so near ahead for a lane change is let in
 
@@ -446,7 +447,7 @@ def wait(
     """
     fresh = rows.steps[w, a] == 0
     # Who creeps or backs up has not got away: it goes on waiting.
-    still = i32(0) if fresh or motion.speed[w, a] > _WALK else traffic.still[w, a]
+    still = i32(0) if fresh or motion.speed[w, a] > _GETS_ON else traffic.still[w, a]
     still = i32(still + i32(1)) if stands or traffic.backing[w, a] > 0 else still
     across = abs(lane_position.angle[w, a]) > _ACROSS or abs(traffic.curvature[w, a]) > sharpest(body.length[w, a], p)
     room = FAR
