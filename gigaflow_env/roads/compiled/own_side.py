@@ -1,8 +1,9 @@
 """Lanes for both directions: where two cars can pass each other, each direction keeps to its own half.
 
 A map has such a lane as two, each the other's twin, with one center line. Their sections lie a quarter of the width to the
-side, and are half as wide, so that cars which meet pass. In between, in turns that leave no room for it, and where the next
-lane has one direction only, they return to the middle, and are as wide as is left on the own side. Ours.
+side, and are half as wide, so that cars which meet pass each other. They return towards the middle in turns that leave no
+room for that, and are as wide again there. From the lanes with one direction before and behind, cars come to the side
+gradually. Ours.
 """
 
 import numpy as np
@@ -11,117 +12,103 @@ from gigaflow_env.roads.compiled.tables import START_WIDTH
 from gigaflow_env.roads.road_map import HEADING, WIDTH, Lane, X, Y
 
 SLOPE = 0.12
-"""Metres to the side in a metre of lane, at most: 10 m for a strip of 6 m."""
+"""Metres to the side in a metre of lane, at most: with more, cars that come around a corner leave the road."""
 LEAST_RADIUS = 6.0
 """[m] Radius that a turn to the own side keeps, where it has it in the middle: what the default car needs, and some room."""
+TURN_LENGTH = 4.0
+"""[m] over which a turn is looked at: a kink in the middle of a straight road is none."""
 
-BEND=4.0
-MODE=1.0
-RS=0.12
-CLEAR=1.9
-PAIR=2.5
-TL=0.0
-SIGN=-1.0
-RAMP=1.0
-TIGHT=8.0
 CURVATURE, S = 5, 6
-"""Columns that `sample` gives besides those of Lane.line."""
+"""Columns that `centerline.sample` gives besides those of Lane.line."""
 
 
 def own_side(driving: list[Lane], lines: list[np.ndarray], left_hand: bool) -> list[np.ndarray]:
-    """The lines of driving lanes as they are driven: those of lanes without a twin are the same arrays.
+    """The lines of driving lanes as they are driven; on a map without lanes for both directions the same list.
 
-    lines: one of each lane, (n, 7), the columns of `centerline.sample`.
+    lines: one of each lane, (n, 7), the columns of `centerline.sample`. Lanes from which one may change to another of the
+    same direction stay where they are.
     """
-    shared = {lane.id: k for k, lane in enumerate(driving) if lane.twin is not None and lane.left is lane.right is None}
-    if not shared:
-        return lines
+    number = {lane.id: k for k, lane in enumerate(driving)}
     sign = 1.0 if left_hand else -1.0
-    aside = {k: _most(lines[k], sign) for k in shared.values()}
-    _return(driving, lines, shared, aside)
-    if RAMP:
-        _ramps(driving, lines, aside)
+    aside = {k: _room(lines[k], sign) for k, lane in enumerate(driving) if lane.twin is not None and _alone(lane)}
+    if not aside:
+        return lines
+    links = [(k, number[name]) for k, lane in enumerate(driving) for name in lane.successors]
+    _smooth(lines, links, aside)
+    aside |= _ramps(driving, lines, links, aside)
     return [_moved(line, sign * aside[k]) if k in aside else line for k, line in enumerate(lines)]
 
 
-def _most(line: np.ndarray, sign: float) -> np.ndarray:
-    """How far each point may lie to the side [m], looked at alone."""
-    width = line[:, WIDTH]
-    wide = np.where(width >= 2 * START_WIDTH, np.minimum(width/4, np.maximum(width/2-CLEAR, PAIR/2)), 0.0)
-    return np.minimum(wide, _room(line, sign))
+def _alone(lane: Lane) -> bool:
+    return lane.left is None and lane.right is None
 
 
-def _room(line, sign):
-    at = line[:, S]
-    turned = np.interp(at + BEND / 2, at, line[:, HEADING]) - np.interp(at - BEND / 2, at, line[:, HEADING])
-    bend = np.maximum(sign * turned / BEND, 1e-6)  # to the own side, on which a turn becomes tighter
-    return np.maximum(1 / bend - LEAST_RADIUS, 0.0)
+def _room(line: np.ndarray, sign: float) -> np.ndarray:
+    """How far to the own side each point of a lane may lie [m], looked at alone. sign: 1 if that is the left, -1 the right."""
+    wide = np.where(line[:, WIDTH] >= 2 * START_WIDTH, line[:, WIDTH] / 4, 0.0)
+    before, behind = line[:, S] - TURN_LENGTH / 2, line[:, S] + TURN_LENGTH / 2
+    turn = np.interp(behind, line[:, S], line[:, HEADING]) - np.interp(before, line[:, S], line[:, HEADING])
+    bend = np.maximum(sign * turn / TURN_LENGTH, 1e-6)
+    return np.minimum(wide, np.maximum(1 / bend - LEAST_RADIUS, 0.0))
 
 
-def _return(driving: list[Lane], lines: list[np.ndarray], shared: dict[str, int], aside: dict[int, np.ndarray]) -> None:
-    """Lessen `aside` so that it changes slowly, and is the same on both sides of each seam of lanes; 0 beside others."""
-    number = {lane.id: k for k, lane in enumerate(driving)}
-    seams = [(k, number[name]) for k, lane in enumerate(driving) for name in lane.successors]
-    seams = [(a, b) for a, b in seams if (a in aside and b in aside) or (not RAMP and (a in aside or b in aside))]
-    tight = {k for k, v in aside.items() if (v < 0.01).any() and lines[k][:,WIDTH].min()>4.8}
-    if MODE in (1,3):
-        seams = [(a, b) for a, b in seams if not (a in tight)]
-    if MODE in (2,3):
-        seams = [(a, b) for a, b in seams if not (b in tight)]
-    for a, lane in enumerate(driving):
-        for name in lane.successors:
-            b = number[name]
-            if RAMP and a in aside and b not in aside:
-                aside[a][-1] = min(aside[a][-1], RS * lines[b][-1, S], _room(lines[b], SIGN).min() if TL else 9)
-            if RAMP and b in aside and a not in aside:
-                aside[b][0] = min(aside[b][0], RS * lines[a][-1, S], _room(lines[a], SIGN).min() if TL else 9)
+def _smooth(lines: list[np.ndarray], links: list[tuple[int, int]], aside: dict[int, np.ndarray]) -> None:
+    """Lessen `aside` so that it changes by SLOPE at most, over the ends of lanes, too.
+
+    Who comes out of a turn that is too tight for its own half has the next lane's half to come back: others don't mind.
+    """
+    tight = {k for k, values in aside.items() if (values[lines[k][:, WIDTH] >= 2 * START_WIDTH] <= 0).any()}
+    for a, b in links:  # as much as the lane beside with one direction has the length for
+        if a in aside and b not in aside:
+            aside[a][-1] = min(aside[a][-1], SLOPE * lines[b][-1, S])
+        if b in aside and a not in aside:
+            aside[b][0] = min(aside[b][0], SLOPE * lines[a][-1, S])
+    seams = [(a, b) for a, b in links if a in aside and b in aside and a not in tight]
     changed = True
     while changed:
         changed = False
         for k, values in aside.items():
-            s = SLOPE * lines[k][:, S]
-            least = np.minimum.accumulate(values - s) + s
-            least = (np.minimum.accumulate((least + s)[::-1]))[::-1] - s
-            changed = changed or bool((least < values - 1e-6).any())
+            rise = SLOPE * lines[k][:, S]
+            least = np.minimum.accumulate(values - rise) + rise
+            least = np.minimum.accumulate((least + rise)[::-1])[::-1] - rise
+            changed |= bool((least < values - 1e-6).any())
             values[:] = least
         for a, b in seams:
-            end, start = (aside[a][-1] if a in aside else 0.0), (aside[b][0] if b in aside else 0.0)
-            changed = changed or abs(end - start) > 1e-6
-            if a in aside:
-                aside[a][-1] = min(end, start)
-            if b in aside:
-                aside[b][0] = min(end, start)
+            end, start = aside[a][-1], aside[b][0]
+            changed |= abs(end - start) > 1e-6
+            aside[a][-1] = aside[b][0] = min(end, start)
 
 
-def _ramps(driving: list[Lane], lines: list[np.ndarray], aside: dict[int, np.ndarray]) -> None:
-    number = {lane.id: k for k, lane in enumerate(driving)}
-    starts, ends = {}, {}
-    for k, lane in enumerate(driving):
-        for name in lane.successors:
-            b = number[name]
-            if k in aside and b not in aside:
-                starts[b] = min(starts.get(b, 9.0), float(aside[k][-1]))
-            if b in aside and k not in aside:
-                ends[k] = min(ends.get(k, 9.0), float(aside[b][0]))
+def _ramps(
+    driving: list[Lane], lines: list[np.ndarray], links: list[tuple[int, int]], aside: dict[int, np.ndarray]
+) -> dict[int, np.ndarray]:
+    """The same for lanes with one direction before and behind those: from their side back to the middle."""
+    starts: dict[int, float] = {}
+    ends: dict[int, float] = {}
+    for a, b in links:
+        if a in aside and b not in aside:
+            starts[b] = min(starts.get(b, np.inf), float(aside[a][-1]))
+        if b in aside and a not in aside:
+            ends[a] = min(ends.get(a, np.inf), float(aside[b][0]))
+    found = {}
     for k in {*starts, *ends}:
-        if driving[k].left is not None or driving[k].right is not None:
-            continue
-        s = lines[k][:, S]
-        start, end = starts.get(k, 0.0), ends.get(k, 0.0)
-        steep = max(SLOPE, (start + end) / s[-1])
-        ramp = np.maximum(np.maximum(start - steep * s, end - steep * (s[-1] - s)), 0)
-        aside[k] = np.minimum(ramp, np.maximum(lines[k][:, WIDTH] / 2 - START_WIDTH / 2, 0))
+        if _alone(driving[k]):
+            line, start, end = lines[k], starts.get(k, 0.0), ends.get(k, 0.0)
+            s, slope = line[:, S], max(SLOPE, (start + end) / line[-1, S])
+            ramp = np.maximum(np.maximum(start - slope * s, end - slope * (s[-1] - s)), 0.0)
+            found[k] = np.minimum(ramp, np.maximum(line[:, WIDTH] - START_WIDTH, 0.0) / 2)
+    return found
 
 
 def _moved(line: np.ndarray, left: np.ndarray) -> np.ndarray:
-    """A line moved to its left by `left` (n,) [m], as wide as from there to the border."""
+    """A line moved to its left by `left` (n,) [m]; half as wide where it is a quarter of the width aside."""
     moved = line.copy()
     heading, s = line[:, HEADING], line[:, S]
     moved[:, X] -= np.sin(heading) * left
     moved[:, Y] += np.cos(heading) * left
     # A metre of the old line is 1 - curvature * left metres of the new one.
-    longer = np.maximum(1 - line[:, CURVATURE] * left, 0.1)
-    moved[:, HEADING] += np.arctan2(np.gradient(left, s), longer)
+    along = np.maximum(1 - line[:, CURVATURE] * left, 0.1)
+    moved[:, HEADING] += np.arctan2(np.gradient(left, s), along)
     moved[:, WIDTH] = np.maximum(line[:, WIDTH] / 2, line[:, WIDTH] - 4 * abs(left))
     moved[:, S] = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(moved[:, X]), np.diff(moved[:, Y])))])
     moved[:, CURVATURE] = np.gradient(moved[:, HEADING], moved[:, S])
