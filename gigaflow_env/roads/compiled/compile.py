@@ -388,6 +388,8 @@ def _starts(sections: np.ndarray, lanes: np.ndarray, closed: np.ndarray, beyond:
     wide, long = width >= START_WIDTH - tolerance, left >= START_LENGTH - tolerance
     free = (lane["junction"] == 0) & ~closed[sections["lane"][quads]]
     may = wide & long & free
+    if not may.any():  # a road of one lane for both directions, and nothing else
+        may = wide & long & (lane["junction"] == 0)
     longest = onward[may].max(initial=0.0)
     least = WAY_LEAST if longest >= WAY_LEAST - tolerance else longest / 2
     return quads[may & (onward >= least - tolerance)].astype(np.int32)

@@ -396,7 +396,7 @@ def intend(
 
 
 @stage
-def obstacle(w, a, distance, map_row, rows, pose, motion, body, variant, network, grid, traffic, p):
+def obstacle(w, a, clock, distance, rows, pose, motion, body, variant, network, grid, traffic, p):
     """What agent a would touch after `distance` [m] more, if it steers half as it does now and half as it wants.
 
     The number of another agent, its own number for the edge of the road, or -1. For a car across its lane, whose way
@@ -411,7 +411,7 @@ def obstacle(w, a, distance, map_row, rows, pose, motion, body, variant, network
     cos, sin = turned_by(cos, sin, turn)
     x, y = x + distance * half_cos, y + distance * half_sin
     half_length, half_width = HALF * body.length[w, a], HALF * body.width[w, a]
-    if edges_met(w, variant, grid, map_row, x, y, z, cos, sin, x, y, half_length, half_width):
+    if edges_met(w, variant, grid, network.maps[clock.map[w]], x, y, z, cos, sin, x, y, half_length, half_width):
         return i32(a)
     for b in range(rows.status.shape[1]):
         if b == a or rows.status[w, b] < LIVE or abs(pose.z[w, b] - z) > LEVEL_GAP:
@@ -449,25 +449,26 @@ def wait(
     # Who creeps or backs up has not got away: it goes on waiting.
     still = i32(0) if fresh or motion.speed[w, a] > _GETS_ON else traffic.still[w, a]
     still = i32(still + i32(1)) if stands or traffic.backing[w, a] > 0 else still
-    across = abs(lane_position.angle[w, a]) > _ACROSS or abs(traffic.curvature[w, a]) > sharpest(body.length[w, a], p)
-    room = FAR
-    if still > 0 or traffic.backing[w, a] > 0 or across:
+    speed, room, met = motion.speed[w, a], FAR, i32(-1)
+    across = -_TIDY < speed < TWO * _WALK and (
+        abs(lane_position.angle[w, a]) > _ACROSS or abs(traffic.curvature[w, a]) > sharpest(body.length[w, a], p)
+    )
+    if stands or traffic.backing[w, a] > 0 or across:
         room = room_behind(w, a, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p)
     backing, hold = i32(0) if fresh else max(i32(traffic.backing[w, a] - i32(1)), i32(0)), holding(p)
-    if room < back_room(motion.speed[w, a], p):
+    if room < back_room(speed, p):
         backing = min(backing, hold)
     elif backing == 0 and traffic.turn[w, a] and traffic.waits_how[w, a] == BACK:
         backing = i32(hold + i32(_BACK_FOR / p.dt + HALF))
-    speed, map_row, met = motion.speed[w, a], network.maps[clock.map[w]], i32(-1)
-    if backing > hold:
-        reach = speed * _REACTION - HALF * HALF * speed * speed - _EDGE
-        if obstacle(w, a, reach, map_row, rows, pose, motion, body, variant, network, grid, traffic, p) == a:
-            backing = min(backing, hold)
-    elif across and -_TIDY < speed < TWO * _WALK:
+    if backing > hold or across:
         soon = max(speed + max(motion.acceleration[w, a], ZERO) * _REACTION, ZERO)
-        reach = soon * _REACTION + soon * soon / (TWO * _EDGE_BRAKE) + _EDGE
-        met = obstacle(w, a, reach, map_row, rows, pose, motion, body, variant, network, grid, traffic, p)
-        if met == a and room > _BACK_LEAST:
+        ahead = soon * _REACTION + soon * soon / (TWO * _EDGE_BRAKE) + _EDGE
+        back = speed * _REACTION - HALF * HALF * speed * speed - _EDGE
+        reach = back if backing > hold else ahead
+        met = obstacle(w, a, clock, reach, rows, pose, motion, body, variant, network, grid, traffic, p)
+        if backing > hold:
+            backing, met = min(backing, hold) if met == a else backing, i32(-1)
+        elif met == a and room > _BACK_LEAST:
             backing, traffic.waits_for[w, a] = i32(hold + i32(_TURN_FOR / p.dt + HALF)), i32(a)
     if backing == hold and not head_on(w, a, traffic.waits_for[w, a], pose):
         backing = i32(0)
