@@ -93,9 +93,7 @@ def plan_traffic(
         )  # fmt: skip
     barrier()  # follow reads the intentions of others
     for a in range(first, agents, stride):
-        follow(
-            w, a, clock, rows, pose, motion, body, lane_position, goals, variant, network, grid, conflicts, traffic, p
-        )
+        follow(w, a, clock, rows, pose, motion, body, lane_position, goals, variant, network, grid, conflicts, traffic, p)
 
 
 @stage

@@ -18,7 +18,20 @@ Coulter, CMU-RI-TR-92-01 (pure pursuit). Ours: the rule of turns.
 from gigaflow_env.jit import f32, i32, rule, stage, u32
 from gigaflow_env.sim.collision import edges_met
 from gigaflow_env.sim.dynamics import hold_zero
-from gigaflow_env.sim.geometry import HALF, LEVEL_GAP, ONE, PI, TWO, ZERO, boxes_overlap, clip, exp, into_frame, sincos, sincos_small
+from gigaflow_env.sim.geometry import (
+    HALF,
+    LEVEL_GAP,
+    ONE,
+    PI,
+    TWO,
+    ZERO,
+    boxes_overlap,
+    clip,
+    exp,
+    into_frame,
+    sincos,
+    sincos_small,
+)
 from gigaflow_env.sim.lanes import FAR, place_s
 from gigaflow_env.sim.traffic.car_following import (
     behind,

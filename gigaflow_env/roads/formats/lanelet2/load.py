@@ -64,7 +64,15 @@ def read(path: Path) -> RoadMap:
     lines, held = weld({name: strip.line for name, strip in strips.items()}, links)
     ahead, beside = successors(held), _neighbours(strips, elements)
     lanes = {
-        name: Lane(name, knots(lines[name]), lanelet.kind, limit(lanelet, elements), ahead.get(name, ()), *beside[name], twin=_twin(name, strips))
+        name: Lane(
+            name,
+            knots(lines[name]),
+            lanelet.kind,
+            limit(lanelet, elements),
+            ahead.get(name, ()),
+            *beside[name],
+            twin=_twin(name, strips),
+        )
         for name, (lanelet, *_) in strips.items()
     }
     crossing = junctions(lanes)
