@@ -44,7 +44,7 @@ def _alone(lane: Lane) -> bool:
 
 
 def _room(line: np.ndarray, sign: float) -> np.ndarray:
-    """How far to the own side each point of a lane may lie [m], looked at alone. sign: 1 if that is the left, -1 the right."""
+    """How far to the own side each point of a lane may lie [m], looked at alone. sign: 1 if that is its left, else -1."""
     wide = np.where(line[:, WIDTH] >= 2 * START_WIDTH, line[:, WIDTH] / 4, 0.0)
     before, behind = line[:, S] - TURN_LENGTH / 2, line[:, S] + TURN_LENGTH / 2
     turn = np.interp(behind, line[:, S], line[:, HEADING]) - np.interp(before, line[:, S], line[:, HEADING])
