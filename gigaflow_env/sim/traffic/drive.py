@@ -277,7 +277,7 @@ def intend(
     map_row = network.maps[clock.map[w]]
     x, y, cos, sin, speed = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a], max(motion.speed[w, a], ZERO)
     half_length = HALF * body.length[w, a]
-    stands_for = stood if abs(motion.speed[w, a]) < _STANDS else ZERO  # who creeps is no bolder for what it has waited
+    idle = stood if abs(motion.speed[w, a]) < _STANDS else ZERO  # who creeps is no bolder for what it has waited
     goal_section, final = goals.section[w, a, goals.next[w, a]], goals.next[w, a] == goals.count[w, a] - i32(1)
     goal_lane, goal_s = network.sections[goal_section].lane, place_s(network, goal_section, HALF)
 
@@ -287,7 +287,7 @@ def intend(
     close = neighbours.scratch[w, min(a, neighbours.scratch.shape[1] - 1)]
     count = around(w, a, horizon + f32(25.0), rows, pose, close)
     section, s, preview, wished, beside, waits, short = choose_lane(
-        w, a, settled, inside, inside_front, stands_for, backs, tightest, goal_lane, goal_s, count, close, pose, motion, body,
+        w, a, settled, inside, inside_front, idle, backs, tightest, goal_lane, goal_s, count, close, pose, motion, body,
         lane_position, variant, network, conflicts, map_row, p,
     )  # fmt: skip
     count = keep_ahead(w, a, count, pose, close)
