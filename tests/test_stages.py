@@ -80,6 +80,7 @@ def ready(driven, name):
         # One of the drivers has waited for a lane change for too long.
         a = int(np.flatnonzero((state.rows.status[0] == LIVE) & (state.rows.driver[0] == IDM))[0])
         state.traffic.wish[0, a], state.traffic.still[0, a], state.motion.speed[0, a] = 0, 10_000, 0
+        state.traffic.backing[0, a] = 0  # who holds names the same one as before
     if name == "arrive":
         # One of the agents has reached its final goal.
         a = int(np.flatnonzero(state.rows.status[0] == LIVE)[0])

@@ -47,11 +47,12 @@ from gigaflow_env.sim.traffic.car_following import (
     stopping_speed,
     to_jerk,
 )
-from gigaflow_env.sim.traffic.drive import back_room, drift, pursuit
+from gigaflow_env.sim.traffic.drive import back_room, drift, holding, pursuit, sharpest, turned_by
 from gigaflow_env.sim.traffic.lane_choice import (
     astray,
     change_ahead,
     lane_length,
+    leads_to,
     next_lane,
     onward,
     quad_of,
@@ -59,7 +60,7 @@ from gigaflow_env.sim.traffic.lane_choice import (
     seat,
     wished_lane,
 )
-from gigaflow_env.sim.traffic.right_of_way import goes_first, passed
+from gigaflow_env.sim.traffic.right_of_way import goes_first, in_conflict, passed
 from gigaflow_env.simulator import drivers_of
 from gigaflow_env.state import FROZEN, GREEN, IDM, POLICY, RED
 
@@ -229,6 +230,25 @@ def test_who_backs_up_needs_the_room_in_which_it_stops(speed, more):
     assert 0.3 < found - way < 1.2
 
 
+@given(reals(1, 20), reals(0.1, 5))
+def test_a_longer_body_follows_wider_arcs(length, more):
+    """The bicycle's own: the tangent of the largest steering angle by the wheelbase."""
+    found = call(sharpest)(length, P)
+    assert found == pytest.approx(math.tan(P.steer_max) / (P.wheelbase * length), rel=1e-5)
+    assert call(sharpest)(length + more, P) < found
+
+
+@given(reals(-3, 3), reals(-0.7, 0.7))
+def test_a_direction_turns_by_the_angle(heading, angle):
+    found = call(turned_by)(math.cos(heading), math.sin(heading), angle)
+    assert found == pytest.approx((math.cos(heading + angle), math.sin(heading + angle)), abs=1e-5)
+
+
+@given(reals(0.05, 1))
+def test_who_has_backed_up_holds_for_ten_seconds(dt):
+    assert call(holding)(params(Config(dt=dt))) == pytest.approx(10 / dt, abs=0.51)
+
+
 @given(reals(0, 20), reals(0, 300), reals(1, 4), reals(0.1, 0.5), reals(0, 20))
 def test_a_lane_change_aims_farther_with_speed_room_and_a_body_that_turns_less(speed, room, half_width, tightest, more):
     found = call(change_ahead)(speed, room, half_width, tightest)
@@ -294,6 +314,19 @@ def test_lanes_branch_where_they_come_from_the_same_lane(lane, share, other):
     assert found == call(same_start)(NETWORK, other, lane) and call(same_start)(NETWORK, lane, lane)
     before = [{k for k in range(len(LANES)) if one in successors(k)} for one in (lane, other)]
     assert found == (lane == other or bool(before[0] & before[1]))
+
+
+@given(lanes, st.integers(0, 1000), lanes)
+def test_a_lane_leads_to_itself_and_to_its_successors(lane, k, other):
+    section = int(LANES["first"][lane]) + k % int(LANES["quads"][lane])
+    assert call(leads_to)(NETWORK, section, other) == (other == lane or other in successors(lane))
+
+
+@given(lanes, lanes)
+def test_lanes_are_in_conflict_where_a_row_says_so(lane, other):
+    rows = CONFLICTS.rows["lane"][CONFLICTS.at[lane] : CONFLICTS.at[lane + 1]]
+    found = call(in_conflict)(CONFLICTS, lane, other)
+    assert found == (other in rows) == call(in_conflict)(CONFLICTS, other, lane)
 
 
 @given(lanes, reals(-5, 300))
@@ -751,7 +784,7 @@ def test_who_backs_up_keeps_its_lane():
     """It does not back onto the lane to which it wants to change."""
     sim = scene(ending(), 1)
     put(sim, 0, "right", 80.0, ("on", 150.0))
-    sim.state.rows.steps[0, 0], sim.state.traffic.backing[0, 0], aside = 1, 30, []
+    sim.state.rows.steps[0, 0], sim.state.traffic.backing[0, 0], aside = 1, 30 + call(holding)(P), []
     assert steps(sim, 20, lambda: aside.append(abs(float(sim.state.lane_position.offset[0, 0])))) == 0
     assert max(aside) < 0.1 and sim.state.pose.x[0, 0] + sim.roads.origins[0][0] < 78
 
@@ -834,7 +867,7 @@ MEETINGS = {
         crossing,
         [
             ("west in", 20.0, ("east out", 50.0), 6.0),
-            ("east in", 25.0, ("south out", 50.0), 6.0),
+            ("east in", 30.0, ("south out", 50.0), 6.0),
             ("south in", 15.0, ("west out", 50.0), 6.0),
         ],
     ),

@@ -38,14 +38,15 @@ def clear(begin, end, every, key, chosen_rows, clock, rows, pose, motion, events
 @prepared
 def plan_traffic(
     begin, end,
-    clock, rows, pose, motion, body, lane_position, goals, lights, neighbours, traffic, variant, network, conflicts, p,
+    clock, rows, pose, motion, body, lane_position, goals, lights, neighbours, traffic, variant, network, grid,
+    conflicts, p,
 ):  # fmt: skip
     """Worlds `begin` to `end`, see world_step.plan_traffic."""
     for w in range(begin, end):
         world_step.plan_traffic(
             w, FIRST, STRIDE,
             clock, rows, pose, motion, body, lane_position, goals, lights, neighbours, traffic, variant, network,
-            conflicts, p,
+            grid, conflicts, p,
         )  # fmt: skip
 
 

@@ -119,13 +119,13 @@ def clear(every, key, chosen_rows, state, lengths, p):  # type: ignore[no-untype
     )  # fmt: skip
 
 
-def plan_traffic(state, lengths, network, conflicts, p):  # type: ignore[no-untyped-def]
+def plan_traffic(state, lengths, network, grid, conflicts, p):  # type: ignore[no-untyped-def]
     """A world a block, see world_step.plan_traffic."""
     s = shaped(state, lengths)
     world_step.plan_traffic(
         cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x,
         s.clock, s.rows, s.pose, s.motion, s.body, s.lane_position, s.goals, s.lights, s.neighbours, s.traffic, s.variant,
-        network, conflicts, p,
+        network, grid, conflicts, p,
     )  # fmt: skip
 
 

@@ -82,7 +82,7 @@ def begin_world(w, first, stride, clock, rows, lights, variant, network, p):
 @stage
 def plan_traffic(
     w, first, stride,
-    clock, rows, pose, motion, body, lane_position, goals, lights, neighbours, traffic, variant, network, conflicts, p,
+    clock, rows, pose, motion, body, lane_position, goals, lights, neighbours, traffic, variant, network, grid, conflicts, p,
 ):  # fmt: skip
     """Rule-based drivers decide, from the state of the last observation."""
     agents = rows.status.shape[1]
@@ -93,7 +93,7 @@ def plan_traffic(
         )  # fmt: skip
     barrier()  # follow reads the intentions of others
     for a in range(first, agents, stride):
-        follow(w, a, rows, pose, motion, body, lane_position, goals, variant, network, conflicts, traffic, p)
+        follow(w, a, clock, rows, pose, motion, body, lane_position, goals, variant, network, grid, conflicts, traffic, p)
 
 
 @stage

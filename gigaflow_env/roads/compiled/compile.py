@@ -15,6 +15,7 @@ from gigaflow_env.roads.compiled.cache import fetch, keep, path_for
 from gigaflow_env.roads.compiled.concatenate import join
 from gigaflow_env.roads.compiled.grid import Cells, compress, touched
 from gigaflow_env.roads.compiled.neighbour_lists import Sizes, lists
+from gigaflow_env.roads.compiled.own_side import own_side
 from gigaflow_env.roads.compiled.road_edges import Strips, trace
 from gigaflow_env.roads.compiled.routes import DENSE_LANES, ROUTE_REACH, routes
 from gigaflow_env.roads.compiled.tables import (
@@ -139,8 +140,9 @@ def _compile(road_map: RoadMap, sizes: Sizes) -> Roads:
     for line in lines:
         line[:, [X, Y, Z]] -= origin
 
-    sections = _sections(lines[: len(driving)])
-    lanes, successors = _lanes(road_map, driving, lines)
+    driven = own_side(driving, lines[: len(driving)], road_map.left_hand)
+    sections = _sections(driven)
+    lanes, successors = _lanes(road_map, driving, driven)
     starts = _starts(sections, lanes, np.array([_turning_lane(lane) for lane in driving]), ways_beyond(lanes, successors))
     if len(starts) == 0:
         raise MapError(
@@ -386,6 +388,8 @@ def _starts(sections: np.ndarray, lanes: np.ndarray, closed: np.ndarray, beyond:
     wide, long = width >= START_WIDTH - tolerance, left >= START_LENGTH - tolerance
     free = (lane["junction"] == 0) & ~closed[sections["lane"][quads]]
     may = wide & long & free
+    if not may.any():  # a road of one lane for both directions, and nothing else
+        may = wide & long & (lane["junction"] == 0)
     longest = onward[may].max(initial=0.0)
     least = WAY_LEAST if longest >= WAY_LEAST - tolerance else longest / 2
     return quads[may & (onward >= least - tolerance)].astype(np.int32)

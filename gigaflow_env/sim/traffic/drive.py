@@ -16,8 +16,22 @@ Coulter, CMU-RI-TR-92-01 (pure pursuit). Ours: the rule of turns.
 """
 
 from gigaflow_env.jit import f32, i32, rule, stage, u32
+from gigaflow_env.sim.collision import edges_met
 from gigaflow_env.sim.dynamics import hold_zero
-from gigaflow_env.sim.geometry import HALF, LEVEL_GAP, ONE, PI, TWO, ZERO, clip, exp, into_frame, sincos, sincos_small
+from gigaflow_env.sim.geometry import (
+    HALF,
+    LEVEL_GAP,
+    ONE,
+    PI,
+    TWO,
+    ZERO,
+    boxes_overlap,
+    clip,
+    exp,
+    into_frame,
+    sincos,
+    sincos_small,
+)
 from gigaflow_env.sim.lanes import FAR, place_s
 from gigaflow_env.sim.traffic.car_following import (
     behind,
@@ -31,7 +45,7 @@ from gigaflow_env.sim.traffic.car_following import (
 )  # fmt: skip
 from gigaflow_env.sim.traffic.cycles import BACK, STAY, YIELD, has_turn
 from gigaflow_env.sim.traffic.lane_choice import change_room, choose_lane, lane_length, next_lane, seat
-from gigaflow_env.sim.traffic.right_of_way import announce, crossing_gap, settled_lane, stop_lines, yields
+from gigaflow_env.sim.traffic.right_of_way import announce, crossing_gap, in_conflict, settled_lane, stop_lines, yields
 from gigaflow_env.sim.variant import curved, lane_stretch
 from gigaflow_env.state import ELSEWHERE, IDM, LIVE
 
@@ -45,6 +59,7 @@ _PATIENCE = f32(0.7)  # share of the speed limit at which a driver that needs an
 _CRAWL = f32(3.0)  # m/s: a slower leader may stop behind the junction
 _SPAN = f32(2.0)  # m, over which the steering angle may change where the curvature does at once
 _WALK, _TIGHT = f32(1.4), f32(0.7)  # m/s: walking pace, in lanes that need more than this share of the body's curvature
+_SKEW = f32(0.35)  # sine of the angle to the lane above which a driver slows to that, until it heads along it
 _INWARD = f32(1 / 16)  # of squared length times curvature: a box so far inside of a bend sweeps as much on both sides
 _SIDE = f32(0.1)  # m, left free at the side of the lane by that
 _STRAIGHT = f32(0.05)  # m, far less than _MARGIN
@@ -52,9 +67,14 @@ _STANDS = f32(0.1)  # m/s: who is slower stands
 _TIDY = f32(1e-3)  # m/s: a slower vehicle stands, and does not roll back
 _NEAR = f32(3.0)  # m: a leader so near, and standing, is waited for
 _BACK_FOR, _BACK_SPEED = f32(6.0), f32(1.2)  # s, m/s: how long and how fast a driver backs up: 7 m
+_HOLD = f32(10.0)  # s, for which it then stands, so that whom it backed up for can pass
 _BACK_BEND = f32(0.2)  # 1/m, the tightest arc for that
+_TURN_FOR = f32(3.0)  # s, for which a driver backs up that would leave the road
+_ACROSS = f32(0.3)  # rad: who stands so much across its lane looks at the edge of the road
+_EDGE, _EDGE_BRAKE, _REACTION = f32(0.3), f32(4.0), f32(0.6)  # m, m/s^2, s: room to it, how it brakes for that, and when
 _BACK_TIME = f32(0.6)  # s, in which that speed is reached
 _BACK_ROOM, _BACK_LEAST = f32(0.6), f32(3.0)  # m: room that is kept behind, and that is needed to begin
+_GETS_ON = f32(5.0)  # m/s: who drives so fast no longer waits
 _GIVES_UP = f32(45.0)  # s: who has stood for so long before a lane change drives elsewhere
 _LET_IN = f32(30.0)  # m: who waits so near ahead for a lane change is let in
 
@@ -77,6 +97,13 @@ def drift(aside, slope, distance, preview):
 def pursuit(ahead, left):
     """Curvature [1/m] of the arc through a point (ahead, left) [m] of the own frame. Source: Coulter 1992."""
     return TWO * left / max(ahead * ahead + left * left, ONE)
+
+
+@rule
+def sharpest(length, p):
+    """Curvature [1/m] of the tightest arc that a body of this length [m] can follow."""
+    most_sin, most_cos = sincos_small(p.steer_max)
+    return most_sin / (most_cos * p.wheelbase * length)
 
 
 @rule
@@ -188,6 +215,18 @@ def back_room(speed, p):
 
 
 @stage
+def head_on(w, a, b, pose):
+    """Whether agent b, which may be none, comes towards agent a."""
+    return b >= 0 and b != a and pose.cos[w, a] * pose.cos[w, b] + pose.sin[w, a] * pose.sin[w, b] < ZERO
+
+
+@rule
+def holding(p):
+    """Steps for which a driver stands that has backed up."""
+    return i32(_HOLD / p.dt + HALF)
+
+
+@stage
 def let_in(w, a, rows, pose, motion, body, lane_position, network, traffic):
     """Distance [m] from the front of agent a to one ahead that waits to change into its lane, and who; FAR and -1 if none.
 
@@ -234,21 +273,21 @@ def intend(
         return
     stood = ZERO if rows.steps[w, a] == 0 else f32(traffic.still[w, a]) * p.dt
     traffic.turn[w, a] = has_turn(w, a, stood, rows, traffic)
-    backs = traffic.backing[w, a] > 0 and rows.steps[w, a] > 0
+    backs = traffic.backing[w, a] > holding(p) and rows.steps[w, a] > 0
     map_row = network.maps[clock.map[w]]
     x, y, cos, sin, speed = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a], max(motion.speed[w, a], ZERO)
     half_length = HALF * body.length[w, a]
+    idle = stood if abs(motion.speed[w, a]) < _STANDS else ZERO  # who creeps is no bolder for what it has waited
     goal_section, final = goals.section[w, a, goals.next[w, a]], goals.next[w, a] == goals.count[w, a] - i32(1)
     goal_lane, goal_s = network.sections[goal_section].lane, place_s(network, goal_section, HALF)
 
     wheelbase = p.wheelbase * body.length[w, a]
-    most_sin, most_cos = sincos_small(p.steer_max)
-    tightest = most_sin / (most_cos * wheelbase)
+    tightest = sharpest(body.length[w, a], p)
     horizon = f32(15.0) + TWO * speed + speed * speed / (TWO * p.idm_deceleration)
     close = neighbours.scratch[w, min(a, neighbours.scratch.shape[1] - 1)]
     count = around(w, a, horizon + f32(25.0), rows, pose, close)
     section, s, preview, wished, beside, waits, short = choose_lane(
-        w, a, settled, inside, inside_front, stood, backs, tightest, goal_lane, goal_s, count, close, pose, motion, body,
+        w, a, settled, inside, inside_front, idle, backs, tightest, goal_lane, goal_s, count, close, pose, motion, body,
         lane_position, variant, network, conflicts, map_row, p,
     )  # fmt: skip
     count = keep_ahead(w, a, count, pose, close)
@@ -268,6 +307,7 @@ def intend(
     lag = TWO * p.dt * speed  # distance until steering has an effect
     front = s * scale + half_length
     cap = min(p.speed_max * body.c_vel[w, a], row.speed * (_PATIENCE if held else ONE))
+    cap = min(cap, _WALK) if abs(slope) > _SKEW else cap
     passed, k = -s * scale, i32(section - row.first)  # distance from here to the start of the lane; section on the lane
     inward, aside_most = _INWARD * body.length[w, a] * body.length[w, a], HALF * body.width[w, a] + _SIDE
     steer_x, steer_y, steered, before = x + cos * preview, y + sin * preview, False, motion.steer[w, a] / wheelbase
@@ -336,6 +376,10 @@ def intend(
             target, gap = follower, line
             room_from = end + lane_length(w, variant, network, follower)
             limit = max(limit, room_from + TWO * half_length + f32(6.0))
+        elif target >= 0 and room_from >= end and conflicts.at[follower + i32(1)] > conflicts.at[follower]:
+            # The next piece of the same junction: who stops on it is in the way of as many.
+            room_from = end + lane_length(w, variant, network, follower)
+            limit = max(limit, room_from + TWO * half_length + f32(6.0))
         elif target < 0 and line < lag and traffic.inside[w, a] < 0 and conflicts.at[lane + i32(1)] == conflicts.at[lane]:
             # Soon its middle is beyond a fork at which nobody is in the way: it takes the branch that it looked at.
             traffic.inside[w, a], traffic.front[w, a] = follower, -line
@@ -350,12 +394,15 @@ def intend(
         # Will there be room behind the junction when the leader has stopped?
         stands = leader_gap + half_length + leader_speed * leader_speed / (TWO * _LEADER_BRAKE)
         blocked = target >= 0 and leader_speed < _CRAWL and stands < room_from + TWO * half_length + p.idm_gap
+        if blocked:  # who crosses is waited for in any case, but takes no room behind the junction
+            blocked = not in_conflict(conflicts, target, network.sections[lane_position.section[w, leader]].lane)
         traffic.leader[w, a], traffic.leader_gap[w, a] = leader, leader_gap
         traffic.brake[w, a] = behind(speed, leader_gap, leader_speed, p)
         cap = min(cap, safe_speed(leader_gap - HALF, leader_speed, p))
     traffic.cap[w, a], traffic.stop[w, a] = max(cap, ZERO), stop
     ahead, left = into_frame(steer_x - x, steer_y - y, cos, sin)
-    traffic.curvature[w, a] = backwards(aside, slope, bend_here) if backs else pursuit(ahead, left)
+    reverses = backs and motion.speed[w, a] < _STANDS
+    traffic.curvature[w, a] = backwards(aside, slope, bend_here) if reverses else pursuit(ahead, left)
     traffic.beside[w, a], traffic.wish[w, a], traffic.short[w, a] = beside, wished if waits else i32(-1), short
     announce(w, a, target, gap, stood, blocked, waiting, rows, motion, lane_position, network, conflicts, traffic, p)
     if traffic.inside[w, a] < 0:
@@ -363,26 +410,91 @@ def intend(
 
 
 @stage
-def wait(w, a, stands, giver, how, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p):
-    """Note because of whom agent a stands, and how it could end that.
+def obstacle(w, a, clock, distance, rows, pose, motion, body, variant, network, grid, traffic, p):
+    """What agent a would touch after `distance` [m] more, if it steers half as it does now and half as it wants.
+
+    The number of another agent, its own number for the edge of the road, or -1. For a car across its lane, whose way
+    `leader_at` does not know.
+    """
+    x, y, z, cos, sin = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a]
+    steer_sin, steer_cos = sincos_small(motion.steer[w, a])
+    most, now = sharpest(body.length[w, a], p), steer_sin / (steer_cos * p.wheelbase * body.length[w, a])
+    turn = distance * HALF * (now + clip(traffic.curvature[w, a], -most, most))
+    # On the chord of the arc, and turned by its angle.
+    half_cos, half_sin = turned_by(cos, sin, HALF * turn)
+    cos, sin = turned_by(cos, sin, turn)
+    x, y = x + distance * half_cos, y + distance * half_sin
+    half_length, half_width = HALF * body.length[w, a], HALF * body.width[w, a]
+    if edges_met(w, variant, grid, network.maps[clock.map[w]], x, y, z, cos, sin, x, y, half_length, half_width):
+        return i32(a)
+    for b in range(rows.status.shape[1]):
+        if b == a or rows.status[w, b] < LIVE or abs(pose.z[w, b] - z) > LEVEL_GAP:
+            continue
+        ahead, left = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, cos, sin)
+        along, across = into_frame(pose.cos[w, b], pose.sin[w, b], cos, sin)
+        if abs(ahead) + abs(left) > TWO * (body.length[w, a] + body.length[w, b]) or ahead * distance < ZERO:
+            continue
+        if motion.speed[w, b] * along > motion.speed[w, a]:  # it gets away
+            continue
+        other_length, other_width = HALF * body.length[w, b], HALF * body.width[w, b]
+        if boxes_overlap(ahead, left, along, across, half_length, half_width, other_length, other_width):
+            return i32(b)
+    return i32(-1)
+
+
+@rule
+def turned_by(cos, sin, angle):
+    """A direction turned by a small angle [rad]."""
+    turn_sin, turn_cos = sincos_small(angle)
+    return cos * turn_cos - sin * turn_sin, sin * turn_cos + cos * turn_sin
+
+
+@stage
+def wait(
+    w, a, clock, stands, giver, how, rows, pose, motion, body, lane_position, variant, network, grid, conflicts, traffic, p
+):  # fmt: skip
+    """Note because of whom agent a stands, and how it could end that. Returns whether it must stop at once.
+
+    Who would leave the road at walking pace, across its lane, backs up a little, and tries again.
 
     Writes: traffic.waits_for, waits_how, still, backing.
     """
     fresh = rows.steps[w, a] == 0
-    still = i32(0) if fresh or not stands else i32(traffic.still[w, a] + i32(1))
-    room = FAR
-    if still > 0 or traffic.backing[w, a] > 0:
+    # Who creeps or backs up has not got away: it goes on waiting.
+    still = i32(0) if fresh or motion.speed[w, a] > _GETS_ON else traffic.still[w, a]
+    still = i32(still + i32(1)) if stands or traffic.backing[w, a] > 0 else still
+    speed, room, met = motion.speed[w, a], FAR, i32(-1)
+    across = -_TIDY < speed < TWO * _WALK and (
+        abs(lane_position.angle[w, a]) > _ACROSS or abs(traffic.curvature[w, a]) > sharpest(body.length[w, a], p)
+    )
+    if stands or traffic.backing[w, a] > 0 or across:
         room = room_behind(w, a, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p)
-    backing = i32(0) if fresh else max(i32(traffic.backing[w, a] - i32(1)), i32(0))
-    if room < back_room(motion.speed[w, a], p):
+    backing, hold = i32(0) if fresh else max(i32(traffic.backing[w, a] - i32(1)), i32(0)), holding(p)
+    if room < back_room(speed, p):
+        backing = min(backing, hold)
+    elif backing == 0 and traffic.turn[w, a] and traffic.waits_how[w, a] == BACK:
+        backing = i32(hold + i32(_BACK_FOR / p.dt + HALF))
+    if backing > hold or across:
+        soon = max(speed + max(motion.acceleration[w, a], ZERO) * _REACTION, ZERO)
+        ahead = soon * _REACTION + soon * soon / (TWO * _EDGE_BRAKE) + _EDGE
+        back = speed * _REACTION - HALF * HALF * speed * speed - _EDGE
+        reach = back if backing > hold else ahead
+        met = obstacle(w, a, clock, reach, rows, pose, motion, body, variant, network, grid, traffic, p)
+        if backing > hold:
+            backing, met = min(backing, hold) if met == a else backing, i32(-1)
+        elif met == a and room > _BACK_LEAST:
+            backing, traffic.waits_for[w, a] = i32(hold + i32(_TURN_FOR / p.dt + HALF)), i32(a)
+    if backing == hold and not head_on(w, a, traffic.waits_for[w, a], pose):
         backing = i32(0)
-    elif traffic.turn[w, a] and traffic.waits_how[w, a] == BACK:
-        backing = i32(_BACK_FOR / p.dt + HALF)
     who, ends = i32(-1), STAY
-    if stands:
+    if backing > 0:
+        who, ends = traffic.waits_for[w, a], BACK if backing > hold or room > _BACK_LEAST else STAY
+    elif stands:
         # The body in the path first: as long as it is there, nothing else helps.
-        near = traffic.leader[w, a] >= 0 and traffic.leader_gap[w, a] < _NEAR
-        if near:
+        near = met >= 0 or (traffic.leader[w, a] >= 0 and traffic.leader_gap[w, a] < _NEAR)
+        if met >= 0:
+            who = met
+        elif near:
             who = traffic.leader[w, a]
         elif giver >= 0:
             who, ends = giver, how
@@ -392,14 +504,16 @@ def wait(w, a, stands, giver, how, rows, pose, motion, body, lane_position, vari
             who = i32(a)
         elif traffic.stop[w, a] > _NEAR:  # at a line nobody is to blame
             who = traffic.leader[w, a]
-        if ends == STAY and room > _BACK_LEAST:
+        beside = not near and giver < 0 and traffic.beside[w, a] >= 0 and not traffic.short[w, a]
+        if ends == STAY and room > _BACK_LEAST and not beside:
             ends = BACK
     traffic.still[w, a], traffic.backing[w, a] = still, backing
     traffic.waits_for[w, a], traffic.waits_how[w, a] = who, i32(ends)
+    return met >= 0
 
 
 @stage
-def follow(w, a, rows, pose, motion, body, lane_position, goals, variant, network, conflicts, traffic, p):
+def follow(w, a, clock, rows, pose, motion, body, lane_position, goals, variant, network, grid, conflicts, traffic, p):
     """The jerks of a rule-based driver. One that has waited in vain for a lane change gives its goal up, see `arrive`.
 
     Writes: motion.jerk, motion.side_jerk, goals.best, traffic.yielded, waits_for, waits_how, still, backing.
@@ -427,7 +541,10 @@ def follow(w, a, rows, pose, motion, body, lane_position, goals, variant, networ
             giver = first
             traffic.yielded[w, a] = True
     stands = abs(speed) < _STANDS
-    wait(w, a, stands, giver, YIELD, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p)
+    halts = wait(
+        w, a, clock, stands, giver, YIELD, rows, pose, motion, body, lane_position, variant, network, grid, conflicts,
+        traffic, p,
+    )  # fmt: skip
     if traffic.wish[w, a] >= 0 and f32(traffic.still[w, a]) * p.dt > _GIVES_UP:
         goals.best[w, a] = f32(ELSEWHERE)
     cap = min(cap, stopping_speed(stop - _STOP_GAP - HALF * speed * p.dt, ZERO, p))
@@ -436,10 +553,12 @@ def follow(w, a, rows, pose, motion, body, lane_position, goals, variant, networ
     needed = needed_brake(speed, acceleration, stop - _SAFE_GAP, p)
     wanted = min(wanted, -needed) if needed > p.idm_deceleration else wanted
     wanted = clip(wanted, -p.brake_max, p.throttle_max * body.c_acc[w, a])
-    if traffic.backing[w, a] > 0:
-        wanted = clip((-_BACK_SPEED - speed) / _BACK_TIME, -ONE, ONE)
+    if traffic.backing[w, a] > holding(p):
+        wanted = clip((-_BACK_SPEED - speed) / _BACK_TIME, -(_EDGE_BRAKE if speed > ZERO else ONE), ONE)
     elif speed < -_TIDY:
-        wanted = ONE
+        wanted = max(-speed / _BACK_TIME, ONE)
+    elif traffic.backing[w, a] > 0 or halts:
+        wanted = no_reverse(min(wanted, -_EDGE_BRAKE if halts else ZERO), speed, acceleration, p)
     else:
         wanted = no_reverse(wanted, speed, acceleration, p)
     jerk = to_jerk(wanted, acceleration, body.c_throttle[w, a], p)

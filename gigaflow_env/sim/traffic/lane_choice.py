@@ -89,17 +89,27 @@ def onward(w, variant, network, map_row, lane, s, goal_lane, goal_s):
 def next_lane(w, variant, network, conflicts, map_row, lane, settled, goal_lane, goal_s, tightest):
     """The successor with the shortest route distance to the goal, or `settled` if it is a successor; -1 at a dead end.
 
-    tightest: the curvature [1/m] that the driver's body can follow; others are taken only if they save much.
+    tightest: the curvature [1/m] that the driver's body can follow; others are taken only if they save much,
+    or if the way around leads back to them.
     """
     row = network.lanes[lane]
-    best, found = FAR * TWO, i32(-1)
+    best, found, avoided = FAR * TWO, i32(-1), i32(-1)
+    shortest = best
     for k in range(row.successors_at, row.successors_at + row.successors):
         successor = network.successors[k]
-        length = route_distance(w, variant, network, map_row, successor, ZERO, goal_lane, goal_s)
-        length = length + _TOO_TIGHT if conflicts.tightest[successor] > tightest else length
+        plain = route_distance(w, variant, network, map_row, successor, ZERO, goal_lane, goal_s)
+        tight = conflicts.tightest[successor] > tightest
+        if plain < shortest:
+            shortest, avoided = plain, i32(successor) if tight else i32(-1)
+        length = plain + _TOO_TIGHT if tight else plain
         length = -ONE if successor == settled else length
         if length < best:
             best, found = length, i32(successor)
+    if avoided >= 0 and avoided != found and found != settled:
+        # Whoever comes back to it, as in a roundabout, would avoid it again, and drive in circles.
+        back = route_distance(w, variant, network, map_row, found, ZERO, avoided, ZERO)
+        if back + shortest < best + ONE:
+            found = avoided
     return found
 
 
@@ -118,11 +128,23 @@ def wished_lane(w, variant, network, map_row, lane, s, goal_lane, goal_s):
     return found
 
 
+@rule
+def leads_to(network, section, lane):
+    """Whether a section is on `lane`, or on one that leads into it."""
+    own = network.sections[section].lane
+    row, found = network.lanes[own], own == lane
+    for k in range(row.successors_at, row.successors_at + row.successors):
+        found = found or network.successors[k] == lane
+    return found
+
+
 @stage
-def in_the_way_beside(w, a, section, stood, count, close, pose, motion, body, variant, network, p):
+def in_the_way_beside(
+    w, a, lane, section, stood, count, close, pose, motion, body, lane_position, variant, network, p
+):  # fmt: skip
     """An agent that is on the lane of `section` beside agent a, or soon will be; -1 if a may change to it.
 
-    stood: for how long a has waited for that [s].
+    lane: that of agent a. stood: for how long a has waited for that [s].
     """
     asked = ONE - min(stood * _BOLD, ONE)
     z = network.sections[section].z
@@ -149,8 +171,9 @@ def in_the_way_beside(w, a, section, stood, count, close, pose, motion, body, va
                 pose.x[w, b] - pose.x[w, a], pose.y[w, b] - pose.y[w, a], pose.cos[w, a], pose.sin[w, a]
             )
             bumpers = half_length + HALF * body.length[w, b]
-            if before < -bumpers and abs(side) < half_width + HALF * body.width[w, b]:
-                continue  # right behind: it follows a, wherever a goes
+            behind = abs(side) < half_width + HALF * body.width[w, b]
+            if before < -bumpers and (behind or leads_to(network, lane_position.section[w, b], lane)):
+                continue  # right behind, or on the lane behind: it follows a, wherever a goes
             return b
     return i32(-1)
 
@@ -231,7 +254,9 @@ def choose_lane(
         half_width = network.sections[target].half_width
         fits = room > change * to_go * to_go
         short = not fits
-        beside = in_the_way_beside(w, a, target, stood, count, close, pose, motion, body, variant, network, p)
+        beside = in_the_way_beside(
+            w, a, lane, target, stood, count, close, pose, motion, body, lane_position, variant, network, p
+        )
         if fits and beside < 0 and not backs:
             lane, s, section, held = wished, there, target, False
             preview = change_ahead(speed, room, half_width, tightest)

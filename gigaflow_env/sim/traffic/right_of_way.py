@@ -92,6 +92,15 @@ def announce(w, a, target, gap, stood, blocked, waiting, rows, motion, lane_posi
 
 
 @rule
+def in_conflict(conflicts, lane, other):
+    """Whether two lanes share their place somewhere."""
+    found = False
+    for k in range(conflicts.at[lane], conflicts.at[lane + i32(1)]):
+        found = found or conflicts.rows[k].lane == other
+    return found
+
+
+@rule
 def passed(w, b, conflict, body, variant, network, traffic):
     """Whether the rear of b, whose front is in the other lane of a conflict, has left the conflict zone."""
     rear = traffic.front[w, b] - body.length[w, b]

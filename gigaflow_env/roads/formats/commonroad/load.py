@@ -62,6 +62,11 @@ def read_scenario(path: Path) -> Scenario:
     return read_traffic(root, root.get("benchmarkID") or path.stem, f"CommonRoad file {path.name}")
 
 
+def _twin(name: str) -> str:
+    """Name of the other direction of a lanelet."""
+    return name.removesuffix(BACK) if name.endswith(BACK) else name + BACK
+
+
 def _parse(path: Path) -> etree._Element:
     root = xml.parse(path, "commonRoad", "a CommonRoad file")
     version = root.get("commonRoadVersion")
@@ -94,6 +99,7 @@ def _road_map(root: etree._Element, path: Path) -> RoadMap:
             leads_to.get(name, ()),
             left if left in driving and name in driving else None,
             right if right in driving and name in driving else None,
+            twin=twin if (twin := _twin(name)) in welded else None,
         )
     lanes = _in_junctions(lanes, root)
     lanes, signals = _with_signals(lanes, welded, lanelets, signs, root)

@@ -40,6 +40,9 @@ LINES = ("solid", "dashed")
 CARS = {"vehicle", "vehicle:car", "vehicle:car:electric", "vehicle:car:combustion", "vehicle:bus", "vehicle:taxi"}
 """Participants whose lanelets are driving lanes."""
 
+ANSWERS = ("yes", "true", "no", "false")
+"""Values of what is a yes or a no."""
+
 UNITS = {"": 1 / 3.6, "km/h": 1 / 3.6, "kmh": 1 / 3.6, "kph": 1 / 3.6, "mph": 0.44704, "m/s": 1.0, "mps": 1.0}
 SPEEDS = {
     ("play_street", "urban"): 1.9,
@@ -99,6 +102,14 @@ def _tell(relation: Relation) -> None:
         wrong = f"subtype={subtype!r} is none of {', '.join((*SUBTYPES, *OTHER_SUBTYPES))}"
     if wrong is not None:
         xml.fault(relation.element, "lane", wrong, "not part of the map unless a participant says more")
+    if kind != "lanelet":
+        return
+    if "subtype" not in relation.tags:
+        note("lane", relation.id, "a lanelet without subtype: taken for a road", line=relation.element.sourceline)
+    for key, answer in relation.tags.items():
+        if key.startswith("participant:") and answer not in ANSWERS:
+            what = f"{key}={answer!r} is none of {', '.join(ANSWERS)}"
+            xml.fault(relation.element, "value", what, "counts as no")
 
 
 def tell_mark(name: str, way: Way) -> None:

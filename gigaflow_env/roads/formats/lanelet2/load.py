@@ -64,7 +64,15 @@ def read(path: Path) -> RoadMap:
     lines, held = weld({name: strip.line for name, strip in strips.items()}, links)
     ahead, beside = successors(held), _neighbours(strips, elements)
     lanes = {
-        name: Lane(name, knots(lines[name]), lanelet.kind, limit(lanelet, elements), ahead.get(name, ()), *beside[name])
+        name: Lane(
+            name,
+            knots(lines[name]),
+            lanelet.kind,
+            limit(lanelet, elements),
+            ahead.get(name, ()),
+            *beside[name],
+            twin=_twin(name, strips),
+        )
         for name, (lanelet, *_) in strips.items()
     }
     crossing = junctions(lanes)
@@ -93,6 +101,12 @@ def _strips(lanelets: list[Lanelet], elements: Elements) -> dict[str, Strip]:
         if lanelet.both and lanelet.kind == "driving":
             strips[lanelet.id + BACK] = Strip(lanelet, turned(right), turned(left), reversed_line(line))
     return strips
+
+
+def _twin(name: str, strips: dict[str, Strip]) -> str | None:
+    """The lane of the other direction on the same lanelet."""
+    twin = name.removesuffix(BACK) if name.endswith(BACK) else name + BACK
+    return twin if twin in strips else None
 
 
 def _links(strips: dict[str, Strip], elements: Elements) -> list[Link]:

@@ -9,7 +9,10 @@ import shapely
 from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.lanelet2.elements import Elements, Relation
 from gigaflow_env.roads.formats.lanelet2.lanelets import Lanelet, default_speed, speed
+from gigaflow_env.roads.import_report import note
 
+SUBTYPES = ("traffic_light", "all_way_stop", "right_of_way", "traffic_sign", "speed_limit")
+"""Of regulatory elements that are read."""
 STOP = re.compile(r"de206|usr1-1|stop", re.IGNORECASE)
 YIELD = re.compile(r"de205|usr1-2|yield|give_way", re.IGNORECASE)
 LIMIT = re.compile(r"de274", re.IGNORECASE)
@@ -71,7 +74,11 @@ def _regulatory(lanelet: Lanelet, elements: Elements) -> list[Relation]:
     found = []
     for name in lanelet.relation.members("regulatory_element", "relation"):
         if name in elements.relations:
-            found.append(elements.relations[name])
+            element = elements.relations[name]
+            found.append(element)
+            if (subtype := element.tags.get("subtype")) not in SUBTYPES:
+                what = f"a regulatory element with subtype={subtype!r}, none of {', '.join(SUBTYPES)}: left out"
+                note("rule", element.id, what, line=element.element.sourceline)
         else:
             what = f"regulatory element {name!r} of lanelet {lanelet.id} does not exist"
             xml.fault(lanelet.relation.element, "reference", what, "left out")
