@@ -38,8 +38,8 @@ def predicted(config: TrainConfig, env: Any, policy: Any, states: Any, samples: 
     """Bytes of an iteration's parts, from shapes alone; largest: samples of the largest minibatch.
 
     A minibatch keeps of each body: its vector input, outputs of the vector layer, of the sets (and a byte that says which
-    element was largest), of both side by side, and of the trunk's layers; on the way back one gradient of the widest layer:
-    the second one has its place where the last layer's output was.
+    element was largest), of both side by side, and of the trunk's layers; on the way back two gradients of the widest layer:
+    that of the last layer's output, and the same behind its ReLU.
     """
     columns, cells = env.layout.size, config.rollout * env.num_envs
     body = policy.bodies[0]
@@ -50,7 +50,7 @@ def predicted(config: TrainConfig, env: Any, policy: Any, states: Any, samples: 
     return {
         "store": states.nbytes if states is not None else 4 * columns * samples,
         "grid": cells * (4 + 4 + 1) + samples * (8 + 1 + 8 + 4 + 5 * 4),
-        "minibatch": largest * (4 * columns + len(policy.bodies) * kept + 4 * max(config.trunk_widths)),
+        "minibatch": largest * (4 * columns + len(policy.bodies) * kept + 2 * 4 * max(config.trunk_widths)),
         # A gradient of each thread, and their sum.
         "gradients_and_moments": (3 + (config.threads if config.threads > 1 else 0)) * 4 * weights,
     }
