@@ -346,9 +346,10 @@ def generalist() -> TrainConfig:
             "agents_per_world": [4, 32],
             "view_range": 80.0,  # a stop from 20 m/s takes 40 m, and a crossing car comes as fast
             "route_range": 400.0,
-            "lane_count": 20,
+            "lane_count": 24,
             "boundary_count": 20,
             "agent_count": 10,
+            "stop_count": 5,  # with two, lines that were passed hid the next one: 0.32 red lights a km in Town02, not 0.24
             "population": {"car": 0.8, "any": 0.2},
             "goal_distance": [20.0, 200.0],
             "on_route_done": "new_route",

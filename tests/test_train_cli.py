@@ -175,7 +175,7 @@ def test_all_of_what_is_repeated_counts():
 @pytest.mark.parametrize(
     ("asked", "budget"),
     [
-        ({}, (10.0, None)),
+        ({}, (4.0, None)),
         ({"minutes": 5}, (5, None)),
         ({"steps": 100}, (None, 100)),
         ({"set": (("minutes=5",),), "steps": 100}, (5, 100)),
