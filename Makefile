@@ -83,15 +83,15 @@ driver: $(READY)  ## what the model card says of the pretrained driver, in bench
 	$(BIN)/python benchmarks/driver.py
 	$(BIN)/python benchmarks/driver.py --plot docs/media/conditioning.png
 
-kills: $(READY)  ## kill -9 a hundred times while it trains: what is left is always whole (ten minutes)
+kills: $(READY)  ## kill -9 a hundred times while it trains: what is left is always whole (minutes)
 	$(BIN)/python benchmarks/kills.py --out benchmarks/results/kills.json
 
 ranks: $(READY)  ## what 1 to 8 processes send while they train: counted, on the wire, and computed (minutes)
 	$(BIN)/python benchmarks/ranks.py --out benchmarks/results/ranks.json
 
-paper: $(READY)  ## one iteration of the published setting on the CPU, both stores: memory as predicted (an hour)
-	$(BIN)/python benchmarks/paper.py --store observations --out benchmarks/results/paper.jsonl
-	$(BIN)/python benchmarks/paper.py --store states --out benchmarks/results/paper.jsonl
+paper: $(READY)  ## one iteration of the published setting on the CPU, both stores: memory as predicted (ten minutes)
+	$(BIN)/python benchmarks/paper.py --threads 1 --store observations --out benchmarks/results/paper.jsonl
+	$(BIN)/python benchmarks/paper.py --threads 1 --store states --out benchmarks/results/paper.jsonl
 
 against: $(READY)  ## a step's speed beside another revision, in turns: make against REVISION=163c8ce MAPS="one.xodr" (minutes)
 	$(BIN)/python benchmarks/against.py $(REVISION) $(MAPS)
