@@ -1,6 +1,7 @@
 """What an agent-step costs by the number of rows and by the size of the map, and what threads share.
 
-    python benchmarks/sizes.py [--json benchmarks/results/sizes.json] [--plot docs/media/sizes.png]
+    python benchmarks/sizes.py [--json benchmarks/results/sizes.json]
+    python benchmarks/sizes.py --plot docs/media/sizes.png
 
 Times are processor time on one thread, preset `paper` with 64 agents a world, random actions, arrays not copied; the median
 of BLOCKS blocks. Maps above the shipped towns are the square grids of large_maps.py. Two threads write one line of memory
@@ -25,6 +26,7 @@ from gigaflow_env.roads.road_map import RoadMap
 from gigaflow_env.simulator import Simulator
 from gigaflow_env.snapshot import arrays
 
+RESULT = Path(__file__).parent / "results" / "sizes.json"
 ROWS = tuple(64 << k for k in range(11))
 """From 64 to 65,536."""
 TOWNS = ("loop", "village", "downtown", "arterial", "highway", "mixed")
@@ -86,13 +88,16 @@ def plot(result: dict[str, Any], path: Path) -> None:
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, sharey=True)
     left.plot(*zip(*result["rows"], strict=True), marker="o")
-    left.set(xlabel="rows (downtown)", ylabel="ns an agent-step, one thread", xscale="log", ylim=(0, None))
+    left.set(xlabel="rows (downtown)", ylabel="ns an agent-step, one thread", xscale="log")
     right.plot(*zip(*((km, ns) for _, km, ns in result["maps"]), strict=True), marker="o", linestyle="")
-    for name, km, ns in result["maps"]:
-        right.annotate(name, (km, ns), textcoords="offset points", xytext=(0, 7), ha="center", fontsize=7)
+    for k, (name, km, ns) in enumerate(result["maps"]):
+        above = (0, -12 if k % 2 else 7)  # in turns, so that neighbours' names don't meet
+        right.annotate(name, (km, ns), textcoords="offset points", xytext=above, ha="center", fontsize=7)
     right.set(xlabel="km of lanes (4,096 rows)", xscale="log")
+    right.margins(x=0.12)
     for axes in (left, right):
         axes.grid(alpha=0.3)
+    left.set_ylim(0, 1.1 * max(ns for _, _, ns in result["maps"]))
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120, format="png")
 
@@ -100,8 +105,11 @@ def plot(result: dict[str, Any], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="write the result into this file")
-    parser.add_argument("--plot", type=Path, help="draw it, too")
+    parser.add_argument("--plot", type=Path, help="draw the result that is there, instead")
     given = parser.parse_args()
+    if given.plot:
+        plot(json.loads(RESULT.read_text()), given.plot)
+        return
     result: dict[str, Any] = {"rows": [], "maps": []}
     downtown = find("downtown")
     for rows in ROWS:
@@ -117,8 +125,6 @@ def main() -> None:
     print(json.dumps(result["threads"]))
     if given.json:
         write_text(given.json, json.dumps(result, indent=1) + "\n")
-    if given.plot:
-        plot(result, given.plot)
 
 
 if __name__ == "__main__":
