@@ -1,6 +1,6 @@
 """How soon a run reached its goals, and what came of it: benchmarks/results/time_to_99.json.
 
-    gigaflow-train run --preset laptop --map loop --minutes 2.5 --out RUN
+    gigaflow-train run --preset laptop --map loop --out RUN
     python benchmarks/time_to.py RUN
 
 The goal rate while it trains, every quarter of a minute, from its metrics.jsonl; then it drives, as by
@@ -19,7 +19,7 @@ RESULT = Path(__file__).parent / "results" / "time_to_99.json"
 STEP = 0.25
 """[min] From one line of the curve to the next."""
 GOALS = 0.99
-COMMAND = "gigaflow-train run --preset laptop --map loop --minutes 2.5 --out RUN; python benchmarks/time_to.py RUN"
+COMMAND = "gigaflow-train run --preset laptop --map loop --out RUN; python benchmarks/time_to.py RUN"
 
 
 def curve(rows: list[dict]) -> list[dict]:

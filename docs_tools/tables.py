@@ -501,7 +501,7 @@ def headline() -> str:
         for r in rows
     ]
     results = json.loads((RESULTS / "driver.json").read_text())
-    shipped = [f"the pretrained driver, {results['policy']['samples'] / 1e6:.0f} M samples", "10 towns, 64 random ones"]
+    shipped = [f"the pretrained driver, {results['policy']['samples'] / 1e6:.0f} M samples", "11 towns, 64 random ones"]
     cells += [
         [*shipped, row["name"], *(percent(row[f"{one}_rate"]) for one in ("goal", "collision", "offroad"))]
         for row in _driver("ladder")
