@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gigaflow_env import driver
+from gigaflow_env import CONDITIONING, driver
 from gigaflow_env.bounds import Bounds, real
 from gigaflow_env.conditioning import override, ranges_of
 from gigaflow_env.config import OLDEST_WORLD
@@ -87,8 +87,9 @@ class Plan(NamedTuple):
 class Pilot:
     """A policy at the wheel of a car in somebody else's world.
 
-    policy: a checkpoint, or "pretrained". conditioning: reward coefficients over those of CAREFUL. Raises CheckpointError
-    for what is no checkpoint or has to be run by torch, ValueError where it decides at times that are no multiple of `dt`.
+    policy: a checkpoint, or "pretrained". conditioning: reward coefficients over those of CAREFUL; all others are in the
+    middle of the training's range. Raises CheckpointError for what is no checkpoint or has to be run by torch, ValueError
+    where it decides at times that are no multiple of `dt`.
     """
 
     def __init__(
@@ -114,7 +115,9 @@ class Pilot:
         self._lights = tuple(sorted(signal.id for signal in road_map.signals.values() if signal.kind == "light"))
         self._shape = Shape(1, agents, GOALS, max(len(self._lights), 1))
         self._every = every
-        self._chosen = ranges_of({**CAREFUL, **(conditioning or {})}, 1)
+        # Nothing is left to chance, or the same moment would have another plan the next time.
+        middle = {name: sum(getattr(trained, name)) / 2 for name in CONDITIONING}
+        self._chosen = ranges_of({**middle, **CAREFUL, **(conditioning or {})}, 1)
         self._simulator: Simulator | None = None
 
     def plan(self, now: Moment, seconds: float) -> Plan:
