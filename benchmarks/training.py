@@ -24,10 +24,10 @@ from gigaflow_train import environment
 from gigaflow_train.advantage import gae, keep_informative
 from gigaflow_train.config import PRESETS, TrainConfig
 from gigaflow_train.networks import build
-from gigaflow_train.ppo import Batch, losses, normalise
-from gigaflow_train.rollout import Chance, allocate, collect, observed, present
+from gigaflow_train.ppo import losses, normalise
+from gigaflow_train.rollout import Chance, allocate, collect, present
 from gigaflow_train.threads import team_for
-from gigaflow_train.train import measure, update
+from gigaflow_train.train import batch_of, measure, update
 
 PARTS = (
     "simulate", "observe", "infer", "sample and store", "advantage", "filter", "gather", "forward", "backward", "optimise",
@@ -171,13 +171,7 @@ def learn(policy, optimizer, storage, advantage, target, keep, generator, config
         order = keep[torch.randperm(len(keep), generator=generator, device=keep.device)]
         for chosen in order.tensor_split(max(1, round(len(keep) / config.minibatch))):
             clock.start()
-            batch = Batch(
-                observed(storage, chosen),
-                storage.action[chosen],
-                storage.log_prob[chosen],
-                normalised[chosen],
-                target[chosen],
-            )
+            batch = batch_of(storage, chosen, normalised, target)
             clock.add("gather")
             logits, value = policy(batch.obs)
             found = losses(

@@ -292,13 +292,7 @@ def update(
     def gradient(minibatch: Tensor, count: int, part: slice) -> tuple[tuple[Tensor | None, ...], Tensor]:
         """Gradient and losses of a part of a minibatch, which has `count` samples in all processes."""
         chosen = minibatch[part]
-        batch = Batch(
-            observed(storage, chosen),
-            storage.action[chosen],
-            storage.log_prob[chosen],
-            normalised[chosen],
-            target[chosen],
-        )
+        batch = batch_of(storage, chosen, normalised, target)
         with torch.autocast(keep.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
             outputs, value = policy(batch.obs)
         found = losses(
@@ -334,6 +328,13 @@ def update(
         "clipped": means["clipped"],
         "gradient": float(torch.stack(norms).max()),
     }
+
+
+def batch_of(storage: Storage, chosen: Tensor, advantage: Tensor, target: Tensor) -> Batch:
+    """Some samples int64 (n,) of a rollout, to learn from; advantage, normalised, and target (samples,)."""
+    return Batch(
+        observed(storage, chosen), storage.action[chosen], storage.log_prob[chosen], advantage[chosen], target[chosen]
+    )
 
 
 def everywhere(driven: Driven, advantage: Tensor, target: Tensor) -> tuple[Driven, float, int]:
