@@ -98,7 +98,7 @@ against: $(READY)  ## a step's speed beside another revision, in turns: make aga
 
 training-against: $(READY)  ## training's speed beside another revision, in turns: make training-against OTHER=../before (a quarter of an hour)
 	$(BIN)/python benchmarks/training_against.py $(OTHER) --samples 3000000 --threads 1 --out benchmarks/results/training_against.jsonl
-	$(BIN)/python benchmarks/training_against.py $(OTHER) --samples 4000000 --seeds 0 1 2 --out benchmarks/results/training_against.jsonl
+	$(BIN)/python benchmarks/training_against.py $(OTHER) --samples 3500000 --seeds 0 1 2 --out benchmarks/results/training_against.jsonl
 	$(BIN)/python benchmarks/training_against.py --plot docs/media/training_against.png
 
 test-libraries: $(READY)  ## every RL library learns, each in a virtual environment of its own: make test-libraries LIBRARIES="skrl" (half an hour)
