@@ -349,7 +349,7 @@ def generalist() -> TrainConfig:
             "lane_count": 24,
             "boundary_count": 20,
             "agent_count": 10,
-            "stop_count": 5,  # with two, lines that were passed hid the next one: 0.32 red lights a km in Town02, not 0.24
+            "stop_count": 5,  # with two, lines that were passed hid the next one, and red lights were run
             "population": {"car": 0.8, "any": 0.2},
             "goal_distance": [20.0, 200.0],
             "on_route_done": "new_route",
