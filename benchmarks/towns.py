@@ -20,7 +20,7 @@ from gigaflow_env.roads.towns import random_town
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from plausibility import CHECKS, forget
+from plausibility import CHECKS, check_all, forget
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Towns:
     """Seed of the first."""
     seeds: int = 200
     """How many."""
+    style: str = ""
+    """Of the towns: old, wide, or that of `random:SEED`."""
     json: Path | None = None
     """Write the result into this file."""
 
@@ -38,19 +40,16 @@ class Towns:
 def main(towns: Towns) -> None:
     failures: Counter[str] = Counter()
     rejected, seconds, lane_km = 0, [], []
-    random_town.town(towns.first)  # loads the kernels, so that the first seed's time is its own
+    random_town.town(towns.first, towns.style)  # loads the kernels, so that the first seed's time is its own
     for seed in range(towns.first, towns.first + towns.seeds):
         began = time.process_time()
-        drawn = random_town.town(seed)
+        drawn = random_town.town(seed, towns.style)
         seconds.append(time.process_time() - began)
         rejected += drawn.rejected
         lane_km.append(summary(drawn.town)["lane_km"])
-        for check in CHECKS:
-            try:
-                check(drawn.town)
-            except AssertionError as error:
-                failures[check.__name__] += 1
-                print(f"seed {seed}: {check.__name__}: {error}", file=sys.stderr)
+        for name, message in check_all(drawn.town, towns.style):
+            failures[name] += 1
+            print(f"seed {seed}: {name}: {message}", file=sys.stderr)
         forget()
     found = {
         "seeds": towns.seeds,

@@ -309,7 +309,7 @@ class Watch:
     """Show a world of trained drivers in the browser: follow them, look inside, change the world, or drive among them."""
 
     map: Annotated[Positional[str], arg(metavar="MAP")] = "downtown"
-    """A shipped town, a map file, or `random:SEED`."""
+    """A shipped town, a map file, `random:SEED` or `random:STYLE:SEED`."""
     policy: str = "pretrained"
     """Who drives: `pretrained`, `idm` for rules, a run directory, or a .safetensors file."""
     agents: int = 40

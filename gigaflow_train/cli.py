@@ -55,8 +55,8 @@ class Run:
     preset: str | None = None
     """Training and environment: `laptop`, the default, `generalist` (many towns, hours) or `paper`."""
     map: Maps = ()
-    """A shipped town, a map file, a folder of them, `random:SEED` or `random:1-64`; several times for several; the preset's
-    by default."""
+    """A shipped town, a map file, a folder of them, `random:SEED`, `random:1-64` or `random:old:1-32`; several times for
+    several; the preset's by default."""
     map_shares: str | None = None
     """Of the worlds that begin on each map: `equal`, `length` (by lane-km), or numbers with commas."""
     eval_map: Maps = ()

@@ -332,15 +332,16 @@ TOWNS = (
     "village",
 )  # fmt: skip
 """The shipped towns."""
+TOWN_SHARES = (6.0, 12.0, 5.0, 10.0, 5.0, 1.0, 2.0, 5.0, 10.0, 4.0, 2.0)
+"""How often `generalist` trains in each. More often than by length: lights, roads so wide that a goal in another lane needs
+several lane changes, and corners that are tighter than a car turns."""
 
 
 def generalist() -> TrainConfig:
     """One driver for towns it has never seen: hours on a few CPU cores, many random towns, mixed traffic."""
     return laptop().replace(
-        maps=(*TOWNS, "random:1-64"),
-        # More often than by length: lights, roads so wide that a goal in another lane needs several lane changes, and
-        # corners that are tighter than a car turns.
-        map_shares=(8.0, 24.0, 6.0, 12.0, 6.0, 2.0, 2.0, 6.0, 16.0, 4.0, 2.0, *(0.75,) * 64),
+        maps=(*TOWNS, "random:1-64", "random:old:1-32", "random:wide:1-32"),
+        map_shares=(*TOWN_SHARES, *(0.6,) * 64, *(1.0,) * 32, *(1.25,) * 32),
         minutes=240.0,
         environment={
             "agents_per_world": [4, 32],

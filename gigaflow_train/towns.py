@@ -10,7 +10,7 @@ import numpy as np
 from gigaflow_env import MapError, RoadMap
 from gigaflow_env.roads import check_random, find
 
-RANGE = re.compile(r"random:([0-9]+)-([0-9]+)")
+RANGE = re.compile(r"(random:(?:[^:]+:)?)([0-9]+)-([0-9]+)")
 """Random towns with consecutive seeds, both ends among them."""
 MOST = 4096
 """Maps of a run; a typing error in a range should not fill the memory."""
@@ -23,25 +23,29 @@ class Towns(NamedTuple):
     shares: list[float] | None  # of the worlds that begin on each map; None: there is only one
 
 
-def range_of(name: str) -> range | None:
-    """The seeds of `random:LOW-HIGH`, None for a name of another kind. Raises ValueError for a name that is of none."""
+def range_of(name: str) -> list[str] | None:
+    """The names in `random:LOW-HIGH` or `random:STYLE:LOW-HIGH`, None for another kind of name.
+
+    Raises ValueError for one that begins so and is none.
+    """
     found = RANGE.fullmatch(name)
     if not found:
         check_random(name)
         return None
-    low, high = map(int, found.groups())
+    kind, low, high = found[1], int(found[2]), int(found[3])
     if not 0 <= high - low < MOST:
-        raise ValueError(f"map={name!r}: a range is random:LOW-HIGH with LOW <= HIGH and at most {MOST} towns")
-    return range(low, high + 1)
+        raise ValueError(f"map={name!r}: a range is {kind}LOW-HIGH with LOW <= HIGH and at most {MOST} towns")
+    check_random(f"{kind}{low}")
+    return [f"{kind}{seed}" for seed in range(low, high + 1)]
 
 
 def names(given: Sequence[str]) -> list[str]:
     """One name a map: `random:1-64` becomes 64 names, a folder the map files in it, in order. Raises ValueError."""
     found: list[str] = []
     for one in given:
-        seeds = range_of(one)
-        if seeds is not None:
-            found += [f"random:{seed}" for seed in seeds]
+        drawn = range_of(one)
+        if drawn is not None:
+            found += drawn
         elif Path(one).is_dir():
             files = sorted(str(path) for path in Path(one).iterdir() if path.is_file() and not path.name.startswith("."))
             if not files:

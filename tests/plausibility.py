@@ -12,6 +12,7 @@ from shapely.ops import unary_union
 from gigaflow_env.roads import Lane, RoadMap, summary
 from gigaflow_env.roads.centerline import sample
 from gigaflow_env.roads.signal_phases import conflicts, plan
+from gigaflow_env.roads.towns.spec import MIN_CORNER
 
 LEVEL = 2.5  # m: lanes further apart in height lie on different levels
 GRACE = 0.05  # m: gaps and spikes narrower than twice this are rounding
@@ -308,3 +309,14 @@ CHECKS = (
     check_crosswalks,
     check_density,
 )
+
+
+def check_all(road_map: RoadMap, style: str = "") -> list[tuple[str, str]]:
+    """Every check of a random town: name and message of those that fail. The corners of old towns may be tighter."""
+    failed = []
+    for check in CHECKS:
+        try:
+            check_curves(road_map, MIN_CORNER) if check is check_curves and style == "old" else check(road_map)
+        except AssertionError as error:
+            failed.append((check.__name__, str(error)))
+    return failed

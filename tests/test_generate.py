@@ -90,6 +90,22 @@ def test_towns_are_plausible(name: str, check: Any, towns: dict[str, RoadMap]) -
     check(towns[name], **tight)
 
 
+@pytest.mark.parametrize(("lanes", "right", "left"), [(2, 1, 1), (3, 1, 2), (4, 2, 2)])
+def test_lanes_spread_where_a_road_ends_at_a_crossing(lanes: int, right: int, left: int) -> None:
+    spec = square()
+    for name in "nesw":
+        spec["nodes"][name] |= {"spread": True}
+    for road in spec["roads"]:  # from the centre one comes to a crossing of two roads of the ring
+        road["lanes"] = [lanes, lanes]
+    made = generate(spec)
+    stem = [lane for lane in made.lanes.values() if lane.junction == "n" and "centre>n" in lane.id.split(":")[1]]
+    turned = [lane.id.rpartition(":")[2] for lane in stem if lane.kind == "driving"]
+    exits = {lane: turned.count(lane) for lane in turned}
+    assert set(exits.values()) == {1} and len(exits) == lanes
+    to = [sum(lane.startswith(f"n>{name}.") for lane in turned) for name in "ew"]
+    assert to == [right, left]
+
+
 def test_only_a_corner_that_is_said_to_be_tight_is() -> None:
     made = generate(square() | {"nodes": square()["nodes"] | {"centre": {"at": [0, 0], "corner": 3.5}}})
     turns = [lane for lane in made.lanes.values() if lane.junction == "centre" and lane.kind == "driving"]
@@ -654,6 +670,7 @@ def test_errors_name_the_place_and_the_remedy(tmp_path: Path) -> None:
         generate(highway(bends=[[-90, -100, 20], [0, -150, 20]]))
     with pytest.raises(MapError, match="node 'exit': 3 lanes come and 4 leave: where ramps join"):
         generate(highway(lanes=[2, 0]))
+    fails("node 'e': spread=1 is neither true nor false", **with_node(spread=1))
     with pytest.raises(MapError, match="leads nowhere"):
         spec = square()
         for road in spec["roads"][:4]:

@@ -3,10 +3,11 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
-from plausibility import CHECKS, driving
+from plausibility import check_all, driving, sections
 
-from gigaflow_env.roads import MapError, RoadMap, save
+from gigaflow_env.roads import MapError, RoadMap, find, save
 from gigaflow_env.roads.centerline import length
 from gigaflow_env.roads.towns import random_town
 
@@ -24,10 +25,43 @@ def lane_km(town: RoadMap) -> float:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_random_towns_are_plausible(seed: int, towns: dict[int, RoadMap]) -> None:
-    for check in CHECKS:
-        check(towns[seed])
+    assert check_all(towns[seed]) == []
     low, high = random_town.LANE_KM
     assert low <= lane_km(towns[seed]) <= high
+
+
+@pytest.mark.parametrize("style", [style for style in random_town.STYLES if style])
+@pytest.mark.parametrize("seed", range(2))
+def test_towns_of_a_style_are_plausible(seed: int, style: str) -> None:
+    town = find(f"random:{style}:{seed}")
+    assert check_all(town, style) == []
+    assert town.name == f"random:{style}:{seed}" and town.lanes.keys() != random_town.town(seed).town.lanes.keys()
+
+
+def test_styles_are_what_they_are_called() -> None:
+    def corners(town: RoadMap) -> float:
+        return min(1 / np.abs(sections(lane).curvature).max() for lane in driving(town).values() if lane.junction)
+
+    def lanes(town: RoadMap) -> int:
+        return max(int(key.rpartition(".")[2]) for key, lane in driving(town).items() if lane.junction is None) + 1
+
+    assert corners(random_town.town(0, "old").town) < 5.0 < 5.4 < corners(random_town.town(0).town)
+    assert lanes(random_town.town(0).town) == 2 < lanes(random_town.town(0, "wide").town)
+    with pytest.raises(ValueError, match="style='odd' is not one of '', 'old', 'wide'"):
+        random_town.town(0, "odd")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("random:odd:7", "there is no style 'odd' of random towns, only old, wide, for example random:old:7"),
+        ("random::7", "there is no style ''"),
+        ("random:old:x", "a random town is named by a whole number"),
+    ],
+)
+def test_names_of_styles(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        find(name)
 
 
 def test_a_seed_is_a_town(towns: dict[int, RoadMap], tmp_path: Path) -> None:

@@ -66,20 +66,30 @@ def shipped() -> dict[str, Path]:
 
 
 MapLike = str | os.PathLike[str] | RoadMap
-"""Name of a shipped town, `random:SEED`, path of a map file, or a RoadMap."""
+"""Name of a shipped town, `random:SEED` or `random:STYLE:SEED`, path of a map file, or a RoadMap."""
 
 RANDOM = "random:"
-"""A map of this name and a whole number is the random town of that seed."""
+"""A map of this name and a whole number is the random town of that seed; a style may stand between them."""
 
 
-def check_random(name: str) -> int | None:
-    """The seed of `random:SEED`, None for a name of another kind. Raises ValueError where SEED is no whole number."""
+def check_random(name: str) -> tuple[str, int] | None:
+    """Style and seed of `random:SEED` or `random:STYLE:SEED`, None for a name of another kind. The style of the first is "".
+
+    Raises ValueError where SEED is no whole number or there is no such style.
+    """
     if not name.startswith(RANDOM):
         return None
-    seed = name.removeprefix(RANDOM)
+    from gigaflow_env.roads.towns.random_town import STYLES
+
+    style, colon, seed = name.removeprefix(RANDOM).rpartition(":")
+    if style not in STYLES or (colon and not style):
+        named = ", ".join(style for style in STYLES if style)
+        raise ValueError(
+            f"map={name!r}: there is no style {style!r} of random towns, only {named}, for example {RANDOM}old:7"
+        )
     if not (seed.isascii() and seed.isdigit()):
         raise ValueError(f"map={name!r}: a random town is named by a whole number, for example {RANDOM}7")
-    return int(seed)
+    return style, int(seed)
 
 
 def check_name(given: str | os.PathLike[str]) -> None:
@@ -108,11 +118,12 @@ def find(given: MapLike) -> RoadMap:
     name, towns = str(given), shipped()
     if name in towns:
         return load(towns[name])
-    seed = check_random(name)
-    if seed is not None:
+    drawn = check_random(name)
+    if drawn is not None:
         from gigaflow_env.roads.towns import random_town
 
-        return random_town.town(seed).town
+        style, seed = drawn
+        return random_town.town(seed, style).town
     return load(given)
 
 

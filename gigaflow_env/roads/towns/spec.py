@@ -35,7 +35,7 @@ MIN_RING = 9.0
 CONTROLS = ("none", "light", "stop", "yield")
 AXES = ("middle", "left")
 NODE_KINDS = {
-    "crossing": ("control", "main", "crosswalks", "corner"),
+    "crossing": ("control", "main", "crosswalks", "corner", "spread"),
     "roundabout": ("control", "main", "crosswalks", "corner", "radius", "rings"),
     "bulb": ("corner", "radius"),
     "joint": ("taper",),
@@ -54,6 +54,7 @@ class Node(NamedTuple):
     crosswalks: bool = False  # one across every road
     # Radius of the lane center in right turns [m], also into roundabouts and bulbs; no turn is tighter than this or 5.5 m.
     corner: float = 8.0
+    spread: bool = False  # where a road can't go straight on, all its lanes turn side by side; else the outermost alone
     radius: float = 16.0  # of the innermost lane's center around a roundabout, or of the turn of a bulb [m]
     rings: int = 1  # lanes around a roundabout
     taper: float = 70.0  # length over which a joint adds or drops a lane [m]
@@ -118,6 +119,7 @@ def _node(table: dict[str, Any], defaults: dict[str, Any], where: str) -> Node:
         main=tuple(given["main"]),
         crosswalks=given["crosswalks"],
         corner=_number(given["corner"], f"{where}: corner"),
+        spread=given["spread"],
         radius=_number(given["radius"], f"{where}: radius"),
         rings=given["rings"],
         taper=_number(given["taper"], f"{where}: taper"),
@@ -128,8 +130,9 @@ def _node(table: dict[str, Any], defaults: dict[str, Any], where: str) -> Node:
         raise MapError(f"{where}: control='light' is not for a roundabout; there are none, stop, yield")
     if node.main and node.control not in ("stop", "yield"):
         raise MapError(f"{where}: main={list(node.main)} needs control stop or yield, not {node.control!r}")
-    if not isinstance(node.crosswalks, bool):
-        raise MapError(f"{where}: crosswalks={node.crosswalks!r} is neither true nor false")
+    for key in ("crosswalks", "spread"):
+        if not isinstance(given[key], bool):
+            raise MapError(f"{where}: {key}={given[key]!r} is neither true nor false")
     if node.corner < MIN_CORNER:
         raise MapError(f"{where}: corner={node.corner} m is tighter than {MIN_CORNER} m")
     least = {"bulb": MIN_BULB, "roundabout": MIN_RING}.get(kind, 0.0)

@@ -50,12 +50,15 @@ def build(name: str, node: Node, arms: list[Arm], clear: dict[Direction, float],
     built = Built([], [], [])
     for arm in arms:
         approach = ends.get((arm.other, name), [])
-        turns = [
-            turn
+        exits = [
+            (starts.get((name, to.other), []), curves.turn(arm.heading + math.pi, to.heading))
             for to in arms
             if to is not arm
-            for turn in _turns(approach, starts.get((name, to.other), []), curves.turn(arm.heading + math.pi, to.heading))
         ]
+        if node.spread and not any(out and abs(angle) <= STRAIGHT for out, angle in exits):
+            turns = _spread(approach, exits)
+        else:
+            turns = [turn for out, angle in exits for turn in _turns(approach, out, angle)]
         for a, b in turns:
             signal = f"{name}:{arm.other}.left" if a.pocket else f"{name}:{arm.other}"
             obeys = node.control != "none" and arm.other not in node.main
@@ -84,6 +87,17 @@ def _turns(approach: list[End], exits: list[End], angle: float) -> list[tuple[En
         return [(approach[-1], exits[-1])]
     through = [end for end in approach if not end.pocket]
     return [(through[min(k, len(through) - 1)], exits[min(k, len(exits) - 1)]) for k in range(max(len(through), len(exits)))]
+
+
+def _spread(approach: list[End], exits: list[tuple[list[End], float]]) -> list[tuple[End, End]]:
+    """Turns where nothing goes straight on: the right half of the lanes turns right, the others left, side by side."""
+    right = [out for out, angle in exits if angle < 0 and out]
+    left = [out for out, angle in exits if angle > 0 and out]
+    split = len(approach) // 2 if left else len(approach)
+    turning_right = approach[: max(split, 1)] if right else []
+    turning_left = approach[min(split, len(approach) - 1) :] if right else approach
+    found = [(end, out[min(k, len(out) - 1)]) for out in right for k, end in enumerate(turning_right)]
+    return found + [(end, out[max(-1 - k, -len(out))]) for out in left for k, end in enumerate(reversed(turning_left))]
 
 
 def connector(name: str, lead: float, a: End, b: End, signal: str | None, tightest: float = MIN_RADIUS) -> Lane:
