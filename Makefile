@@ -11,7 +11,7 @@ TRAIN_OUT ?= runs/$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
 .PHONY: help train test tests slow bench lint docs tables soak memory lookup towns maps scenes traffic large-maps damage damage-scenes import-times driver gallery recorded \
-  test-libraries world cuda-cost gpu-check kills ranks paper against training-against ablations clean
+  test-libraries world cuda-cost gpu-check kills ranks paper against training-against ablations worlds clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -107,6 +107,10 @@ test-libraries: $(READY)  ## every RL library learns, each in a virtual environm
 ablations: $(READY)  ## what the parts of the method are worth, three seeds each (an hour)
 	$(BIN)/gigaflow-train sweep benchmarks/ablations.toml --out runs/ablations
 	$(BIN)/python benchmarks/ablations.py runs/ablations
+
+worlds: $(READY)  ## what the driver's worlds give it, three seeds each (an hour)
+	$(BIN)/gigaflow-train sweep benchmarks/worlds.toml --out runs/worlds
+	$(BIN)/python benchmarks/ablations.py runs/worlds
 
 cuda-cost: $(READY)  ## what the CUDA kernels do in a step, counted on the CPU: instructions and memory sectors (minutes)
 	$(BIN)/python benchmarks/cuda_cost.py --json benchmarks/results/cuda_cost.jsonl

@@ -421,9 +421,9 @@ def cuda_cost_kernels() -> str:
     return table(["", "kernel", "warp instructions", "busy lanes", "load sectors", "store sectors"], rows)
 
 
-def ablations() -> str:
+def ablations(name: str = "ablations") -> str:
     """Settings of the trainer and of the world at equal numbers of samples, mean of the seeds with Student's interval."""
-    result = json.loads((RESULTS / "ablations.json").read_text())
+    result = json.loads((RESULTS / f"{name}.json").read_text())
     rows = []
     for name, of in result["table"].items():
         rates = [

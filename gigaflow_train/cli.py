@@ -269,6 +269,8 @@ class Evaluate:
     """A shipped town, a map file, a folder, `random:SEED` or `random:1-64`; by default those of the training, or `loop`."""
     preset: str | None = None
     """The environment's preset; by default exactly the environment of the training, or `laptop`."""
+    world_of: str | None = None
+    """Another run or .safetensors file, whose environment is taken instead: so two policies drive in the same world."""
     steps: int | None = None
     """Steps to drive; four times the longest episode by default."""
     seconds: float | None = None
@@ -312,7 +314,8 @@ class Evaluate:
         from gigaflow_train.evaluate.run import as_json, drive, figures
 
         console = Console(stderr=True, markup=False, highlight=False)
-        settings = self.settings(checkpoint.read_facts(self.what) if learned else None)
+        world = self.world_of or (self.what if learned else None)
+        settings = self.settings(checkpoint.read_facts(world) if world else None)
         env = environment.make(**settings, events=bool(self.replay or self.failures), say=console.print)
         if learned:
             act = policies.trained(self.what, env, self.seed, greedy=self.greedy, other_scales=self.other_scales)
@@ -363,6 +366,10 @@ class Evaluate:
             raise ValueError(f"--traffic {self.traffic} has no meaning with {IDM}: rules drive all rows")
         if learned:
             options.check_trained(self.what, BASELINES)
+        if self.world_of is not None:
+            if self.preset is not None:
+                raise ValueError("--preset and --world-of both name an environment: give one of them")
+            options.check_trained(self.world_of)
         checked(self, "num_envs", 1, 2**24, "rows")
         checked(self, "agents_per_world", 1, 256, "agents")
         checked(self, "steps", 1, 10**9, "steps")

@@ -6,6 +6,7 @@
     seeds = [0, 1, 2]
     eval_maps = ["random:101-104"]
     eval_steps = 600
+    eval_world = "as-it-is"      # all are judged in the environment of this setting; by default each in its own
 
     [settings.as-it-is]
     [settings.no-filter]
@@ -32,7 +33,8 @@ from gigaflow_train import curves, journal
 from gigaflow_train.config import PRESETS, TrainConfig
 from gigaflow_train.files import RESUME, replacing, write_text
 
-KEYS = {"preset", "maps", "steps", "minutes", "seeds", "threads", "eval_maps", "eval_steps", "eval_rows", "settings"}
+EVALUATION = {"eval_maps", "eval_steps", "eval_rows", "eval_world"}
+KEYS = {"preset", "maps", "steps", "minutes", "seeds", "threads", "settings"} | EVALUATION
 FIGURES = ("goal_rate", "collision_rate", "offroad_rate", "timeout_rate", "red_lights_per_km", "mean_speed_mps")
 T_975 = (math.nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 """97.5 % quantiles of Student's t for 1, 2, ... degrees of freedom; 1.96 beyond."""
@@ -46,6 +48,7 @@ class Sweep(NamedTuple):
     eval_maps: list[str]
     eval_steps: int
     eval_rows: int
+    eval_world: str | None = None  # name of a run
 
 
 def read(path: Path) -> Sweep:
@@ -74,21 +77,24 @@ def read(path: Path) -> Sweep:
         for seed in given["seeds"]:
             environment = {**base.environment, **setting.get("environment", {})}
             runs[f"{name}-{seed}"] = base.replace(**setting.get("set", {}), environment=environment, seed=seed)
-    maps = given.get("eval_maps", list(base.maps))
-    return Sweep(runs, given["seeds"], maps, given.get("eval_steps", 600), given.get("eval_rows", 256))
+    maps, world = given.get("eval_maps", list(base.maps)), given.get("eval_world")
+    if world is not None and world not in given["settings"]:
+        raise ValueError(f"{path}: eval_world={world!r} is not one of the settings {', '.join(given['settings'])}")
+    judged = None if world is None else f"{world}-{given['seeds'][0]}"
+    return Sweep(runs, given["seeds"], maps, given.get("eval_steps", 600), given.get("eval_rows", 256), judged)
 
 
 def run(path: Path, out: Path, say: Callable[[str], None]) -> dict[str, Any]:
     """Do what a sweep's file says, below `out`; write sweep.json, sweep.md and sweep.png there. Raises ValueError."""
     sweep = read(path)
-    found: dict[str, dict[str, Any]] = {}
     for name, config in sweep.runs.items():
-        directory = out / name
-        if not complete(directory, config):
+        if not complete(out / name, config):
             say(f"{name}: training")
-            _train(directory, config)
+            _train(out / name, config)
+    found: dict[str, dict[str, Any]] = {}
+    for name in sweep.runs:
         say(f"{name}: evaluating")
-        found[name] = _evaluate(directory, sweep)
+        found[name] = _evaluate(out, name, sweep)
     table = tabulated(found, sweep)
     write_text(out / "sweep.json", json.dumps({"file": path.name, "runs": found, "table": table}, indent=1) + "\n")
     write_text(out / "sweep.md", markdown(table))
@@ -174,7 +180,8 @@ def _train(directory: Path, config: TrainConfig) -> None:
     _command(*words, "--set", *changes)
 
 
-def _evaluate(directory: Path, sweep: Sweep) -> dict[str, Any]:
+def _evaluate(out: Path, run: str, sweep: Sweep) -> dict[str, Any]:
     maps = [word for name in sweep.eval_maps for word in ("--map", name)]
+    world = [] if sweep.eval_world is None else ["--world-of", str(out / sweep.eval_world)]
     sizes = ["--steps", str(sweep.eval_steps), "--num-envs", str(sweep.eval_rows)]
-    return json.loads(_command("evaluate", str(directory), *maps, *sizes, "--json"))
+    return json.loads(_command("evaluate", str(out / run), *maps, *sizes, *world, "--json"))

@@ -73,6 +73,11 @@ def test_several_maps_and_held_out_ones(tmp_path, capsys):
     assert "training in" in said and "64 agents on loop, village" in said
     facts = checkpoint.read_facts(out)
     assert facts.config.maps == ("loop", "village") and facts.config.eval_maps == ("lots",)
+    driven = ["--steps", "5", "--num-envs", "32", "--json"]
+    assert main(["evaluate", "frozen", "--world-of", str(out), *driven]) == 0
+    settings = json.loads(capsys.readouterr().out)["settings"]
+    assert settings["what"] == "frozen" and settings["maps"] == ["loop", "village"]
+    assert settings["config"]["dt"] == facts.environment["dt"] and settings["preset"] == facts.config.preset
     assert len(journal.read(out / "evaluations.jsonl")) >= 2
 
 
@@ -133,6 +138,8 @@ EARLY = [
     (["evaluate", "idm", "--backend", "tpu"], "--backend='tpu': choose one of"),
     (["evaluate", "idm", "--lights", "red"], "--lights='red': choose one of"),
     (["evaluate", "idm", "--traffic", "0.5"], "--traffic 0.5 has no meaning with idm"),
+    (["evaluate", "idm", "--world-of", "nowhere"], "'nowhere' is neither a run directory"),
+    (["evaluate", "idm", "--world-of", "pretrained", "--preset", "paper"], "--preset and --world-of both name"),
     (["evaluate", "idm", "--other-scales"], "--other-scales is for checkpoints"),
     (["evaluate", "idm", "--video", "/nonexistent/x.mp4"], "the directory /nonexistent does not exist"),
     (["evaluate", "idm", "--video", "x.foo"], "--video x.foo: it is written as .mp4, .gif"),

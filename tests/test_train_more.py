@@ -150,7 +150,15 @@ def test_a_sweep_is_settings_times_seeds(tmp_path):
     config = read.runs["no-filter-2"]
     assert (config.filter_share, config.seed, config.steps, config.minutes) == (0.0, 2, 1000, None)
     assert config.maps == ("loop", "lots") and config.environment["comfort"] == [0.0, 0.0]
-    assert read.eval_maps == ["loop", "lots"]
+    assert read.eval_maps == ["loop", "lots"] and read.eval_world is None
+
+    file.write_text('eval_world = "no-filter"\n' + SWEEP)
+    calls = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweep, "_command", lambda *words: calls.append(words) or "{}")
+        sweep._evaluate(tmp_path, "plain-1", sweep.read(file))
+    at = calls[0].index("--world-of")
+    assert calls[0][:2] == ("evaluate", str(tmp_path / "plain-1")) and calls[0][at + 1] == str(tmp_path / "no-filter-0")
 
 
 @pytest.mark.parametrize(
@@ -162,6 +170,7 @@ def test_a_sweep_is_settings_times_seeds(tmp_path):
         ("seeds = [0", "ablation.toml"),
         ("seeds = [0]\nsteps = 5\n[settings.a]\nset = { clip = -1.0 }", "clip=-1.0: must be"),
         ("seeds = [0]\nsteps = 5\npreset = 'desk'\n[settings.a]", "preset='desk'"),
+        ("seeds = [0]\nsteps = 5\neval_world = 'b'\n[settings.a]", "eval_world='b' is not one of the settings a"),
     ],
 )
 def test_mistakes_in_a_sweep_are_named(tmp_path, text, message):
