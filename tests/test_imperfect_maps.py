@@ -4,6 +4,7 @@ Each case stands for a whole kind. `strict=True` refuses all that have a fault.
 """
 
 import gzip
+import io
 import json
 import warnings
 import zipfile
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from small_maps import CORNERS, commonroad, crosswalk, sumo
 
-from gigaflow_env.roads import MapError, MapWarning, RoadMap, cut, load, problems, summary
+from gigaflow_env.roads import MapError, MapWarning, RoadMap, cut, load, problems, save, summary
 from gigaflow_env.roads.centerline import length, sample
 from gigaflow_env.roads.compiled.compile import compile_roads
 from gigaflow_env.roads.road_map import X, Y
@@ -344,23 +345,53 @@ def test_a_scene_needs_no_objects_and_no_ids_to_be_a_map(read):
 # Files
 
 
-@pytest.mark.parametrize("name", ["test.XODR", "test.xml", "map"])
+@pytest.mark.parametrize("name", ["test.XODR", "test.xml", "test.json", "map"])
 def test_the_content_says_the_format(read, name):
     assert driving(read(opendrive(road(1)), name, faulty=False)) == ["1.0.-1"]
+
+
+@pytest.mark.parametrize("name", ["map", "map.txt", "map.xodr"])
+def test_the_content_of_other_formats_says_it_too(read, tmp_path, name):
+    """A recorded scene, an own map and an own scene; what `load` makes of the rest is in the tests of their formats."""
+    points = [{"x": float(x), "y": 1.75, "z": 0.0} for x in range(0, 60, 2)]
+    scene = json.dumps({"name": "hand", "objects": [], "roads": [{"type": "lane", "geometry": points}]})
+    assert len(read(scene, name, faulty=False).lanes) == 1
+    road_map = read(opendrive(road(1)), faulty=False)
+    save(road_map, tmp_path / "own.lanes.json")
+    (tmp_path / "own.lanes.json").rename(tmp_path / name)
+    assert driving(load(tmp_path / name)) == ["1.0.-1"]
+
+
+def zipped(**files: str) -> bytes:
+    """An archive; a double underscore in a name stands for a point."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name.replace("__", "."), text)
+    return data.getvalue()
 
 
 def test_packed_files_are_read(tmp_path):
     (tmp_path / "a.net.xml.gz").write_bytes(gzip.compress(sumo().encode()))
     assert len(load(tmp_path / "a.net.xml.gz").lanes) == 6
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("readme.txt", "about")
-        archive.writestr("maps/town.xodr", opendrive(road(1)))
+    town = opendrive(road(1))
+    others = {"readme__txt": "about", "meta__json": "{}", "style__xml": "<style/>"}
+    (tmp_path / "a.zip").write_bytes(zipped(town__xodr=town, __town__xodr="x", **others))
     assert load(tmp_path / "a.zip").name == "town"
-    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
-        archive.writestr("one.xodr", opendrive(road(1)))
-        archive.writestr("two.xodr", opendrive(road(1)))
+    (tmp_path / "b.zip").write_bytes(zipped(one__xodr=town, two__xodr=town))
     with pytest.raises(MapError, match=r"b\.zip: the archive holds 2 map files: there must be one"):
         load(tmp_path / "b.zip")
+
+
+def test_archives_in_archives_are_unpacked_a_few_times(tmp_path):
+    data = opendrive(road(1)).encode()
+    for layers in range(1, 5):
+        data = gzip.compress(data)
+        (tmp_path / "town.xodr.gz").write_bytes(data)
+        if layers <= 3:
+            assert driving(load(tmp_path / "town.xodr.gz")) == ["1.0.-1"]
+    with pytest.raises(MapError, match="archives in archives: at most 3 are unpacked"):
+        load(tmp_path / "town.xodr.gz")
 
 
 # Parts of maps, and what to look at
