@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from small_maps import CORNERS, commonroad, crosswalk, sumo
 
-from gigaflow_env.roads import MapError, MapWarning, RoadMap, cut, load, problems, save, summary
+from gigaflow_env.roads import Lane, MapError, MapWarning, RoadMap, cut, find, load, problems, save, summary
 from gigaflow_env.roads.centerline import length, sample
 from gigaflow_env.roads.compiled.compile import compile_roads
 from gigaflow_env.roads.road_map import X, Y
@@ -583,10 +583,37 @@ def test_a_lane_that_leaves_and_comes_back_becomes_two(read):
     assert list(cut(road_map, (0, 20), 25).lanes) == ["1.0.-1", "1.0.-1.part2"]
 
 
+@pytest.mark.parametrize(("marks", "ends"), [("broken", []), ("solid", ["2"])])
+def test_a_road_of_two_lanes_may_end_as_a_lane_may(read, marks, ends):
+    """Both lanes of a road end, though one may change between them; one that ends beside one that goes on is no dead end."""
+    mark = f'<roadMark sOffset="0" type="{marks}"/>'
+    whole = read(opendrive(road(1, section(lane(-1, mark), lane(-2)))), faulty=False)
+    kinds = [(problem.kind, problem.lane) for problem in problems.problems(whole)]
+    names = ["1.0.-1", "1.0.-2"]
+    assert kinds == [("dead end", name) for name in names] + [("unreachable", name) for name in names]
+    on = lane(-1, f'<link><successor id="-1"/></link>{mark}')
+    drop = read(opendrive(road(1, section(on, lane(-2)) + section(lane(-1), s=25))), faulty=False)
+    found = [problem.lane for problem in problems.problems(drop) if problem.kind == "dead end"]
+    assert found == [f"1.0.-{k}" for k in ends] + ["1.1.-1"]
+
+
+def test_lanes_that_one_never_leaves_are_a_trap():
+    """A ring of three lanes, off which one leads into a ring of two."""
+
+    def one(name: str, *successors: str) -> Lane:
+        k = ord(name)
+        return Lane(name, np.array([[k, 0, 0, 0, 3.0], [k + 1, 0, 0, 0, 3.0]], float), successors=successors)
+
+    lanes = one("a", "b"), one("b", "c", "d"), one("c", "a"), one("d", "e"), one("e", "f"), one("f", "e")
+    found = problems.problems(RoadMap("rings", {lane.id: lane for lane in lanes}))
+    assert [(problem.kind, problem.lane in "ef", problem.amount) for problem in found] == [("trap", True, 2)]
+
+
 def test_problems_are_named_with_their_places(read):
     found = problems.problems(read(chain(0.0, 0.0), faulty=False))
     assert [(problem.kind, problem.lane) for problem in found] == [("dead end", "2.0.-1"), ("unreachable", "1.0.-1")]
     assert found[0].place == pytest.approx((100, -1.75))
+    assert not problems.counts(problems.problems(find("loop")))["dead end"]
     plan = '<planView><geometry s="0" x="0" y="0" hdg="0" length="10"><arc curvature="0.3"/></geometry></planView>'
     tight = problems.problems(read(opendrive(road(1, plan=plan, length=10)), faulty=False))
     assert [(problem.kind, problem.amount) for problem in tight][-1] == ("tight", pytest.approx(1 / 0.3 + 1.75, abs=0.1))
