@@ -53,7 +53,7 @@ def street() -> str:
         lane(1, "", (1, None)),
     )
     lanes = '<laneOffset s="0" a="0.5" b="0" c="0" d="0"/>' + lanes
-    signs = '<signal id="80" s="10" t="3" orientation="-" type="274" dynamic="no" value="30" unit="km/h" country="DE"/>'
+    signs = '<signal id="80" s="10" t="3" orientation="+" type="274" dynamic="no" value="30" unit="km/h" country="DE"/>'
     signs = f"<signals>{signs}</signals>"
     shape = '<paramPoly3 aU="0" bU="20" cU="0" dU="0" aV="0" bV="0" cV="5" dV="0" pRange="normalized"/>'
     whole = road(6, 90.0, geometry("<line/>", 0, 0, 500, 0, 90.0), lanes, more=profile + signs, rule="LHT")

@@ -409,6 +409,7 @@ def test_a_limit_ends_at_the_sign_that_says_so(read):
         ('s="0" type="274"', "a limit of value=None", True),
         ('s="0" type="274" value="fast"', "'fast' km/h is not a speed", True),
         ('s="0" type="274" value="30" orientation="x"', "orientation='x' is none of", True),
+        ('s="0" type="maxspeed" value="30" unit="km/h"', "is no limit of a catalogue that is known", False),
         ('s="95" type="274" value="30"', "no lane of its direction goes on for long behind it", False),
     ],
 )

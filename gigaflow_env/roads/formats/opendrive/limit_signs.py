@@ -9,7 +9,7 @@ from typing import NamedTuple
 from lxml import etree
 
 from gigaflow_env.roads.formats.common import xml_file as xml
-from gigaflow_env.roads.import_report import left_out
+from gigaflow_env.roads.import_report import left_out, note
 
 LIMITS = {
     "": ("274", "274.1", "r2-1", "670", "c14"),  # without a country: Germany's, the United States', Britain's, Vienna's
@@ -87,6 +87,9 @@ def read_limit_signs(road: etree._Element) -> list[LimitSign]:
     found = []
     for element in road.iterfind("signals/signal"):
         if not is_limit(element):
+            if element.get("unit", "").lower() in UNITS:
+                what = f"type={element.get('type')!r} with a speed is no limit of a catalogue that is known: left out"
+                note("signal", element.get("id") or "", what, line=element.sourceline)
             continue
         with left_out("signal", element.get("id") or "", line=element.sourceline):
             valid = [(xml.integer(e, "fromLane"), xml.integer(e, "toLane")) for e in element.iterfind("validity")]
