@@ -577,6 +577,23 @@ def test_a_part_of_a_map_ends_where_it_is_cut(read, tmp_path):
         load(tmp_path / "test.xodr", radius=5)
 
 
+def test_lanes_side_by_side_are_cut_at_one_place_and_stay_neighbours(read):
+    """Three lanes and one for both directions, at whose ends a circle cuts each elsewhere."""
+    mark = '<roadMark sOffset="0" type="broken"/>'
+    three = lane(-1, mark) + lane(-2, mark) + lane(-3)
+    lanes = section(three, left=lane(1, '<roadMark sOffset="0" type="solid"/>', "bidirectional"))
+    whole = read(opendrive(road(1, lanes, length=200)), faulty=False)
+    part = cut(whole, (100, 0), 30)
+    assert part.lanes.keys() == whole.lanes.keys()
+    for name, found in part.lanes.items():
+        given = whole.lanes[name]
+        assert (found.left, found.right, found.twin) == (given.left, given.right, given.twin)
+        assert sorted(found.line[[0, -1], X]) == pytest.approx([70, 130], abs=0.6)
+    assert summary(part)["lane_km"] == pytest.approx(4 * 0.06, abs=0.006)
+    starts = compile_roads(part, cache=False).network
+    assert {driving(part)[k] for k in starts.sections["lane"][starts.starts]} == {"1.0.-1", "1.0.-2", "1.0.-3"}
+
+
 def test_a_lane_that_leaves_and_comes_back_becomes_two(read):
     whole = read(opendrive(road(1, length=100)), faulty=False)
     bow = np.array([[0, 0, 0, 0, 3.5], [30, 0, 0, 0, 3.5], [30, 40, 0, np.pi, 3.5], [0, 40, 0, np.pi, 3.5]])
