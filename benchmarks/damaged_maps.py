@@ -28,8 +28,11 @@ from gigaflow_env.bench.machine import machine
 from gigaflow_env.files import write_text
 from gigaflow_env.roads import MapError, MapWarning, RoadMap, load
 
-FREE = ("objects/object type dangling",)
-"""Ends of what is no damage: any word is right there."""
+FREE = (
+    "objects/object type dangling", "type/speed max empty", "lane/speed max empty", "] k dangling",
+    "trafficSignID text dangling", "edge/lane allow empty", "road rule deleted", "lane direction deleted",
+)  # fmt: skip
+"""Ends of what is no damage: any word is right there, or none, and another one means another map."""
 NOWHERE = "nowhere"
 """What a reference leads to, and what a number or a word becomes."""
 
@@ -56,6 +59,7 @@ class Damaged(NamedTuple):
     what: str
     data: Callable[[], bytes]  # to be called before the next version is asked for
     whole: bool = False  # a whole element is gone, or another one is there: nobody can know of the first one
+    word: bool = False  # a value is emptied or leads nowhere, and it is no name: the map is the same, or it is told
 
 
 def damaged(path: Path, each: int) -> Iterator[Damaged]:
@@ -80,13 +84,14 @@ def _damaged_xml(data: bytes, each: int) -> Iterator[Damaged]:
                     else:
                         element.attrib[name] = new
                     free = f"{kind} {name} {done}".endswith(FREE)
-                    yield Damaged(f"{where} {name} {done}", write, whole=free)
+                    yield Damaged(f"{where} {name} {done}", write, free, new is not None and name != "id" and not free)
                     element.attrib[name] = given
             if element.text and element.text.strip() and not len(element):
                 given = element.text
                 for done, new in (("empty", ""), ("dangling", NOWHERE)):
                     element.text = new
-                    yield Damaged(f"{where} text {done}", write)
+                    free = f"{kind} text {done}".endswith(FREE)
+                    yield Damaged(f"{where} text {done}", write, free, word=not free)
                 element.text = given
             parent = element.getparent()
             if parent is not None:
@@ -129,7 +134,8 @@ def _damaged_json(data: bytes, each: int) -> Iterator[Damaged]:
                 # An empty list may be so, and a lane segment without neighbour.
                 whole |= done == "empty" and isinstance(before[key], (list, dict))
                 whole |= done == "null" and str(key).endswith("_neighbor_id")
-                yield Damaged(f"{kind} ({key}) {done}", lambda: json.dumps(given).encode(), whole)
+                word = done == "dangling" and key != "id"  # a number that is emptied is 0, which is one
+                yield Damaged(f"{kind} ({key}) {done}", lambda: json.dumps(given).encode(), whole, word)
                 place.clear()  # the order stays
                 place.update(before) if isinstance(place, dict) else place.extend(before)
 
@@ -155,6 +161,17 @@ def sizes(road_map: RoadMap) -> dict[str, float]:
     }
 
 
+def content(road_map: RoadMap) -> tuple[Any, ...]:
+    """All that cars meet of a map, to be compared."""
+    lanes = [
+        (lane.id, lane.kind, lane.speed, lane.left, lane.right, lane.successors, lane.junction, lane.signal, lane.twin,
+         lane.line.tobytes())
+        for lane in road_map.lanes.values()
+    ]  # fmt: skip
+    crosswalks = [(crosswalk.id, crosswalk.outline.tobytes()) for crosswalk in road_map.crosswalks.values()]
+    return lanes, list(road_map.signals.values()), crosswalks, road_map.left_hand
+
+
 def examined(
     path: Path,
     each: int,
@@ -174,7 +191,8 @@ def examined(
         warnings.filterwarnings("ignore", message=r".*lane changes are left out", category=UserWarning)
         intact = read(path)
         before, told = sizes(intact), Counter(entry[:3] for entry in intact.report)
-        for number, (what, data, whole) in enumerate(damaged(path, each)):
+        whole_map = content(intact)
+        for number, (what, data, whole, word) in enumerate(damaged(path, each)):
             if number not in drawn:
                 continue
             target = Path(folder) / path.name
@@ -197,6 +215,8 @@ def examined(
             lost = [f"{name} {before[name]:g} to {now:g}" for name, now in sizes(found).items() if now < before[name]]
             if lost and not said and not whole:
                 wrong.append(f"{what}: lost in silence: {', '.join(lost)}")
+            elif word and not said and content(found) != whole_map:
+                wrong.append(f"{what}: another map in silence")
             if (seconds := time.process_time() - began) > limit:
                 wrong.append(f"{what}: {seconds:.0f} s")
     return {**counts, "of": len(every), "wrong": wrong}

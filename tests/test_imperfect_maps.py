@@ -4,6 +4,7 @@ Each case stands for a whole kind. `strict=True` refuses all that have a fault.
 """
 
 import gzip
+import io
 import json
 import warnings
 import zipfile
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from small_maps import CORNERS, commonroad, crosswalk, sumo
 
-from gigaflow_env.roads import MapError, MapWarning, RoadMap, cut, load, problems, summary
+from gigaflow_env.roads import Lane, MapError, MapWarning, RoadMap, cut, find, load, problems, save, summary
 from gigaflow_env.roads.centerline import length, sample
 from gigaflow_env.roads.compiled.compile import compile_roads
 from gigaflow_env.roads.road_map import X, Y
@@ -162,12 +163,76 @@ def test_a_lane_without_width_in_the_middle_becomes_two(read):
         ('<access sOffset="0" rule="deny" restriction="truck"/>', "driving"),
         ('<access sOffset="30" rule="deny" restriction="passengerCar"/>', "driving"),
         ('<access sOffset="0" rule="allow" restriction="none"/>', "driving"),
+        ('<access sOffset="0" rule="allow" restriction="passengerCar"/>', "driving"),
     ],
 )
 def test_lanes_closed_to_cars_belong_to_the_drivable_area_only(read, rules, kind):
     road_map = read(opendrive(road(1, section(lane(-1), lane(-2, rules)))), faulty=False)
     assert road_map.lanes["1.0.-2"].kind == kind
     assert [entry.kind for entry in road_map.report] == ["access"] * (kind == "shoulder")
+
+
+@pytest.mark.parametrize("kind", ["bus", "taxi", "HOV"])
+def test_lanes_of_a_reserved_type_are_closed_unless_they_say_more(read, kind):
+    road_map = read(opendrive(road(1, section(lane(-1), lane(-2, kind=kind)))), faulty=False)
+    assert road_map.lanes["1.0.-2"].kind == "shoulder"
+    rule = '<access sOffset="0" rule="allow" restriction="passengerCar"/>'
+    assert (
+        read(opendrive(road(1, section(lane(-1), lane(-2, rule, kind=kind)))), faulty=False).lanes["1.0.-2"].kind
+        == "driving"
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("<road ", '<road rule="left" '),
+        ('type="driving"', 'type="driving" direction="back"'),
+        ('type="driving">', 'type="driving"><access sOffset="0" rule="perhaps" restriction="truck"/>'),
+        ('type="driving">', 'type="driving"><access sOffset="0" rule="allow" restriction="ufo"/>'),
+        ('junction="-1"', 'junction=""'),
+        ("</OpenDRIVE>", '<controller id="c"><control signalId="7"/></controller></OpenDRIVE>'),
+    ],
+)
+def test_words_that_there_are_not_are_told(read, before, after):
+    whole, other = opendrive(road(1)), opendrive(road(1)).replace(before, after, 1)
+    assert content(read(other)) == content(read(whole, faulty=False))
+
+
+def content(road_map: RoadMap) -> list[tuple[object, ...]]:
+    lanes = road_map.lanes.values()
+    return [(lane.id, lane.kind, lane.speed, lane.junction, lane.line.tolist()) for lane in lanes]
+
+
+def test_a_connecting_road_without_junction_is_known_by_its_connection(read):
+    other = road(2, x=50, junction=9).replace('junction="9"', 'junction=""')
+    assert read(opendrive(road(1), other, junction('contactPoint="start"'))).lanes["2.0.-1"].junction == "9"
+    alone = read(opendrive(road(1, junction=9)), faulty=False)
+    assert (alone.lanes["1.0.-1"].junction, [entry.kind for entry in alone.report]) == ("9", ["reference"])
+
+
+@pytest.mark.parametrize(("given", "long"), [("", 50), ("x", 50), ("-1", 50), ("30", 30)])
+def test_a_road_is_as_long_as_its_plan_view_where_it_does_not_say(read, given, long):
+    """A road that says less than its plan view shows ends there, and that is told."""
+    road_map = read(opendrive(road(1)).replace('id="1" length="50"', f'id="1" length="{given}"'))
+    assert length(road_map.lanes["1.0.-1"].line) == pytest.approx(long)
+
+
+@pytest.mark.parametrize("shape", ["", "<circle/>", '<arc curvature="x"/>'])
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_only_the_sections_where_a_geometry_is_missing_are_left_out(read, shape, at):
+    shapes = [shape if k == at else "<line/>" for k in range(3)]
+    plan = "".join(
+        f'<geometry s="{20 * k}" x="{20 * k}" y="0" hdg="0" length="20">{one}</geometry>' for k, one in enumerate(shapes)
+    )
+    sections = "".join(section(lane(-1), s=20 * k) for k in range(3))
+    road_map = read(opendrive(road(1, sections, plan=f"<planView>{plan}</planView>", length=60)))
+    assert driving(road_map) == [f"1.{k}.-1" for k in range(3) if k != at]
+
+
+def test_a_lane_without_any_width_is_told(read):
+    road_map = read(opendrive(road(1, section(lane(-1), '<lane id="-2" type="driving"/>'))))
+    assert (driving(road_map), [entry.kind for entry in road_map.report]) == (["1.0.-1"], ["width"])
 
 
 def test_a_jump_of_the_plan_view_is_an_error_with_place_and_size(read):
@@ -221,6 +286,21 @@ def test_a_crosswalk_of_two_corners_is_left_out(read):
     corners = '<cornerRoad s="20" t="-3" dz="0"/><cornerRoad s="20" t="0" dz="0"/>'
     road_map = read(opendrive(road(1, more=crosswalk('type="crosswalk"', corners))))
     assert (driving(road_map), road_map.crosswalks) == (["1.0.-1"], {})
+
+
+def test_crosswalks_are_places_and_have_ids_of_their_own(read):
+    flat = '<objects><object id="2" type="crosswalk" s="10" t="0" hdg="0" length="0" width="4"/></objects>'
+    assert not read(opendrive(road(1, more=flat))).crosswalks
+    twice = crosswalk('type="crosswalk"', CORNERS).replace("<objects>", "").replace("</objects>", "") * 2
+    assert list(read(opendrive(road(1, more=f"<objects>{twice}</objects>"))).crosswalks) == ["1.2", "1.2/1"]
+
+
+def test_a_virtual_junction_must_say_where_it_leads_off(read):
+    link = '<predecessor elementType="road" elementId="1" elementS="25" elementDir="+"/>'
+    branch = road(2, section(lane(-1, '<link><predecessor id="-1"/></link>')), x=25, junction=9, link=link)
+    text = opendrive(road(1), branch, junction("").replace('id="9"', 'id="9" type="virtual"'))
+    assert links(read(text, faulty=False)) == [("1.0.-1", "1.0/2.-1"), ("1.0.-1", "2.0.-1")]
+    assert not links(read(text.replace(' elementS="25" elementDir="+"', "")))
 
 
 def test_knots_that_fall_together_are_one(read):
@@ -281,14 +361,64 @@ def test_an_empty_limit_is_none_and_an_unknown_unit_is_told(read):
         ('type="274" subtype="30" orientation="-"', 20.0, 30 / 3.6),
         ('type="R2-1" country="US" value="25" orientation="+"', 25 * 0.44704, 20.0),
         ('type="274" value="30" orientation="none"', 30 / 3.6, 30 / 3.6),
-        ('type="275" value="30" orientation="+"', 20.0, 20.0),
     ],
 )
 def test_limits_on_signs_count_more_than_those_of_road_types(read, attributes, forward, back):
     sign = f'<signals><signal id="7" s="25" t="0" dynamic="no" {attributes}/></signals>'
-    kind = '<type s="0" type="town"><speed max="20"/></type>'
-    road_map = read(opendrive(road(1, section(lane(-1), left=lane(1)), more=kind + sign)), faulty=False)
-    assert (road_map.lanes["1.0.-1"].speed, road_map.lanes["1.0.1"].speed) == (pytest.approx(forward), pytest.approx(back))
+    lanes = read(opendrive(road(1, section(lane(-1), left=lane(1)), more=TOWN + sign)), faulty=False).lanes
+    # The section is cut at the sign: behind it lies the second part for those along the road, the first one for others.
+    assert (lanes["1.0/2.-1"].speed, lanes["1.0.1"].speed) == (pytest.approx(forward), pytest.approx(back))
+    assert (lanes["1.0.-1"].speed, lanes["1.0/2.1"].speed) == (20.0, 20.0)
+
+
+TOWN = '<type s="0" type="town"><speed max="20"/></type>'
+
+
+def signs(*given: str) -> str:
+    return (
+        "<signals>"
+        + "".join(f'<signal id="{k}" t="0" orientation="+" {one}/>' for k, one in enumerate(given))
+        + "</signals>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "country", "speed"),
+    [
+        ("274.1", "DEU", 30 / 3.6), ("52.10a", "AT", 30 / 3.6), ("2.30", "CHE", 30 / 3.6), ("B14", "FR", 30 / 3.6),
+        ("II.50", "ITA", 30 / 3.6), ("R-301", "ES", 30 / 3.6), ("A1", "NL", 30 / 3.6), ("C43", "BE", 30 / 3.6),
+        ("B-33", "PL", 30 / 3.6), ("C31", "SE", 30 / 3.6), ("362", "NO", 30 / 3.6), ("C55", "DK", 30 / 3.6),
+        ("670", "UK", 30 * 0.44704), ("r2-1", "usa", 30 * 0.44704), ("RB-1", "CA", 30 / 3.6), ("C,14", "", 30 / 3.6),
+        ("A1", "SE", 20.0), ("362", "", 20.0), ("275", "DE", 20.0),
+    ],
+)  # fmt: skip
+def test_limits_of_many_countries_are_known_by_their_catalogues(read, kind, country, speed):
+    more = TOWN + signs(f's="0" type="{kind}" country="{country}" value="30"')
+    assert read(opendrive(road(1, more=more)), faulty=False).lanes["1.0.-1"].speed == pytest.approx(speed)
+
+
+def test_a_limit_ends_at_the_sign_that_says_so(read):
+    more = TOWN + signs('s="0" type="274" value="30"', 's="60" type="278"')
+    lanes = read(opendrive(road(1, length=100, more=more)), faulty=False).lanes
+    assert (lanes["1.0.-1"].speed, lanes["1.0/2.-1"].speed) == (pytest.approx(30 / 3.6), 20.0)
+
+
+@pytest.mark.parametrize(
+    ("sign", "said", "faulty"),
+    [
+        ('s="0" type="274"', "a limit of value=None", True),
+        ('s="0" type="274" value="fast"', "'fast' km/h is not a speed", True),
+        ('s="0" type="274" value="30" orientation="x"', "orientation='x' is none of", True),
+        ('s="0" type="maxspeed" value="30" unit="km/h"', "is no limit of a catalogue that is known", False),
+        ('s="95" type="274" value="30"', "no lane of its direction goes on for long behind it", False),
+    ],
+)
+def test_a_limit_that_holds_nowhere_is_told(read, sign, said, faulty):
+    more = TOWN + signs(sign).replace(
+        'orientation="+" s="0" type="274" value="30" orientation', 's="0" type="274" value="30" orientation'
+    )
+    road_map = read(opendrive(road(1, length=100, more=more)), faulty=faulty)
+    assert [said in entry.done for entry in road_map.report] == [True]
 
 
 # SUMO
@@ -313,7 +443,46 @@ def test_a_connection_that_leads_nowhere_is_left_out(read):
     assert "there is no lane 'z_0'" in road_map.report[0].done
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('<net version="1.20"', '<net version="1.20" lefthand="perhaps"'),
+        ('<lane id="a_0"', '<lane disallow="ufo" id="a_0"'),
+        ('<lane id="a_0"', '<lane changeLeft="ufo all" id="a_0"'),
+        ('state="M"', 'state="Q"'),
+        ('<edge id="a"', '<edge function="ufo" id="a"'),
+        ("</net>", '<tlLogic id="c" programID="0" offset="0" type="static"/></net>'),
+        (
+            "</net>",
+            '<tlLogic id="c" programID="0" offset="0" type="static"><phase duration="9" state="Gx"/></tlLogic></net>',
+        ),
+    ],
+)
+def test_words_that_sumo_does_not_have_are_told(read, before, after):
+    whole, other = sumo(), sumo().replace(before, after, 1)
+    assert content(read(other, "test.net.xml")) == content(read(whole, "test.net.xml", faulty=False))
+
+
 # CommonRoad
+
+
+@pytest.mark.parametrize(
+    ("users", "kinds", "faulty"),
+    [
+        ("<userOneWay>car</userOneWay>", ["driving"], False),
+        ("<userOneWay>bus</userOneWay><userOneWay>bicycle</userOneWay>", ["driving"], False),
+        ("<userBidirectional>bicycle</userBidirectional>", ["biking"], False),
+        ("<userOneWay>pedestrian</userOneWay>", [], False),
+        ("<userOneWay>ufo</userOneWay>", ["driving"], True),
+        ("<laneletType>ufo</laneletType>", ["driving"], True),
+    ],
+)
+def test_users_say_what_a_lanelet_is(read, users, kinds, faulty):
+    text = commonroad()
+    one = text[text.index("<lanelet ") : text.index("<trafficSign ")]
+    other = one.replace('id="1"', 'id="2"').replace("</laneletType>", f"</laneletType>{users}")
+    road_map = read(text.replace(one, one + other), "test.xml", faulty=faulty)
+    assert [lane.kind for lane in road_map.lanes.values()] == ["driving", *kinds]
 
 
 @pytest.mark.parametrize(("limit", "speed"), [("10", 10.0), ("50kmh", 13.89), ("50 km/h", 13.89), ("30mph", 13.41)])
@@ -344,23 +513,53 @@ def test_a_scene_needs_no_objects_and_no_ids_to_be_a_map(read):
 # Files
 
 
-@pytest.mark.parametrize("name", ["test.XODR", "test.xml", "map"])
+@pytest.mark.parametrize("name", ["test.XODR", "test.xml", "test.json", "map"])
 def test_the_content_says_the_format(read, name):
     assert driving(read(opendrive(road(1)), name, faulty=False)) == ["1.0.-1"]
+
+
+@pytest.mark.parametrize("name", ["map", "map.txt", "map.xodr"])
+def test_the_content_of_other_formats_says_it_too(read, tmp_path, name):
+    """A recorded scene, an own map and an own scene; what `load` makes of the rest is in the tests of their formats."""
+    points = [{"x": float(x), "y": 1.75, "z": 0.0} for x in range(0, 60, 2)]
+    scene = json.dumps({"name": "hand", "objects": [], "roads": [{"type": "lane", "geometry": points}]})
+    assert len(read(scene, name, faulty=False).lanes) == 1
+    road_map = read(opendrive(road(1)), faulty=False)
+    save(road_map, tmp_path / "own.lanes.json")
+    (tmp_path / "own.lanes.json").rename(tmp_path / name)
+    assert driving(load(tmp_path / name)) == ["1.0.-1"]
+
+
+def zipped(**files: str) -> bytes:
+    """An archive; a double underscore in a name stands for a point."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name.replace("__", "."), text)
+    return data.getvalue()
 
 
 def test_packed_files_are_read(tmp_path):
     (tmp_path / "a.net.xml.gz").write_bytes(gzip.compress(sumo().encode()))
     assert len(load(tmp_path / "a.net.xml.gz").lanes) == 6
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("readme.txt", "about")
-        archive.writestr("maps/town.xodr", opendrive(road(1)))
+    town = opendrive(road(1))
+    others = {"readme__txt": "about", "meta__json": "{}", "style__xml": "<style/>"}
+    (tmp_path / "a.zip").write_bytes(zipped(town__xodr=town, __town__xodr="x", **others))
     assert load(tmp_path / "a.zip").name == "town"
-    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
-        archive.writestr("one.xodr", opendrive(road(1)))
-        archive.writestr("two.xodr", opendrive(road(1)))
+    (tmp_path / "b.zip").write_bytes(zipped(one__xodr=town, two__xodr=town))
     with pytest.raises(MapError, match=r"b\.zip: the archive holds 2 map files: there must be one"):
         load(tmp_path / "b.zip")
+
+
+def test_archives_in_archives_are_unpacked_a_few_times(tmp_path):
+    data = opendrive(road(1)).encode()
+    for layers in range(1, 5):
+        data = gzip.compress(data)
+        (tmp_path / "town.xodr.gz").write_bytes(data)
+        if layers <= 3:
+            assert driving(load(tmp_path / "town.xodr.gz")) == ["1.0.-1"]
+    with pytest.raises(MapError, match="archives in archives: at most 3 are unpacked"):
+        load(tmp_path / "town.xodr.gz")
 
 
 # Parts of maps, and what to look at
@@ -378,6 +577,23 @@ def test_a_part_of_a_map_ends_where_it_is_cut(read, tmp_path):
         load(tmp_path / "test.xodr", radius=5)
 
 
+def test_lanes_side_by_side_are_cut_at_one_place_and_stay_neighbours(read):
+    """Three lanes and one for both directions, at whose ends a circle cuts each elsewhere."""
+    mark = '<roadMark sOffset="0" type="broken"/>'
+    three = lane(-1, mark) + lane(-2, mark) + lane(-3)
+    lanes = section(three, left=lane(1, '<roadMark sOffset="0" type="solid"/>', "bidirectional"))
+    whole = read(opendrive(road(1, lanes, length=200)), faulty=False)
+    part = cut(whole, (100, 0), 30)
+    assert part.lanes.keys() == whole.lanes.keys()
+    for name, found in part.lanes.items():
+        given = whole.lanes[name]
+        assert (found.left, found.right, found.twin) == (given.left, given.right, given.twin)
+        assert sorted(found.line[[0, -1], X]) == pytest.approx([70, 130], abs=0.6)
+    assert summary(part)["lane_km"] == pytest.approx(4 * 0.06, abs=0.006)
+    starts = compile_roads(part, cache=False).network
+    assert {driving(part)[k] for k in starts.sections["lane"][starts.starts]} == {"1.0.-1", "1.0.-2", "1.0.-3"}
+
+
 def test_a_lane_that_leaves_and_comes_back_becomes_two(read):
     whole = read(opendrive(road(1, length=100)), faulty=False)
     bow = np.array([[0, 0, 0, 0, 3.5], [30, 0, 0, 0, 3.5], [30, 40, 0, np.pi, 3.5], [0, 40, 0, np.pi, 3.5]])
@@ -385,10 +601,37 @@ def test_a_lane_that_leaves_and_comes_back_becomes_two(read):
     assert list(cut(road_map, (0, 20), 25).lanes) == ["1.0.-1", "1.0.-1.part2"]
 
 
+@pytest.mark.parametrize(("marks", "ends"), [("broken", []), ("solid", ["2"])])
+def test_a_road_of_two_lanes_may_end_as_a_lane_may(read, marks, ends):
+    """Both lanes of a road end, though one may change between them; one that ends beside one that goes on is no dead end."""
+    mark = f'<roadMark sOffset="0" type="{marks}"/>'
+    whole = read(opendrive(road(1, section(lane(-1, mark), lane(-2)))), faulty=False)
+    kinds = [(problem.kind, problem.lane) for problem in problems.problems(whole)]
+    names = ["1.0.-1", "1.0.-2"]
+    assert kinds == [("dead end", name) for name in names] + [("unreachable", name) for name in names]
+    on = lane(-1, f'<link><successor id="-1"/></link>{mark}')
+    drop = read(opendrive(road(1, section(on, lane(-2)) + section(lane(-1), s=25))), faulty=False)
+    found = [problem.lane for problem in problems.problems(drop) if problem.kind == "dead end"]
+    assert found == [f"1.0.-{k}" for k in ends] + ["1.1.-1"]
+
+
+def test_lanes_that_one_never_leaves_are_a_trap():
+    """A ring of three lanes, off which one leads into a ring of two."""
+
+    def one(name: str, *successors: str) -> Lane:
+        k = ord(name)
+        return Lane(name, np.array([[k, 0, 0, 0, 3.0], [k + 1, 0, 0, 0, 3.0]], float), successors=successors)
+
+    lanes = one("a", "b"), one("b", "c", "d"), one("c", "a"), one("d", "e"), one("e", "f"), one("f", "e")
+    found = problems.problems(RoadMap("rings", {lane.id: lane for lane in lanes}))
+    assert [(problem.kind, problem.lane in "ef", problem.amount) for problem in found] == [("trap", True, 2)]
+
+
 def test_problems_are_named_with_their_places(read):
     found = problems.problems(read(chain(0.0, 0.0), faulty=False))
     assert [(problem.kind, problem.lane) for problem in found] == [("dead end", "2.0.-1"), ("unreachable", "1.0.-1")]
     assert found[0].place == pytest.approx((100, -1.75))
+    assert not problems.counts(problems.problems(find("loop")))["dead end"]
     plan = '<planView><geometry s="0" x="0" y="0" hdg="0" length="10"><arc curvature="0.3"/></geometry></planView>'
     tight = problems.problems(read(opendrive(road(1, plan=plan, length=10)), faulty=False))
     assert [(problem.kind, problem.amount) for problem in tight][-1] == ("tight", pytest.approx(1 / 0.3 + 1.75, abs=0.1))

@@ -352,7 +352,8 @@ def test_a_bound_of_200_000_vertices(tmp_path):
 @pytest.mark.skipif(not SHARED.is_file(), reason="the shared map mapping_example.osm is not here")
 def test_the_mapping_example():
     with pytest.warns(
-        UserWarning, match=r"1 lane, 5 mark repaired or left out: lane 9037740909199276460 .*its bounds, 24\.\d+ and 126"
+        UserWarning,
+        match=r"1 lane, 5 mark, 1 reference repaired or left out: lane 9037740909199276460 .*its bounds, 24\.\d+ and 126",
     ):
         road_map = load(SHARED)
     found = summary(road_map)

@@ -59,7 +59,10 @@ def street(**more) -> Rows:
 
 @pytest.fixture
 def imported(tmp_path):
-    return lambda rows, *more, **others: load(write(tmp_path / "map.gpkg", rows, *more, **others))
+    def of(rows: Rows, *more, strict: bool = False, **others) -> RoadMap:
+        return load(write(tmp_path / "map.gpkg", rows, *more, **others), strict=strict)
+
+    return of
 
 
 def widths(road_map: RoadMap, name: str) -> np.ndarray:
@@ -156,6 +159,7 @@ def test_a_connector_names_its_stop_line_with_a_light(imported, text):
 
 @pytest.mark.parametrize(("kind", "name"), [(1, "stop"), (2, "light"), (3, "yield"), (4, "yield"), (0, None), (9, None)])
 @pytest.mark.parametrize("more", [{"lane_fids": "1"}, {"lane_connector_fids": "3, 4"}])
+@pytest.mark.filterwarnings("ignore::gigaflow_env.roads.MapWarning")
 def test_stop_polygons_name_lanes_or_connectors(imported, kind, name, more):
     road_map = imported(street() | {"stop_polygons": [stop(50, kind, **more)]})
     assert road_map.lanes["3"].signal == ("50" if name else None)
@@ -263,7 +267,35 @@ def without(rows: Rows, layer: str, **more) -> Rows:
 )
 def test_bad_rows_are_refused_with_layer_and_fid(imported, rows, message):
     with pytest.raises(MapError, match=rf"map\.gpkg: .*{message}"):
-        imported(rows)
+        imported(rows, strict=True)
+
+
+def sizes(road_map: RoadMap) -> tuple[int, ...]:
+    lanes = road_map.lanes.values()
+    links, changes = (
+        sum(map(len, given)) for given in zip(*((x.successors, {x.left, x.right} - {None}) for x in lanes), strict=True)
+    )
+    return len(lanes), links, changes, len(road_map.crosswalks), sum(lane.signal is not None for lane in lanes)
+
+
+@pytest.mark.filterwarnings("ignore::gigaflow_env.roads.MapWarning")
+def test_a_damaged_value_costs_its_row_and_is_told(imported):
+    """Every value of every row is missing, no number, of nothing that is there, or no geometry, one at a time."""
+    beside = joined(lane(8, 0, 40, y=30, index=0), lane(9, 0, 40, y=26.5, index=1))
+    others = {"stop_polygons": [stop(50, 1, lane_fids="1")], "crosswalks": [{"fid": 60, "geom": shapely.box(5, -3, 8, 3)}]}
+    rows = joined(street(), beside, others)
+    before, damaged, told = sizes(imported(rows, strict=True)), 0, 0
+    for layer, records in rows.items():
+        for number, record in enumerate(records):
+            for column in record.keys() - {"fid"}:
+                for value in (None, "nowhere", 999, b"x"):
+                    changed = [row | {column: value} if k == number else row for k, row in enumerate(records)]
+                    found = imported(rows | {layer: changed})
+                    lost = [now < was for now, was in zip(sizes(found), before, strict=True)]
+                    optional = value is None and column in ("lane_group_fid", "lane_index")
+                    assert found.report or not any(lost) or optional or value == 999, (layer, number, column, value)
+                    damaged, told = damaged + 1, told + bool(found.report)
+    assert damaged > 100 and told > damaged / 2
 
 
 def test_unknown_grids_are_refused(imported):
@@ -294,6 +326,7 @@ def test_what_is_no_geopackage_is_refused(tmp_path, data):
         load(file)
 
 
+@pytest.mark.filterwarnings("ignore::gigaflow_env.roads.MapWarning")
 def test_damaged_files_end_in_a_map_or_in_an_error(tmp_path):
     file = write(tmp_path / "map.gpkg", street() | {"stop_polygons": [stop(50, 1, lane_fids="1")]})
     good, random, refused = file.read_bytes(), np.random.default_rng(3), 0

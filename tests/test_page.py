@@ -426,7 +426,8 @@ def test_the_page_holds_the_import_report_and_the_problems() -> None:
         ("link", 12, [-20, 2], 0.41), ("width", None, None, None), ("reference", 99, None, None),
     ]  # fmt: skip
     found = {(problem["kind"], problem["lane"]) for problem in given["problems"]}
-    assert found == {("dead end", "constructor"), ("dead end", "bridge"), ("unreachable", "east"), ("unreachable", "bridge")}
+    ends = {("dead end", name) for name in ("constructor", "bridge", "on", "fast")}
+    assert found == ends | {("unreachable", "east"), ("unreachable", "bridge")}
 
 
 def listed(browser: Browser) -> list[str]:
@@ -436,7 +437,7 @@ def listed(browser: Browser) -> list[str]:
 @needs_chromium
 def test_the_report_is_a_layer_to_click_through(browser: Browser, tmp_path: Path) -> None:
     shown(browser, tmp_path, reported())
-    assert browser.run("document.querySelector('#counted').innerText") == "Import report (3), problems (4)"
+    assert browser.run("document.querySelector('#counted').innerText") == "Import report (3), problems (6)"
     assert colour(browser, -20, 2) == "report" and colour(browser, -50, -2) == "problem"
     # A click on the map, as for everything else.
     browser.click(*place(browser, -20, 2))
@@ -445,7 +446,7 @@ def test_the_report_is_a_layer_to_click_through(browser: Browser, tmp_path: Path
     assert found["done"] == "0.41 m between the ends: left out" and found["place"] == "-20.0, 2.0 m"
     # From one to the next, to an entry that is about a lane, to one without a place, and around.
     browser.run("document.querySelector('#marks').open = true")
-    assert browser.run("document.querySelector('#at').value") == "1 of 7"
+    assert browser.run("document.querySelector('#at').value") == "1 of 9"
     browser.press("#after")
     assert details(browser)["title"] == "report width on" and details(browser)["about"] == "on"
     assert details(browser)["done"] == "2 lanes <b>made</b>"
@@ -453,16 +454,16 @@ def test_the_report_is_a_layer_to_click_through(browser: Browser, tmp_path: Path
     assert 300 < x < 1200 and 0 < y < 800, "the lane's start"
     browser.press("#after")
     assert details(browser)["title"] == "report reference controller 7" and details(browser)["place"] == "none"
-    for _ in range(5):
+    for _ in range(7):
         browser.press("#after")
     assert details(browser)["title"] == "report link east to gone"
     browser.press("#before")
-    assert browser.run("document.querySelector('#at').value") == "7 of 7"
+    assert browser.run("document.querySelector('#at').value") == "9 of 9"
     # Only the ones of a kind.
     browser.run(
         "(s => (s.value = 'problem dead end', s.dispatchEvent(new Event('change'))))(document.querySelector('#kinds'))"
     )
-    assert sorted(listed(browser)) == ["dead end: bridge", "dead end: constructor"]
+    assert sorted(listed(browser)) == [f"dead end: {name}" for name in ("bridge", "constructor", "fast", "on")]
     browser.press("#listed button")
     assert details(browser)["title"].startswith("problem dead end: ")
     browser.press("#fit")

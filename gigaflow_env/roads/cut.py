@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,29 +30,24 @@ def cut(road_map: RoadMap, around: tuple[float, float], radius: float) -> RoadMa
     """The part of a map within `radius` [m] of the place `around`, x and y [m].
 
     Junctions stay whole: a connector that begins or ends inside is kept up to its end. A lane that leaves the circle ends
-    there, and one that comes back goes on as another lane, `id.part2`. Raises ValueError for a radius that is not above 0,
-    MapError where no driving lane is left.
+    there, and one that comes back goes on as another lane, `id.part2`. Lanes side by side, and the two of a lane for both
+    directions, are cut at one place, where the last of them leaves: they remain neighbours. Raises ValueError for a radius
+    that is not above 0, MapError where no driving lane is left.
     """
     around, radius = check_part(around, radius)
     center = np.array(around, float)
-    entry: dict[str, str] = {}  # lane -> the part of it that begins where it began
-    kept: list[tuple[Lane, bool]] = []  # the parts, and whether each ends where its lane ended
+    parts: dict[str, list[_Part]] = {}  # of each lane, in its direction of travel
+    for bundle in _bundles(road_map.lanes):
+        parts |= _parts(bundle, road_map.lanes, center, radius)
+    named = {(lane, part.run): part.name for lane, own in parts.items() for part in own}
+    entry = {lane: own[0].name for lane, own in parts.items() if own and own[0].first}
+    lanes = {}
     for lane in road_map.lanes.values():
-        parts = _parts(lane, center, radius)
-        for number, (line, first, last) in enumerate(parts):
-            name = lane.id if number == 0 else f"{lane.id}.part{number + 1}"
-            if first:
-                entry[lane.id] = name
-            whole = first and last
-            kept.append((replace(lane, id=name, line=line, signal=lane.signal if first else None,
-                                 left=lane.left if whole else None, right=lane.right if whole else None,
-                                 twin=lane.twin if whole else None), last))  # fmt: skip
-    lanes = {
-        lane.id: replace(lane, successors=tuple(entry[o] for o in lane.successors if o in entry) if last else ())
-        for lane, last in kept
-    }
-    whole_lanes = {name for name, lane in lanes.items() if name in road_map.lanes and lane.line is road_map.lanes[name].line}
-    lanes = {name: _without(lane, whole_lanes) for name, lane in lanes.items()}
+        for part in parts[lane.id]:
+            left, right, twin = (named.get((other or "", part.run)) for other in (lane.left, lane.right, lane.twin))
+            ahead = tuple(entry[other] for other in lane.successors if other in entry) if part.last else ()
+            lanes[part.name] = replace(lane, id=part.name, line=part.line, successors=ahead, left=left, right=right,
+                                       twin=twin, signal=lane.signal if part.first else None)  # fmt: skip
     if not any(lane.kind == "driving" for lane in lanes.values()):
         raise MapError(f"map {road_map.name!r} has no driving lane within {radius:g} m of ({around[0]:g}, {around[1]:g})")
     used = {lane.signal for lane in lanes.values()}
@@ -65,30 +60,74 @@ def cut(road_map: RoadMap, around: tuple[float, float], radius: float) -> RoadMa
     )
 
 
-def _without(lane: Lane, whole: set[str]) -> Lane:
-    """The lane without neighbours that were cut: they no longer run side by side from start to end."""
-    left, right, twin = (other if other in whole else None for other in (lane.left, lane.right, lane.twin))
-    return replace(lane, left=left, right=right, twin=twin)
+class _Part(NamedTuple):
+    """What is kept of a lane without a gap."""
+
+    name: str
+    run: int  # which part of the bundle it belongs to
+    line: np.ndarray
+    first: bool  # it begins where the lane begins
+    last: bool  # it ends where the lane ends
 
 
 def _inside(points: np.ndarray, center: np.ndarray, radius: float) -> np.ndarray:
     return np.hypot(*(points[:, :2] - center).T) <= radius
 
 
-def _parts(lane: Lane, center: np.ndarray, radius: float) -> list[tuple[np.ndarray, bool, bool]]:
-    """The parts of a lane inside, each with whether it begins where the lane begins, and ends where it ends."""
-    near = _inside(lane.line[[0, -1]], center, radius)
-    if lane.junction is not None and near.any():
-        return [(lane.line, True, True)]
-    points = sample(lane.line, CUT_SPACING)[:, :5]
-    inside = _inside(points, center, radius)
+def _bundles(lanes: dict[str, Lane]) -> list[dict[str, bool]]:
+    """Lanes that lie side by side, each with whether it runs against the first one."""
+    found: list[dict[str, bool]] = []
+    seen: set[str] = set()
+    beside: dict[str, list[tuple[str, bool]]] = {name: [] for name in lanes}
+    for name, lane in lanes.items():
+        for other, turns in ((lane.left, False), (lane.right, False), (lane.twin, True)):
+            if other is not None:
+                beside[name].append((other, turns))
+                beside[other].append((name, turns))  # one may change in one direction only
+    for start in lanes:
+        if start in seen:
+            continue
+        bundle = {start: False}
+        queue = [start]
+        for name in queue:  # grows while we go
+            for other, turns in beside[name]:
+                if other not in bundle:
+                    bundle[other] = bundle[name] != turns
+                    queue.append(other)
+        seen |= bundle.keys()
+        found.append(bundle)
+    return found
+
+
+def _parts(bundle: dict[str, bool], lanes: dict[str, Lane], center: np.ndarray, radius: float) -> dict[str, list[_Part]]:
+    """The parts of each lane of a bundle that lie inside."""
+    lines = {name: lanes[name].line for name in bundle}
+    connects = any(lanes[name].junction is not None for name in bundle)
+    if connects and any(_inside(line[[0, -1]], center, radius).any() for line in lines.values()):
+        return {name: [_Part(name, 0, line, True, True)] for name, line in lines.items()}
+    points = {name: sample(line, CUT_SPACING)[:, :5] for name, line in lines.items()}
+    count = max(map(len, points.values()))
+    share = np.linspace(0.0, 1.0, count)  # of the way along the bundle
+    rows = {name: _rows(share, len(points[name]), against) for name, against in bundle.items()}
+    inside = np.any([_inside(points[name], center, radius)[rows[name]] for name in bundle], axis=0)
     if inside.all():
-        return [(lane.line, True, True)]
+        return {name: [_Part(name, 0, line, True, True)] for name, line in lines.items()}
     turns = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]))).reshape(-1, 2).tolist()
-    parts = []
-    for first, last in turns:
-        if (last - first - 1) * CUT_SPACING >= LEAST:
-            line = fit(points[first:last])
+    shortest = min(len(own) for own in points.values()) / count
+    runs = [(first, last - 1) for first, last in turns if (last - first - 1) * shortest * CUT_SPACING >= LEAST]
+    found: dict[str, list[_Part]] = {}
+    for name, against in bundle.items():
+        kept: list[_Part] = []
+        for run, (first, last) in list(enumerate(runs))[:: -1 if against else 1]:
+            low, high = sorted((int(rows[name][first]), int(rows[name][last])))
+            line = fit(points[name][low : high + 1])
             line[:, HEADING] -= 2 * math.pi * round(line[0, HEADING] / (2 * math.pi))
-            parts.append((line, first == 0, last == len(points)))
-    return parts
+            own = name if not kept else f"{name}.part{len(kept) + 1}"
+            kept.append(_Part(own, run, line, low == 0, high == len(points[name]) - 1))
+        found[name] = kept
+    return found
+
+
+def _rows(share: np.ndarray, count: int, against: bool) -> np.ndarray:
+    """Rows of a lane's points at shares of the way along its bundle."""
+    return np.rint((1 - share if against else share) * (count - 1)).astype(np.int64)

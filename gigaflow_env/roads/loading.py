@@ -2,7 +2,6 @@
 
 import gzip
 import os
-import re
 import tempfile
 import warnings
 import zipfile
@@ -10,33 +9,21 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
 from gigaflow_env.progress import slow
 from gigaflow_env.roads import import_report
 from gigaflow_env.roads.cut import check_part, cut
+from gigaflow_env.roads.file_format import by_content
+from gigaflow_env.roads.file_format import importer as importer_of
 from gigaflow_env.roads.formats import lanes_json, scene_npz
 from gigaflow_env.roads.formats.common.grades import note_grades
 from gigaflow_env.roads.formats.common.mend import mended
 from gigaflow_env.roads.road_map import Entry, MapError, MapWarning, RoadMap, validate
 from gigaflow_env.roads.scenario import Scenario, validate_scenario
 
-FORMATS = (
-    f"*{lanes_json.SUFFIX}",
-    f"*{scene_npz.SUFFIX}",
-    "*.xodr (OpenDRIVE)",
-    "*.net.xml (SUMO)",
-    "*.xml (CommonRoad)",
-    "*.osm (Lanelet2, OpenStreetMap)",
-    "*.json (Argoverse 2, GPUDrive)",
-    "*.gpkg (nuPlan)",
-    "*.tfrecord* (Waymo Open Motion)",
-    "*.pkl (ScenarioNet)",
-    "*.parquet (Argoverse 2 motion forecasting)",
-    "*.db (nuPlan logs)",
-)
-"""What can be read, for people."""
 TRAFFIC = (
     "*.xml (CommonRoad)",
     "*.tfrecord* (Waymo Open Motion)",
@@ -47,13 +34,11 @@ TRAFFIC = (
     f"*{scene_npz.SUFFIX}",
 )
 """What recorded traffic can be read from, for people."""
-_XML_ENDINGS = {"OpenDRIVE": ".xodr", "net": ".net.xml", "osm": ".osm", "commonRoad": ".xml"}
-"""What the root element of an XML file says, whatever the file is called."""
 MAX_UNPACKED = 2 << 30
 """[bytes] Ours: a packed file may not hold more; the largest maps have some hundred MB."""
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
-_ENDINGS = (".xodr", ".xml", ".osm", ".json", ".gpkg", ".pkl", ".gz")
-_HEAD = 1 << 16  # bytes of a file in which its root element begins
+MAX_LAYERS = 3
+"""Ours: so many archives inside of each other are unpacked."""
 
 
 def shipped() -> dict[str, Path]:
@@ -153,7 +138,7 @@ def load(
         check_part(around, radius)
     path = _file(path)
     with slow(f"reading {path}"), _opened(path) as file, import_report.collecting(strict) as report:
-        importer = _importer(file)
+        importer = importer_of(file)
         road_map = importer.read(file, **_chosen(importer, record), **_program(importer, program))
         road_map = _finished(road_map, importer, report, around, radius)
     return _reported(road_map, report, path)
@@ -165,7 +150,7 @@ def load_scene(
     """Map and recorded traffic of a file, which is read once; arguments and errors as for `load` and `load_scenario`."""
     path = _file(path)
     with slow(f"reading {path}"), _opened(path) as file, import_report.collecting(strict) as report:
-        importer = _importer(file)
+        importer = importer_of(file)
         _check_traffic(importer)
         chosen = _chosen(importer, record)
         if hasattr(importer, "read_both"):
@@ -184,7 +169,7 @@ def records(path: str | os.PathLike[str]) -> int:
     """
     path = _file(path)
     with _opened(path) as file:
-        importer = _importer(file)
+        importer = importer_of(file)
         _check_traffic(importer)
         return importer.count(file) if hasattr(importer, "count") else 1
 
@@ -229,7 +214,7 @@ def load_scenario(path: str | os.PathLike[str], *, record: int | str | None = No
     """
     path = _file(path)
     with slow(f"reading {path}"), _opened(path) as file, import_report.collecting(strict) as report:
-        importer = _importer(file)
+        importer = importer_of(file)
         _check_traffic(importer)
         scenario = importer.read_scenario(file, **_chosen(importer, record))
         validate_scenario(scenario)
@@ -260,24 +245,52 @@ def _opened(path: Path) -> Iterator[Path]:
             raise MapError(f"{path}: {error}") from error
 
 
-def _unpacked(path: Path, folder: Path) -> Path:
+def _unpacked(path: Path, folder: Path, layers: int = MAX_LAYERS) -> Path:
     """The file itself, or what a gzip or zip file holds: of several files in an archive the one that is a map."""
     with open(path, "rb") as file:
         head = file.read(len(_ZIP))
     if head.startswith(_GZIP):
-        return _written(cast(IO[bytes], gzip.open(path)), folder / path.name.removesuffix(".gz"))
-    if head != _ZIP or path.name.endswith(scene_npz.SUFFIX) or not zipfile.is_zipfile(path):
+        held = partial(_from_gzip, path)
+    elif head == _ZIP and zipfile.is_zipfile(path) and by_content(path) is None and not path.name.endswith(scene_npz.SUFFIX):
+        held = partial(_from_zip, path)
+    else:
         return path
+    if layers == 0:
+        raise MapError(f"archives in archives: at most {MAX_LAYERS} are unpacked")
+    inside = folder / str(layers)
+    inside.mkdir()
+    return _unpacked(held(inside), inside, layers - 1)
+
+
+def _from_gzip(path: Path, folder: Path) -> Path:
+    return _written(cast(IO[bytes], gzip.open(path)), folder / path.name.removesuffix(".gz"))
+
+
+def _from_zip(path: Path, folder: Path) -> Path:
+    """The one file of an archive, or the one of several whose content is a map's."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [info.filename for info in archive.infolist() if not info.is_dir()]
+            if len(names) > 1:  # what an operating system adds begins with a point
+                names = [name for name in names if not Path(name).name.startswith(".")]
             if len(names) > 1:
-                names = [name for name in names if name.lower().endswith(_ENDINGS)]
+                names = [name for name in names if _is_map(archive, name, folder)]
             if len(names) != 1:
                 raise MapError(f"the archive holds {len(names)} map files: there must be one")
             return _written(archive.open(names[0]), folder / (Path(names[0]).name or "map"))
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:  # damaged; encrypted; unknown compression
         raise MapError(f"zip can't unpack it: {error}") from error
+
+
+def _is_map(archive: zipfile.ZipFile, name: str, folder: Path) -> bool:
+    """Whether a file of an archive is a map: what it holds says so, also where it is packed once more."""
+    file = _written(archive.open(name), folder / "looked at")
+    try:
+        with open(file, "rb") as opened:
+            packed = opened.read(len(_ZIP)).startswith((_GZIP, _ZIP))
+        return packed or by_content(file) is not None
+    finally:
+        file.unlink()
 
 
 def _written(packed: IO[bytes], unpacked: Path) -> Path:
@@ -311,69 +324,3 @@ def _program(importer: Any, program: str | None) -> dict[str, str]:
     if not importer.__name__.endswith(".sumo"):
         raise MapError(f"program={program!r}: only SUMO networks have several programs of a light")
     return {"program": program}
-
-
-def _importer(path: Path) -> Any:
-    """The module that reads the format of a file. Importers are loaded here: nobody else needs their parsers."""
-    if path.name.endswith(lanes_json.SUFFIX):
-        return lanes_json
-    if path.name.endswith(scene_npz.SUFFIX):
-        return scene_npz
-    name = _XML_ENDINGS.get(_root_element(path) or "", path.name.lower())
-    if name.endswith(".xodr"):
-        from gigaflow_env.roads.formats import opendrive
-
-        return opendrive
-    if name.endswith(".net.xml"):
-        from gigaflow_env.roads.formats import sumo
-
-        return sumo
-    if name.endswith(".osm"):
-        from gigaflow_env.roads.formats import lanelet2
-        from gigaflow_env.roads.formats.sumo import osm
-
-        return lanelet2 if lanelet2.recognises(path) else osm
-    if name.endswith(".xml"):
-        from gigaflow_env.roads.formats import commonroad
-
-        return commonroad
-    if name.endswith((".json", ".geojson")):
-        content = path.read_bytes()
-        if b'"lane_segments"' in content:
-            from gigaflow_env.roads.formats import argoverse2
-
-            return argoverse2
-        if b'"roads"' in content:
-            from gigaflow_env.roads.formats.waymo import gpudrive
-
-            return gpudrive
-    if name.endswith(".gpkg"):
-        from gigaflow_env.roads.formats import nuplan
-
-        return nuplan
-    if name.endswith((".pkl", ".pickle")):
-        from gigaflow_env.roads.formats import scenarionet
-
-        return scenarionet
-    if name.endswith(".parquet"):
-        from gigaflow_env.roads.formats import argoverse2_forecasting
-
-        return argoverse2_forecasting
-    if name.endswith(".db"):
-        from gigaflow_env.roads.formats.nuplan import log
-
-        return log
-    if ".tfrecord" in name:
-        from gigaflow_env.roads.formats import waymo
-
-        return waymo
-    raise MapError(f"unknown map format; supported are {', '.join(FORMATS)}")
-
-
-def _root_element(path: Path) -> str | None:
-    """Name of the root element, without its namespace, of what looks like XML; None: it doesn't."""
-    with open(path, "rb") as file:
-        head = file.read(_HEAD)
-    head = re.sub(rb"<!--.*?-->|<\?.*?\?>|<![^>]*>", b"", head, flags=re.DOTALL).removeprefix(b"\xef\xbb\xbf").lstrip()
-    found = re.match(rb"<(?:[\w.-]+:)?([\w.-]+)[\s/>]", head)
-    return found[1].decode() if found else None

@@ -31,14 +31,17 @@ class Problem(NamedTuple):
 def problems(road_map: RoadMap) -> list[Problem]:
     """All problems of the driving lanes, by kind.
 
-    dead end: nothing goes on, and no lane can be changed to. unreachable: nothing leads in, and no lane changes to it (an
-    entry of an excerpt, for example). trap: lanes that one enters and never leaves. steep: above STEEP.
+    dead end: nothing goes on, neither from it nor from a lane that one may change to. unreachable: nothing leads in, neither
+    to it nor to a lane from which one may change to it (an entry of an excerpt, for example). trap: lanes in which one goes
+    round for ever once one has entered. steep: above STEEP.
     tight: a radius below towns.spec.MIN_RADIUS, the tightest that a car can drive with margin.
     """
     lanes = {lane.id: lane for lane in road_map.lanes.values() if lane.kind == "driving"}
     ahead = {name: [o for o in (*lane.successors, lane.left, lane.right) if o is not None] for name, lane in lanes.items()}
-    entered = {other for others in ahead.values() for other in others}
-    found = [Problem("dead end", name, _place(lanes[name], -1), 1, "lane") for name, others in ahead.items() if not others]
+    beside = {name: [other for other in (lane.left, lane.right) if other is not None] for name, lane in lanes.items()}
+    leaving = _with_beside({name for name, lane in lanes.items() if lane.successors}, _turned(beside))
+    entered = _with_beside({other for lane in lanes.values() for other in lane.successors}, beside)
+    found = [Problem("dead end", name, _place(lane, -1), 1, "lane") for name, lane in lanes.items() if name not in leaving]
     found += [
         Problem("unreachable", name, _place(lane, 0), 1, "lane") for name, lane in lanes.items() if name not in entered
     ]
@@ -47,12 +50,33 @@ def problems(road_map: RoadMap) -> list[Problem]:
     for group in groups:
         own = set(group)
         leaves = any(other not in own for name in group for other in ahead[name])
-        if own != largest and not leaves and any(ahead[name] for name in group):
+        if own != largest and not leaves and any(lanes[name].successors for name in group):
             place = _place(lanes[group[0]], 0)
             found.append(Problem("trap", group[0], place, len(group), "lanes"))
     for name, lane in lanes.items():
         found += _shape(name, lane)
     return sorted(found, key=lambda problem: PROBLEM_KINDS.index(problem.kind))
+
+
+def _with_beside(names: set[str], beside: dict[str, list[str]]) -> set[str]:
+    """Lanes, and those that lie beside them, and beside those."""
+    found = set(names)
+    queue = list(names)
+    for name in queue:  # grows while we go
+        for other in beside[name]:
+            if other not in found:
+                found.add(other)
+                queue.append(other)
+    return found
+
+
+def _turned(edges: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The same, from the other end."""
+    found: dict[str, list[str]] = {name: [] for name in edges}
+    for name, others in edges.items():
+        for other in others:
+            found[other].append(name)
+    return found
 
 
 def _shape(name: str, lane: Lane) -> list[Problem]:

@@ -53,6 +53,9 @@ def _road_map(given: Record, path: Path) -> RoadMap:
             kind = _field(segment, "lane_type", where)
             if not isinstance(kind, str) or kind not in LANE_TYPES:
                 raise MapError(f"{where}: lane_type {kind!r} is not one of {', '.join(LANE_TYPES)}")
+            if (inside := segment.get("is_intersection", False)) not in (True, False):
+                fault("junction", name, f"is_intersection is {inside!r}: it must be true or false", "false taken")
+                segment["is_intersection"] = False
             try:
                 lines[name] = center(*borders)
             except MapError as error:

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import shapely
 
 from gigaflow_env.roads.import_report import fault
 from gigaflow_env.roads.road_map import (
@@ -20,6 +21,8 @@ from gigaflow_env.roads.road_map import (
 
 APART = 0.01
 """[m] Knots nearer to each other are one."""
+LEAST_AREA = 0.01
+"""[m2] Ours: less is no place to cross a road."""
 
 
 def mended(road_map: RoadMap) -> RoadMap:
@@ -84,10 +87,15 @@ def _signal(signal: Signal) -> Signal:
 
 def _has_area(crosswalk: Crosswalk) -> bool:
     outline = crosswalk.outline
-    good = outline.ndim == 2 and outline.shape[1:] == (3,) and len(outline) >= 3 and bool(np.isfinite(outline).all())
-    if not good:
+    if outline.ndim != 2 or outline.shape[1:] != (3,) or len(outline) < 3 or not np.isfinite(outline).all():
         fault("crosswalk", crosswalk.id, f"an outline of {len(outline)} corners: at least 3 make an area", "left out")
-    return good
+        return False
+    area = float(shapely.MultiPoint(outline[:, :2]).convex_hull.area)
+    if area < LEAST_AREA:
+        fault(
+            "crosswalk", crosswalk.id, f"an area of {area:.2g} m2", "left out", place=_place(outline), amount=area, unit="m2"
+        )
+    return area >= LEAST_AREA
 
 
 def _linked(lane: Lane, lanes: dict[str, Lane], signals: dict[str, Signal]) -> Lane:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,15 @@ def number_or(element: etree._Element, name: str, default: float) -> float:
     except MapError as error:
         fault(element, "value", error.reason.partition(": ")[2], f"{default} taken")
         return default
+
+
+def word(element: etree._Element, name: str, known: Collection[str], default: str) -> str:
+    """An attribute that is one of some words; what is missing is `default`, and so is, reported, any other word."""
+    given = element.get(name)
+    if given is None or given in known:
+        return default if given is None else given
+    fault(element, "value", f"{name}={given!r} is none of {', '.join(map(repr, known))}", f"{default!r} taken")
+    return default
 
 
 def text(element: etree._Element, name: str) -> str:

@@ -36,6 +36,17 @@ LANELET_TYPES = {
 }
 """Lanelet types other than driving lanes; None: not part of the map. Of several types the first of these counts."""
 
+DRIVING_TYPES = (
+    "urban", "country", "highway", "interstate", "driveWay", "mainCarriageWay", "accessRamp", "exitRamp", "intersection",
+    "busLane", "restricted", "unknown",
+)  # fmt: skip
+"""Lanelet types of driving lanes."""
+USERS = {
+    **dict.fromkeys(("vehicle", "car", "truck", "bus", "taxi", "priorityVehicle", "motorcycle"), "driving"),
+    "bicycle": "biking",
+    **dict.fromkeys(("pedestrian", "train"), None),
+}
+"""Who may use a lanelet, and what it is if nobody else may."""
 SPEEDS = {"interstate": 36.1, "highway": 36.1, "country": 27.8, "driveWay": 2.8}
 """[m/s] by lanelet type, where the file gives no limit; Ours: 130, 100 and 10 km/h."""
 
@@ -141,7 +152,28 @@ def _types(element: etree._Element) -> list[str]:
 
 
 def _kind(element: etree._Element) -> str | None:
-    return next((LANELET_TYPES[name] for name in _types(element) if name in LANELET_TYPES), "driving")
+    """Kind of a lanelet by its types, and by its users where these are no vehicles; None: not part of the map."""
+    for name in _types(element):
+        if name not in LANELET_TYPES and name not in DRIVING_TYPES:
+            xml.fault(element, "value", f"laneletType {name!r} is none that there is", "taken for a road")
+    kind = next((LANELET_TYPES[name] for name in _types(element) if name in LANELET_TYPES), "driving")
+    users = [USERS[name] for tag in ("userOneWay", "userBidirectional") for name in _users(element, tag)]
+    if kind != "driving" or not users or "driving" in users:
+        return kind
+    return "biking" if "biking" in users else None
+
+
+def _users(element: etree._Element, tag: str) -> list[str]:
+    """Who may use a lanelet one way or both ways."""
+    found = []
+    for child in element.iterfind(tag):
+        name = (child.text or "").strip()
+        if name in USERS:
+            found.append(name)
+        else:
+            what = f"<{tag}> {name!r} is none of {', '.join(USERS)}"
+            xml.fault(element, "value", what, "left out")
+    return found
 
 
 def _lines(lanelets: dict[str, etree._Element], kinds: dict[str, str | None]) -> dict[str, np.ndarray]:
@@ -156,8 +188,7 @@ def _lines(lanelets: dict[str, etree._Element], kinds: dict[str, str | None]) ->
                 lines[name] = line
         if name not in lines:
             continue
-        both = any((user.text or "").strip() in ("vehicle", "car") for user in element.iterfind("userBidirectional"))
-        if both and kinds[name] == "driving":
+        if {"vehicle", "car"} & set(_users(element, "userBidirectional")) and kinds[name] == "driving":
             lines[name + BACK] = reversed_line(lines[name])
     return lines
 
@@ -205,7 +236,10 @@ def _speed(element: etree._Element, signs: dict[str, etree._Element]) -> float:
     limits = []
     for name in _referred(element, "trafficSignRef", signs, "traffic sign"):
         for part in signs[name].iterfind("trafficSignElement"):
-            if part.findtext("trafficSignID", "").strip() in LIMITS:
+            code = part.findtext("trafficSignID", "").strip()
+            if not code:
+                xml.fault(part, "signal", f"traffic sign {name} has no id of its catalogue", "left out")
+            if code in LIMITS:
                 with left_out("value", f"limit of traffic sign {name}"):
                     limits.append(speed(part, "additionalValue"))
     limits = [limit for limit in limits if limit > 0]

@@ -93,7 +93,9 @@ def _tags(element: etree._Element) -> dict[str, str]:
     found = {}
     for tag in element.iterfind("tag"):
         with left_out("tag", element.get("id") or "", line=tag.sourceline):
-            found[xml.text(tag, "k")] = xml.text(tag, "v")
+            if not (key := xml.text(tag, "k")):
+                raise xml.wrong(tag, "a tag without a key")
+            found[key] = xml.text(tag, "v")
     return found
 
 

@@ -32,7 +32,13 @@ def rules_of(lanelet: Lanelet, elements: Elements) -> list[Rule]:
     for element in _regulatory(lanelet, elements):
         kind = _signal_kind(element, lanelet, elements)
         if kind is not None:
-            lines = [elements.ways[way].points for way in element.members("ref_line") if way in elements.ways]
+            lines = []
+            for way in element.members("ref_line"):
+                if way in elements.ways:
+                    lines.append(elements.ways[way].points)
+                else:
+                    what = f"its stop line is way {way!r}, which does not exist"
+                    xml.fault(element.element, "reference", what, "left out")
             found.append(Rule(element.id, kind, lines))
     return found
 
@@ -62,10 +68,13 @@ def limit(lanelet: Lanelet, elements: Elements) -> float:
             xml.fault(lanelet.relation.element, "value", what, "left out")
     for element in _regulatory(lanelet, elements):
         if element.tags.get("subtype") in ("speed_limit", "traffic_sign"):
-            signs = [elements.ways[way].tags.get("subtype", "") for way in element.members("refers") if way in elements.ways]
+            signs = _signs(element, elements)
             for sign in [element.tags.get("sign_type", ""), *filter(LIMIT.match, signs)]:
                 if (given := speed(sign)) is not None:
                     return given
+            if element.tags.get("subtype") == "speed_limit":
+                what = f"a speed limit whose signs say {', '.join(map(repr, signs)) or 'nothing'}"
+                xml.fault(element.element, "rule", what, "left out")
     return default_speed(tags)
 
 
@@ -85,6 +94,17 @@ def _regulatory(lanelet: Lanelet, elements: Elements) -> list[Relation]:
     return found
 
 
+def _signs(element: Relation, elements: Elements) -> list[str]:
+    """Subtypes of the signs of a rule."""
+    found = []
+    for way in element.members("refers"):
+        if way in elements.ways:
+            found.append(elements.ways[way].tags.get("subtype", ""))
+        else:
+            xml.fault(element.element, "reference", f"refers to way {way!r}, which does not exist", "left out")
+    return found
+
+
 def _signal_kind(element: Relation, lanelet: Lanelet, elements: Elements) -> str | None:
     """Kind of the signal that a regulatory element is for a lanelet; None: it is none."""
     subtype = element.tags.get("subtype")
@@ -92,11 +112,14 @@ def _signal_kind(element: Relation, lanelet: Lanelet, elements: Elements) -> str
         return "light"
     if subtype == "all_way_stop":
         return "stop"
-    signs = [elements.ways[way].tags.get("subtype", "") for way in element.members("refers") if way in elements.ways]
-    signs.append(element.tags.get("sign_type", ""))
+    signs = [*_signs(element, elements), element.tags.get("sign_type", "")]
     stops = any(STOP.match(sign) for sign in signs)
-    if subtype == "right_of_way" and lanelet.id in element.members("yield", "relation"):
-        return "stop" if stops else "yield"
+    if subtype == "right_of_way":
+        if lanelet.id in element.members("yield", "relation"):
+            return "stop" if stops else "yield"
+        if lanelet.id not in element.members("right_of_way", "relation"):
+            what = f"right of way {element.id} does not name lanelet {lanelet.id}, which names it"
+            xml.fault(lanelet.relation.element, "reference", what, "left out")
     if subtype == "traffic_sign":
         return "stop" if stops else "yield" if any(YIELD.match(sign) for sign in signs) else None
     return None

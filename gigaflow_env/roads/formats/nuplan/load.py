@@ -24,7 +24,8 @@ from gigaflow_env.roads.formats.common.limits import MEETING
 from gigaflow_env.roads.formats.common.weld import weld
 from gigaflow_env.roads.formats.nuplan.geometry import Grid, grid_of, in_metres, points_of
 from gigaflow_env.roads.formats.nuplan.geopackage import GEOGRAPHIC, Row, geometry, opened, rows
-from gigaflow_env.roads.road_map import Crosswalk, Lane, MapError, RoadMap, Signal
+from gigaflow_env.roads.import_report import collecting, fault, is_strict, left_out, note
+from gigaflow_env.roads.road_map import Crosswalk, Entry, Lane, MapError, RoadMap, Signal
 
 SPEED = 13.4
 """[m/s] 30 mph: the limit where the file gives none. Ours."""
@@ -34,6 +35,8 @@ MAX_TOTAL = 5e6
 """[m] of all lanes. Ours: the largest nuPlan map has some 1,000 km, and each half metre takes memory."""
 STOP_KINDS = {1: "stop", 2: "light", 3: "yield", 4: "yield"}
 """Types of stop polygons: stop sign, traffic light, turn stop, yield. A pedestrian crossing, 0, stops no empty road."""
+FOR_WALKERS = 0
+"""Type of the stop polygons that are left out without a word."""
 _RANK = ("light", "stop", "yield")
 _OUTLINES = "gen_lane_connectors_scaled_width_polygons"
 
@@ -65,12 +68,13 @@ def read_area(path: Path, area: Area) -> RoadMap:
 
     The file is kept until another one is read: many scenes come from one city.
     """
-    layers, grid = _kept_map(path, path.stat().st_mtime_ns)
+    layers, grid, said = _kept_map(path, path.stat().st_mtime_ns, is_strict())
+    for entry in said:
+        note(*entry[:3], place=entry.place, amount=entry.amount, unit=entry.unit)
     near = {name for name, row in layers.baselines.items() if _reaches(row, grid, area)}
     connectors = {name: row for name, row in layers.connectors.items() if name in near}
-    ends = {
-        _id(row[key], "lane_connectors", key) for row in connectors.values() for key in ("exit_lane_fid", "entry_lane_fid")
-    }
+    given = {row[key] for row in connectors.values() for key in ("exit_lane_fid", "entry_lane_fid")}
+    ends = {str(int(fid)) for fid in given if isinstance(fid, (int, float)) and np.isfinite(fid)}
     lanes = {name: row for name, row in layers.lanes.items() if name in near | ends}
     crosswalks = {name: row for name, row in layers.crosswalks.items() if _reaches(row, grid, area)}
     return _road_map(layers._replace(lanes=lanes, connectors=connectors, crosswalks=crosswalks), grid, path)
@@ -83,8 +87,9 @@ def _opened_map(path: Path) -> tuple[Layers, Grid]:
 
 
 @functools.lru_cache(maxsize=1)
-def _kept_map(path: Path, modified: int) -> tuple[Layers, Grid]:
-    return _opened_map(path)
+def _kept_map(path: Path, modified: int, strict: bool) -> tuple[Layers, Grid, list[Entry]]:
+    with collecting(strict) as said:
+        return *_opened_map(path), said
 
 
 def _reaches(row: Row, grid: Grid, area: Area) -> bool:
@@ -106,15 +111,17 @@ def _layers(connection: sqlite3.Connection) -> Layers:
         for row in rows(connection, name, "fid", key, "geom", *columns, optional=optional):
             if row[key] is None:
                 continue
-            if (id := _id(row[key], name, key)) in found:
-                raise MapError(f"layer {name!r}: {key} {id} is given twice")
-            found[id] = row
+            with left_out(name, str(row["fid"])):
+                if (id := _id(row[key], name, key)) in found:
+                    raise MapError(f"layer {name!r}: {key} {id} is given twice")
+                found[id] = row
         return found
 
     lanes = layer("lanes_polygons", "lane_group_fid", "lane_index", "left_boundary_fid", "right_boundary_fid")
     connectors = layer("lane_connectors", "exit_lane_fid", "entry_lane_fid", "traffic_light_stop_line_fids")
-    if both := lanes.keys() & connectors.keys():
-        raise MapError(f"fid {min(both)} is used by a lane and by a connector")
+    for fid in sorted(lanes.keys() & connectors.keys()):
+        fault("lane_connectors", fid, f"fid {fid} is used by a lane and by a connector", "the connector is left out")
+        del connectors[fid]
     baselines = layer("baseline_paths", key="lane_fid") | layer("baseline_paths", key="lane_connector_fid")
     return Layers(
         lanes,
@@ -140,13 +147,16 @@ def _road_map(layers: Layers, grid: Grid, path: Path) -> RoadMap:
             successors.setdefault(a, []).append(b)
     lanes = {}
     for name, line in lines.items():
-        junction = paths[name].get("intersection_fid") if name in layers.connectors else None
+        junction = None
+        if name in layers.connectors and (given := paths[name].get("intersection_fid")) is not None:
+            with left_out("junction", name):
+                junction = _id(given, "lane_connectors", "intersection_fid")
         lanes[name] = Lane(
             name,
             line,
             speed=_speed(paths[name]),
             successors=tuple(successors.get(name, ())),
-            junction=None if junction is None else _id(junction, "lane_connectors", "intersection_fid"),
+            junction=junction,
         )
     lanes = with_neighbours(lanes, lambda lane, other, side: _beside(layers.lanes, lane, other, side))
     chosen, signals = _signals(lanes, layers, grid)
@@ -155,7 +165,7 @@ def _road_map(layers: Layers, grid: Grid, path: Path) -> RoadMap:
         lanes={name: replace(lane, signal=chosen.get(name)) for name, lane in lanes.items()},
         left_hand=keeps_left(lanes),
         signals=signals,
-        crosswalks={name: Crosswalk(name, points_of(row, "crosswalks", grid)) for name, row in layers.crosswalks.items()},
+        crosswalks=_crosswalks(layers, grid),
         source=f"nuPlan map {path.name}",
     )
 
@@ -164,10 +174,19 @@ def _centers(names: Iterable[str], layers: Layers, grid: Grid) -> dict[str, np.n
     """The baseline paths (n, 3) of lanes and connectors."""
     found = {}
     for name in names:
-        if name not in layers.baselines:
-            layer = "lanes_polygons" if name in layers.lanes else "lane_connectors"
-            raise MapError(f"layer {layer!r}, fid {name}: there is no baseline path with its fid")
-        found[name] = points_of(layers.baselines[name], "baseline_paths", grid)
+        with left_out("lane", name):
+            if name not in layers.baselines:
+                layer = "lanes_polygons" if name in layers.lanes else "lane_connectors"
+                raise MapError(f"layer {layer!r}, fid {name}: there is no baseline path with its fid")
+            found[name] = points_of(layers.baselines[name], "baseline_paths", grid)
+    return found
+
+
+def _crosswalks(layers: Layers, grid: Grid) -> dict[str, Crosswalk]:
+    found = {}
+    for name, row in layers.crosswalks.items():
+        with left_out("crosswalk", name):
+            found[name] = Crosswalk(name, points_of(row, "crosswalks", grid))
     return found
 
 
@@ -194,23 +213,31 @@ def _bounds(name: str, layers: Layers, grid: Grid) -> list[np.ndarray]:
     if row is None:
         return []
     given = [row.get(key) for key in ("left_boundary_fid", "right_boundary_fid")]
-    ids = [_id(fid, "boundaries", "fid") for fid in given if fid is not None]
-    if len(ids) == 2 and all(fid in layers.boundaries for fid in ids):
-        return [points_of(layers.boundaries[fid], "boundaries", grid) for fid in ids]
-    outline = points_of(row, "lanes_polygons" if name in layers.lanes else _OUTLINES, grid)
-    return [np.concatenate([outline, outline[:1]])]
+    with left_out("boundaries", f"of lane {name}"):
+        ids = [_id(fid, "boundaries", "fid") for fid in given if fid is not None]
+        for fid in ids:
+            if fid not in layers.boundaries:
+                raise MapError(f"boundary {fid}: there is no such boundary")
+        if len(ids) == 2:
+            return [points_of(layers.boundaries[fid], "boundaries", grid) for fid in ids]
+    with left_out("outline", f"of lane {name}"):
+        outline = points_of(row, "lanes_polygons" if name in layers.lanes else _OUTLINES, grid)
+        return [np.concatenate([outline, outline[:1]])]
+    return []
 
 
 def _links(lines: dict[str, np.ndarray], layers: Layers) -> list[tuple[str, str]]:
     """Lanes lead into the connectors that leave them, and these into the lanes that they enter."""
     links = []
     for name, row in layers.connectors.items():
-        before, after = (_id(row[key], "lane_connectors", key) for key in ("exit_lane_fid", "entry_lane_fid"))
-        for end, key in ((before, "exit_lane_fid"), (after, "entry_lane_fid")):
-            if end not in layers.lanes:
-                raise MapError(f"layer 'lane_connectors', fid {name}: {key}={end}: there is no such lane")
+        chain = [name]
+        for key, at in (("exit_lane_fid", 0), ("entry_lane_fid", 2)):
+            with left_out("link", f"{key} of connector {name}"):
+                if (end := _id(row[key], "lane_connectors", key)) not in layers.lanes:
+                    raise MapError(f"layer 'lane_connectors', fid {name}: {key}={end}: there is no such lane")
+                chain.insert(at, end)
         # Connectors that are too short to be lanes are bypassed.
-        chain = [end for end in (before, name, after) if end in lines]
+        chain = [end for end in chain if end in lines]
         links += [(a, b) for a, b in zip(chain, chain[1:], strict=False) if a != b]
     return list(dict.fromkeys(links))
 
@@ -218,10 +245,21 @@ def _links(lines: dict[str, np.ndarray], layers: Layers) -> list[tuple[str, str]
 def _beside(lanes: dict[str, Row], lane: str, other: str, side: int) -> bool:
     """Whether two lanes are neighbours in their group. Places in it are counted from the left."""
     here, there = lanes.get(lane), lanes.get(other)
-    if here is None or there is None or here["lane_group_fid"] is None or None in (here["lane_index"], there["lane_index"]):
+    if (
+        here is None
+        or there is None
+        or None in (row[key] for row in (here, there) for key in ("lane_group_fid", "lane_index"))
+    ):
         return False
-    places = [int(_id(row["lane_index"], "lanes_polygons", "lane_index")) for row in (here, there)]
-    return here["lane_group_fid"] == there["lane_group_fid"] and places[1] - places[0] == (-1 if side == 0 else 1)
+    places = []
+    for row in (here, there):
+        with left_out("reference", f"lane group of lane {row['fid']}"):
+            group = _id(row["lane_group_fid"], "lanes_polygons", "lane_group_fid")
+            places.append((group, int(_id(row["lane_index"], "lanes_polygons", "lane_index"))))
+    if len(places) < 2:
+        return False
+    (group, place), (other_group, other_place) = places
+    return group == other_group and other_place - place == (-1 if side == 0 else 1)
 
 
 def _signals(lanes: dict[str, Lane], layers: Layers, grid: Grid) -> tuple[dict[str, str], dict[str, Signal]]:
@@ -229,25 +267,34 @@ def _signals(lanes: dict[str, Lane], layers: Layers, grid: Grid) -> tuple[dict[s
     kinds: dict[str, str] = {}
     wanted: dict[str, list[str]] = {}
     for name, row in layers.connectors.items():
-        for stop in _ids(row["traffic_light_stop_line_fids"], "lane_connectors"):
+        for stop in _ids(row["traffic_light_stop_line_fids"], "lane_connectors", name):
             kinds[stop] = "light"
             wanted.setdefault(name, []).append(stop)
     for stop, row in layers.stops.items():
         kind = STOP_KINDS.get(row["stop_polygon_type_fid"])
         if kind is None:
+            if row["stop_polygon_type_fid"] != FOR_WALKERS:
+                note("signal", stop, f"stop_polygon_type_fid={row['stop_polygon_type_fid']!r} is not read: left out")
             continue
         kinds.setdefault(stop, kind)
-        entered = _ids(row.get("lane_connector_fids"), "stop_polygons")
-        for lane in _ids(row.get("lane_fids"), "stop_polygons"):
+        entered = _ids(row.get("lane_connector_fids"), "stop_polygons", stop)
+        unknown = [name for name in entered if name not in layers.connectors]
+        for lane in _ids(row.get("lane_fids"), "stop_polygons", stop):
             entered += lanes[lane].successors if lane in lanes else ()
+            unknown += [lane] if lane not in layers.lanes else []
+        if not entered and not row.get("lane_fids") and kind != "light":  # lights are named by their connectors
+            note("reference", stop, f"a {kind} polygon that names no lane: left out")
+        if unknown:  # a part of a map has stop polygons of what lies outside
+            note("reference", stop, f"lanes {', '.join(unknown)} that it stops are not there: left out")
         for name in entered:
             if name in layers.connectors:
                 wanted.setdefault(name, []).append(stop)
 
     areas = {}
     for stop in {stop for stops in wanted.values() for stop in stops} & layers.stops.keys():
-        outline = points_of(layers.stops[stop], "stop_polygons", grid)
-        areas[stop] = shapely.LineString(np.concatenate([outline, outline[:1]])[:, :2])
+        with left_out("outline", f"of stop polygon {stop}"):
+            outline = points_of(layers.stops[stop], "stop_polygons", grid)
+            areas[stop] = shapely.LineString(np.concatenate([outline, outline[:1]])[:, :2])
 
     def far(stop: str, name: str) -> float:
         return areas[stop].distance(shapely.Point(lanes[name].line[0, :2])) if stop in areas else np.inf
@@ -261,6 +308,8 @@ def _signals(lanes: dict[str, Lane], layers: Layers, grid: Grid) -> tuple[dict[s
 
 def _speed(row: Row) -> float:
     given = row.get("speed_limit_mps")
+    if given and not isinstance(given, (int, float)):
+        fault("value", str(row["fid"]), f"speed_limit_mps={given!r} is no speed", f"{SPEED} m/s taken")
     return float(given) if isinstance(given, (int, float)) and 0 < given < np.inf else SPEED
 
 
@@ -272,6 +321,11 @@ def _id(given: Any, layer: str, column: str) -> str:
         raise MapError(f"layer {layer!r}: {column}={given!r} is not a whole number") from error
 
 
-def _ids(given: Any, layer: str) -> list[str]:
-    """The fids of a text as "12, 13"."""
-    return [_id(part, layer, "a list of fids") for part in str(given or "").split(",") if part.strip()]
+def _ids(given: Any, layer: str, name: str) -> list[str]:
+    """The fids of a text as "12, 13", in a row of a layer."""
+    found = []
+    for part in str(given or "").split(","):
+        with left_out("reference", f"of {layer}, fid {name}"):
+            if part.strip():
+                found.append(_id(part, layer, "a list of fids"))
+    return found

@@ -42,11 +42,13 @@ def read_joints(root: etree._Element, roads: dict[str, Road]) -> dict[End, list[
                             with left_out("link", f"{road.id}.{number}.{lane.get('id')} {role}", line=link.sourceline):
                                 raise
     for junction in root.iterfind("junction"):
-        virtual = junction.get("type") == "virtual"  # the links of its connecting roads say all
-        for connection in junction.iterfind("connection") if not virtual else ():
+        for connection in junction.iterfind("connection"):
             name = f"junction {junction.get('id')}, connection {connection.get('id')}"
             with left_out("link", name, line=connection.sourceline):
-                _join_connection(junction, connection, roads, join)
+                if junction.get("type") == "virtual":
+                    _check_virtual(connection, roads)
+                else:
+                    _join_connection(junction, connection, roads, join)
     return joints
 
 
@@ -113,6 +115,15 @@ def _nearest_ends(one: Road, ends: tuple[int, ...], other: Road, others: tuple[i
     pairs = [(math.dist(place(one, a), place(other, b)), a, b) for a in ends for b in others]
     _, a, b = min(pairs)
     return a, b
+
+
+def _check_virtual(connection: etree._Element, roads: dict[str, Road]) -> None:
+    """The links of a connecting road of a virtual junction say where it leads off the main road: one must."""
+    road = _linked(connection, "connectingRoad", roads)
+    main = _linked(connection, "incomingRoad", roads)
+    named = [link for link in road.element.iterfind("link/*") if link.get("elementId") == main.id]
+    if not any(link.get("elementS") for link in named):
+        raise xml.wrong(connection, f"road {road.id} does not say by elementS where on road {main.id} it begins or ends")
 
 
 def _join_connection(

@@ -10,7 +10,10 @@ Not read: lane height, crossfall and other shapes of the surface, signals away f
 reference. OpenDRIVE has no times of lights.
 """
 
+from dataclasses import replace
 from pathlib import Path
+
+from lxml import etree
 
 from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.opendrive.crosswalks import read_crosswalks
@@ -21,8 +24,8 @@ from gigaflow_env.roads.formats.opendrive.road import Road, read_road
 from gigaflow_env.roads.formats.opendrive.signals import with_signals
 from gigaflow_env.roads.formats.opendrive.speeds import with_speeds
 from gigaflow_env.roads.formats.opendrive.strips import read_strips
-from gigaflow_env.roads.import_report import left_out
-from gigaflow_env.roads.road_map import RoadMap
+from gigaflow_env.roads.import_report import fault, left_out, note
+from gigaflow_env.roads.road_map import Crosswalk, RoadMap
 
 
 def read(path: Path) -> RoadMap:
@@ -30,22 +33,49 @@ def read(path: Path) -> RoadMap:
     root = xml.parse(path, "OpenDRIVE", "an OpenDRIVE file")
     cut_sections(root)
     roads: dict[str, Road] = {}
+    junctions = {junction.get("id", "") for junction in root.iterfind("junction")}
+    connecting = {
+        connection.get("connectingRoad", ""): connection.getparent().get("id", "")
+        for connection in root.iterfind("junction/connection")
+    }
     for element in root.iterfind("road"):
         with left_out("road", element.get("id") or ""):
-            road = read_road(element)
+            road = read_road(element, _junction(element, junctions, connecting))
             if road.id in roads:
                 raise xml.wrong(element, f"id {road.id!r} is used twice")
             roads[road.id] = road
     strips = {strip.key: strip for road in roads.values() for strip in read_strips(road)}
     lanes = with_speeds(directed_lanes(strips, read_joints(root, roads)), strips)
     lanes, signals = with_signals(lanes, strips, roads, root)
+    crosswalks: dict[str, Crosswalk] = {}
+    for crosswalk in (crosswalk for road in roads.values() for crosswalk in read_crosswalks(road)):
+        if crosswalk.id in crosswalks:
+            fault("crosswalk", crosswalk.id, "its id is used twice on its road", f"{crosswalk.id}/{len(crosswalks)} taken")
+            crosswalk = replace(crosswalk, id=f"{crosswalk.id}/{len(crosswalks)}")
+        crosswalks[crosswalk.id] = crosswalk
     header = root.find("header")
     vendor = "" if header is None else header.get("vendor", "")
     return RoadMap(
         name=path.stem,
         lanes=lanes,
         signals=signals,
-        crosswalks={crosswalk.id: crosswalk for road in roads.values() for crosswalk in read_crosswalks(road)},
+        crosswalks=crosswalks,
         left_hand=2 * sum(road.left_hand for road in roads.values()) > len(roads),
         source=f"OpenDRIVE file {path.name}" + (f" ({vendor})" if vendor else ""),
     )
+
+
+def _junction(road: etree._Element, junctions: set[str], connecting: dict[str, str]) -> str | None:
+    """The junction that a road belongs to; where it doesn't say the one that leads over it."""
+    given, name = road.get("junction"), road.get("id", "")
+    if given == "-1":
+        return None
+    if not given:
+        taken = connecting.get(name)
+        if given is not None or taken is not None:
+            what = f"junction={given!r} of a road " + ("in no junction" if taken is None else f"in junction {taken!r}")
+            xml.fault(road, "reference", what, "an ordinary road" if taken is None else f"{taken!r} taken")
+        return taken
+    if given not in junctions:  # as in an excerpt
+        note("reference", name, f"junction {given!r} is not in the file: only its name is known", line=road.sourceline)
+    return given

@@ -155,7 +155,7 @@ def _geometry(element: etree._Element) -> Geometry:
         local = partial(_polynomial, u=(0.0, 1.0), v=v, end=length, length=length, rescale=False)
     elif shape.tag == "paramPoly3":
         u, v = (tuple(xml.number(shape, name + axis) for name in "abcd") for axis in "UV")
-        end = length if shape.get("pRange") == "arcLength" else 1.0
+        end = length if xml.word(shape, "pRange", ("arcLength", "normalized"), "normalized") == "arcLength" else 1.0
         local = partial(_polynomial, u=u, v=v, end=end, length=length, rescale=True)
     else:
         raise xml.wrong(shape, "unknown shape; known are line, arc, spiral, poly3, paramPoly3")
@@ -181,32 +181,37 @@ class Road(NamedTuple):
     sections: list[etree._Element]
     labels: list[str]  # of the sections: their numbers in the file; 3/2 is the second part of section 3
     bounds: np.ndarray  # (sections + 1,) [m] along the road
-    broken: tuple[float, ...]  # [m] along the road: where the plan view jumps or turns on the spot
+    broken: tuple[tuple[float, float], ...]  # [m] along the road: where the plan view jumps, turns on the spot or is missing
 
 
-def read_road(element: etree._Element) -> Road:
-    """A road. Raises MapError for one that can't be driven on; smaller faults are reported."""
-    length, junction = xml.number(element, "length"), element.get("junction", "-1")
-    if not 0 <= length <= MAX_LENGTH:
-        raise xml.wrong(element, f"length={length}: a road has 0 to {MAX_LENGTH:.0f} m")
+def read_road(element: etree._Element, junction: str | None) -> Road:
+    """A road. Raises MapError for one that can't be driven on; smaller faults are reported. junction: its junction's id."""
     geometries = _plan_view(element)
     sections = element.findall("lanes/laneSection")
     if not geometries or not sections:
         raise xml.wrong(element, "a road needs a planView with geometry, and lanes with a laneSection")
-    beyond = length - geometries[-1].s - geometries[-1].length
+    drawn = geometries[-1].s + geometries[-1].length
+    length = _length(element, drawn)
+    beyond = length - drawn
     if beyond > MAX_GAP:
         what = f"it ends {beyond:.2f} m before the next piece or the road's end"
         xml.fault(geometries[-1].element, "road", what, "the road ends there", amount=beyond, unit="m")
         length -= beyond
-    if geometries[0].s > MAX_GAP:
-        raise xml.wrong(geometries[0].element, f"s={geometries[0].s}: the first geometry must begin at the road's start")
+    elif beyond < -MAX_GAP:
+        what = f"length={length}: its plan view is {-beyond:.2f} m longer"
+        xml.fault(element, "road", what, "the rest is left out", amount=-beyond, unit="m")
+    broken = _broken(geometries)
+    if (start := geometries[0].s) > MAX_GAP:
+        what = f"s={start}: the first geometry must begin at the road's start"
+        xml.fault(geometries[0].element, "geometry", what, "lane sections before it are left out", amount=start, unit="m")
+        broken = ((0.0, start), *broken)
     sections, bounds = _bounds(sections, length)
     return Road(
         element=element,
         id=xml.text(element, "id"),
         length=length,
-        junction=None if junction == "-1" else junction,
-        left_hand=element.get("rule", "RHT") == "LHT",
+        junction=junction,
+        left_hand=xml.word(element, "rule", ("RHT", "LHT"), "RHT") == "LHT",
         geometries=geometries,
         elevation=read_cubics(element.findall("elevationProfile/elevation"), "s"),
         offset=read_cubics(element.findall("lanes/laneOffset"), "s"),
@@ -214,8 +219,20 @@ def read_road(element: etree._Element) -> Road:
         sections=sections,
         labels=_labels(sections),
         bounds=bounds,
-        broken=_broken(geometries),
+        broken=broken,
     )
+
+
+def _length(element: etree._Element, drawn: float) -> float:
+    """Length of a road [m]; where it can't be read the one of its plan view."""
+    try:
+        length = xml.number(element, "length")
+        if not 0 <= length <= MAX_LENGTH:
+            raise xml.wrong(element, f"length={length}: a road has 0 to {MAX_LENGTH:.0f} m")
+    except MapError as error:
+        xml.fault(element, "road", error.reason.partition(": ")[2], "its plan view's length taken", amount=drawn, unit="m")
+        return drawn
+    return length
 
 
 def _plan_view(element: etree._Element) -> list[Geometry]:
@@ -226,7 +243,8 @@ def _plan_view(element: etree._Element) -> list[Geometry]:
     for piece in pieces:
         if not is_strict() and xml.number_or(piece, "length", 0.0) <= 0:
             xml.fault(piece, "geometry", f"length={piece.get('length')}", "left out")
-        else:
+            continue
+        with left_out("geometry", f"of road {element.get('id')}", line=piece.sourceline):
             geometries.append(_geometry(piece))
     return sorted(geometries, key=lambda geometry: geometry.s)
 
@@ -260,8 +278,8 @@ def _labels(sections: list[etree._Element]) -> list[str]:
     return labels
 
 
-def _broken(geometries: list[Geometry]) -> tuple[float, ...]:
-    """Where pieces of the plan view do not join [m] along the road; smaller jumps and kinks are only reported."""
+def _broken(geometries: list[Geometry]) -> tuple[tuple[float, float], ...]:
+    """Where pieces of the plan view do not join, from and to [m] along the road; what is smaller is only reported."""
     found = []
     for one, other in pairwise(geometries):
         if is_strict() and other.s - one.s > one.length + MAX_GAP:
@@ -279,7 +297,8 @@ def _broken(geometries: list[Geometry]) -> tuple[float, ...]:
         if broken or not is_strict():
             xml.fault(other.element, "geometry", what, done, place=(other.x, other.y), amount=amount[0], unit=amount[1])
         if broken:
-            found.append(other.s)
+            ends = one.s + one.length
+            found.append((ends if other.s - ends > MAX_GAP else other.s, other.s))
     return tuple(found)
 
 

@@ -1,13 +1,14 @@
 """Traffic lights, stop and yield signs of OpenDRIVE, and the lanes that obey them."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from lxml import etree
 
 from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.opendrive.lanes import driving_lane
+from gigaflow_env.roads.formats.opendrive.limit_signs import ORIENTATIONS, is_limit
 from gigaflow_env.roads.formats.opendrive.road import Road
-from gigaflow_env.roads.formats.opendrive.speeds import LIMIT_SIGNS
 from gigaflow_env.roads.formats.opendrive.strips import Key, Strip
 from gigaflow_env.roads.import_report import left_out, note
 from gigaflow_env.roads.road_map import Lane, Signal
@@ -46,10 +47,11 @@ def with_signals(
                 for name in _governed(element, road, strips, lanes):
                     if name not in chosen or rank(kind) < rank(kinds[chosen[name]]):
                         chosen[name] = signal
-    turns = _turns(root)
+    turns = _turns(root, kinds.keys())
     signals: dict[str, Signal] = {}
     for name, signal in chosen.items():
-        group, stage = turns.get(signal, (lanes[name].junction or "", None))
+        group, stage = turns.get(signal, (None, None))
+        group = lanes[name].junction or "" if group is None else group
         signals.setdefault(signal, Signal(signal, kinds[signal] or "", group, stage))
     return {name: replace(lane, signal=chosen.get(name)) for name, lane in lanes.items()}, signals
 
@@ -59,18 +61,23 @@ def _type_of(element: etree._Element) -> str:
     kind = element.get("type", "")
     if not kind:
         xml.fault(element, "signal", f"type={element.get('type')!r}", "left out")
-    elif element.get("dynamic") == "yes" and kind not in (*SIGNALS, *LIMIT_SIGNS) and not kind.startswith("1000"):
+    elif element.get("dynamic") == "yes" and kind not in SIGNALS and not is_limit(element) and not kind.startswith("1000"):
         note("signal", element.get("id", ""), f"type={kind!r} is no light that is known: left out", line=element.sourceline)
     return kind
 
 
-def _turns(root: etree._Element) -> dict[str, tuple[str, int]]:
+def _turns(root: etree._Element, signals: Collection[str]) -> dict[str, tuple[str | None, int]]:
     """The junction of each signal that has a controller, and when its controller has its turn there.
 
-    Signals of one controller are always shown the same; controllers of a junction go by their `sequence`.
+    Signals of one controller are always shown the same; controllers of a junction go by their `sequence`. Those that no
+    junction names go by theirs, in the junctions of their signals: None.
     """
     controllers = {e.get("id", ""): e for e in root.iterfind("controller")}
-    turns: dict[str, tuple[str, int]] = {}
+    controlled = {name: _controlled(element, signals) for name, element in controllers.items()}
+    turns: dict[str, tuple[str | None, int]] = {}
+    alone = sorted(controllers.items(), key=lambda pair: xml.number_or(pair[1], "sequence", 0.0))
+    for stage, (name, _) in enumerate(alone):
+        turns |= dict.fromkeys(controlled[name], (None, stage))
     for junction in root.iterfind("junction"):
         named: list[tuple[float, etree._Element]] = []
         for element in junction.iterfind("controller"):
@@ -81,9 +88,19 @@ def _turns(root: etree._Element) -> dict[str, tuple[str, int]]:
                 own = xml.number_or(controller, "sequence", 0.0)
                 named.append((xml.number_or(element, "sequence", own), controller))
         for stage, (_, controller) in enumerate(sorted(named, key=lambda pair: pair[0])):
-            for control in controller.iterfind("control"):
-                turns[control.get("signalId", "")] = junction.get("id", ""), stage
+            turns |= dict.fromkeys(controlled[controller.get("id", "")], (junction.get("id", ""), stage))
     return turns
+
+
+def _controlled(controller: etree._Element, signals: Collection[str]) -> list[str]:
+    """The signals of a controller."""
+    found = []
+    for control in controller.iterfind("control"):
+        with left_out("reference", f"control of controller {controller.get('id')}", line=control.sourceline):
+            if (signal := xml.text(control, "signalId")) not in signals:
+                raise xml.wrong(control, f"signalId={signal!r}: there is no such signal")
+            found.append(signal)
+    return found
 
 
 def _governed(element: etree._Element, road: Road, strips: dict[Key, Strip], lanes: dict[str, Lane]) -> list[str]:
@@ -94,7 +111,7 @@ def _governed(element: etree._Element, road: Road, strips: dict[Key, Strip], lan
     """
     s, last = xml.number(element, "s"), len(road.sections) - 1
     valid = [(xml.integer(e, "fromLane"), xml.integer(e, "toLane")) for e in element.iterfind("validity")]
-    orientation = element.get("orientation", "none")
+    orientation = xml.word(element, "orientation", ORIENTATIONS, "none")
     names: list[str] = []
     for forward in (True, False):
         if road.junction is None and (road.length - s if forward else s) > SIGNAL_REACH:

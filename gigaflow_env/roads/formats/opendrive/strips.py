@@ -60,7 +60,7 @@ def read_strips(road: Road) -> list[Strip]:
     strips: list[Strip] = []
     for number, section in enumerate(road.sections):
         low, high = road.bounds[number : number + 2]
-        if any(low < at < high for at in road.broken):
+        if any(low < end and start < high for start, end in road.broken):
             continue  # the plan view jumps; reported there
         with left_out("section", f"{road.id}.{number}", line=section.sourceline):
             # Sections of a micrometre hold the oddest polynomials: their lanes are bypassed, whatever their widths.
@@ -119,8 +119,9 @@ def _strip(road: Road, number: int, element: etree._Element, lines: tuple[np.nda
     if kind == "driving" and not open_to_cars(element, high - low):
         kind = "shoulder"
         note("access", f"{road.id}.{number}.{lane}", "closed to cars: drivable area only", line=element.sourceline)
-    flipped = road.left_hand != (element.get("direction") == "reversed")
-    both = element.get("type") == "bidirectional" or element.get("direction") == "both"
+    way = xml.word(element, "direction", ("standard", "reversed", "both"), "standard")
+    flipped = road.left_hand != (way == "reversed")
+    both = element.get("type") == "bidirectional" or way == "both"
     return Strip((road.id, number, lane), element, road, kind, (lane < 0) != flipped, both, lines)
 
 
@@ -131,6 +132,8 @@ def _profiles(section: etree._Element, start: float) -> list[tuple[etree._Elemen
         if xml.integer(element, "id") != 0:
             widths = element.findall("width")
             profile = read_cubics(widths or element.findall("border"), "sOffset", start)
+            if not len(profile.starts) and element.get("type") in LANE_TYPES:
+                xml.fault(element, "width", f"lane {element.get('id')} has no width and no border", "left out")
             profiles.append((element, profile, not widths and len(profile.starts) > 0))
     return profiles
 

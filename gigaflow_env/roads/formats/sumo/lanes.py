@@ -20,6 +20,15 @@ MAX_WIDTH = 100.0
 """[m] Ours: what is wider is a mistake."""
 CAR = "passenger"
 """The vehicle class whose lanes are driving lanes."""
+CLASSES = (
+    "all", "ignoring", "private", "emergency", "authority", "army", "vip", "pedestrian", "passenger", "hov", "taxi", "bus",
+    "coach", "delivery", "truck", "trailer", "motorcycle", "moped", "bicycle", "evehicle", "tram", "rail_urban", "rail",
+    "rail_electric", "rail_fast", "rail_slow", "lightrail", "cityrail", "subway", "cable_car", "ship", "container",
+    "aircraft", "drone", "wheelchair", "scooter", "custom1", "custom2",
+)  # fmt: skip
+"""Vehicle classes of SUMO, with the names that they had before."""
+FUNCTIONS = ("normal", "connector", "internal", "crossing", "walkingarea")
+"""What an edge may be."""
 MOTOR = ("private", "taxi", "bus", "coach", "delivery", "truck", "hov", "evehicle", "motorcycle", "moped", "emergency")
 """Lanes that only some of these may use are paved, but not for cars: bus lanes, for example."""
 
@@ -66,6 +75,7 @@ def read_net(root: etree._Element) -> Net:
                         lane = _lane_id(element, name)
                         if lane in lanes:
                             raise xml.wrong(element, f"id {lane!r} is used twice")
+                        tell_classes(element)
                         if _kind(element):
                             lanes[lane] = element, _points(element)
     rest = _rest(root)
@@ -82,11 +92,13 @@ def read_net(root: etree._Element) -> Net:
         with left_out("lane", name):
             strips[name] = _strip(first, points)
     whole = {part: name for part, name in whole.items() if name in strips}
-    return Net(edges, strips, whole, root.get("lefthand") in ("true", "1"))
+    return Net(edges, strips, whole, xml.word(root, "lefthand", ("true", "1", "false", "0"), "false") in ("true", "1"))
 
 
 def _function(edge: etree._Element, name: str) -> None:
     """Say what an edge inside of a junction is where it doesn't: ids that begin with a colon are theirs, and tell."""
+    if not name.startswith(":"):
+        xml.word(edge, "function", FUNCTIONS, "normal")
     if name.startswith(":") and edge.get("function") not in ("internal", "crossing", "walkingarea"):
         kind = re.match(r"[cw]?", name.rpartition("_")[2])
         found = {"c": "crossing", "w": "walkingarea", "": "internal"}[kind[0] if kind else ""]
@@ -100,6 +112,14 @@ def _lane_id(element: etree._Element, edge: str) -> str:
     if not re.fullmatch(re.escape(edge) + r"_\d+", lane):
         raise xml.wrong(element, f"id {lane!r}: it must be that of its edge, {edge!r}, and a number")
     return lane
+
+
+def tell_classes(element: etree._Element) -> None:
+    """Report words of a lane or connection that are no vehicle class: nobody is meant by them."""
+    for name in ("allow", "disallow", "changeLeft", "changeRight"):
+        for given in element.get(name, "").split():
+            if given not in CLASSES:
+                xml.fault(element, "value", f"{name} names {given!r}, which is no vehicle class", "nobody is meant by it")
 
 
 def permits(element: etree._Element, vehicle: str = CAR) -> bool:

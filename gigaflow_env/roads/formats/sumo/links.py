@@ -8,10 +8,12 @@ from lxml import etree
 
 from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.common.weld import MAX_GAP
-from gigaflow_env.roads.formats.sumo.lanes import Net, Strip, permits
+from gigaflow_env.roads.formats.sumo.lanes import Net, Strip, permits, tell_classes
 from gigaflow_env.roads.import_report import fault, left_out
 from gigaflow_env.roads.road_map import HEADING, WIDTH
 
+STATES = "M m = s w o O - Z a t G g y Y r u".split()
+"""What a connection may be: with priority, without, stop, all-way stop, switched off, dead end, zipper, light."""
 MAX_TURN = math.radians(120)
 """Ours: no connector is made where it would begin or end at a larger angle to its lanes."""
 
@@ -77,6 +79,8 @@ def _connections(root: etree._Element, net: Net) -> dict[str, list[tuple[str, et
             start, end = (net.strips.get(net.whole.get(lane, "")) for lane in ends)
             if start is None or end is None or start is end or start.kind != "driving" or end.kind != "driving":
                 continue  # pedestrians and trains, and the parts of one lane
+            tell_classes(element)
+            xml.word(element, "state", STATES, "M")
             if permits(element):
                 ahead.setdefault(start.id, []).append((end.id, element))
     return ahead

@@ -17,6 +17,8 @@ STOP = "sw"
 """States of connections without traffic light: major; minor and equal; stop and all-way stop."""
 OPEN = set("GgOo")
 """States in which a light does not stop anybody: green, and switched off."""
+LETTERS = set("rRuyYgGsoO")
+"""All states of a link."""
 SHOWN = {**dict.fromkeys("Ggs", "green"), **dict.fromkeys("yY", "yellow"), **dict.fromkeys("oO", "off")}
 """What is seen of a state; others are red. Who turns at an arrow (s) may go, too: a light can't ask to stop first."""
 
@@ -57,13 +59,23 @@ def _logics(root: etree._Element, program: str | None) -> dict[str, Logic]:
     every: dict[str, list[Logic]] = {}
     for element in root.iterfind("tlLogic"):
         with left_out("signal", element.get("id") or "", line=element.sourceline):
-            states = [xml.text(phase, "state") for phase in element.iterfind("phase")]
+            states = [_state(phase) for phase in element.iterfind("phase")]
+            if not states:
+                raise xml.wrong(element, "a program without phases")
             logic = Logic(element.get("programID", ""), states, _seconds(element), xml.number_or(element, "offset", 0.0))
             every.setdefault(xml.text(element, "id"), []).append(logic)
     names = {logic.name for logics in every.values() for logic in logics}
     if program is not None and program not in names:
         raise MapError(f"program={program!r}: no light has it; the file has {', '.join(map(repr, sorted(names))) or 'none'}")
     return {name: next((logic for logic in logics if logic.name == program), logics[-1]) for name, logics in every.items()}
+
+
+def _state(phase: etree._Element) -> str:
+    """The letters of a phase, one for each link; those that there are not are reported, and red."""
+    state = xml.text(phase, "state")
+    if odd := set(state) - LETTERS:
+        xml.fault(phase, "value", f"state={state!r} has {', '.join(map(repr, sorted(odd)))}, which is none", "red there")
+    return state
 
 
 def _seconds(element: etree._Element) -> list[float]:
