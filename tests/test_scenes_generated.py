@@ -35,7 +35,7 @@ def test_it_is_traffic(made):
     assert traffic.lights and all(set(states.tolist()) <= {1, 2, 3} for states in traffic.lights.values())
     found = flags(traffic, road_map)
     assert not found.start_conflict.any()
-    assert found.infeasible.sum() <= 1  # of 8 seeds two have one: a driver who notices late brakes harder than is counted on
+    assert found.infeasible.sum() <= 1  # of seeds 1 to 8 two have one
 
 
 def test_velocities_are_those_of_the_way(made):
