@@ -115,6 +115,15 @@ def backwards(aside, slope, curvature):
     return curvature + TWO * (slope * _BACK_LEAST - aside) / (_BACK_LEAST * _BACK_LEAST)
 
 
+@rule
+def road_end(conflicts, lane, row, passed, scale):
+    """Distance [m] to where a lane that leads nowhere ends, or becomes too narrow for a car; FAR if it leads on.
+
+    passed: distance [m] to its start. scale: metres of the world per metre of the map.
+    """
+    return passed + conflicts.usable[lane] * row.length * scale if row.successors == 0 else FAR
+
+
 @stage
 def around(w, a, reach, rows, pose, close):
     """Number of agents on the road, and wrecks, within `reach` [m]; their numbers are written to `close`."""
@@ -313,6 +322,10 @@ def intend(
     steer_x, steer_y, steered, before = x + cos * preview, y + sin * preview, False, motion.steer[w, a] / wheelbase
     target, gap, room_from, blocked, waiting, stop = i32(-1), FAR, FAR, False, False, FAR
     leader_gap, leader_speed, leader = FAR, ZERO, i32(-1)
+    if waits:  # where a lane change is still possible: long before the lane's end, where it has a taper
+        room = change_room(w, variant, conflicts, row, lane)
+        stop = max(passed + conflicts.usable[lane] * row.length * scale - room - HALF, ZERO)
+    stop = min(stop, road_end(conflicts, lane, row, passed, scale) - half_length)
     limit = horizon
     for _ in range(_STEPS):
         distance = passed + f32(k) * row.step * scale
@@ -360,12 +373,7 @@ def intend(
         end = passed + row.length * scale
         line = end - half_length
         follower = next_lane(w, variant, network, conflicts, map_row, lane, settled, goal_lane, goal_s, tightest)
-        if waits and passed <= ZERO:  # where a lane change is still possible
-            room = change_room(w, variant, conflicts, row, lane)
-            stop = min(stop, max(passed + conflicts.usable[lane] * row.length * scale - room - HALF, ZERO))
-            break
-        if follower < 0:
-            stop = min(stop, passed + conflicts.usable[lane] * row.length * scale - half_length)
+        if follower < 0 or (waits and passed <= ZERO):
             break
         if line > ZERO:
             red, slowly = stop_lines(w, a, follower, line, motion, lane_position, lights, network, conflicts, p)
@@ -386,6 +394,7 @@ def intend(
         k = i32(k - row.quads)
         lane, passed, row = follower, end, network.lanes[follower]
         scale = lane_stretch(w, variant, row)
+        stop = min(stop, road_end(conflicts, lane, row, passed, scale) - half_length)
     goal_distance = passed + goal_s * scale
     if final and lane == goal_lane and goal_distance > ZERO:
         cap = min(cap, stopping_speed(goal_distance - ONE, f32(0.8) * p.goal_speed, p))
