@@ -45,7 +45,15 @@ from gigaflow_env.sim.traffic.car_following import (
 )  # fmt: skip
 from gigaflow_env.sim.traffic.cycles import BACK, STAY, YIELD, has_turn
 from gigaflow_env.sim.traffic.lane_choice import change_room, choose_lane, lane_length, next_lane, seat
-from gigaflow_env.sim.traffic.right_of_way import announce, crossing_gap, in_conflict, settled_lane, stop_lines, yields
+from gigaflow_env.sim.traffic.right_of_way import (
+    announce,
+    crossing_gap,
+    goes_first,
+    in_conflict,
+    settled_lane,
+    stop_lines,
+    yields,
+)
 from gigaflow_env.sim.variant import curved, lane_stretch
 from gigaflow_env.state import ELSEWHERE, IDM, LIVE
 
@@ -68,6 +76,7 @@ _TIDY = f32(1e-3)  # m/s: a slower vehicle stands, and does not roll back
 _NEAR = f32(3.0)  # m: a leader so near, and standing, is waited for
 _BACK_FOR, _BACK_SPEED = f32(6.0), f32(1.2)  # s, m/s: how long and how fast a driver backs up: 7 m
 _HOLD = f32(10.0)  # s, for which it then stands, so that whom it backed up for can pass
+_CLEAR_FOR = f32(4.5)  # s, for which it goes on when it has left a narrow lane: a car's length
 _BACK_BEND = f32(0.2)  # 1/m, the tightest arc for that
 _TURN_FOR = f32(3.0)  # s, for which a driver backs up that would leave the road
 _ACROSS = f32(0.3)  # rad: who stands so much across its lane looks at the edge of the road
@@ -227,6 +236,47 @@ def back_room(speed, p):
 def head_on(w, a, b, pose):
     """Whether agent b, which may be none, comes towards agent a."""
     return b >= 0 and b != a and pose.cos[w, a] * pose.cos[w, b] + pose.sin[w, a] * pose.sin[w, b] < ZERO
+
+
+@stage
+def in_narrow(w, b, lane_position, network, conflicts):
+    """Whether agent b, which may be none, is on a narrow lane."""
+    return b >= 0 and conflicts.narrow[network.sections[lane_position.section[w, b]].lane]
+
+
+@stage
+def faces(w, a, b, pose, lane_position, network, conflicts):
+    """Whether agents a and b, which may be none, come towards each other where they can't pass.
+
+    Where one comes out of a narrow lane that the other wants to turn into, no matter at which angle they meet.
+    """
+    if b < 0 or b == a:
+        return False
+    lane, other = network.sections[lane_position.section[w, a]].lane, network.sections[lane_position.section[w, b]].lane
+    if conflicts.retreat[lane] < ZERO and conflicts.retreat[other] < ZERO:
+        return False
+    if conflicts.narrow[lane] or conflicts.narrow[other]:
+        if in_conflict(conflicts, lane, other) or in_conflict(conflicts, other, lane):
+            return True
+    return head_on(w, a, b, pose)
+
+
+@stage
+def retreat(w, a, lane_position, variant, network, conflicts):
+    """Distance [m] that agent a would have to back up until others can pass; 0 where they can already."""
+    section = lane_position.section[w, a]
+    lane = network.sections[section].lane
+    before = conflicts.retreat[lane]
+    s = place_s(network, section, lane_position.fraction[w, a])
+    return (before + s) * lane_stretch(w, variant, network.lanes[lane]) if before >= ZERO else ZERO
+
+
+@stage
+def retreats(w, a, b, lane_position, variant, network, conflicts):
+    """Whether agent a is the one of two facing each other that backs up: who has less far, else the lower number."""
+    mine = retreat(w, a, lane_position, variant, network, conflicts)
+    its = retreat(w, b, lane_position, variant, network, conflicts)
+    return goes_first(its, b, mine, a)
 
 
 @rule
@@ -479,9 +529,15 @@ def wait(
     if stands or traffic.backing[w, a] > 0 or across:
         room = room_behind(w, a, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p)
     backing, hold = i32(0) if fresh else max(i32(traffic.backing[w, a] - i32(1)), i32(0)), holding(p)
+    who, facing = traffic.waits_for[w, a], False
+    if backing > 0:
+        facing = faces(w, a, who, pose, lane_position, network, conflicts)
+        within = conflicts.within[network.sections[lane_position.section[w, a]].lane]
+        if backing > hold and (facing or (within and in_narrow(w, who, lane_position, network, conflicts))):
+            backing = max(backing, i32(hold + i32(_CLEAR_FOR / p.dt + HALF)))
     if room < back_room(speed, p):
         backing = min(backing, hold)
-    elif backing == 0 and traffic.turn[w, a] and traffic.waits_how[w, a] == BACK:
+    elif (backing == 0 or (facing and backing <= hold)) and traffic.turn[w, a] and traffic.waits_how[w, a] == BACK:
         backing = i32(hold + i32(_BACK_FOR / p.dt + HALF))
     if backing > hold or across:
         soon = max(speed + max(motion.acceleration[w, a], ZERO) * _REACTION, ZERO)
@@ -493,7 +549,7 @@ def wait(
             backing, met = min(backing, hold) if met == a else backing, i32(-1)
         elif met == a and room > _BACK_LEAST:
             backing, traffic.waits_for[w, a] = i32(hold + i32(_TURN_FOR / p.dt + HALF)), i32(a)
-    if backing == hold and not head_on(w, a, traffic.waits_for[w, a], pose):
+    if backing == hold and not (facing or head_on(w, a, traffic.waits_for[w, a], pose)):
         backing = i32(0)
     who, ends = i32(-1), STAY
     if backing > 0:
@@ -501,6 +557,7 @@ def wait(
     elif stands:
         # The body in the path first: as long as it is there, nothing else helps.
         near = met >= 0 or (traffic.leader[w, a] >= 0 and traffic.leader_gap[w, a] < _NEAR)
+        near = near or faces(w, a, traffic.leader[w, a], pose, lane_position, network, conflicts)
         if met >= 0:
             who = met
         elif near:
@@ -515,7 +572,9 @@ def wait(
             who = traffic.leader[w, a]
         beside = not near and giver < 0 and traffic.beside[w, a] >= 0 and not traffic.short[w, a]
         if ends == STAY and room > _BACK_LEAST and not beside:
-            ends = BACK
+            firm = faces(w, a, who, pose, lane_position, network, conflicts)
+            firm = firm and not retreats(w, a, who, lane_position, variant, network, conflicts)
+            ends = STAY if firm else BACK
     traffic.still[w, a], traffic.backing[w, a] = still, backing
     traffic.waits_for[w, a], traffic.waits_how[w, a] = who, i32(ends)
     return met >= 0
