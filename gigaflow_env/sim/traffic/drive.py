@@ -43,7 +43,7 @@ from gigaflow_env.sim.traffic.car_following import (
     stopping_speed,
     to_jerk,
 )  # fmt: skip
-from gigaflow_env.sim.traffic.cycles import BACK, STAY, YIELD, has_turn
+from gigaflow_env.sim.traffic.cycles import BACK, CYCLE_TIME, STAY, YIELD, has_turn
 from gigaflow_env.sim.traffic.lane_choice import change_room, choose_lane, lane_length, next_lane, seat
 from gigaflow_env.sim.traffic.right_of_way import (
     announce,
@@ -76,6 +76,7 @@ _TIDY = f32(1e-3)  # m/s: a slower vehicle stands, and does not roll back
 _NEAR = f32(3.0)  # m: a leader so near, and standing, is waited for
 _BACK_FOR, _BACK_SPEED = f32(6.0), f32(1.2)  # s, m/s: how long and how fast a driver backs up: 7 m
 _HOLD = f32(10.0)  # s, for which it then stands, so that whom it backed up for can pass
+_TRY, _WIDER = f32(15.0), f32(2.0)  # s, m: who has tried for so long steers to a point so much farther, and in turns
 _CLEAR_FOR = f32(4.5)  # s, for which it goes on when it has left a narrow lane: a car's length
 _BACK_BEND = f32(0.2)  # 1/m, the tightest arc for that
 _TURN_FOR = f32(3.0)  # s, for which a driver backs up that would leave the road
@@ -122,6 +123,15 @@ def backwards(aside, slope, curvature):
     aside: its offset from the line [m], left positive. slope: sine of its heading relative to the line.
     """
     return curvature + TWO * (slope * _BACK_LEAST - aside) / (_BACK_LEAST * _BACK_LEAST)
+
+
+@rule
+def wider(stood):
+    """By how much [m] the point that is steered to is farther for a driver that has stood for so long [s].
+
+    Who comes too near to the edge of the road backs up and tries again: in every second try with a wider bend.
+    """
+    return _WIDER if stood > TWO * _TRY and i32(stood / _TRY) % i32(2) == i32(0) else ZERO
 
 
 @rule
@@ -350,6 +360,7 @@ def intend(
         lane_position, variant, network, conflicts, map_row, p,
     )  # fmt: skip
     count = keep_ahead(w, a, count, pose, close)
+    preview += wider(stood)
     held = wished >= 0
     lane = network.sections[section].lane
     row = network.lanes[lane]
@@ -523,8 +534,11 @@ def wait(
     still = i32(0) if fresh or motion.speed[w, a] > _GETS_ON else traffic.still[w, a]
     still = i32(still + i32(1)) if stands or traffic.backing[w, a] > 0 else still
     speed, room, met = motion.speed[w, a], FAR, i32(-1)
+    within = conflicts.within[network.sections[lane_position.section[w, a]].lane]
     across = -_TIDY < speed < TWO * _WALK and (
-        abs(lane_position.angle[w, a]) > _ACROSS or abs(traffic.curvature[w, a]) > sharpest(body.length[w, a], p)
+        abs(lane_position.angle[w, a]) > _ACROSS
+        or abs(traffic.curvature[w, a]) > sharpest(body.length[w, a], p)
+        or (within and f32(still) * p.dt > CYCLE_TIME)  # others may stand in its way, whom it no longer gives way to
     )
     if stands or traffic.backing[w, a] > 0 or across:
         room = room_behind(w, a, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p)
@@ -532,9 +546,10 @@ def wait(
     who, facing = traffic.waits_for[w, a], False
     if backing > 0:
         facing = faces(w, a, who, pose, lane_position, network, conflicts)
-        within = conflicts.within[network.sections[lane_position.section[w, a]].lane]
         if backing > hold and (facing or (within and in_narrow(w, who, lane_position, network, conflicts))):
             backing = max(backing, i32(hold + i32(_CLEAR_FOR / p.dt + HALF)))
+        elif facing and room < _BACK_LEAST:  # until those behind have backed up, too
+            backing = hold
     if room < back_room(speed, p):
         backing = min(backing, hold)
     elif (backing == 0 or (facing and backing <= hold)) and traffic.turn[w, a] and traffic.waits_how[w, a] == BACK:
