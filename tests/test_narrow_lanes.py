@@ -169,9 +169,9 @@ def test_only_a_lane_that_leads_nowhere_ends_and_where_it_becomes_too_narrow(lan
     assert found == pytest.approx(expected, rel=1e-5, abs=1e-3)
 
 
-@given(reals(0, 300))
-def test_only_who_has_tried_for_long_tries_a_wider_bend_and_in_turns(stood):
-    found = call(wider)(stood)
-    assert found in (0.0, 2.0) and (stood > 30 or found == 0)
-    if 0.01 < stood % 15 < 14.99:
-        assert call(wider)(stood + 45) != call(wider)(stood + 60)
+@given(reals(0, 300), reals(0, 10))
+def test_only_who_has_tried_for_long_at_walking_pace_tries_a_wider_bend_and_in_turns(stood, speed):
+    found = call(wider)(stood, speed)
+    assert found in (0.0, 2.0) and (stood > 60 and speed < 1.51 or found == 0)
+    if 0.01 < stood % 15 < 14.99 and speed < 1.49:
+        assert call(wider)(stood + 60, speed) != call(wider)(stood + 75, speed)

@@ -63,16 +63,14 @@ def strips(
             behind[b].append(a)
     shared = set(zip(np.repeat(np.arange(len(lanes)), np.diff(at)).tolist(), rows["lane"].tolist(), strict=True))
 
-    leading = set(facing)
+    leading, junction = set(facing), set(np.flatnonzero(lanes["junction"]).tolist())
     for first in facing:
-        met = {b for k in _reach([first], ahead, lambda a: a in facing) for b in facing[k]}
+        met = {b for k in _reach([first], ahead, facing.__contains__) for b in facing[k]}
         out = {c for b in facing[first] for c in ahead[b] if c not in facing}  # where they come out
         out |= {c for b in out for c in ahead[b]}
-        entries = _reach(
-            [first],
-            behind,
-            lambda a, out=out: a not in facing and (lanes["junction"][a] != 0 or any((a, c) in shared for c in out)),
-        )
+        in_the_way = {a for a in range(len(lanes)) if any((a, c) in shared for c in out)}
+        no_place = (in_the_way | junction) - set(facing)
+        entries = _reach([first], behind, no_place.__contains__)
         leading |= entries
         for a in sorted(entries):
             only = ahead[a] and all(c in facing for c in ahead[a])
@@ -82,7 +80,7 @@ def strips(
                         shared.add(pair)
                         pairs.append(pair)
     for a in leading:
-        way = _reach([a], behind, lambda b: b in leading)
+        way = _reach([a], behind, leading.__contains__)
         dead_end = any(not behind[b] for b in way)
         retreat[a] = UNREACHABLE if dead_end else lanes["length"][sorted(way - {a})].sum()
     return Strips(pairs, retreat)

@@ -76,7 +76,7 @@ _TIDY = f32(1e-3)  # m/s: a slower vehicle stands, and does not roll back
 _NEAR = f32(3.0)  # m: a leader so near, and standing, is waited for
 _BACK_FOR, _BACK_SPEED = f32(6.0), f32(1.2)  # s, m/s: how long and how fast a driver backs up: 7 m
 _HOLD = f32(10.0)  # s, for which it then stands, so that whom it backed up for can pass
-_TRY, _WIDER = f32(15.0), f32(2.0)  # s, m: who has tried for so long steers to a point so much farther, and in turns
+_TRIED, _TRY, _WIDER = f32(60.0), f32(15.0), f32(2.0)  # s, s, m: after so long, in turns of that, so much farther
 _CLEAR_FOR = f32(4.5)  # s, for which it goes on when it has left a narrow lane: a car's length
 _BACK_BEND = f32(0.2)  # 1/m, the tightest arc for that
 _TURN_FOR = f32(3.0)  # s, for which a driver backs up that would leave the road
@@ -126,12 +126,12 @@ def backwards(aside, slope, curvature):
 
 
 @rule
-def wider(stood):
-    """By how much [m] the point that is steered to is farther for a driver that has stood for so long [s].
+def wider(stood, speed):
+    """By how much [m] the point that is steered to is farther for a driver at walking pace that has stood for so long [s].
 
     Who comes too near to the edge of the road backs up and tries again: in every second try with a wider bend.
     """
-    return _WIDER if stood > TWO * _TRY and i32(stood / _TRY) % i32(2) == i32(0) else ZERO
+    return _WIDER if speed < _WALK + _STANDS and stood > _TRIED and i32(stood / _TRY) % i32(2) == i32(0) else ZERO
 
 
 @rule
@@ -360,7 +360,7 @@ def intend(
         lane_position, variant, network, conflicts, map_row, p,
     )  # fmt: skip
     count = keep_ahead(w, a, count, pose, close)
-    preview += wider(stood)
+    preview += wider(stood, speed)
     held = wished >= 0
     lane = network.sections[section].lane
     row = network.lanes[lane]
