@@ -93,6 +93,8 @@ def join_conflicts(scenes: Sequence[CompiledScene]) -> Conflicts:
         at=_starts([part.at for part in parts]),
         rows=rows,
         within=np.concatenate([part.within for part in parts]),
+        narrow=np.concatenate([part.narrow for part in parts]),
+        retreat=np.concatenate([part.retreat for part in parts]),
         tightest=np.concatenate([part.tightest for part in parts]),
         usable=np.concatenate([part.usable for part in parts]),
         begins=np.concatenate([part.begins for part in parts]),

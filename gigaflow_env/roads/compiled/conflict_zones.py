@@ -10,6 +10,7 @@ import numpy as np
 
 from gigaflow_env.declare import array, number, row_type
 from gigaflow_env.jit import kernel
+from gigaflow_env.roads.compiled.narrow_lanes import opposing, strips
 from gigaflow_env.roads.compiled.tables import SAME_LINE, START_WIDTH, Roads
 from gigaflow_env.roads.levels import LEVEL_GAP
 
@@ -41,6 +42,8 @@ class Conflicts(NamedTuple):
     at: np.ndarray = array("lane", "", "first entry of each lane in `rows`, and one more", i32)
     rows: np.ndarray = array("entry", "", "ConflictRow")
     within: np.ndarray = array("lane", "", "part of a junction: who stands there is in the way of others", np.bool_)
+    narrow: np.ndarray = array("lane", "", "shares its place with a lane that comes the other way", np.bool_)
+    retreat: np.ndarray = array("lane", "m", "back from its start to where others can pass, -1: they can on it")
     tightest: np.ndarray = array("lane", "1/m", "its largest curvature, over 3 m: who can't follow that takes other lanes")
     usable: np.ndarray = array("lane", "share", "of its length before it becomes too narrow for a car")
     begins: np.ndarray = array("lane", "", "no lane leads into it: behind its start the road ends", np.bool_)
@@ -67,6 +70,9 @@ def conflicts(roads: Roads) -> Conflicts:
     for column, name in enumerate(ConflictRow._fields):
         rows[name] = found[:, column + 1]
     at = np.concatenate([[0], np.cumsum(counts)]).astype(i32)
+    facing = opposing(lanes, sections, at, rows)
+    narrow = np.zeros(len(lanes), bool)
+    narrow[list(facing)] = True
 
     before, behind = np.repeat(np.arange(len(lanes)), lanes["successors"]), network.successors
     leads, reached = np.zeros(len(lanes), bool), np.zeros(len(lanes), bool)
@@ -85,6 +91,9 @@ def conflicts(roads: Roads) -> Conflicts:
     begins = np.ones(len(lanes), bool)
     begins[network.successors] = False
 
+    told = strips(lanes, network.successors, at, rows, facing)
+    rows, at = _with(rows, at, told.pairs)
+
     stops, stops_at = [], [0]
     for k, lane in enumerate(lanes):
         start, row = sections[lane["first"]], network.maps[number_of[k]]
@@ -95,7 +104,20 @@ def conflicts(roads: Roads) -> Conflicts:
         here = (gap < SAME_LINE) & (abs(near["z"] - start["z"]) < LEVEL_GAP) & (along > 0.9)
         stops.extend((row["stops_at"] + np.flatnonzero(here)).tolist())
         stops_at.append(len(stops))
-    return Conflicts(at, rows, within, tightest, usable, begins, np.array(stops_at, i32), np.array(stops, i32))
+    return Conflicts(
+        at, rows, within, narrow, told.retreat, tightest, usable, begins, np.array(stops_at, i32), np.array(stops, i32)
+    )
+
+
+def _with(rows: np.ndarray, at: np.ndarray, pairs: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """`rows` and `at` with a row more for each pair of lanes, which meet where they end."""
+    if not pairs:
+        return rows, at
+    more = np.ones(len(pairs), rows.dtype)
+    own, more["lane"] = np.array(pairs).T
+    order = np.argsort(np.concatenate([np.repeat(np.arange(len(at) - 1), np.diff(at)), own]), kind="stable")
+    counts = np.diff(at) + np.bincount(own, minlength=len(at) - 1)
+    return np.concatenate([rows, more])[order], np.concatenate([[0], np.cumsum(counts)]).astype(i32)
 
 
 @kernel

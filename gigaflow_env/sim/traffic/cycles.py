@@ -13,7 +13,7 @@ from gigaflow_env.state import IDM, LIVE
 YIELD, BACK, STAY = 0, 1, 2
 """How a driver ends a cycle: it takes the right of way that it gave; it backs up; it can do nothing. The gentlest first."""
 
-_CYCLE_TIME = f32(2.0)  # s that a driver has stood before it looks for a cycle
+CYCLE_TIME = f32(2.0)  # s that a driver has stood before it looks for a cycle
 
 
 @stage
@@ -37,7 +37,7 @@ def has_turn(w, a, stood, rows, traffic):
     stood: for how long it has stood [s].
     """
     b = waits_for(w, a, rows, traffic)
-    if b < 0 or stood < _CYCLE_TIME:
+    if b < 0 or stood < CYCLE_TIME:
         return False
     agents = i32(rows.status.shape[1])
     for _ in range(agents):  # then it is inside of the cycle, if there is one

@@ -43,9 +43,17 @@ from gigaflow_env.sim.traffic.car_following import (
     stopping_speed,
     to_jerk,
 )  # fmt: skip
-from gigaflow_env.sim.traffic.cycles import BACK, STAY, YIELD, has_turn
+from gigaflow_env.sim.traffic.cycles import BACK, CYCLE_TIME, STAY, YIELD, has_turn
 from gigaflow_env.sim.traffic.lane_choice import change_room, choose_lane, lane_length, next_lane, seat
-from gigaflow_env.sim.traffic.right_of_way import announce, crossing_gap, in_conflict, settled_lane, stop_lines, yields
+from gigaflow_env.sim.traffic.right_of_way import (
+    announce,
+    crossing_gap,
+    goes_first,
+    in_conflict,
+    settled_lane,
+    stop_lines,
+    yields,
+)
 from gigaflow_env.sim.variant import curved, lane_stretch
 from gigaflow_env.state import ELSEWHERE, IDM, LIVE
 
@@ -68,6 +76,8 @@ _TIDY = f32(1e-3)  # m/s: a slower vehicle stands, and does not roll back
 _NEAR = f32(3.0)  # m: a leader so near, and standing, is waited for
 _BACK_FOR, _BACK_SPEED = f32(6.0), f32(1.2)  # s, m/s: how long and how fast a driver backs up: 7 m
 _HOLD = f32(10.0)  # s, for which it then stands, so that whom it backed up for can pass
+_TRIED, _TRY, _WIDER = f32(60.0), f32(15.0), f32(2.0)  # s, s, m: after so long, in turns of that, so much farther
+_CLEAR_FOR = f32(4.5)  # s, for which it goes on when it has left a narrow lane: a car's length
 _BACK_BEND = f32(0.2)  # 1/m, the tightest arc for that
 _TURN_FOR = f32(3.0)  # s, for which a driver backs up that would leave the road
 _ACROSS = f32(0.3)  # rad: who stands so much across its lane looks at the edge of the road
@@ -113,6 +123,24 @@ def backwards(aside, slope, curvature):
     aside: its offset from the line [m], left positive. slope: sine of its heading relative to the line.
     """
     return curvature + TWO * (slope * _BACK_LEAST - aside) / (_BACK_LEAST * _BACK_LEAST)
+
+
+@rule
+def wider(stood, speed):
+    """By how much [m] the point that is steered to is farther for a driver at walking pace that has stood for so long [s].
+
+    Who comes too near to the edge of the road backs up and tries again: in every second try with a wider bend.
+    """
+    return _WIDER if speed < _WALK + _STANDS and stood > _TRIED and i32(stood / _TRY) % i32(2) == i32(0) else ZERO
+
+
+@rule
+def road_end(conflicts, lane, row, passed, scale):
+    """Distance [m] to where a lane that leads nowhere ends, or becomes too narrow for a car; FAR if it leads on.
+
+    passed: distance [m] to its start. scale: metres of the world per metre of the map.
+    """
+    return passed + conflicts.usable[lane] * row.length * scale if row.successors == 0 else FAR
 
 
 @stage
@@ -220,6 +248,47 @@ def head_on(w, a, b, pose):
     return b >= 0 and b != a and pose.cos[w, a] * pose.cos[w, b] + pose.sin[w, a] * pose.sin[w, b] < ZERO
 
 
+@stage
+def in_narrow(w, b, lane_position, network, conflicts):
+    """Whether agent b, which may be none, is on a narrow lane."""
+    return b >= 0 and conflicts.narrow[network.sections[lane_position.section[w, b]].lane]
+
+
+@stage
+def faces(w, a, b, pose, lane_position, network, conflicts):
+    """Whether agents a and b, which may be none, come towards each other where they can't pass.
+
+    Where one comes out of a narrow lane that the other wants to turn into, no matter at which angle they meet.
+    """
+    if b < 0 or b == a:
+        return False
+    lane, other = network.sections[lane_position.section[w, a]].lane, network.sections[lane_position.section[w, b]].lane
+    if conflicts.retreat[lane] < ZERO and conflicts.retreat[other] < ZERO:
+        return False
+    if conflicts.narrow[lane] or conflicts.narrow[other]:
+        if in_conflict(conflicts, lane, other) or in_conflict(conflicts, other, lane):
+            return True
+    return head_on(w, a, b, pose)
+
+
+@stage
+def retreat(w, a, lane_position, variant, network, conflicts):
+    """Distance [m] that agent a would have to back up until others can pass; 0 where they can already."""
+    section = lane_position.section[w, a]
+    lane = network.sections[section].lane
+    before = conflicts.retreat[lane]
+    s = place_s(network, section, lane_position.fraction[w, a])
+    return (before + s) * lane_stretch(w, variant, network.lanes[lane]) if before >= ZERO else ZERO
+
+
+@stage
+def retreats(w, a, b, lane_position, variant, network, conflicts):
+    """Whether agent a is the one of two facing each other that backs up: who has less far, else the lower number."""
+    mine = retreat(w, a, lane_position, variant, network, conflicts)
+    its = retreat(w, b, lane_position, variant, network, conflicts)
+    return goes_first(its, b, mine, a)
+
+
 @rule
 def holding(p):
     """Steps for which a driver stands that has backed up."""
@@ -291,6 +360,7 @@ def intend(
         lane_position, variant, network, conflicts, map_row, p,
     )  # fmt: skip
     count = keep_ahead(w, a, count, pose, close)
+    preview += wider(stood, speed)
     held = wished >= 0
     lane = network.sections[section].lane
     row = network.lanes[lane]
@@ -313,6 +383,10 @@ def intend(
     steer_x, steer_y, steered, before = x + cos * preview, y + sin * preview, False, motion.steer[w, a] / wheelbase
     target, gap, room_from, blocked, waiting, stop = i32(-1), FAR, FAR, False, False, FAR
     leader_gap, leader_speed, leader = FAR, ZERO, i32(-1)
+    if waits:  # where a lane change is still possible: long before the lane's end, where it has a taper
+        room = change_room(w, variant, conflicts, row, lane)
+        stop = max(passed + conflicts.usable[lane] * row.length * scale - room - HALF, ZERO)
+    stop = min(stop, road_end(conflicts, lane, row, passed, scale) - half_length)
     limit = horizon
     for _ in range(_STEPS):
         distance = passed + f32(k) * row.step * scale
@@ -360,12 +434,7 @@ def intend(
         end = passed + row.length * scale
         line = end - half_length
         follower = next_lane(w, variant, network, conflicts, map_row, lane, settled, goal_lane, goal_s, tightest)
-        if waits and passed <= ZERO:  # where a lane change is still possible
-            room = change_room(w, variant, conflicts, row, lane)
-            stop = min(stop, max(passed + conflicts.usable[lane] * row.length * scale - room - HALF, ZERO))
-            break
-        if follower < 0:
-            stop = min(stop, passed + conflicts.usable[lane] * row.length * scale - half_length)
+        if follower < 0 or (waits and passed <= ZERO):
             break
         if line > ZERO:
             red, slowly = stop_lines(w, a, follower, line, motion, lane_position, lights, network, conflicts, p)
@@ -386,6 +455,7 @@ def intend(
         k = i32(k - row.quads)
         lane, passed, row = follower, end, network.lanes[follower]
         scale = lane_stretch(w, variant, row)
+        stop = min(stop, road_end(conflicts, lane, row, passed, scale) - half_length)
     goal_distance = passed + goal_s * scale
     if final and lane == goal_lane and goal_distance > ZERO:
         cap = min(cap, stopping_speed(goal_distance - ONE, f32(0.8) * p.goal_speed, p))
@@ -464,15 +534,25 @@ def wait(
     still = i32(0) if fresh or motion.speed[w, a] > _GETS_ON else traffic.still[w, a]
     still = i32(still + i32(1)) if stands or traffic.backing[w, a] > 0 else still
     speed, room, met = motion.speed[w, a], FAR, i32(-1)
+    within = conflicts.within[network.sections[lane_position.section[w, a]].lane]
     across = -_TIDY < speed < TWO * _WALK and (
-        abs(lane_position.angle[w, a]) > _ACROSS or abs(traffic.curvature[w, a]) > sharpest(body.length[w, a], p)
+        abs(lane_position.angle[w, a]) > _ACROSS
+        or abs(traffic.curvature[w, a]) > sharpest(body.length[w, a], p)
+        or (within and f32(still) * p.dt > CYCLE_TIME)  # others may stand in its way, whom it no longer gives way to
     )
     if stands or traffic.backing[w, a] > 0 or across:
         room = room_behind(w, a, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p)
     backing, hold = i32(0) if fresh else max(i32(traffic.backing[w, a] - i32(1)), i32(0)), holding(p)
+    who, facing = traffic.waits_for[w, a], False
+    if backing > 0:
+        facing = faces(w, a, who, pose, lane_position, network, conflicts)
+        if backing > hold and (facing or (within and in_narrow(w, who, lane_position, network, conflicts))):
+            backing = max(backing, i32(hold + i32(_CLEAR_FOR / p.dt + HALF)))
+        elif facing and room < _BACK_LEAST:  # until those behind have backed up, too
+            backing = hold
     if room < back_room(speed, p):
         backing = min(backing, hold)
-    elif backing == 0 and traffic.turn[w, a] and traffic.waits_how[w, a] == BACK:
+    elif (backing == 0 or (facing and backing <= hold)) and traffic.turn[w, a] and traffic.waits_how[w, a] == BACK:
         backing = i32(hold + i32(_BACK_FOR / p.dt + HALF))
     if backing > hold or across:
         soon = max(speed + max(motion.acceleration[w, a], ZERO) * _REACTION, ZERO)
@@ -484,7 +564,7 @@ def wait(
             backing, met = min(backing, hold) if met == a else backing, i32(-1)
         elif met == a and room > _BACK_LEAST:
             backing, traffic.waits_for[w, a] = i32(hold + i32(_TURN_FOR / p.dt + HALF)), i32(a)
-    if backing == hold and not head_on(w, a, traffic.waits_for[w, a], pose):
+    if backing == hold and not (facing or head_on(w, a, traffic.waits_for[w, a], pose)):
         backing = i32(0)
     who, ends = i32(-1), STAY
     if backing > 0:
@@ -492,6 +572,7 @@ def wait(
     elif stands:
         # The body in the path first: as long as it is there, nothing else helps.
         near = met >= 0 or (traffic.leader[w, a] >= 0 and traffic.leader_gap[w, a] < _NEAR)
+        near = near or faces(w, a, traffic.leader[w, a], pose, lane_position, network, conflicts)
         if met >= 0:
             who = met
         elif near:
@@ -506,7 +587,9 @@ def wait(
             who = traffic.leader[w, a]
         beside = not near and giver < 0 and traffic.beside[w, a] >= 0 and not traffic.short[w, a]
         if ends == STAY and room > _BACK_LEAST and not beside:
-            ends = BACK
+            firm = faces(w, a, who, pose, lane_position, network, conflicts)
+            firm = firm and not retreats(w, a, who, lane_position, variant, network, conflicts)
+            ends = STAY if firm else BACK
     traffic.still[w, a], traffic.backing[w, a] = still, backing
     traffic.waits_for[w, a], traffic.waits_how[w, a] = who, i32(ends)
     return met >= 0

@@ -234,6 +234,13 @@ def choose_lane(
         row, past = network.lanes[settled], front + motion.distance[w, a] - HALF * body.length[w, a]
         if same_start(network, lane, settled):
             lane, section = settled, quad_of(row, s)
+        elif settled == inside and lane_position.cos[w, a] < ZERO:
+            # It heads against that lane: in a turn too tight for it, it came over the middle of the road.
+            lane, section = settled, quad_of(row, max(past, ZERO) / lane_stretch(w, variant, row))
+            x, y, along_x, along_y, _ = seat(w, variant, network, section)
+            further, _ = into_frame(pose.x[w, a] - x, pose.y[w, a] - y, along_x, along_y)
+            s = f32(section - row.first) * row.step + further / lane_stretch(w, variant, row)
+            section = quad_of(row, s)
         elif settled == inside and past >= ZERO and not backs and astray(network, lane, settled):
             s = past / lane_stretch(w, variant, row)
             lane, section = settled, quad_of(row, s)

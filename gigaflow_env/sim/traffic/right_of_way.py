@@ -76,11 +76,14 @@ def announce(w, a, target, gap, stood, blocked, waiting, rows, motion, lane_posi
     """
     speed = max(motion.speed[w, a], ZERO)
     # Agents in a roundabout go on, before those that want to enter: else it fills up, and none can leave.
-    within = conflicts.within[network.sections[lane_position.section[w, a]].lane]
+    lane = network.sections[lane_position.section[w, a]].lane
+    within = conflicts.within[lane]
     blocked = blocked and not within
     traffic.next[w, a], traffic.gap[w, a] = target, gap
     give_way = _GIVE_WAY if target >= 0 and network.gives_way[target] else ZERO
-    traffic.priority[w, a] = (gap - _IN_JUNCTION if within else gap + give_way) - _WAITED * max(stood - _PATIENT, ZERO)
+    # Who comes out of a narrow lane goes before those who want in.
+    before = within or conflicts.narrow[lane]
+    traffic.priority[w, a] = (gap - _IN_JUNCTION if before else gap + give_way) - _WAITED * max(stood - _PATIENT, ZERO)
     if target >= 0:
         slow = rows.driver[w, a] == POLICY and speed < _SLOW
         ends_cycle = traffic.turn[w, a] and traffic.waits_how[w, a] == YIELD

@@ -1,0 +1,177 @@
+"""Narrow lanes, on which cars that meet can't pass each other: who waits where, and who backs up."""
+
+import math
+
+import numpy as np
+import pytest
+from conftest import aim_at, call, clear, lane_number, place, reals, road_map, section_at, simulator, straight
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gigaflow_env.config import laptop
+from gigaflow_env.roads import Lane
+from gigaflow_env.roads.compiled.compile import compile_roads
+from gigaflow_env.roads.compiled.conflict_zones import conflicts
+from gigaflow_env.roads.compiled.tables import UNREACHABLE
+from gigaflow_env.sim.traffic.drive import road_end, wider
+
+
+def street(*, through: bool = True):
+    """A street with two lanes that from x = 60 to 140 has one for both directions, of two pieces; without a way out at its
+    end, if not `through`."""
+    there = [
+        straight("in", 0, -1.75, 40, -1.75, successors=("narrows",)),
+        straight("narrows", 40, -1.75, 60, 0, successors=("there 1",)),
+        straight("there 1", 60, 0, 100, 0, successors=("there 2",)),
+        straight("there 2", 100, 0, 140, 0, successors=("widens",) if through else ()),
+    ]
+    back = [
+        straight("back 2", 140, 0, 100, 0, successors=("back 1",)),
+        straight("back 1", 100, 0, 60, 0, successors=("back widens",)),
+        straight("back widens", 60, 0, 40, 1.75, successors=("back out",)),
+        straight("back out", 40, 1.75, 0, 1.75),
+    ]
+    if through:
+        there += [straight("widens", 140, 0, 160, -1.75, successors=("out",)), straight("out", 160, -1.75, 200, -1.75)]
+        back += [
+            straight("back in", 200, 1.75, 160, 1.75, successors=("back narrows",)),
+            straight("back narrows", 160, 1.75, 140, 0, successors=("back 2",)),
+        ]
+    return road_map("street", *there, *back)
+
+
+def scene(town, rows):
+    config = laptop().replace(agents_per_world=rows, on_route_done="new_route", lights_off=0.0)
+    sim = simulator(town, rows, config, drivers="idm")
+    clear(sim)
+    return sim
+
+
+def put(sim, a, lane, s, goal, *, heading=None):
+    """Put an agent on the middle of a lane, or with another heading there, on its way to a goal."""
+    section, sections, position = section_at(sim, lane, s), sim.roads.network.sections, sim.state.lane_position
+    x, y = ((sections[name][section] + sections[name][section + 1]) / 2 for name in ("x", "y"))
+    along, origin = math.atan2(sections["sin"][section], sections["cos"][section]), sim.roads.origins[0]
+    place(sim, a, float(x + origin[0]), float(y + origin[1]), along if heading is None else heading)
+    angle = 0.0 if heading is None else heading - along
+    position.section[0, a], position.fraction[0, a], position.offset[0, a] = section, 0.5, 0.0
+    position.angle[0, a], position.cos[0, a], position.stood[0, a] = angle, math.cos(angle), -1
+    aim_at(sim, a, goal)
+    sim.state.reward_weights.coefficients[0, a, 0] = 3.0
+
+
+def drive(sim, count):
+    """(steps, rows) x of everybody in the map's own coordinates; nobody leaves the road or crashes."""
+    found = []
+    for _ in range(count):
+        sim.step(np.full(sim.rows, 7))
+        assert not sim.state.events.collision.any() and not sim.state.events.offroad.any()
+        found.append(sim.state.pose.x[0] + sim.roads.origins[0][0])
+    return np.array(found)
+
+
+def rows_of(town):
+    """Of each lane by name: those that it is in conflict with, the way back to a place to pass, and whether it is narrow."""
+    found, names = conflicts(compile_roads(town)), list(town.lanes)
+    of = {name: {names[row["lane"]] for row in found.rows[found.at[k] : found.at[k + 1]]} for k, name in enumerate(names)}
+    return of, dict(zip(names, found.retreat.tolist(), strict=True)), dict(zip(names, found.narrow.tolist(), strict=True))
+
+
+def test_who_wants_in_minds_the_whole_strip():
+    others, retreat, narrow = rows_of(street())
+    assert {name for name in narrow if not narrow[name]} == {"in", "out", "back in", "back out"}
+    assert others["narrows"] >= {"back 1", "back 2", "back narrows"} and others["there 2"] >= {"back 2", "back narrows"}
+    assert not others["in"] and retreat["in"] == -1, "there is room to wait"
+    assert retreat["narrows"] == 0 and retreat["there 2"] == pytest.approx(60, abs=0.5)
+    _, retreat, _ = rows_of(street(through=False))
+    assert retreat["back 2"] == retreat["back 1"] == pytest.approx(UNREACHABLE), "nowhere to go"
+
+
+def test_lanes_of_a_wide_street_are_not_narrow():
+    beside = road_map("wide", straight("there", 0, -1.75, 100, -1.75), straight("back", 100, 1.75, 0, 1.75))
+    _, retreat, narrow = rows_of(beside)
+    assert not any(narrow.values()) and set(retreat.values()) == {-1.0}
+
+
+@pytest.mark.parametrize("ahead", [10.0, 25.0])
+def test_two_from_both_ends_of_a_narrow_street_go_one_after_the_other(ahead):
+    sim = scene(street(), 2)
+    put(sim, 0, "in", ahead, ("out", 30.0))
+    put(sim, 1, "back in", 20.0, ("back out", 30.0))
+    x = drive(sim, 130)
+    through = np.argmax(x[:, 0] > 150), np.argmax(x[:, 1] < 50)
+    assert min(through) > 0, "both get through"
+    inside = ((x > 62) & (x < 138))[: min(through)]
+    assert not inside.all(axis=1).any(), "both at once"
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_of_two_who_face_each_other_the_one_with_less_way_back_retreats(order):
+    inwards, outwards = order
+    sim = scene(street(through=False), 2)
+    put(sim, inwards, "there 1", 12.0, ("there 2", 35.0))
+    put(sim, outwards, "back 2", 20.0, ("back out", 35.0))
+    x = drive(sim, 260)
+    assert x[:, inwards].min() < 57, "it makes room"
+    assert x[:, outwards].min() < 40
+    before = x[: int(np.argmax(x[:, outwards] < 40)), outwards]
+    assert before.max() < 125, "it does not back up to the end of the road"
+
+
+def test_who_heads_against_the_lane_below_it_keeps_its_own():
+    """After a turn that was too tight, across the middle of the road."""
+    town = road_map(
+        "wide", straight("there", 0, -1.75, 100, -1.75), straight("back", 100, 1.75, 0, 1.75),
+        straight("verge", 0, 5.25, 100, 5.25), straight("other", 0, -5.25, 100, -5.25),
+    )  # fmt: skip
+    sim = scene(town, 1)
+    put(sim, 0, "back", 70.0, ("there", 90.0), heading=math.radians(60))
+    said = sim.state.traffic
+    sim.state.rows.steps[0, 0], said.inside[0, 0], said.front[0, 0] = 1, lane_number(town, "there"), 32.25
+    x = drive(sim, 60)
+    assert x[:, 0].max() > 80
+
+
+def test_it_stops_before_a_taper_where_it_can_still_change():
+    """The lane goes on for 60 m, but becomes too narrow before."""
+    knots = np.array([[0, 0, 0, 0, 3.5], [40, 0, 0, 0, 3.5], [100, 1.7, 0, 0.02, 0.1]])
+    lanes = [
+        Lane(
+            "left",
+            np.array([[0, 3.5, 0, 0, 3.5], [100, 3.5, 0, 0, 3.5]], float),
+            left=None,
+            right="right",
+            successors=("on",),
+        ),
+        Lane("right", knots, left="left"),
+        straight("on", 100, 3.5, 300, 3.5),
+    ]
+    sim = scene(road_map("taper", *lanes), 3)
+    put(sim, 0, "right", 5.0, ("on", 150.0))
+    put(sim, 1, "left", 30.0, ("on", 20.0))
+    put(sim, 2, "left", 38.0, ("on", 20.0))
+    sim.state.motion.speed[0, 0] = 8.0
+    drive(sim, 80)
+
+
+# Rules
+
+
+ROADS = compile_roads([street(), street(through=False)])
+CONFLICTS, LANES = conflicts(ROADS), ROADS.network.lanes
+
+
+@given(st.integers(0, len(LANES) - 1), reals(0, 1), reals(-50, 300), reals(0.5, 2))
+def test_only_a_lane_that_leads_nowhere_ends_and_where_it_becomes_too_narrow(lane, share, passed, scale):
+    row, usable = LANES[lane], np.full(len(LANES), share, np.float32)
+    found = call(road_end)(CONFLICTS._replace(usable=usable), lane, row, passed, scale)
+    expected = passed + share * float(row["length"]) * scale if row["successors"] == 0 else UNREACHABLE
+    assert found == pytest.approx(expected, rel=1e-5, abs=1e-3)
+
+
+@given(reals(0, 300), reals(0, 10))
+def test_only_who_has_tried_for_long_at_walking_pace_tries_a_wider_bend_and_in_turns(stood, speed):
+    found = call(wider)(stood, speed)
+    assert found in (0.0, 2.0) and (stood > 60 and speed < 1.51 or found == 0)
+    if 0.01 < stood % 15 < 14.99 and speed < 1.49:
+        assert call(wider)(stood + 60, speed) != call(wider)(stood + 75, speed)
