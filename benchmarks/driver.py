@@ -43,6 +43,8 @@ SHARED = ROOT.parent / "shared" / "maps" / "carla"
 REAL = ("Town01", "Town02", "Town04", "Town06")
 UNSEEN = "random:1000001-1000020"
 """Seeds that no training may use."""
+STYLES = {"10 old random towns": "random:old:1000001-1000010", "10 wide random towns": "random:wide:1000001-1000010"}
+"""And of the other styles of random towns."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def plain(card: Card) -> Config:
 
 def ladder(card: Card, config: Config) -> Iterator[Row]:
     """Towns of the training, random towns, and real maps; with and without map variants."""
-    for name, maps in {"towns of the training": TOWNS, "20 random towns": (UNSEEN,), **real()}.items():
+    styles = {name: (maps,) for name, maps in STYLES.items()}
+    for name, maps in {"towns of the training": TOWNS, "20 random towns": (UNSEEN,), **styles, **real()}.items():
         yield Row("ladder", name, maps, plain(card), card.num_envs, card.steps)
     yield Row("ladder", "20 random towns, map variants and erratic drivers as in training", (UNSEEN,), timed(config),
               card.num_envs, card.steps)  # fmt: skip
