@@ -185,7 +185,7 @@ def observe_chosen(
 
 
 TOGETHER = 512
-"""Agents that make a step together, in whole worlds. Ours: their state is 430 KB, which fits the second-level cache."""
+"""Agents that make a step together, in whole worlds. Ours: their state is 510 KB, which fits the second-level cache."""
 
 KEPT = 8
 """Calls that are kept prepared: those of a step and a reset, and of what else goes on meanwhile."""

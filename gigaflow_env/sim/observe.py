@@ -215,9 +215,9 @@ def select_lane_samples(w, a, first, stride, clock, lane_position, goals, lane_r
     often, a list needs one draw, and the elements are contiguous in memory. A remaining difference: on the 4 m of one row,
     elements far apart in its order are seldom observed together.
 
-    Route distances stay valid until the agent comes to another row or goal. Without dropout the window doesn't move, so they
-    are all there then. With dropout, one who is alone keeps them for the whole list, and measures those that it has not seen
-    yet; threads that share a row would wait for each other, and measure all.
+    Route distances stay valid until the agent comes to another row or goal, and are kept for all that it has observed there.
+    Without dropout that is all at once. With dropout, one who is alone measures only those that are new in the window;
+    threads that share a row would wait for each other, and measure all.
     """
     row = nearby_row(network, lane_position.section[w, a])
     goal = goals.section[w, a, goals.next[w, a]]
@@ -234,9 +234,10 @@ def select_lane_samples(w, a, first, stride, clock, lane_position, goals, lane_r
         u, v, _, _ = draws(clock.seed, clock.number[w], a, clock.tick[w], DROPOUT, 0)
         begin, boundary = i32(pick(u, count)), i32(pick(v, i32(nearby.boundaries.shape[1])))
     fetch_ahead(nearby.boundaries, row)
-    if alone() and not stays:
-        for i in range(len(distances)):
-            distances[u32(i)] = UNMEASURED
+    if not stays:
+        # Only those outside of the window: of threads that share a row, none may mark what another one measures.
+        for k in range(p.lanes_kept + first, count, stride):
+            distances[u32(listed(begin, k, count))] = UNMEASURED
     map_row, goal_lane = network.maps[clock.map[w]], network.lanes[network.sections[goal].lane]
     bundle, order, length, goal_s = goal_lane.bundle, goal_lane.order, goal_lane.length, place_s(network, goal, HALF)
     shape, plain = shape_of(w, variant), variant.plain[w]
@@ -254,7 +255,7 @@ def select_lane_samples(w, a, first, stride, clock, lane_position, goals, lane_r
         for k in range(start, high, stride):
             place = u32(at + i32(k) - low)
             found = distances[place]
-            if not alone() or found == UNMEASURED:
+            if not alone() or not stays or found == UNMEASURED:
                 sample = row_at(samples, u32(listing[place]))
                 found = sample_route_distance(
                     shape, plain, route, bends, leads, route_blocks, route_at, route_row, leads_at, block_row, sample,
