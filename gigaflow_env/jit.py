@@ -23,6 +23,7 @@ from gigaflow_env.kernel_cache import KernelCache
 f32 = np.float32
 i32 = np.int32
 u32 = np.uint32
+u64 = np.uint64
 
 _PACKAGE = Path(__file__).parent
 _KERNEL_SOURCES = (

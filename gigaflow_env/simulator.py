@@ -229,7 +229,7 @@ class Simulator:
     def new_state(self, worlds: int) -> State:
         """Empty arrays on the host for some worlds like this simulator's."""
         lights = int(self.roads.network.maps["lights"].max()) if self.page is None else self.page.tracks.light.shape[2]
-        seen, samples = self.config.agent_count, self.config.lanes_kept
+        seen, samples = self.config.agent_count, self.config.lane_count
         ruled = self.page is not None or (self.drivers == IDM).any()  # only those need a workspace each on CUDA
         workers = self.agents if self.backend != "cpu" and ruled else 1
         goals = GOALS if self.page is None else self.page.tracks.goal_x.shape[2]

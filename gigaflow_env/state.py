@@ -210,8 +210,10 @@ class LaneRoutes(NamedTuple):
 
     lane: np.ndarray = array("world agent", "", "the first lane sample that it observes", i32)
     boundary: np.ndarray = array("world agent", "", "the first boundary point that it observes", i32)
-    route_distance: np.ndarray = array("world agent sample", "m", "from each lane sample that it observes")
-    smallest: np.ndarray = array("world agent", "m", "the smallest of them")
+    route_distance: np.ndarray = array(
+        "world agent sample", "m", "from each lane sample of its row; -1e9 where that was not observed yet"
+    )
+    smallest: np.ndarray = array("world agent", "m", "the smallest of those that it observes")
     row: np.ndarray = array("world agent", "", "the Nearby row they belong to", i32)
     goal: np.ndarray = array("world agent", "", "quad of the goal they lead to, -1: not yet measured", i32)
 

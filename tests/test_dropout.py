@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from gigaflow_env.config import laptop, paper
 from gigaflow_env.jit import f32, kernel
-from gigaflow_env.layout import SPEED_SCALE, Layout
+from gigaflow_env.layout import NO_JERK, SPEED_SCALE, Layout
 from gigaflow_env.roads import load, shipped
-from gigaflow_env.sim.observe import listed, resumed, window_end
+from gigaflow_env.sim.observe import UNMEASURED, listed, resumed, window_end
+from gigaflow_env.state import LIVE
 
 HALF = {"lane_dropout": 0.5, "boundary_dropout": 0.4}
 
@@ -186,3 +187,25 @@ def test_the_same_noise_for_all_who_look():
         run(stage, sim)
     blocks = Layout(sim.config).split(sim.observations[0]).agents
     assert blocks[0, 1, 0] == pytest.approx(blocks[1, 1, 0], abs=1e-6) and f32(blocks[0, 1, 0]) != f32(30 / 200)
+
+
+def test_route_distances_that_are_kept_are_those_measured_anew():
+    """In each step the window is another one: what was measured for an earlier one is not measured again."""
+    config = laptop().replace(agents_per_world=6, lane_count=12, boundary_count=20, **HALF)
+    sim = simulator(load(shipped()["downtown"]), 12, config)
+    routes, count, more = sim.state.lane_routes, sim.roads.nearby.samples.shape[1], 0
+    for _ in range(30):
+        sim.step(np.full(12, NO_JERK))
+        live, kept = sim.state.rows.status == LIVE, routes.route_distance.copy()
+        smallest, window = routes.smallest.copy(), routes.lane[..., None] + np.arange(config.lanes_kept)
+        routes.goal[:] = -1
+        for w in range(2):
+            run("select_lane_samples", sim, w=w)
+        seen, window = window % count, np.zeros(kept.shape, bool)
+        np.put_along_axis(window, seen, True, axis=2)
+        assert np.array_equal(routes.route_distance[window & live[..., None]], kept[window & live[..., None]])
+        assert (routes.route_distance[~window & live[..., None]] == UNMEASURED).all()
+        assert np.array_equal(routes.smallest[live], smallest[live])
+        more += (kept[~window & live[..., None]] != UNMEASURED).sum()
+        routes.route_distance[:] = kept
+    assert more > 300, "most agents stay in a row for some steps"

@@ -22,7 +22,6 @@ from gigaflow_env.sim.observe import (
     insert,
     key_scale,
     lane_seen,
-    limited,
     neighbour_key,
     store,
 )
@@ -334,16 +333,16 @@ directions, metres = reals(-math.pi, math.pi), reals(-100, 100)
 
 
 @given(st.lists(reals(-3, 3), min_size=1, max_size=12), st.integers(0, 4), st.integers(0, 4))
-def test_features_are_put_where_they_belong_and_clipped(features, at, behind):
+def test_features_are_put_where_they_belong(features, at, behind):
     out = np.full(at + len(features) + behind, np.nan, np.float32)
     call(store)(out, at, tuple(np.float32(one) for one in features))
-    assert np.array_equal(out[at : at + len(features)], np.clip(np.float32(features), -1, 1))
+    assert np.array_equal(out[at : at + len(features)], np.float32(features))
     assert np.isnan(out[:at]).all() and np.isnan(out[at + len(features) :]).all()
 
 
 @given(reals(-5, 5))
-def test_one_who_is_alone_clips_at_once(value):
-    assert call(clipped)(np.float32(value)) == call(limited)(np.float32(value)) == np.clip(np.float32(value), -1, 1)
+def test_a_feature_is_clipped(value):
+    assert call(clipped)(np.float32(value)) == np.clip(np.float32(value), -1, 1)
 
 
 @given(metres, metres, metres, metres, st.integers(0, 255), st.integers(0, 255), reals(20, 300))
@@ -383,7 +382,7 @@ def test_a_lane_sample_is_the_image_of_the_maps_in_the_agents_frame(matrix, head
     frame = tuple(np.float32(one) for one in call(frame_of)(0, variant, math.cos(heading), math.sin(heading)))
     area, scale, route_scale = abs(float(variant.det[0])), 1 / 200, 1 / 500
     found = call(lane_seen)(
-        x, y, cos, sin, width, smallest + more, smallest, frame, area, scale, route_scale
+        x, y, cos, sin, width, smallest + more, more, frame, area, scale, route_scale
     )  # fmt: skip
     image, direction = (complex(*(matrix @ one)) * np.exp(-1j * heading) for one in ((x, y), (cos, sin)))
     assert complex(found[0], found[1]) == pytest.approx(image * scale, abs=1e-5)

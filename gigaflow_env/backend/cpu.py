@@ -185,7 +185,7 @@ def observe_chosen(
 
 
 TOGETHER = 512
-"""Agents that make a step together, in whole worlds. Ours: their state is 430 KB, which fits the second-level cache."""
+"""Agents that make a step together, in whole worlds. Ours: their state is 510 KB, which fits the second-level cache."""
 
 KEPT = 8
 """Calls that are kept prepared: those of a step and a reset, and of what else goes on meanwhile."""
@@ -206,6 +206,7 @@ class Threads:
         self._row = np.zeros((0, 0), np.float32)
         self._compiled: Any = None  # what the kernels were compiled for
         self._kept: dict[tuple, tuple[Parts, list[Call]]] = {}
+        self._latest: tuple[Any, list[int], Parts, list[Call]] | None = None  # the last of them
 
     def expect(self, worlds: int, nbytes: int) -> None:
         """Before arrays of so many bytes a world are made. The operating system minds the memory."""
@@ -296,6 +297,13 @@ class Threads:
 
     def _run(self, calls_of: Callable[[dict[str, Any]], list[Call]], parts: Parts) -> None:
         """Make these calls for all worlds. They are prepared once, as long as the parts are the same."""
+        latest, same = self._latest, list(map(id, parts))
+        if latest is None or latest[0] != calls_of or latest[1] != same:
+            latest = self._latest = calls_of, same, parts, self._calls_for(calls_of, parts)
+        self._share(len(parts.obs), latest[3])
+
+    def _calls_for(self, calls_of: Callable[[dict[str, Any]], list[Call]], parts: Parts) -> list[Call]:
+        """The calls for these parts: those of before, if need be with other observations, or new ones."""
         # By identity: that of `parts` itself would not do, as it's made anew. What is kept holds on to all of them.
         lasting = parts._replace(obs=None, final_obs=None)
         key = (calls_of.__name__, *map(id, lasting))
@@ -309,7 +317,7 @@ class Threads:
             new = {id(kept[0].obs): parts.obs, id(kept[0].final_obs): parts.final_obs}
             calls = [call._replace(loose=tuple(new.get(id(one), one) for one in call.loose)) for call in kept[1]]
             kept = self._kept[key] = parts, calls
-        self._share(len(parts.obs), kept[1])
+        return kept[1]
 
     def _share(self, worlds: int, calls: list[Call]) -> None:
         """Make these calls for ranges that cover all worlds; the caller's thread takes the first."""
@@ -336,16 +344,18 @@ class Threads:
     def forget(self) -> None:
         """Tables were replaced: what was prepared for them goes."""
         self._kept.clear()
+        self._latest = None
 
     def close(self) -> None:
         """Give back what is held."""
         if self._workers is not None and self._process == os.getpid():
             self._workers.shutdown()
         self._workers, self._process = None, 0
-        self._kept.clear()
+        self.forget()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_workers": None, "_process": 0, "_kept": {}}  # threads and addresses can't be copied
+        # Threads and addresses can't be copied.
+        return {**self.__dict__, "_workers": None, "_process": 0, "_kept": {}, "_latest": None}
 
 
 def _call(function: Callable, have: dict[str, Any]) -> Call:

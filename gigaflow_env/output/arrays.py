@@ -17,14 +17,15 @@ class Arrays:
         if simulator.obs_dtype == "bfloat16":
             raise ValueError("obs_dtype='bfloat16' needs output='torch': NumPy has no such type")
         self.simulator = simulator
-        self.copies = copy
-        self._buffers = Buffers(simulator.observations) if copy and simulator.backend == "cpu" else None
+        self.copies = copy and simulator.backend == "cpu"  # what comes from a device is a copy
+        self._buffers = Buffers(simulator.observations) if self.copies else None
         self._views: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def of(self, array: Any) -> np.ndarray:
         """(worlds, agents, ...) as (rows, ...); the bits of half precision as float16."""
-        view = self._view(array)
-        return view.copy() if self.copies and self.simulator.backend == "cpu" else view
+        kept = self._views.get(id(array))  # here and not only in `_view`: it is asked a dozen times a step
+        view = self._view(array) if kept is None else kept[1]
+        return view.copy() if self.copies else view
 
     def begin(self) -> None:
         """Before a step or a reset: what was handed out isn't written any more."""

@@ -3,7 +3,7 @@
 import math
 
 from gigaflow_env.config import CONDITIONING
-from gigaflow_env.jit import alone, f32, fetch_ahead, i32, least_of_row, row_at, rule, stage, u32
+from gigaflow_env.jit import alone, f32, fetch_ahead, i32, least_of_row, row_at, rule, stage, u32, u64
 from gigaflow_env.layout import (
     ACCELERATION_SCALE,
     COEFFICIENT_SCALE,
@@ -44,6 +44,7 @@ _LENGTH, _WIDTH, _LANE_WIDTH, _HEIGHT = (
 _LOW = tuple(f32(low) for low, _ in CONDITIONING_BOUNDS)
 _GAIN = tuple(f32(2 / (high - low)) for low, high in CONDITIONING_BOUNDS)
 NOBODY = u32(0xFFFFFFFF)
+UNMEASURED = -FAR  # no route distance
 _KEY_STEPS, _KEY_SHIFT, _KEY_AGENT = f32(2.0**24), u32(8), u32(0xFF)
 _COEFFICIENTS = len(CONDITIONING)
 _GOAL_SIZE, _LANE_SIZE, _BOUNDARY_SIZE, _STOP_SIZE, _AGENT_SIZE = (len(group._fields) for group in FEATURES[2:])
@@ -56,16 +57,10 @@ def clipped(value):
 
 
 @rule
-def limited(value):
-    """The same, for one who is alone. Threads that share a row clip it once it is whole: then none is idle."""
-    return clipped(value) if alone() else value
-
-
-@rule
 def store(out, at, features):
-    """Write a declared tuple to the columns of `out` from `at` on. at: u32 times a size."""
+    """Write a declared tuple to the columns of `out` from `at` on, not yet clipped. at: u32 times a size."""
     for i in range(len(features)):
-        out[at + i] = limited(features[i])
+        out[at + i] = features[i]
 
 
 @rule
@@ -127,9 +122,11 @@ def find_neighbours(w, a, clock, rows, pose, neighbours, p):
             count += 1
     for k in range(count, wanted):
         best[k] = NOBODY
+    bound = best[wanted - 1]
     for b in range(len(keys)):
-        if keys[b] < best[wanted - 1] and status[b] >= ENDED:  # status last: bytes don't vectorise with floats
+        if keys[b] < bound and status[b] >= ENDED:  # status last: bytes don't vectorise with floats
             insert(best, wanted - 1, keys[b])
+            bound = best[wanted - 1]
     for k in range(wanted):
         found[k] = agent_of(best[k])
 
@@ -171,7 +168,7 @@ def observe_conditioning(w, a, first, stride, out, reward_weights):
     """The conditioning block: the agent's own reward coefficients. Writes: obs."""
     for i in range(first, _COEFFICIENTS, stride):
         value = (reward_weights.coefficients[w, a, i] - _LOW[i]) * _GAIN[i] - ONE
-        out[u32(i)] = limited(value)
+        out[u32(i)] = value
 
 
 @stage
@@ -218,7 +215,9 @@ def select_lane_samples(w, a, first, stride, clock, lane_position, goals, lane_r
     often, a list needs one draw, and the elements are contiguous in memory. A remaining difference: on the 4 m of one row,
     elements far apart in its order are seldom observed together.
 
-    Without dropout the window doesn't move: route distances stay valid until the agent comes to another row or goal.
+    Route distances stay valid until the agent comes to another row or goal, and are kept for all that it has observed there.
+    Without dropout that is all at once. With dropout, one who is alone measures only those that are new in the window;
+    threads that share a row would wait for each other, and measure all.
     """
     row = nearby_row(network, lane_position.section[w, a])
     goal = goals.section[w, a, goals.next[w, a]]
@@ -226,7 +225,8 @@ def select_lane_samples(w, a, first, stride, clock, lane_position, goals, lane_r
     last = lane_position.section.shape[1] - 1
     fetch_ahead(nearby.samples, nearby_row(network, lane_position.section[w, min(a + 1, last)]))
     fetch_ahead(network.sections, lane_position.section[w, min(a + 2, last)])
-    if p.drops == 0 and lane_routes.row[w, a] == row and lane_routes.goal[w, a] == goal:
+    stays = lane_routes.row[w, a] == row and lane_routes.goal[w, a] == goal
+    if p.drops == 0 and stays:
         return
     listing, distances = nearby.samples[row], lane_routes.route_distance[w, a]
     begin, boundary, count = i32(0), i32(0), i32(nearby.samples.shape[1])
@@ -234,6 +234,10 @@ def select_lane_samples(w, a, first, stride, clock, lane_position, goals, lane_r
         u, v, _, _ = draws(clock.seed, clock.number[w], a, clock.tick[w], DROPOUT, 0)
         begin, boundary = i32(pick(u, count)), i32(pick(v, i32(nearby.boundaries.shape[1])))
     fetch_ahead(nearby.boundaries, row)
+    if not stays:
+        # Only those outside of the window: of threads that share a row, none may mark what another one measures.
+        for k in range(p.lanes_kept + first, count, stride):
+            distances[u32(listed(begin, k, count))] = UNMEASURED
     map_row, goal_lane = network.maps[clock.map[w]], network.lanes[network.sections[goal].lane]
     bundle, order, length, goal_s = goal_lane.bundle, goal_lane.order, goal_lane.length, place_s(network, goal, HALF)
     shape, plain = shape_of(w, variant), variant.plain[w]
@@ -249,12 +253,15 @@ def select_lane_samples(w, a, first, stride, clock, lane_position, goals, lane_r
         low, high, at = (i32(0), end, begin) if part == 0 else (end, p.lanes_kept, i32(0))
         start = first if part == 0 else low + resumed(end, first, stride)
         for k in range(start, high, stride):
-            sample = row_at(samples, u32(listing[u32(at + i32(k) - low)]))
-            found = sample_route_distance(
-                shape, plain, route, bends, leads, route_blocks, route_at, route_row, leads_at, block_row, sample, bundle,
-                order, length, goal_s, goal_stretch,
-            )  # fmt: skip
-            distances[u32(k)] = found
+            place = u32(at + i32(k) - low)
+            found = distances[place]
+            if not alone() or not stays or found == UNMEASURED:
+                sample = row_at(samples, u32(listing[place]))
+                found = sample_route_distance(
+                    shape, plain, route, bends, leads, route_blocks, route_at, route_row, leads_at, block_row, sample,
+                    bundle, order, length, goal_s, goal_stretch,
+                )  # fmt: skip
+                distances[place] = found
             smallest = min(smallest, found)
     smallest = least_of_row(smallest)
     if first == 0:
@@ -263,10 +270,11 @@ def select_lane_samples(w, a, first, stride, clock, lane_position, goals, lane_r
 
 
 @rule
-def lane_seen(x, y, cos, sin, width, route_distance, smallest, frame, area, scale, route_scale):
+def lane_seen(x, y, cos, sin, width, route_distance, detour, frame, area, scale, route_scale):
     """The features of a lane sample at (x, y) from the agent, in map coordinates, for a frame of the world.
 
-    area, frame: of the map variant, see sim/variant.py. scale, route_scale: 1 / view_range, 1 / route_range.
+    detour: route_distance minus the smallest of all samples. area, frame: of the map variant, see sim/variant.py.
+    scale, route_scale: 1 / view_range, 1 / route_range.
     """
     ahead, left = seen_from(frame, x, y)
     lane_cos, lane_sin = seen_from(frame, cos, sin)
@@ -278,7 +286,7 @@ def lane_seen(x, y, cos, sin, width, route_distance, smallest, frame, area, scal
         sin=lane_sin * shrink,
         width=width * area * shrink * _LANE_WIDTH,
         distance=route_distance * route_scale,
-        relative=(route_distance - smallest) * route_scale,
+        relative=detour * route_scale,
     )
 
 
@@ -293,23 +301,25 @@ def observe_lanes(w, a, first, stride, row, out, pose, lane_routes, variant, net
     samples = network.samples
     if not alone():
         for k in range(first, p.lanes_kept, stride):
-            sample = row_at(samples, u32(listing[u32(listed(begin, k, count))]))
+            place = u32(listed(begin, k, count))
+            sample, distance = row_at(samples, u32(listing[place])), distances[place]
             lane = lane_seen(
-                sample.x - x, sample.y - y, sample.cos, sample.sin, sample.width, distances[u32(k)],
-                smallest, frame, area, scale, route_scale,
+                sample.x - x, sample.y - y, sample.cos, sample.sin, sample.width, distance, distance - smallest,
+                frame, area, scale, route_scale,
             )  # fmt: skip
             store(out, u32(k) * _LANE_SIZE, lane)
         return
-    # First copied unchanged, then converted in place: the second loop vectorises.
+    # First copied unchanged, then converted in place: the second loop vectorises, as it reads and writes all columns.
     for k in range(p.lanes_kept):
-        sample, at = samples[u32(listing[u32(listed(begin, k, count))])], k * _LANE_SIZE
+        place, at = listed(u64(begin), u64(k), u64(count)), k * _LANE_SIZE  # sums of 32 bits would be cut off each time
+        sample, distance = samples[u32(listing[place])], distances[place]
         out[at], out[at + 1], out[at + 2], out[at + 3] = sample.x, sample.y, sample.cos, sample.sin
-        out[at + 4], out[at + 5] = sample.width, distances[k]
+        out[at + 4], out[at + 5], out[at + 6] = sample.width, distance, distance - smallest
     for k in range(p.lanes_kept):
         at = k * _LANE_SIZE
         lane = lane_seen(
-            out[at] - x, out[at + 1] - y, out[at + 2], out[at + 3], out[at + 4], out[at + 5],
-            smallest, frame, area, scale, route_scale,
+            out[at] - x, out[at + 1] - y, out[at + 2], out[at + 3], out[at + 4], out[at + 5], out[at + 6],
+            frame, area, scale, route_scale,
         )  # fmt: skip
         store(out, at, lane)
 
@@ -411,6 +421,10 @@ def observe(
         w, a, first, stride, row, out[starts.stops : starts.agents], pose, lane_position, lights, variant, network, nearby, p
     )  # fmt: skip
     observe_agents(w, a, first, stride, out[starts.agents :], pose, body, neighbours, perceived, p)
+    # A row is clipped once it is whole, eight columns at a time. Threads that share it do so on its way to memory.
+    if alone():
+        for i in range(len(out)):
+            out[u32(i)] = clipped(out[u32(i)])
 
 
 @rule

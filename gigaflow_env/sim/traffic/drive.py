@@ -171,6 +171,15 @@ def keep_ahead(w, a, count, pose, close):
 
 
 @stage
+def abreast(w, b, x, y, z, along_x, along_y, stride, pose, body):
+    """Whether some of agent b may lie within `stride` [m] along a road of this direction from the place (x, y, z)."""
+    if abs(pose.z[w, b] - z) > LEVEL_GAP:
+        return False
+    ahead, _ = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, along_x, along_y)
+    return abs(ahead) <= HALF * (body.length[w, b] + body.width[w, b]) + stride
+
+
+@stage
 def leader_at(
     w, a, distance, aside, slope, driven, preview, section, count, close, pose, motion, body, variant, network
 ):  # fmt: skip
@@ -183,15 +192,20 @@ def leader_at(
     stride, z = f32(_STRIDE) * gain, network.sections[section].z
     half_length, half_width = HALF * body.length[w, a], HALF * body.width[w, a]
     gap, speed, who = FAR, ZERO, i32(-1)
-    for k in range(count):
+    # The drift takes as long as ten bodies, and beside many sections there is none: a loop of its own finds that out. In the
+    # next one the compiler would compute the drift first, for all sections.
+    beside = i32(0)
+    while beside < count and not abreast(w, close[u32(beside)], x, y, z, along_x, along_y, stride, pose, body):
+        beside = i32(beside + i32(1))
+    if beside == count:
+        return gap, speed, who
+    shift = drift(aside, slope, driven, preview)
+    for k in range(beside, count):
         b = close[u32(k)]
-        if abs(pose.z[w, b] - z) > LEVEL_GAP:
+        if not abreast(w, b, x, y, z, along_x, along_y, stride, pose, body):
             continue
         ahead, left = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, along_x, along_y)
         reach = HALF * (body.length[w, b] + body.width[w, b])
-        if abs(ahead) > reach + stride:
-            continue
-        shift = drift(aside, slope, driven, preview)  # only now, as few bodies come so far
         if abs(left - shift) > reach + half_width + _MARGIN:
             continue
         cos, sin = into_frame(pose.cos[w, b], pose.sin[w, b], along_x, along_y)
