@@ -23,10 +23,12 @@ SIZE = (960, 600)
 FRAMES = 10
 """Pictures a second."""
 SECONDS = 12.0
+NEAR = 40.0
+"""[m] Others so close are in the picture."""
 
 
 def record(town: str, policy: str, agents: int, seed: int, path: Path) -> int:
-    """A replay of a live world; returns the car to follow: the one that comes farthest and turns most."""
+    """A replay of a live world; returns the car to follow: one that comes far, turns, and has others around it."""
     world = LiveWorld(find(town), policy, Settings(agents=agents), seed)
     simulator: Any = world.env.simulator  # type: ignore[union-attr]
     for _ in range(60):
@@ -34,7 +36,7 @@ def record(town: str, policy: str, agents: int, seed: int, path: Path) -> int:
     recorder = Recorder(simulator, 0, policy=world.trained)
     way, first = np.zeros(agents), simulator.state.rows.episode[0].copy()
     heading = np.arctan2(simulator.state.pose.sin[0], simulator.state.pose.cos[0])
-    turned = np.zeros(agents)
+    turned, company = np.zeros(agents), np.zeros(agents)
     for _ in range(round((SECONDS + 2.0) / world.dt)):
         world.step()
         recorder.add()
@@ -42,8 +44,10 @@ def record(town: str, policy: str, agents: int, seed: int, path: Path) -> int:
         now = np.arctan2(simulator.state.pose.sin[0], simulator.state.pose.cos[0])
         turned += np.abs(np.angle(np.exp(1j * (now - heading))))
         heading = now
+        place = simulator.state.pose.x[0] + 1j * simulator.state.pose.y[0]
+        company += (np.abs(place[:, None] - place[None, :]) < NEAR).sum(axis=1) - 1
     way[simulator.state.rows.episode[0] != first] = 0.0
-    chosen = int(np.argmax(way * (0.3 + np.minimum(turned, 2.0))))
+    chosen = int(np.argmax(way * (0.3 + np.minimum(turned, 2.0)) * company))
     write_replay([recorder.clip("gigaflow-env watch", focus=chosen)], path)
     world.close()
     return chosen
