@@ -490,8 +490,9 @@ def newcomer() -> str:
 
 
 def headline() -> str:
-    """What the README shows: policies that were trained, of `learning`, and the pretrained driver where it is new. Random
-    towns of one style are on the model card.
+    """What the README shows: policies that were trained, of `learning`, and the pretrained driver where it is new.
+
+    Random towns of one style are on the model card.
     """
     rows = [r for r in _results("learning.jsonl") if r["policy"].startswith("self-play")]
 
