@@ -42,6 +42,7 @@ def card(script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         save(town, tmp_path / f"{town.name}.lanes.json")
     monkeypatch.setattr(script, "TOWNS", (str(tmp_path / "ring.lanes.json"),))
     monkeypatch.setattr(script, "UNSEEN", str(tmp_path / "lights.lanes.json"))
+    monkeypatch.setattr(script, "STYLES", dict.fromkeys(script.STYLES, str(tmp_path / "lights.lanes.json")))
     monkeypatch.setattr(script, "real", dict)
     return script.Card(
         policy=str(tmp_path / "checkpoint.safetensors"), out=tmp_path / "driver.json", num_envs=8, steps=40, threads=1,
@@ -53,15 +54,17 @@ def test_it_drives_what_it_lacks(script: Any, card: Any, tmp_path: Path, monkeyp
     script.main(card)
     found = json.loads(card.out.read_text())
     assert found["policy"]["samples"] == 77 and len(found["policy"]["sha256"]) == 64
-    assert [row["name"][:20] for row in found["rows"]] == ["towns of the trainin", "20 random towns", "20 random towns, map"]
+    assert [row["name"].partition(",")[0] for row in found["rows"]] == [
+        "towns of the training", "20 random towns", "10 old random towns", "10 wide random towns", "20 random towns"
+    ]  # fmt: skip
     for row in found["rows"]:
         assert row["km"]["value"] > 0 and 0 < row["hours"] < 1 and row["stuck"] == 0  # it drives for 12 s
-    assert capsys.readouterr().out.count("ladder: ") == 3
+    assert capsys.readouterr().out.count("ladder: ") == 5
     script.main(card)
     assert capsys.readouterr().out == "", "what is there is not driven again"
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     shown = tables.driver_ladder().splitlines()
-    assert len(shown) == 2 + 3 and shown[2].startswith("| towns of the training | ")
+    assert len(shown) == 2 + 5 and shown[2].startswith("| towns of the training | ")
 
 
 def test_incidents_are_counted_once(script: Any, card: Any) -> None:
