@@ -436,6 +436,19 @@ def ablations(name: str = "ablations") -> str:
     return table(["setting", "goal reached", "collided", "left the road", "goals by seed [%]", "kept at the end"], rows)
 
 
+def driver_worlds() -> str:
+    """What the driver's worlds give it: one thing left out at a time, all judged in the same world."""
+    rows = []
+    for name, of in json.loads((RESULTS / "worlds.json").read_text())["table"].items():
+        rates = [
+            f"{100 * of[f'{one}_rate']['mean']:.0f} % ± {100 * of[f'{one}_rate']['half']:.0f}"
+            for one in ("goal", "collision", "offroad")
+        ]
+        seeds = " ".join(f"{100 * value:.0f}" for value in of["goal_rate"]["values"])
+        rows.append([name.replace("-", " "), *rates, seeds])
+    return table(["worlds", "goal reached", "collided", "left the road", "goals by seed [%]"], rows)
+
+
 def training_against() -> str:
     """Training beside the revision before, in turns."""
     rows = []
@@ -711,7 +724,8 @@ PARTS = {
         actions, observation, conditioning, config, population, state, events, cli, throughput, speed, stages, parts,
         against, against_kernels, cuda_code, cuda_cost, cuda_cost_kernels, ablations, newcomer, training_against, sizes,
         shared_lines, learning, headline, traffic, large_maps, soak, scenes, driver_ladder,
-        driver_longform, driver_robustness, driver_conditioning, libraries, benchmark_scenes, benchmark_routes,
+        driver_longform, driver_robustness, driver_conditioning, driver_worlds, libraries, benchmark_scenes,
+        benchmark_routes,
     )
 }  # fmt: skip
 
