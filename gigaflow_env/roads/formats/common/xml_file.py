@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Container, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,20 @@ def word(element: etree._Element, name: str, known: Collection[str], default: st
         return default if given is None else given
     fault(element, "value", f"{name}={given!r} is none of {', '.join(map(repr, known))}", f"{default!r} taken")
     return default
+
+
+def references(elements: Iterable[etree._Element], name: str, known: Container[str], what: str, of: str) -> list[str]:
+    """What the attributes of some elements name, of `known`; those that are missing or name nothing are left out, reported.
+
+    what: the kind of thing that is named, of: what the elements belong to; both for people.
+    """
+    found = []
+    for element in elements:
+        with import_report.left_out("reference", of, line=element.sourceline):
+            if (given := text(element, name)) not in known:
+                raise wrong(element, f"{name}={given!r}: there is no such {what}")
+            found.append(given)
+    return found
 
 
 def text(element: etree._Element, name: str) -> str:

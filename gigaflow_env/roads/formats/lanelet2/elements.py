@@ -49,12 +49,7 @@ def read_elements(root: etree._Element) -> Elements:
     place = {node: k for k, node in enumerate(nodes)}
     ways = {}
     for way, element in _by_id(root, "way").items():
-        used = []
-        for nd in element.iterfind("nd"):
-            with left_out("reference", f"node of way {way}", line=nd.sourceline):
-                if (node := xml.text(nd, "ref")) not in place:
-                    raise xml.wrong(nd, f"ref={node!r}: there is no such node")
-                used.append(node)
+        used = xml.references(element.iterfind("nd"), "ref", place, "node", f"node of way {way}")
         if len(used) >= 2:
             ways[way] = Way(tuple(used), points[[place[node] for node in used]], _tags(element))
     relations = {key: Relation(key, element, _tags(element)) for key, element in _by_id(root, "relation").items()}

@@ -73,7 +73,10 @@ def _turns(root: etree._Element, signals: Collection[str]) -> dict[str, tuple[st
     junction names go by theirs, in the junctions of their signals: None.
     """
     controllers = {e.get("id", ""): e for e in root.iterfind("controller")}
-    controlled = {name: _controlled(element, signals) for name, element in controllers.items()}
+    controlled = {
+        name: xml.references(element.iterfind("control"), "signalId", signals, "signal", f"control of controller {name}")
+        for name, element in controllers.items()
+    }
     turns: dict[str, tuple[str | None, int]] = {}
     alone = sorted(controllers.items(), key=lambda pair: xml.number_or(pair[1], "sequence", 0.0))
     for stage, (name, _) in enumerate(alone):
@@ -90,17 +93,6 @@ def _turns(root: etree._Element, signals: Collection[str]) -> dict[str, tuple[st
         for stage, (_, controller) in enumerate(sorted(named, key=lambda pair: pair[0])):
             turns |= dict.fromkeys(controlled[controller.get("id", "")], (junction.get("id", ""), stage))
     return turns
-
-
-def _controlled(controller: etree._Element, signals: Collection[str]) -> list[str]:
-    """The signals of a controller."""
-    found = []
-    for control in controller.iterfind("control"):
-        with left_out("reference", f"control of controller {controller.get('id')}", line=control.sourceline):
-            if (signal := xml.text(control, "signalId")) not in signals:
-                raise xml.wrong(control, f"signalId={signal!r}: there is no such signal")
-            found.append(signal)
-    return found
 
 
 def _governed(element: etree._Element, road: Road, strips: dict[Key, Strip], lanes: dict[str, Lane]) -> list[str]:
