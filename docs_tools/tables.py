@@ -421,32 +421,29 @@ def cuda_cost_kernels() -> str:
     return table(["", "kernel", "warp instructions", "busy lanes", "load sectors", "store sectors"], rows)
 
 
-def ablations(name: str = "ablations") -> str:
-    """Settings of the trainer and of the world at equal numbers of samples, mean of the seeds with Student's interval."""
+def _sweep(name: str) -> str:
+    """Settings at equal numbers of samples: the mean of the seeds with Student's interval."""
     result = json.loads((RESULTS / f"{name}.json").read_text())
     rows = []
-    for name, of in result["table"].items():
+    for setting, of in result["table"].items():
         rates = [
             f"{100 * of[f'{one}_rate']['mean']:.0f} % ± {100 * of[f'{one}_rate']['half']:.0f}"
             for one in ("goal", "collision", "offroad")
         ]
         seeds = " ".join(f"{100 * value:.0f}" for value in of["goal_rate"]["values"])
-        kept = result["kept_at_the_end"][name]
-        rows.append([name.replace("-", " "), *rates, seeds, f"{100 * sum(kept) / len(kept):.0f} %"])
+        kept = result["kept_at_the_end"][setting]
+        rows.append([setting.replace("-", " "), *rates, seeds, f"{100 * sum(kept) / len(kept):.0f} %"])
     return table(["setting", "goal reached", "collided", "left the road", "goals by seed [%]", "kept at the end"], rows)
+
+
+def ablations() -> str:
+    """Settings of the trainer and of the world, each judged in its own world."""
+    return _sweep("ablations")
 
 
 def driver_worlds() -> str:
     """What the driver's worlds give it: one thing left out at a time, all judged in the same world."""
-    rows = []
-    for name, of in json.loads((RESULTS / "worlds.json").read_text())["table"].items():
-        rates = [
-            f"{100 * of[f'{one}_rate']['mean']:.0f} % ± {100 * of[f'{one}_rate']['half']:.0f}"
-            for one in ("goal", "collision", "offroad")
-        ]
-        seeds = " ".join(f"{100 * value:.0f}" for value in of["goal_rate"]["values"])
-        rows.append([name.replace("-", " "), *rates, seeds])
-    return table(["worlds", "goal reached", "collided", "left the road", "goals by seed [%]"], rows)
+    return _sweep("worlds")
 
 
 def training_against() -> str:
