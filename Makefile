@@ -73,8 +73,10 @@ large-maps: $(READY)  ## compile time and memory by lane-kilometres, up to 20 x 
 traffic: $(READY)  ## rule-based cars on all towns, on the files in FOLDER, and on 50 random towns (half an hour)
 	$(BIN)/python benchmarks/traffic.py $(if $(FOLDER),--folder $(FOLDER)) --towns 1000 1050 --json benchmarks/results/traffic.jsonl
 
-towns: $(READY)  ## 200 random towns: all of them plausible (minutes)
+towns: $(READY)  ## 200 random towns of each style: all of them plausible (minutes)
 	$(BIN)/python benchmarks/towns.py
+	$(BIN)/python benchmarks/towns.py --style old
+	$(BIN)/python benchmarks/towns.py --style wide
 
 gpu-check: $(READY)  ## on a machine with a card, 8 minutes: tests, throughput, training; benchmarks/results/cuda.json
 	$(BIN)/python benchmarks/gpu_check.py

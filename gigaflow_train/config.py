@@ -341,6 +341,7 @@ def generalist() -> TrainConfig:
     """One driver for towns it has never seen: hours on a few CPU cores, many random towns, mixed traffic."""
     return laptop().replace(
         maps=(*TOWNS, "random:1-64", "random:old:1-32", "random:wide:1-32"),
+        # A fifth of the worlds for each style of random towns, so that none is learned by its shipped town alone.
         map_shares=(*TOWN_SHARES, *(0.6,) * 64, *(1.0,) * 32, *(1.25,) * 32),
         minutes=240.0,
         environment={

@@ -11,7 +11,7 @@ import torch
 from train_stub import Stub
 
 from gigaflow_train import checkpoint, export, journal, opponents, sweep
-from gigaflow_train.config import TrainConfig
+from gigaflow_train.config import TOWN_SHARES, TOWNS, TrainConfig
 from gigaflow_train.networks import build
 from gigaflow_train.rollout import Chance, allocate, collect, present
 from gigaflow_train.train import train
@@ -178,6 +178,12 @@ def test_mistakes_in_a_sweep_are_named(tmp_path, text, message):
     file.write_text(text)
     with pytest.raises(ValueError, match=message):
         sweep.read(file)
+
+
+def test_the_ablation_without_random_towns_keeps_the_presets_shares():
+    runs = sweep.read(Path(__file__).parents[1] / "benchmarks" / "worlds.toml").runs
+    shipped = runs["shipped-towns-only-0"]
+    assert shipped.maps == TOWNS and shipped.map_shares == TOWN_SHARES
 
 
 def test_the_table_of_a_sweep_has_students_intervals(tmp_path):
