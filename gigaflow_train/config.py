@@ -342,7 +342,7 @@ def generalist() -> TrainConfig:
     return laptop().replace(
         maps=(*TOWNS, "random:1-64", "random:old:1-32", "random:wide:1-32"),
         # A fifth of the worlds for each style of random towns, so that none is learned by its shipped town alone.
-        map_shares=(*TOWN_SHARES, *(0.6,) * 64, *(1.0,) * 32, *(1.25,) * 32),
+        map_shares=(*TOWN_SHARES, *(0.4,) * 64, *(2.0,) * 32, *(1.5,) * 32),
         minutes=240.0,
         environment={
             "agents_per_world": [4, 32],

@@ -26,7 +26,7 @@ def lane_km(town: RoadMap) -> float:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_random_towns_are_plausible(seed: int, towns: dict[int, RoadMap]) -> None:
     assert check_all(towns[seed]) == []
-    low, high = random_town.LANE_KM
+    low, high = random_town.STYLES[""].lane_km
     assert low <= lane_km(towns[seed]) <= high
 
 
@@ -83,12 +83,15 @@ def test_they_have_something_of_everything(towns: dict[int, RoadMap]) -> None:
 
 
 def test_specs_of_the_wrong_size_are_drawn_again(towns: dict[int, RoadMap], monkeypatch: pytest.MonkeyPatch) -> None:
+    def size(low: float, high: float) -> None:
+        monkeypatch.setitem(random_town.STYLES, "", random_town.STYLES[""]._replace(lane_km=(low, high)))
+
     smallest = min(towns, key=lambda seed: lane_km(towns[seed]))
     least = lane_km(towns[smallest])
-    monkeypatch.setattr(random_town, "LANE_KM", (least + 0.1, 40.0))
+    size(least + 0.1, 40.0)
     again = random_town.town(smallest)
     assert again.rejected > 0 and lane_km(again.town) > least
-    monkeypatch.setattr(random_town, "LANE_KM", (900.0, 901.0))
+    size(900.0, 901.0)
     monkeypatch.setattr(random_town, "TRIES", 2)
     with pytest.raises(MapError, match="seed=0: none of 2 specs made a town, the last for: "):
         random_town.town(0)

@@ -12,8 +12,6 @@ from gigaflow_env.roads.centerline import length
 from gigaflow_env.roads.road_map import MapError, RoadMap
 from gigaflow_env.roads.towns.generate import generate
 
-LANE_KM = (5.0, 40.0)
-"""A town has at least and at most this."""
 TRIES = 100
 """Specs drawn for one seed before it is given up. One in three is rejected, so that this does not happen."""
 
@@ -44,23 +42,24 @@ class Style(NamedTuple):
     spread: bool = False  # all lanes of a road that ends at a crossing turn side by side
     roundabouts: float = 0.2  # share of the crossings
     lights: float = 0.35  # share of the crossings; the others have signs or nothing
+    lane_km: tuple[float, float] = (5.0, 40.0)  # a town has at least and at most this
 
 
 STYLES = {
     "": Style(),
     "old": Style(
-        columns=(4, 6), rows=(4, 6), spacing=(60.0, 95.0), bent=6.0, lane_width=(3.3, 3.7), corner=(3.2, 5.5),
+        columns=(3, 5), rows=(3, 5), spacing=(60.0, 95.0), bent=6.0, lane_width=(3.3, 3.7), corner=(3.2, 5.5),
         around=(12, 22), bend=10, winding_speed=(4.0, 5.0), around_speed=(4.0, 5.5), wide=0, one_way_lanes=(1,),
-        speed=(6.0, 10.0), roundabouts=0.0, lights=0.5,
+        speed=(6.0, 10.0), roundabouts=0.0, lights=0.5, lane_km=(2.0, 40.0),
     ),
     "wide": Style(
         columns=(3, 5), rows=(3, 4), spacing=(220.0, 340.0), lane_width=(3.3, 3.7), corner=(8.0, 12.0), around=(60, 90),
-        wide=2, wide_lanes=(3, 4), wide_speed=(14.0, 22.0), ring=3, one_way=0.9, one_way_lanes=(3, 4), spread=True,
+        wide=2, wide_lanes=(3, 4, 5), wide_speed=(14.0, 22.0), ring=4, one_way=0.9, one_way_lanes=(4, 5), spread=True,
         roundabouts=0.0, lights=0.75,
     ),
 }  # fmt: skip
 """Styles by the name in `random:STYLE:SEED`; the first one is that of `random:SEED`. `old` has short streets and tight
-corners, `wide` up to four lanes a direction."""
+corners, and is small, so that its cars meet often; `wide` has up to five lanes a direction."""
 
 
 class Drawn(NamedTuple):
@@ -76,7 +75,7 @@ def town(seed: int, style: str = "") -> Drawn:
         raise ValueError(f"style={style!r} is not one of {', '.join(map(repr, STYLES))}")
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ValueError(f"seed={seed!r}: a random town needs a whole number, at least 0")
-    reason = ""
+    reason, drawn = "", STYLES[style]
     for rejected in range(TRIES):
         try:
             made = generate(spec(seed, rejected, style))
@@ -84,7 +83,7 @@ def town(seed: int, style: str = "") -> Drawn:
             reason = str(error)
             continue
         lane_km = sum(length(lane.line) for lane in made.lanes.values() if lane.kind == "driving") / 1000
-        if LANE_KM[0] <= lane_km <= LANE_KM[1]:
+        if drawn.lane_km[0] <= lane_km <= drawn.lane_km[1]:
             return Drawn(made, rejected)
         reason = f"{lane_km:.1f} lane-km"
     raise MapError(f"seed={seed}: none of {TRIES} specs made a town, the last for: {reason}")
