@@ -134,7 +134,14 @@ def row_at(table: Any, index: Any) -> Any:
 
 
 def fetch_ahead(table: Any, row: Any) -> None:
-    """Have a row of a table brought nearer, which is read soon. It changes nothing but time; on CUDA it does nothing."""
+    """Have a row of a table brought nearer, or that row of each in a tuple, which is read soon.
+
+    It changes nothing but time; on CUDA it does nothing.
+    """
+
+
+def fetch_to_write(table: Any, row: Any) -> None:
+    """The same for what is written soon: memory is read before it is written, too. Only on the CPU."""
 
 
 @overload(barrier, target="cpu")
@@ -172,25 +179,44 @@ def _fetch_lines(table, row):  # type: ignore[no-untyped-def]
     return lambda table, row: _prefetch(table, row)
 
 
+@overload(fetch_to_write, target="cpu")
+def _fetch_lines_to_write(table, row):  # type: ignore[no-untyped-def]
+    return lambda table, row: _prefetch_to_write(table, row)
+
+
 _LINE = 64  # bytes that come from memory at once
 
 
-@intrinsic
-def _prefetch(typing: Any, table: Any, row: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> None:
-        array = context.make_array(table)(context, builder, arguments[0])
-        number = context.cast(builder, arguments[1], row, types.intp)
+def _fetching(write: int) -> Any:
+    """The code that has lines of memory fetched, to be read (0) or written (1)."""
+
+    def fetch(context: Any, builder: Any, kind: Any, table: Any, row: Any) -> None:
+        if isinstance(kind, types.BaseTuple):
+            for place, part in enumerate(kind):
+                fetch(context, builder, part, builder.extract_value(table, place), row)
+            return
+        array = context.make_array(kind)(context, builder, table)
         length = builder.extract_value(array.strides, 0)
         first = builder.ptrtoint(array.data, length.type)
-        first = builder.add(first, builder.mul(number, length))
+        first = builder.add(first, builder.mul(row, length))
         pointer, flag = ir.PointerType(ir.IntType(8)), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [pointer, flag, flag, flag])
-        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        signature = ir.FunctionType(ir.VoidType(), [pointer, flag, flag, flag])
+        prefetch = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
         step = ir.Constant(length.type, _LINE)
         with cgutils.for_range_slice(builder, ir.Constant(length.type, 0), length, step, length.type) as (offset, _):
-            builder.call(prefetch, [builder.inttoptr(builder.add(first, offset), pointer), flag(0), flag(3), flag(1)])
+            builder.call(prefetch, [builder.inttoptr(builder.add(first, offset), pointer), flag(write), flag(3), flag(1)])
 
-    return types.void(table, row), generate
+    @intrinsic
+    def made(typing: Any, table: Any, row: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> None:
+            fetch(context, builder, table, arguments[0], context.cast(builder, arguments[1], row, types.intp))
+
+        return types.void(table, row), generate
+
+    return made
+
+
+_prefetch, _prefetch_to_write = _fetching(write=0), _fetching(write=1)
 
 
 def half_by_processor(by_integers: Callable) -> Callable:

@@ -16,16 +16,37 @@ from gigaflow_env.backend import world_step
 from gigaflow_env.backend.world_step import DISABLED, RESET_ATTEMPTS, SAME_STEP, Parts, known, parameters
 from gigaflow_env.bounds import Bounds, whole
 from gigaflow_env.compiling import ready
-from gigaflow_env.jit import i32
+from gigaflow_env.jit import fetch_ahead, fetch_to_write, i32, stage
 from gigaflow_env.layout import FLOAT32
 from gigaflow_env.prepared import Call, arguments, bind, prepared, prepared_distinct
 from gigaflow_env.sim.precision import half_bits
+from gigaflow_env.state import ENDED
 
 THREADS = Bounds(1, 1024)
 """More than processors have; ten thousand would exhaust what the system gives a process."""
 
 FIRST, STRIDE = 0, 1
 """One worker drives all agents of a world."""
+
+FEW = 1024
+"""Agents whose state and observations stay in the second-level cache from one step to the next."""
+
+
+@stage
+def fetch_next_world(w, rows, pose, motion, body, lane_position, goals, events, outcome, neighbours, perceived):
+    """Have brought nearer what `drive` reads and writes of the world after w: small pieces of many arrays."""
+    if rows.status.size <= FEW:
+        return
+    w = min(w + 1, len(rows.status) - 1)
+    fetch_to_write((pose, motion, lane_position, events, outcome, perceived), w)
+    fetch_ahead((body, goals, neighbours.agent), w)
+
+
+@stage
+def fetch_row(w, a, only_ended, rows, lane_routes, obs):
+    """Have the memory of an observation brought nearer, while what it shows is still looked for."""
+    if rows.status.size > FEW and (not only_ended or rows.status[w, a] == ENDED):
+        fetch_to_write((lane_routes.route_distance[w], obs[w]), a)
 
 
 @prepared
@@ -67,6 +88,7 @@ def drive(
 ):  # fmt: skip
     """Worlds `begin` to `end`, see world_step.drive."""
     for w in range(begin, end):
+        fetch_next_world(w, rows, pose, motion, body, lane_position, goals, events, outcome, neighbours, perceived)
         world_step.drive(
             w, FIRST, STRIDE, mode, actions, wanted,
             clock, rows, pose, motion, body, lane_position, goals, reward_weights, events, outcome, lights, neighbours,
@@ -124,6 +146,7 @@ def write_observation(
     """Observations of all rows, or only of those whose episode has just ended."""
     for w in range(begin, end):
         for a in range(obs.shape[1]):
+            fetch_row(w, a, only_ended, rows, lane_routes, obs)
             if world_step.prepare_observation(
                 w, a, only_ended, clock, rows, pose, lane_position, goals, outcome, neighbours, lane_routes, variant,
                 network, nearby, p,
@@ -146,6 +169,7 @@ def write_observation_half(
     """The same in half precision. `row`, float32 (worlds, columns), holds one row at a time; `bits` are its uint32."""
     for w in range(begin, end):
         for a in range(obs.shape[1]):
+            fetch_row(w, a, only_ended, rows, lane_routes, obs)
             if world_step.prepare_observation(
                 w, a, only_ended, clock, rows, pose, lane_position, goals, outcome, neighbours, lane_routes, variant,
                 network, nearby, p,
