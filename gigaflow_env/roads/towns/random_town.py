@@ -33,8 +33,9 @@ class Style(NamedTuple):
     wide_lanes: tuple[int, ...] = (2,)  # of an arterial, in each direction
     wide_speed: tuple[float, float] = (12.0, 16.0)  # [m/s]
     ring: int = 1  # lanes of the roads around the town, in each direction
-    one_way: float = 0.6  # chance of a one-way row
+    one_way: float = 0.6  # chance that one of the rows is one-way
     one_way_lanes: tuple[int, ...] = (1, 2)
+    one_way_too: float = 0.0  # chance of each other row and column
     speed: tuple[float, float] = (8.0, 13.0)  # [m/s]
     bend: int = 30  # radius of winding streets [m]
     winding_speed: tuple[float, float] = (7.0, 9.0)  # [m/s]
@@ -54,12 +55,15 @@ STYLES = {
     ),
     "wide": Style(
         columns=(3, 5), rows=(3, 4), spacing=(220.0, 340.0), lane_width=(3.3, 3.7), corner=(8.0, 12.0), around=(60, 90),
-        wide=2, wide_lanes=(3, 4, 5), wide_speed=(14.0, 22.0), ring=4, one_way=0.9, one_way_lanes=(4, 5), spread=True,
-        roundabouts=0.0, lights=0.75,
+        wide=1, wide_lanes=(3, 4, 5), wide_speed=(14.0, 22.0), ring=4, one_way_too=0.7, one_way_lanes=(4, 5), spread=True,
+        speed=(10.0, 20.0), roundabouts=0.0, lights=0.5,
     ),
 }  # fmt: skip
-"""Styles by the name in `random:STYLE:SEED`; the first one is that of `random:SEED`. `old` has short streets and tight
-corners, and is small, so that its cars meet often; `wide` has up to five lanes a direction."""
+"""Styles by the name in `random:STYLE:SEED`; the first one is that of `random:SEED`.
+
+`old` has short streets and tight corners, and is small, so that its cars meet often. `wide` has up to five lanes a direction
+and many one-way streets, so that who passes a goal has a long way around.
+"""
 
 
 class Drawn(NamedTuple):
@@ -110,6 +114,9 @@ def spec(seed: int, attempt: int, style: str = "") -> dict[str, Any]:
     if drawn.ring > 1:
         wide |= dict.fromkeys((("column", 0), ("column", columns - 1), ("row", 0), ("row", rows - 1)), drawn.ring)
     one_way = {("row", rng.randrange(1, rows - 1)): rng.random() < 0.5} if rng.random() < drawn.one_way else {}
+    if drawn.one_way_too:
+        inside = [("column", i) for i in range(1, columns - 1)] + [("row", j) for j in range(1, rows - 1)]
+        one_way |= {line: rng.random() < 0.5 for line in inside if rng.random() < drawn.one_way_too}
 
     roads = [_road(rng, drawn, pair, places, degree, wide, one_way) for pair in joined]
     roads += [_corner(rng, drawn, corner, places, columns, rows) for corner in sorted(corners)]
@@ -176,7 +183,7 @@ def _road(
     if line in wide:
         road |= {"lanes": [wide[line]] * 2, "speed": round(rng.uniform(*drawn.wide_speed), 1)}
         # A pocket must have a left turn: not at three roads, and not into a one-way street that comes from there.
-        turns = all(degree[place] == 4 and ("row", place[1]) not in one_way for place in pair)
+        turns = all(degree[place] == 4 and not one_way.keys() & {("row", place[1]), ("column", place[0])} for place in pair)
         if turns and rng.random() < 0.6:
             road |= {"median": 3.2, "pockets": [25, 25]}
         return road
