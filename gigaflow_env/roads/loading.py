@@ -168,7 +168,7 @@ def records(path: str | os.PathLike[str]) -> int:
     They are the scenarios of a file of Waymo Open Motion, and the scenes of a nuPlan log. Raises MapError as `load_scene`.
     """
     path = _file(path)
-    with _opened(path) as file:
+    with _opened(path) as file, import_report.collecting():
         importer = importer_of(file)
         _check_traffic(importer)
         return importer.count(file) if hasattr(importer, "count") else 1
