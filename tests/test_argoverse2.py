@@ -98,11 +98,12 @@ def test_neighbours_of_the_other_direction_or_only_one_sided_are_none(imported):
 
 
 def test_kinds(imported):
-    road_map = imported(
-        a=straight(0, 30), b=straight(0, 30, 4, lane_type="BUS"),
-        c=straight(0, 30, 8, lane_type="BIKE", successors=["d"]), d=straight(30, 30, 8),
-    )  # fmt: skip
-    assert [part.kind for part in road_map.lanes.values()] == ["driving", "driving", "biking", "driving"]
+    with pytest.warns(MapWarning, match="access b: closed to cars: drivable area only"):
+        road_map = imported(
+            a=straight(0, 30), b=straight(0, 30, 4, lane_type="BUS"),
+            c=straight(0, 30, 8, lane_type="BIKE", successors=["d"]), d=straight(30, 30, 8),
+        )  # fmt: skip
+    assert [part.kind for part in road_map.lanes.values()] == ["driving", "shoulder", "biking", "driving"]
     assert road_map.lanes["c"].successors == ()
 
 

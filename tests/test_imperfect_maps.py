@@ -470,7 +470,11 @@ def test_words_that_sumo_does_not_have_are_told(read, before, after):
     ("users", "kinds", "faulty"),
     [
         ("<userOneWay>car</userOneWay>", ["driving"], False),
-        ("<userOneWay>bus</userOneWay><userOneWay>bicycle</userOneWay>", ["driving"], False),
+        ("<userOneWay>bus</userOneWay><userOneWay>bicycle</userOneWay>", ["shoulder"], False),
+        ("<userOneWay>truck</userOneWay><userOneWay>car</userOneWay>", ["driving"], False),
+        ("<laneletType>busLane</laneletType>", ["shoulder"], False),
+        ("<laneletType>busLane</laneletType><userOneWay>taxi</userOneWay>", ["shoulder"], False),
+        ("<laneletType>busLane</laneletType><userOneWay>vehicle</userOneWay>", ["driving"], False),
         ("<userBidirectional>bicycle</userBidirectional>", ["biking"], False),
         ("<userOneWay>pedestrian</userOneWay>", [], False),
         ("<userOneWay>ufo</userOneWay>", ["driving"], True),
@@ -483,6 +487,8 @@ def test_users_say_what_a_lanelet_is(read, users, kinds, faulty):
     other = one.replace('id="1"', 'id="2"').replace("</laneletType>", f"</laneletType>{users}")
     road_map = read(text.replace(one, one + other), "test.xml", faulty=faulty)
     assert [lane.kind for lane in road_map.lanes.values()] == ["driving", *kinds]
+    closed = any("closed to cars: drivable area only" in entry.done for entry in road_map.report)
+    assert closed == (kinds == ["shoulder"])
 
 
 @pytest.mark.parametrize(("limit", "speed"), [("10", 10.0), ("50kmh", 13.89), ("50 km/h", 13.89), ("30mph", 13.41)])

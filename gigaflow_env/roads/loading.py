@@ -238,7 +238,7 @@ def _file(path: str | os.PathLike[str]) -> Path:
 
 
 def _said(path: Path) -> AbstractContextManager[None]:
-    """Say that a file is being read if it takes long; small ones don't, and a thread for that would take longer than they."""
+    """Say that a file is being read if it takes long; small ones don't: a thread for that would take longer."""
     small = path.exists() and path.stat().st_size < SMALL
     return nullcontext() if small else slow(f"reading {path}")
 

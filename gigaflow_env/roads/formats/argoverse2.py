@@ -21,10 +21,11 @@ from gigaflow_env.roads.formats.common.limits import MAX_POINTS
 from gigaflow_env.roads.formats.common.polyline import checked
 from gigaflow_env.roads.formats.common.union_find import groups
 from gigaflow_env.roads.formats.common.weld import successors, weld
-from gigaflow_env.roads.import_report import fault, left_out, note
+from gigaflow_env.roads.import_report import fault, left_out, note, note_closed
 from gigaflow_env.roads.road_map import DEFAULT_SPEED, Crosswalk, Lane, MapError, RoadMap, X, Y
 
-LANE_TYPES = {"VEHICLE": "driving", "BUS": "driving", "BIKE": "biking"}
+LANE_TYPES = {"VEHICLE": "driving", "BUS": "shoulder", "BIKE": "biking"}
+"""Who may use a lane segment, and what it is: paved, but not for cars, where these are buses."""
 Record = dict[str, Any]
 
 
@@ -61,6 +62,8 @@ def _road_map(given: Record, path: Path) -> RoadMap:
             except MapError as error:
                 raise MapError(f"{where}: {error}") from error
             segments[name] = segment
+            if LANE_TYPES[kind] == "shoulder":
+                note_closed(name)
     lines, held = weld(lines, _links(segments))
     ahead = successors(held)
     junctions = _junctions([name for name, segment in segments.items() if segment.get("is_intersection")], lines)
