@@ -112,17 +112,15 @@ def _get(record: Any, key: str, kind: Any) -> Any:
 
 
 def _points(road: Any, name: str) -> np.ndarray:
-    return checked(_numbers(_get(road, "geometry", list), ("x", "y", "z"), "point"), name)
+    return checked(_numbers(_get(road, "geometry", list), ("x", "y", "z")), name)
 
 
-def _numbers(records: list[Any], keys: tuple[str, ...], what: str) -> np.ndarray:
-    """Numbers of a list of objects: (n, keys). What is missing in all of them is 0: old files have no heights."""
+def _numbers(records: list[Any], keys: tuple[str, ...]) -> np.ndarray:
+    """Numbers of a list of objects: (n, keys), NaN where they can't be read. Old files have no heights: they are 0."""
     rows = []
-    for place, record in enumerate(records):
-        row = [record.get(key, 0.0) for key in keys] if isinstance(record, dict) and "x" in record else [None]
-        if not all(_is_finite(n) for n in row):
-            raise MapError(f"{what} {place} is {record!r:.60}: it must be finite numbers {', '.join(keys)}")
-        rows.append(row)
+    for record in records:
+        row = [record.get(key, 0.0) for key in keys] if isinstance(record, dict) and "x" in record else [None] * len(keys)
+        rows.append([number if _is_finite(number) else math.nan for number in row])
     return np.array(rows, np.float64).reshape(-1, len(keys))
 
 
@@ -180,8 +178,8 @@ def _track(record: Any) -> tuple[np.ndarray, np.ndarray]:
     if not all(type(one) in (bool, int) for one in seen):
         raise MapError("'valid' must be a list of true and false")
     steps = len(seen)
-    position = _numbers(_get(record, "position", list), ("x", "y", "z"), "position")
-    velocity = _numbers(_get(record, "velocity", list), ("x", "y"), "velocity")
+    position = _numbers(_get(record, "position", list), ("x", "y", "z"))
+    velocity = _numbers(_get(record, "velocity", list), ("x", "y"))
     heading = _get(record, "heading", list)
     for key, length in (("position", len(position)), ("velocity", len(velocity)), ("heading", len(heading))):
         if length != steps:
@@ -230,7 +228,10 @@ def _lights(given: Any) -> tuple[dict[str, dict[int, int]], dict[str, np.ndarray
             if not all(type(step) is int for step in columns["time_index"]):
                 raise MapError("'time_index' must be whole numbers")
             place = {key: columns[key][0] for key in ("x", "y", "z")}
-            points[light] = _numbers([place], ("x", "y", "z"), "stop point")[0]
+            (point,) = _numbers([place], ("x", "y", "z"))
+            if not np.isfinite(point).all():
+                raise MapError(f"its stop point is {place!r:.60}")
+            points[light] = point
             states[light] = {}
             for step, state in zip(columns["time_index"], columns["state"], strict=True):
                 if step in states[light]:
