@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import damaged_maps
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULT = ROOT / "benchmarks" / "results" / "damage.json"
+RESULTS = ROOT / "benchmarks" / "results"
 
 
 def opendrive() -> str:
@@ -221,8 +221,12 @@ def _wrong(path: Path, read: object) -> list[str]:
     return found
 
 
-def test_the_committed_result_has_nothing_wrong() -> None:
-    result = json.loads(RESULT.read_text(encoding="utf-8"))
-    assert {Path(name).suffix for name in result["maps"]} >= {".xodr", ".xml", ".json"}
+@pytest.mark.parametrize(
+    ("file", "kinds"), [("damage.json", {".xodr", ".xml", ".json"}), ("damage_sampled.json", {".tfrecord", ".xodr", ".osm"})]
+)
+def test_the_committed_results_have_nothing_wrong(file: str, kinds: set[str]) -> None:
+    result = json.loads((RESULTS / file).read_text(encoding="utf-8"))
+    assert {Path(name).suffix for name in result["maps"]} >= kinds
+    assert result["commit"] and all(name in result["command"] for name in result["maps"])
     for name, found in result["maps"].items():
         assert found["wrong"] == [] and found["files"] == found["maps"] + found.get("errors", 0), name

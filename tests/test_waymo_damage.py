@@ -218,6 +218,21 @@ def test_points_of_lists_of_different_lengths_are_those_that_all_have(tmp_path: 
     assert length(road_map.lanes["2"].line) == pytest.approx(9.0)
 
 
+def test_numbers_that_are_none_cost_their_points_and_steps(tmp_path: Path) -> None:
+    """Also a NaN that signals, of which NumPy warns."""
+    nan, points = b"\x01\x00\xa0\x7f", np.concatenate([lane.points for lane in LANES.values()]).astype("<f4")
+    data = points.tobytes()[:600] + nan + points.tobytes()[604:] + np.full((5, 3), -1, "<f4").tobytes()
+    road_map, _ = example(
+        tmp_path, "roadgraph_samples/xyz", message((2, message((1, data)))), "point 50: x=nan.*: 1 left out"
+    )
+    assert length(road_map.lanes["1"].line) == pytest.approx(40.0)
+    data = np.full(5, 1.0, "<f4").tobytes()[:16] + nan
+    _, scenario = example(
+        tmp_path, "state/current/z", message((2, message((1, nan + data[4:])))), "agent 7: z=nan at step 10"
+    )
+    assert np.argwhere(~scenario.valid).tolist() == [[0, 10]]
+
+
 def test_an_example_without_points_is_no_map(tmp_path: Path) -> None:
     path = tmp_path / "x.tfrecord"
     path.write_bytes(tfrecord(example_message(three()).replace(b"samples/xyz", b"samples/zyx")))

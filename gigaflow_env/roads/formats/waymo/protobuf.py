@@ -139,7 +139,8 @@ def floats(fields: Fields, key: int, kind: str) -> np.ndarray:
         if isinstance(given, bytes):
             if len(given) % size:
                 raise MapError(f"field {key} has {len(given)} bytes, they must be numbers of {size} bytes")
-            found.append(np.frombuffer(given, kind).astype(np.float64))
+            with np.errstate(invalid="ignore"):  # of what is no number: damaged bytes may be a NaN that signals
+                found.append(np.frombuffer(given, kind).astype(np.float64))
         else:
             found.append(np.array([given], np.float64))
     return np.concatenate(found) if found else np.zeros(0)
