@@ -1,7 +1,8 @@
 """Damaged maps: whatever is missing in a file, it ends in a map or an error, and no loss is silent.
 
-`python benchmarks/damaged_maps.py FILE ...` deletes, empties and dangles every kind of attribute (XML) or key (JSON) of each
-file, and deletes every kind of element, one at a time. A kind is a path of names from the root; of each kind the first, the
+`python benchmarks/damaged_maps.py FILE ...` deletes, empties and dangles every kind of attribute (XML), key (JSON) or field
+(a record of Waymo) of each file, and deletes every kind of element, one at a time. Recorded traffic of TFRecord and GPUDrive
+files is read and compared, too. A kind is a path of names from the root; of each kind the first, the
 last and those between are taken, `each` in all; of very many damaged versions `sample` are drawn. What is lost is found by
 comparing counts with those of the intact file.
 Exit status 1 if a file ends in anything but a map or a MapError, or loses something without an entry in the import report.
@@ -21,18 +22,24 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import damaged_records
 import tyro
 from lxml import etree
 
 from gigaflow_env.bench.machine import machine
 from gigaflow_env.files import write_text
-from gigaflow_env.roads import MapError, MapWarning, RoadMap, load
+from gigaflow_env.roads import MapError, MapWarning, RoadMap, Scenario, load, load_scene
+from gigaflow_env.roads.scenario import LIGHT_STATES
 
 FREE = (
     "objects/object type dangling", "type/speed max empty", "lane/speed max empty", "] k dangling",
     "trafficSignID text dangling", "edge/lane allow empty", "road rule deleted", "lane direction deleted",
 )  # fmt: skip
 """Ends of what is no damage: any word is right there, or none, and another one means another map."""
+OPTIONAL = ("/tl_states", "/metadata", "/sdc_track_index", "/tracks_to_predict")
+"""Keys of GPUDrive's scenes that older ones don't have."""
+UNKNOWN = LIGHT_STATES.index("unknown")
+TRACKS = ("valid", "x", "y", "z", "heading", "velocity_x", "velocity_y", "length", "width")
 NOWHERE = "nowhere"
 """What a reference leads to, and what a number or a word becomes."""
 
@@ -63,7 +70,9 @@ class Damaged(NamedTuple):
 
 
 def damaged(path: Path, each: int) -> Iterator[Damaged]:
-    """All damaged versions of a file, XML or JSON."""
+    """All damaged versions of a file: XML, JSON or TFRecord."""
+    if ".tfrecord" in path.name:
+        return _damaged_record(path, each)
     data = path.read_bytes()
     return _damaged_xml(data, each) if data.lstrip()[:1] == b"<" else _damaged_json(data, each)
 
@@ -134,10 +143,18 @@ def _damaged_json(data: bytes, each: int) -> Iterator[Damaged]:
                 # An empty list may be so, and a lane segment without neighbour.
                 whole |= done == "empty" and isinstance(before[key], (list, dict))
                 whole |= done == "null" and str(key).endswith("_neighbor_id")
+                whole |= done == "empty" and isinstance(before[key], bool)  # no is an answer
+                whole |= done in ("deleted", "null") and kind.endswith(OPTIONAL)
                 word = done == "dangling" and key != "id"  # a number that is emptied is 0, which is one
                 yield Damaged(f"{kind} ({key}) {done}", lambda: json.dumps(given).encode(), whole, word)
                 place.clear()  # the order stays
                 place.update(before) if isinstance(place, dict) else place.extend(before)
+
+
+def _damaged_record(path: Path, each: int) -> Iterator[Damaged]:
+    for change in damaged_records.changes(damaged_records.record_of(path), each):
+        what = f"{change.kind} {change.where} {change.done}"
+        yield Damaged(what, partial(damaged_records.framed, change.record), change.whole, change.word)
 
 
 def _some(places: list, each: int) -> list:
@@ -146,10 +163,27 @@ def _some(places: list, each: int) -> list:
     return [places[round(k * (len(places) - 1) / max(count - 1, 1))] for k in range(count)]
 
 
-def sizes(road_map: RoadMap) -> dict[str, float]:
-    """What of a map may be lost."""
+def _has_traffic(path: Path) -> bool:
+    """Whether a file has recorded traffic that is compared, too."""
+    return ".tfrecord" in path.name or (path.suffix == ".json" and b'"valid"' in path.read_bytes())
+
+
+def sizes(road_map: RoadMap, scenario: Scenario | None = None) -> dict[str, float]:
+    """What of a map and its traffic may be lost."""
     lanes = road_map.lanes.values()
-    return {
+    traffic = (
+        {}
+        if scenario is None
+        else {
+            "agents": scenario.agents,
+            "moments": float(scenario.valid.sum()),
+            "states of lights": float(sum((states != UNKNOWN).sum() for states in scenario.lights.values())),
+            "ego": float(scenario.ego is not None),
+            "to predict": len(scenario.predict),
+            "road edges": len(scenario.road_edges),
+        }
+    )
+    return traffic | {
         "lanes": len(lanes),
         "driving lanes": sum(lane.kind == "driving" for lane in lanes),
         "links": sum(len(lane.successors) for lane in lanes),
@@ -161,22 +195,27 @@ def sizes(road_map: RoadMap) -> dict[str, float]:
     }
 
 
-def content(road_map: RoadMap) -> tuple[Any, ...]:
-    """All that cars meet of a map, to be compared."""
+def content(road_map: RoadMap, scenario: Scenario | None = None) -> tuple[Any, ...]:
+    """All that cars meet of a map and its traffic, to be compared."""
     lanes = [
         (lane.id, lane.kind, lane.speed, lane.left, lane.right, lane.successors, lane.junction, lane.signal, lane.twin,
          lane.line.tobytes())
         for lane in road_map.lanes.values()
     ]  # fmt: skip
     crosswalks = [(crosswalk.id, crosswalk.outline.tobytes()) for crosswalk in road_map.crosswalks.values()]
-    return lanes, list(road_map.signals.values()), crosswalks, road_map.left_hand
+    traffic: list[Any] = []
+    if scenario is not None:
+        lights = [(light, states.tolist()) for light, states in scenario.lights.items()]
+        tracks = [getattr(scenario, name).tobytes() for name in TRACKS]
+        traffic = [scenario.ids, scenario.kinds, scenario.ego, scenario.predict, lights, tracks, scenario.dt]
+    return lanes, list(road_map.signals.values()), crosswalks, road_map.left_hand, traffic
 
 
 def examined(
     path: Path,
     each: int,
     limit: float,
-    read: Callable[[Path], RoadMap] = load,
+    read: Callable[[Path], RoadMap | tuple[RoadMap, Scenario]] | None = None,
     sample: int | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -189,9 +228,10 @@ def examined(
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", MapWarning)
         warnings.filterwarnings("ignore", message=r".*lane changes are left out", category=UserWarning)
-        intact = read(path)
-        before, told = sizes(intact), Counter(entry[:3] for entry in intact.report)
-        whole_map = content(intact)
+        read = read or (load_scene if _has_traffic(path) else load)
+        intact = _both(read(path))
+        before, told = sizes(*intact), Counter(entry[:3] for entry in intact[0].report)
+        whole_map = content(*intact)
         for number, (what, data, whole, word) in enumerate(damaged(path, each)):
             if number not in drawn:
                 continue
@@ -200,7 +240,7 @@ def examined(
             began = time.process_time()
             counts["files"] += 1
             try:
-                found = read(target)
+                found = _both(read(target))
             except MapError as error:
                 counts["errors"] += 1
                 if path.name not in str(error):
@@ -210,16 +250,20 @@ def examined(
                 wrong.append(f"{what}: {type(error).__name__}: {error}")
                 continue
             counts["maps"] += 1
-            said = Counter(entry[:3] for entry in found.report) - told
+            said = Counter(entry[:3] for entry in found[0].report) - told
             counts["maps with a warning"] += bool(said)
-            lost = [f"{name} {before[name]:g} to {now:g}" for name, now in sizes(found).items() if now < before[name]]
+            lost = [f"{name} {before[name]:g} to {now:g}" for name, now in sizes(*found).items() if now < before[name]]
             if lost and not said and not whole:
                 wrong.append(f"{what}: lost in silence: {', '.join(lost)}")
-            elif word and not said and content(found) != whole_map:
+            elif word and not said and content(*found) != whole_map:
                 wrong.append(f"{what}: another map in silence")
             if (seconds := time.process_time() - began) > limit:
                 wrong.append(f"{what}: {seconds:.0f} s")
     return {**counts, "of": len(every), "wrong": wrong}
+
+
+def _both(given: RoadMap | tuple[RoadMap, Scenario]) -> tuple[RoadMap, Scenario | None]:
+    return (given, None) if isinstance(given, RoadMap) else given
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,7 +9,6 @@ Exit status 1 if anything but a scene or a MapError comes of one, or reading tak
 import json
 import resource
 import shutil
-import struct
 import sys
 import tempfile
 import time
@@ -22,11 +21,11 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
+from damaged_records import framed, record_of
 
 from gigaflow_env.bench.machine import machine
 from gigaflow_env.files import write_text
 from gigaflow_env.roads import MapError, MapWarning, load_scene
-from gigaflow_env.roads.formats.waymo.tfrecord import masked_crc32c
 
 BESIDE = ("log_map_archive_*.json", "*.gpkg")
 
@@ -66,14 +65,7 @@ def opened(path: Path) -> tuple[bytes, Callable[[bytes], bytes]]:
     data = path.read_bytes()
     if ".tfrecord" not in path.name:
         return data, bytes
-    (size,) = struct.unpack("<Q", data[:8])
-
-    def framed(record: bytes) -> bytes:
-        head = struct.pack("<Q", len(record))
-        sums = (struct.pack("<I", masked_crc32c(part)) for part in (head, record))
-        return head + next(sums) + record + next(sums)
-
-    return data[12 : 12 + size], framed
+    return record_of(path), framed
 
 
 def examined(path: Path, damage: Damage) -> dict[str, Any]:

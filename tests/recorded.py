@@ -135,6 +135,8 @@ def features(scene: Scene) -> list[bytes]:
     made = []
     for number, lane in scene.lanes.items():
         body = [(1, lane.mph), (2, lane.kind), (3, False), *((8, point(p)) for p in lane.points)]
+        entries = [other for other, before in scene.lanes.items() if number in before.exits]
+        body.append((9, b"".join(varint(other) for other in entries)))
         body.append((10, b"".join(varint(other) for other in lane.exits)))
         body += [(11, message((1, other))) for other in lane.left] + [(12, message((1, other))) for other in lane.right]
         made.append(message((1, number), (3, message(*body))))

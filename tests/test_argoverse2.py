@@ -88,6 +88,16 @@ def test_marks_permit_lane_changes(imported, mark, from_left, from_right):
     assert lanes["right"].left == ("left" if from_right else None)
 
 
+@pytest.mark.parametrize("mark", ["PAINT", None, 3])
+def test_a_mark_that_there_is_not_may_not_be_crossed_and_is_told(imported, mark):
+    left = straight(0, 30, 4, right_neighbor_id="right", right_lane_mark_type=mark)
+    with pytest.warns(
+        MapWarning, match="value left right_lane_mark_type: .*is no mark that there is: no lane change over it"
+    ):
+        lanes = imported(left=left, right=straight(0, 30, 0, left_neighbor_id="left")).lanes
+    assert (lanes["left"].right, lanes["right"].left) == (None, "left")
+
+
 def test_neighbours_of_the_other_direction_or_only_one_sided_are_none(imported):
     other = segment(line((30, 2), (0, 2)), line((30, 6), (0, 6)), left_neighbor_id="a", right_neighbor_id="a")
     with pytest.warns(MapWarning, match="does not name it as its left neighbour: no lane change"):
@@ -98,11 +108,12 @@ def test_neighbours_of_the_other_direction_or_only_one_sided_are_none(imported):
 
 
 def test_kinds(imported):
-    road_map = imported(
-        a=straight(0, 30), b=straight(0, 30, 4, lane_type="BUS"),
-        c=straight(0, 30, 8, lane_type="BIKE", successors=["d"]), d=straight(30, 30, 8),
-    )  # fmt: skip
-    assert [part.kind for part in road_map.lanes.values()] == ["driving", "driving", "biking", "driving"]
+    with pytest.warns(MapWarning, match="access b: closed to cars: drivable area only"):
+        road_map = imported(
+            a=straight(0, 30), b=straight(0, 30, 4, lane_type="BUS"),
+            c=straight(0, 30, 8, lane_type="BIKE", successors=["d"]), d=straight(30, 30, 8),
+        )  # fmt: skip
+    assert [part.kind for part in road_map.lanes.values()] == ["driving", "shoulder", "biking", "driving"]
     assert road_map.lanes["c"].successors == ()
 
 

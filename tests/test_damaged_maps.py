@@ -7,10 +7,12 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from argoverse2_files import line, segment, straight
 from lanelet2_files import lanelet, member, row_ways, rule, two_lanes, way
 from opendrive_files import crossing, geometry, lane, light, reference, road, section
+from recorded import RecordedLane, Scene, example_message, json_bytes, parked, polyline, scenario_message, tfrecord
 from small_maps import CORNERS, crosswalk, sumo
 
 from gigaflow_env.roads import RoadMap, load
@@ -20,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import damaged_maps
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULT = ROOT / "benchmarks" / "results" / "damage.json"
+RESULTS = ROOT / "benchmarks" / "results"
 
 
 def opendrive() -> str:
@@ -147,6 +149,25 @@ def osm() -> str:
     return f'<?xml version="1.0"?>\n<osm version="0.6">\n{text}</osm>'
 
 
+def recording() -> Scene:
+    """Lanes side by side that lead on, with all that a scene may have: lines, a crosswalk, a stop sign, lights, tracks."""
+    lanes = {
+        1: RecordedLane(polyline((0, 0), (20, 0), step=1.0), exits=(2,), left=(3,)),
+        2: RecordedLane(polyline((20, 0), (40, 0), step=1.0), mph=45.0),
+        3: RecordedLane(polyline((0, 3.5), (20, 3.5), step=1.0), kind=1, exits=(4,), right=(1,)),
+        4: RecordedLane(polyline((20, 3.5), (40, 3.5), step=1.0)),
+    }
+    lines = [(6, polyline((0, 1.75), (40, 1.75), step=1.0)), (15, polyline((0, 5.25), (40, 5.25), step=1.0))]
+    corners = np.array([[18.0, -2, 0], [19, -2, 0], [19, 6, 0], [18, 6, 0]])
+    tracks, valid = parked(3, 11) + 1e-3, np.ones((3, 11), bool)
+    tracks[..., 5:] += 0.25
+    valid[2, 6:] = False
+    return Scene(
+        lanes, lines, [corners], [((4,), np.array([20.0, 7.0, 0]))], {2: (np.array([20.0, 0, 0]), [4] * 5 + [6] * 6)},
+        tracks, valid, (1, 2, 3), 1, (0, 2),
+    )  # fmt: skip
+
+
 FILES = {
     "test.xodr": opendrive,
     "test.net.xml": network,
@@ -154,6 +175,9 @@ FILES = {
     "log_map_archive_test.json": log_map,
     "test.json": scene,
     "test.osm": osm,
+    "scenario.tfrecord": lambda: tfrecord(scenario_message(recording())),
+    "example.tfrecord": lambda: tfrecord(example_message(recording())),
+    "gpudrive.json": lambda: json_bytes(recording()),
 }
 
 
@@ -165,7 +189,8 @@ def slow(*given: object) -> object:
 @pytest.mark.filterwarnings("ignore::gigaflow_env.roads.MapWarning")
 def test_a_damaged_file_is_a_map_or_an_error_and_nothing_is_lost_in_silence(tmp_path: Path, name: str, each: int) -> None:
     path = tmp_path / name
-    path.write_text(FILES[name](), encoding="utf-8")
+    made = FILES[name]()
+    path.write_bytes(made if isinstance(made, bytes) else made.encode())
     found = damaged_maps.examined(path, each, limit=60.0)
     assert found["wrong"] == []
     assert found["files"] >= 30 and found["maps"] > found["files"] / 3
@@ -196,8 +221,12 @@ def _wrong(path: Path, read: object) -> list[str]:
     return found
 
 
-def test_the_committed_result_has_nothing_wrong() -> None:
-    result = json.loads(RESULT.read_text(encoding="utf-8"))
-    assert {Path(name).suffix for name in result["maps"]} >= {".xodr", ".xml", ".json"}
+@pytest.mark.parametrize(
+    ("file", "kinds"), [("damage.json", {".xodr", ".xml", ".json"}), ("damage_sampled.json", {".tfrecord", ".xodr", ".osm"})]
+)
+def test_the_committed_results_have_nothing_wrong(file: str, kinds: set[str]) -> None:
+    result = json.loads((RESULTS / file).read_text(encoding="utf-8"))
+    assert {Path(name).suffix for name in result["maps"]} >= kinds
+    assert result["commit"] and all(name in result["command"] for name in result["maps"])
     for name, found in result["maps"].items():
         assert found["wrong"] == [] and found["files"] == found["maps"] + found.get("errors", 0), name

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from opendrive_files import crossing
 from small_maps import CORNERS, commonroad, crosswalk, sumo
 
 from gigaflow_env.roads import Lane, MapError, MapWarning, RoadMap, cut, find, load, problems, save, summary
@@ -421,6 +422,58 @@ def test_a_limit_that_holds_nowhere_is_told(read, sign, said, faulty):
     assert [said in entry.done for entry in road_map.report] == [True]
 
 
+def row_of_roads(sign: str, second: str = "", own: str = "") -> str:
+    """Roads 1, 2 and 3, 100, 60 and 60 m long, one behind the other and all for both directions; signs on the first."""
+
+    def lanes(more: str = "") -> str:
+        link = '<link><predecessor id="{0}"/><successor id="{0}"/></link>'
+        return section(lane(-1, link.format(-1) + more), left=lane(1, link.format(1)))
+
+    def link(before: int, behind: int) -> str:
+        given = (("predecessor", before, "end"), ("successor", behind, "start"))
+        ends = (f'<{tag} elementType="road" elementId="{n}" contactPoint="{at}"/>' for tag, n, at in given if n)
+        return "".join(ends)
+
+    return opendrive(
+        road(1, lanes(), length=100, link=link(0, 2), more=TOWN + signs(sign)),
+        road(2, lanes(own), x=100, length=60, link=link(1, 3), more=TOWN + second),
+        road(3, lanes(), x=160, length=60, link=link(2, 0), more=TOWN),
+    )
+
+
+def test_a_limit_at_the_end_of_a_road_holds_on_the_next_one(read):
+    road_map = read(row_of_roads('s="95" type="274" value="30"'), faulty=False)
+    speeds = {name: lane.speed for name, lane in road_map.lanes.items()}
+    assert speeds.pop("2.0.-1") == pytest.approx(30 / 3.6)
+    assert set(speeds.values()) == {20.0} and len(speeds) == 5
+    (entry,) = road_map.report
+    assert entry.done.startswith("a limit at 95.0 m of road 1: ") and entry.done.endswith(
+        "holds on the next road, on 1 lanes"
+    )
+
+
+def test_a_limit_for_both_directions_at_the_end_of_a_road_holds_in_both(read):
+    text = row_of_roads('s="95" type="274" value="30"').replace('orientation="+"', 'orientation="none"')
+    lanes = read(text, faulty=False).lanes
+    limited = {name for name, lane in lanes.items() if lane.speed == pytest.approx(30 / 3.6)}
+    assert limited == {"2.0.-1", "1.0.1"}  # those who come back pass the sign first
+
+
+def test_what_the_next_road_says_itself_counts_more(read):
+    own = read(row_of_roads('s="95" type="274" value="30"', own='<speed sOffset="0" max="9"/>'), faulty=False)
+    sign = read(row_of_roads('s="95" type="274" value="30"', second=signs('s="0" type="274" value="50"')), faulty=False)
+    assert own.lanes["2.0.-1"].speed == 9.0 and sign.lanes["2.0.-1"].speed == pytest.approx(50 / 3.6)
+
+
+def test_a_limit_before_a_fork_holds_nowhere(tmp_path):
+    sign = signs('s="48" type="274" value="30" unit="km/h"')
+    path = tmp_path / "fork.xodr"
+    path.write_text(f"<OpenDRIVE>{''.join(crossing(first=sign))}</OpenDRIVE>")
+    with pytest.warns(MapWarning, match="a limit at 48.0 m of road 1: .*: left out"):
+        road_map = load(path)
+    assert all(lane.speed != pytest.approx(30 / 3.6) for lane in road_map.lanes.values())
+
+
 # SUMO
 
 
@@ -470,7 +523,11 @@ def test_words_that_sumo_does_not_have_are_told(read, before, after):
     ("users", "kinds", "faulty"),
     [
         ("<userOneWay>car</userOneWay>", ["driving"], False),
-        ("<userOneWay>bus</userOneWay><userOneWay>bicycle</userOneWay>", ["driving"], False),
+        ("<userOneWay>bus</userOneWay><userOneWay>bicycle</userOneWay>", ["shoulder"], False),
+        ("<userOneWay>truck</userOneWay><userOneWay>car</userOneWay>", ["driving"], False),
+        ("<laneletType>busLane</laneletType>", ["shoulder"], False),
+        ("<laneletType>busLane</laneletType><userOneWay>taxi</userOneWay>", ["shoulder"], False),
+        ("<laneletType>busLane</laneletType><userOneWay>vehicle</userOneWay>", ["driving"], False),
         ("<userBidirectional>bicycle</userBidirectional>", ["biking"], False),
         ("<userOneWay>pedestrian</userOneWay>", [], False),
         ("<userOneWay>ufo</userOneWay>", ["driving"], True),
@@ -483,6 +540,8 @@ def test_users_say_what_a_lanelet_is(read, users, kinds, faulty):
     other = one.replace('id="1"', 'id="2"').replace("</laneletType>", f"</laneletType>{users}")
     road_map = read(text.replace(one, one + other), "test.xml", faulty=faulty)
     assert [lane.kind for lane in road_map.lanes.values()] == ["driving", *kinds]
+    closed = any("closed to cars: drivable area only" in entry.done for entry in road_map.report)
+    assert closed == (kinds == ["shoulder"])
 
 
 @pytest.mark.parametrize(("limit", "speed"), [("10", 10.0), ("50kmh", 13.89), ("50 km/h", 13.89), ("30mph", 13.41)])

@@ -104,7 +104,7 @@ def test_opposite_lanes_show_on_which_side_traffic_keeps(imported):
     ("given", "kind"),
     [
         ({"subtype": "highway"}, "driving"),
-        ({"subtype": "bus_lane"}, "driving"),
+        ({"subtype": "bus_lane", "participant:vehicle:car": "yes"}, "driving"),
         ({"subtype": "bicycle_lane"}, "biking"),
         ({"subtype": "bicycle_lane", "participant:vehicle": "yes"}, "driving"),
         ({"subtype": "emergency_lane"}, "shoulder"),
@@ -121,6 +121,20 @@ def test_kinds_of_lanelets(imported, given, kind):
     lanes = imported(two_lanes(row_ways(3), lanelet(99, 301, 201, **given))).lanes
     assert (lanes["99"].kind if "99" in lanes else None) == kind
     assert len(lanes) == 6 + (kind is not None)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"subtype": "bus_lane"},
+        {"subtype": "road", "participant:vehicle:bus": "yes", "participant:vehicle:taxi": "yes"},
+        {"subtype": "highway", "participant:vehicle:emergency": "yes", "participant:bicycle": "yes"},
+    ],
+)
+def test_lanelets_of_buses_and_others_are_paved_but_not_for_cars(imported, given):
+    with pytest.warns(MapWarning, match=r"access 99 \(line \d+\): closed to cars: drivable area only"):
+        lanes = imported(two_lanes(row_ways(3), lanelet(99, 301, 201, **given))).lanes
+    assert lanes["99"].kind == "shoulder" and lanes["99"].successors == ()
 
 
 @pytest.mark.parametrize(

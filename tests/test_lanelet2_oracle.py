@@ -147,7 +147,9 @@ KINDS = (
     {"subtype": "road", "participant:vehicle": "no"},
     {"subtype": "road", "participant:pedestrian": "yes"},
     {"subtype": "road", "participant:bicycle": "yes"},
+    {"subtype": "bus_lane"},
     {"subtype": "bus_lane", "participant:vehicle": "yes"},
+    {"subtype": "road", "participant:vehicle:bus": "yes"},
     {"one_way": "no"},
     {"one_way": "", "one_way:vehicle": "no"},
     {"speed_limit": "70"},
@@ -157,7 +159,6 @@ KINDS = (
 
 
 def test_who_may_drive_on_lanelets_of_all_kinds(drawn):
-    """Ours: a bus lane is a lane for our vehicles, which come in all sizes; for the library it is for buses alone."""
     text = "".join(node(10 * k + n, 40 * (n % 2), 10 * k + 3.5 * (n // 2)) for k in range(len(KINDS)) for n in range(4))
     text += "".join(way(1000 + 10 * k + n, 10 * k + 2 * n, 10 * k + 2 * n + 1) for k in range(len(KINDS)) for n in (0, 1))
     text += "".join(lanelet(5000 + k, 1001 + 10 * k, 1000 + 10 * k, **given) for k, given in enumerate(KINDS))

@@ -12,7 +12,7 @@ from damage import survives
 from gpkg_writer import Rows, blob, of_town, write
 
 from gigaflow_env.config import laptop
-from gigaflow_env.roads import MapError, RoadMap, centerline, load, shipped, summary
+from gigaflow_env.roads import MapError, MapWarning, RoadMap, centerline, load, shipped, summary
 from gigaflow_env.roads.formats.nuplan import utm
 from gigaflow_env.roads.road_map import WIDTH, X, Y
 from gigaflow_env.simulator import Simulator
@@ -96,7 +96,8 @@ def test_ends_that_do_not_meet_are_not_linked(imported, gap, linked):
 
 
 def test_connectors_that_are_too_short_are_bypassed(imported):
-    lanes = imported(joined(lane(1, 0, 40), connector(3, [(40, 0), (40.01, 0)], 1, 2), lane(2, 40.01, 100))).lanes
+    with pytest.warns(MapWarning, match=r"lane 3: of 2 points, less than 0\.05 m long: left out"):
+        lanes = imported(joined(lane(1, 0, 40), connector(3, [(40, 0), (40.01, 0)], 1, 2), lane(2, 40.01, 100))).lanes
     assert set(lanes) == {"1", "2"} and lanes["1"].successors == ("2",)
 
 

@@ -173,8 +173,8 @@ def damage(data: dict[str, Any], *keys: Any, value: Any = None) -> dict[str, Any
     ("keys", "value", "entry", "agents", "lanes"),
     [
         (("tracks", "8", "state", "valid"), np.ones(3), "agent 8: 'valid' has 3 steps, the scene 11: left out", 1, 2),
-        (("tracks", "8", "state", "length"), np.zeros(11), "agent 8: step 0: 0.0 can't be true of length: left out", 1, 2),
-        (("tracks", "8", "state", "heading"), np.full(11, np.nan), "agent 8: step 0: nan can't be true of heading", 1, 2),
+        (("tracks", "8", "state", "length"), np.zeros(11), "agent 8: length=0.0 at step 0 must be above 0: left out", 1, 2),
+        (("tracks", "8", "state", "heading"), np.full(11, np.nan), "agent 8: heading=nan at step 0 must be finite", 1, 2),
         (("tracks", "8", "state", "position"), np.zeros((11, 4)), r"agent 8: 'position' is \(11, 4\): it must be", 1, 2),
         (("tracks", "8", "state", "velocity"), ["x"], "agent 8: 'velocity' is no array of numbers", 1, 2),
         (("tracks", "8", "state"), None, "agent 8: 'state' is missing, which is of the wrong type: left out", 1, 2),

@@ -46,6 +46,11 @@ def note(kind: str, element: str, done: str, **more: Any) -> None:
         opened.entries.append(entry)
 
 
+def note_closed(lane: str, line: int | None = None) -> None:
+    """Write down that a lane is not for cars but for buses, taxis or others: no driving lane, but paved."""
+    note("access", lane, "closed to cars: drivable area only", line=line)
+
+
 def fault(kind: str, element: str, wrong: str, done: str, **more: Any) -> None:
     """Write down what is wrong in the file and what is done about it. Raises MapError where reading is strict."""
     entry = Entry(kind, element, f"{wrong}: {done}", **more)

@@ -7,7 +7,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,8 @@ TRAFFIC = (
 """What recorded traffic can be read from, for people."""
 MAX_UNPACKED = 2 << 30
 """[bytes] Ours: a packed file may not hold more; the largest maps have some hundred MB."""
+SMALL = 1 << 15
+"""[bytes] Ours: reading so much takes 0.1 s at most."""
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
 MAX_LAYERS = 3
 """Ours: so many archives inside of each other are unpacked."""
@@ -137,7 +139,7 @@ def load(
     if radius is not None:
         check_part(around, radius)
     path = _file(path)
-    with slow(f"reading {path}"), _opened(path) as file, import_report.collecting(strict) as report:
+    with _said(path), _opened(path) as file, import_report.collecting(strict) as report:
         importer = importer_of(file)
         road_map = importer.read(file, **_chosen(importer, record), **_program(importer, program))
         road_map = _finished(road_map, importer, report, around, radius)
@@ -149,7 +151,7 @@ def load_scene(
 ) -> tuple[RoadMap, Scenario]:
     """Map and recorded traffic of a file, which is read once; arguments and errors as for `load` and `load_scenario`."""
     path = _file(path)
-    with slow(f"reading {path}"), _opened(path) as file, import_report.collecting(strict) as report:
+    with _said(path), _opened(path) as file, import_report.collecting(strict) as report:
         importer = importer_of(file)
         _check_traffic(importer)
         chosen = _chosen(importer, record)
@@ -168,7 +170,7 @@ def records(path: str | os.PathLike[str]) -> int:
     They are the scenarios of a file of Waymo Open Motion, and the scenes of a nuPlan log. Raises MapError as `load_scene`.
     """
     path = _file(path)
-    with _opened(path) as file:
+    with _opened(path) as file, import_report.collecting():
         importer = importer_of(file)
         _check_traffic(importer)
         return importer.count(file) if hasattr(importer, "count") else 1
@@ -213,7 +215,7 @@ def load_scenario(path: str | os.PathLike[str], *, record: int | str | None = No
     consistent.
     """
     path = _file(path)
-    with slow(f"reading {path}"), _opened(path) as file, import_report.collecting(strict) as report:
+    with _said(path), _opened(path) as file, import_report.collecting(strict) as report:
         importer = importer_of(file)
         _check_traffic(importer)
         scenario = importer.read_scenario(file, **_chosen(importer, record))
@@ -235,14 +237,28 @@ def _file(path: str | os.PathLike[str]) -> Path:
     return Path(path)
 
 
+def _said(path: Path) -> AbstractContextManager[None]:
+    """Say that a file is being read if it takes long; small ones don't: a thread for that would take longer."""
+    small = path.exists() and path.stat().st_size < SMALL
+    return nullcontext() if small else slow(f"reading {path}")
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Path]:
     """The file as importers read it, unpacked where gzip packed it; a MapError raised meanwhile names the file."""
-    with tempfile.TemporaryDirectory() as folder:
-        try:
+    try:
+        if not _is_packed(path):
+            yield path
+            return
+        with tempfile.TemporaryDirectory() as folder:
             yield _unpacked(path, Path(folder))
-        except MapError as error:
-            raise MapError(f"{path}: {error}") from error
+    except MapError as error:
+        raise MapError(f"{path}: {error}") from error
+
+
+def _is_packed(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(len(_ZIP)).startswith((_GZIP, _ZIP))
 
 
 def _unpacked(path: Path, folder: Path, layers: int = MAX_LAYERS) -> Path:

@@ -21,10 +21,18 @@ from gigaflow_env.roads.formats.common.limits import MAX_POINTS
 from gigaflow_env.roads.formats.common.polyline import checked
 from gigaflow_env.roads.formats.common.union_find import groups
 from gigaflow_env.roads.formats.common.weld import successors, weld
-from gigaflow_env.roads.import_report import fault, left_out, note
+from gigaflow_env.roads.import_report import fault, left_out, note, note_closed
 from gigaflow_env.roads.road_map import DEFAULT_SPEED, Crosswalk, Lane, MapError, RoadMap, X, Y
 
-LANE_TYPES = {"VEHICLE": "driving", "BUS": "driving", "BIKE": "biking"}
+LANE_TYPES = {"VEHICLE": "driving", "BUS": "shoulder", "BIKE": "biking"}
+"""Who may use a lane segment, and what it is: paved, but not for cars, where these are buses."""
+COLOURS = ("WHITE", "YELLOW")
+MARKS = (
+    *(f"{line}_{colour}" for colour in COLOURS for line in ("DASHED", "SOLID", "DASH_SOLID", "SOLID_DASH")),
+    *(f"DOUBLE_{line}_{colour}" for colour in COLOURS for line in ("SOLID", "DASH")),
+    "SOLID_BLUE", "NONE", "UNKNOWN",
+)  # fmt: skip
+"""Marks between lane segments: av2.map.lane_segment.LaneMarkType."""
 Record = dict[str, Any]
 
 
@@ -61,6 +69,8 @@ def _road_map(given: Record, path: Path) -> RoadMap:
             except MapError as error:
                 raise MapError(f"{where}: {error}") from error
             segments[name] = segment
+            if LANE_TYPES[kind] == "shoulder":
+                note_closed(name)
     lines, held = weld(lines, _links(segments))
     ahead = successors(held)
     junctions = _junctions([name for name, segment in segments.items() if segment.get("is_intersection")], lines)
@@ -157,8 +167,12 @@ def _neighbour(name: str, side: str, segments: dict[str, Record], lines: dict[st
         return None
     if any(LANE_TYPES[segments[one]["lane_type"]] != "driving" for one in (name, other)):
         return None
+    mark = segment.get(f"{side}_lane_mark_type")
+    if mark not in MARKS:
+        fault("value", f"{name} {side}_lane_mark_type", f"{mark!r:.40} is no mark that there is", "no lane change over it")
+        return None
     ways = [lines[one][-1, [X, Y]] - lines[one][0, [X, Y]] for one in (name, other)]
-    return other if ways[0] @ ways[1] > 0 and _mark_permits(str(segment.get(f"{side}_lane_mark_type")), side) else None
+    return other if ways[0] @ ways[1] > 0 and _mark_permits(mark, side) else None
 
 
 def _mark_permits(mark: str, side: str) -> bool:

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from gigaflow_env.roads.formats.common.limits import MIN_LENGTH
 from gigaflow_env.roads.formats.common.polyline import dense, smooth, tidy
+from gigaflow_env.roads.import_report import left_out, note
 from gigaflow_env.roads.road_map import MapError
 
 BACK = math.radians(170)
@@ -13,20 +15,24 @@ BACK = math.radians(170)
 
 
 def drawn(polylines: Mapping[str, np.ndarray], longest: float) -> dict[str, np.ndarray]:
-    """Dense rows (m, 5) of lanes (n, 3), their widths still open. Those that are too short for a lane are left out.
+    """Dense rows (m, 5) of lanes (n, 3), their widths still open.
 
-    Raises MapError, naming the lane, for points that are not finite and for lanes that turn back; and where all lanes
-    together are longer than `longest` [m].
+    Those that are too short for a lane are left out, and so, as faults, are those with points that are not finite and
+    those that turn back. Raises MapError where all lanes together are longer than `longest` [m], and, naming the lane, for
+    the first fault where reading is strict.
     """
     tidied = {}
     for name, given in polylines.items():
-        try:
-            points = tidy(given) if len(given) > 1 else None
-            if points is not None:
-                _check_turns(points)
-                tidied[name] = points
-        except MapError as error:
-            raise MapError(f"lane {name}: {error}") from error
+        with left_out("lane", name):
+            try:
+                points = tidy(given) if len(given) > 1 else None
+                if points is None:
+                    note("lane", name, f"of {len(given)} points, less than {MIN_LENGTH} m long: left out")
+                else:
+                    _check_turns(points)
+                    tidied[name] = points
+            except MapError as error:
+                raise MapError(f"lane {name}: {error}", reason=error.reason) from error
     total = sum(np.hypot(*np.diff(points[:, :2], axis=0).T).sum() for points in tidied.values())
     if total > longest:
         raise MapError(f"the lanes have {total / 1000:.0f} km in all, at most {longest / 1000:.0f} km are possible")

@@ -78,10 +78,12 @@ def references(elements: Iterable[etree._Element], name: str, known: Container[s
     """
     found = []
     for element in elements:
-        with import_report.left_out("reference", of, line=element.sourceline):
-            if (given := text(element, name)) not in known:
-                raise wrong(element, f"{name}={given!r}: there is no such {what}")
+        given = element.get(name)
+        if given is not None and given in known:
             found.append(given)
+            continue
+        with import_report.left_out("reference", of, line=element.sourceline):
+            raise wrong(element, f"{name}={text(element, name)!r}: there is no such {what}")
     return found
 
 

@@ -24,13 +24,15 @@ from gigaflow_env.roads.formats.common.limits import BACK
 from gigaflow_env.roads.formats.common.weld import successors, weld
 from gigaflow_env.roads.formats.commonroad.obstacles import read_program, read_traffic
 from gigaflow_env.roads.formats.commonroad.values import points, speed
-from gigaflow_env.roads.import_report import left_out
+from gigaflow_env.roads.import_report import left_out, note_closed
 from gigaflow_env.roads.road_map import DEFAULT_SPEED, Crosswalk, Lane, RoadMap, Signal
 from gigaflow_env.roads.scenario import Scenario
 
+BUS_LANE = "busLane"
 LANELET_TYPES = {
     **dict.fromkeys(("shoulder", "border"), "shoulder"),
     **dict.fromkeys(("parking", "busStop"), "parking"),
+    BUS_LANE: "shoulder",
     "bicycleLane": "biking",
     **dict.fromkeys(("sidewalk", "crosswalk", "railway", "tram"), None),
 }
@@ -38,15 +40,16 @@ LANELET_TYPES = {
 
 DRIVING_TYPES = (
     "urban", "country", "highway", "interstate", "driveWay", "mainCarriageWay", "accessRamp", "exitRamp", "intersection",
-    "busLane", "restricted", "unknown",
+    "restricted", "unknown",
 )  # fmt: skip
 """Lanelet types of driving lanes."""
 USERS = {
-    **dict.fromkeys(("vehicle", "car", "truck", "bus", "taxi", "priorityVehicle", "motorcycle"), "driving"),
+    **dict.fromkeys(("vehicle", "car"), "driving"),
+    **dict.fromkeys(("truck", "bus", "taxi", "priorityVehicle", "motorcycle"), "shoulder"),
     "bicycle": "biking",
     **dict.fromkeys(("pedestrian", "train"), None),
 }
-"""Who may use a lanelet, and what it is if nobody else may."""
+"""Who may use a lanelet, and what it is if nobody else may: paved, but not for cars, where these are other vehicles."""
 SPEEDS = {"interstate": 36.1, "highway": 36.1, "country": 27.8, "driveWay": 2.8}
 """[m/s] by lanelet type, where the file gives no limit; Ours: 130, 100 and 10 km/h."""
 
@@ -156,10 +159,16 @@ def _kind(element: etree._Element) -> str | None:
     for name in _types(element):
         if name not in LANELET_TYPES and name not in DRIVING_TYPES:
             xml.fault(element, "value", f"laneletType {name!r} is none that there is", "taken for a road")
-    kind = next((LANELET_TYPES[name] for name in _types(element) if name in LANELET_TYPES), "driving")
+    types = [name for name in _types(element) if name in LANELET_TYPES]
+    kind = LANELET_TYPES[types[0]] if types else "driving"
     users = [USERS[name] for tag in ("userOneWay", "userBidirectional") for name in _users(element, tag)]
-    if kind != "driving" or not users or "driving" in users:
+    if kind != "driving" and types != [BUS_LANE]:
         return kind
+    if "driving" in users or not (users or types):
+        return "driving"
+    if "shoulder" in users or (types and not users):
+        note_closed(element.get("id") or "", element.sourceline)
+        return "shoulder"
     return "biking" if "biking" in users else None
 
 

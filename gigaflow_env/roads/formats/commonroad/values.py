@@ -54,6 +54,13 @@ def coordinate(element: etree._Element, tag: str) -> float:
 
 def place(element: etree._Element) -> list[float]:
     """x, y, z [m] of a point; z is 0 where it is not given."""
+    given = {child.tag: child.text for child in element.iterchildren(reversed=True)}  # of several the first counts
+    try:  # files have tens of thousands of points
+        read = [float(given["x"] or ""), float(given["y"] or ""), float(given.get("z", "0") or "")]
+        if all(abs(number) <= MAX_COORDINATE for number in read):
+            return read
+    except (KeyError, ValueError):
+        pass
     height = 0.0 if element.find("z") is None else coordinate(element, "z")
     return [coordinate(element, "x"), coordinate(element, "y"), height]
 

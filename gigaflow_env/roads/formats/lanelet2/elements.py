@@ -9,7 +9,7 @@ from lxml import etree
 from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.common.limits import MAX_COORDINATE
 from gigaflow_env.roads.formats.common.tangent_plane import Place, middle, tangent_plane
-from gigaflow_env.roads.import_report import is_strict, left_out
+from gigaflow_env.roads.import_report import left_out
 from gigaflow_env.roads.road_map import MapError
 
 
@@ -44,9 +44,8 @@ class Elements(NamedTuple):
 
 def read_elements(root: etree._Element) -> Elements:
     """Ways with at least two nodes, and relations. Raises MapError for what is deleted and yet used, or given twice."""
-    nodes = _placed(_by_id(root, "node"))
-    points, origin = _positions(list(nodes.values()))
-    place = {node: k for k, node in enumerate(nodes)}
+    nodes = _by_id(root, "node")
+    points, origin, place = _positions(nodes)
     ways = {}
     for way, element in _by_id(root, "way").items():
         used = xml.references(element.iterfind("nd"), "ref", place, "node", f"node of way {way}")
@@ -69,53 +68,55 @@ def _by_id(root: etree._Element, tag: str) -> dict[str, etree._Element]:
     return found
 
 
-def _placed(nodes: dict[str, etree._Element]) -> dict[str, etree._Element]:
-    """The nodes that have a place; where most are placed by local_x and local_y, those."""
-    if is_strict():
-        return nodes
-    local = {name for name, node in nodes.items() if {"local_x", "local_y"} <= _tags(node).keys()}
-    kept = {}
-    for name, node in nodes.items():
-        with left_out("node", name):
-            if local and name not in local:
-                raise xml.wrong(node, "tags local_x and local_y are missing: other nodes have them, so all must")
-            _positions([node])
-            kept[name] = node
-    return kept
-
-
 def _tags(element: etree._Element) -> dict[str, str]:
     found = {}
     for tag in element.iterfind("tag"):
+        key, given = tag.get("k"), tag.get("v")
+        if key and given is not None:
+            found[key] = given
+            continue
         with left_out("tag", element.get("id") or "", line=tag.sourceline):
-            if not (key := xml.text(tag, "k")):
+            if not xml.text(tag, "k"):
                 raise xml.wrong(tag, "a tag without a key")
-            found[key] = xml.text(tag, "v")
+            xml.text(tag, "v")
     return found
 
 
-def _positions(nodes: list[etree._Element]) -> tuple[np.ndarray, Place | None]:
-    """Where nodes lie (nodes, 3) [m]: by their tags local_x and local_y if there are any, else by latitude and longitude."""
-    if not nodes:
+def _positions(nodes: dict[str, etree._Element]) -> tuple[np.ndarray, Place | None, dict[str, int]]:
+    """Where nodes lie (n, 3) [m], where x = y = 0 is on the earth, and the row of each node that has a place.
+
+    They lie by their tags local_x and local_y if there are any, else by latitude and longitude.
+    """
+    tags = {name: _tags(node) for name, node in nodes.items()}
+    local = any("local_x" in given and "local_y" in given for given in tags.values())
+    rows: dict[str, int] = {}
+    found: list[tuple[float, float, float]] = []
+    for name, node in nodes.items():
+        with left_out("node", name):
+            found.append(_coordinates(node, tags[name], local))
+            rows[name] = len(rows)
+    if not found:
         raise MapError("the map has no nodes")
-    tags = [_tags(node) for node in nodes]
-    z = np.array([_number(node, given, "ele", 0.0) for node, given in zip(nodes, tags, strict=True)])
-    local = [("local_x" in given) + ("local_y" in given) for given in tags]
-    if any(local):
-        if min(local) < 2:
-            example = nodes[local.index(min(local))]
-            raise xml.wrong(example, "tags local_x and local_y are missing: other nodes have them, so all must")
-        pairs = zip(nodes, tags, strict=True)
-        xy = np.array([[_number(node, given, name) for name in ("local_x", "local_y")] for node, given in pairs])
-        return np.column_stack([xy, z]), None
-    degrees = np.array([[xml.number(node, "lat"), xml.number(node, "lon")] for node in nodes])
-    beyond = np.abs(degrees) > [90.0, 180.0]
-    if beyond.any():
-        node, column = np.argwhere(beyond)[0]
-        raise xml.wrong(nodes[node], f"{('lat', 'lon')[column]}={degrees[node, column]} is no place on earth")
-    latitude, longitude = degrees.T
-    origin = middle(latitude, longitude, z)
-    return np.column_stack([tangent_plane(latitude, longitude, origin), z]), origin
+    points = np.array(found)
+    if local:
+        return points, None, rows
+    latitude, longitude, height = points.T
+    origin = middle(latitude, longitude, height)
+    return np.column_stack([tangent_plane(latitude, longitude, origin), height]), origin, rows
+
+
+def _coordinates(node: etree._Element, tags: dict[str, str], local: bool) -> tuple[float, float, float]:
+    """Both coordinates of a node, local [m] or latitude and longitude [deg], and its height [m]."""
+    height = _number(node, tags, "ele", 0.0)
+    if local or "local_x" in tags or "local_y" in tags:
+        if not ("local_x" in tags and "local_y" in tags):
+            raise xml.wrong(node, "tags local_x and local_y are missing: other nodes have them, so all must")
+        return _number(node, tags, "local_x"), _number(node, tags, "local_y"), height
+    latitude, longitude = xml.number(node, "lat"), xml.number(node, "lon")
+    for name, degrees, most in (("lat", latitude, 90.0), ("lon", longitude, 180.0)):
+        if abs(degrees) > most:
+            raise xml.wrong(node, f"{name}={degrees} is no place on earth")
+    return latitude, longitude, height
 
 
 def _number(node: etree._Element, tags: dict[str, str], name: str, default: float | None = None) -> float:

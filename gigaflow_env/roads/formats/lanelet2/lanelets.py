@@ -7,12 +7,12 @@ import numpy as np
 
 from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.lanelet2.elements import Elements, Relation, Way
-from gigaflow_env.roads.import_report import fault, is_strict, note
+from gigaflow_env.roads.import_report import fault, is_strict, note, note_closed
 from gigaflow_env.roads.road_map import MapError
 
 SUBTYPES = {
-    **dict.fromkeys(("road", "lane", "highway", "play_street", "exit", "bus_lane"), "driving"),
-    **dict.fromkeys(("emergency_lane", "road_shoulder"), "shoulder"),
+    **dict.fromkeys(("road", "lane", "highway", "play_street", "exit"), "driving"),
+    **dict.fromkeys(("emergency_lane", "road_shoulder", "bus_lane"), "shoulder"),
     "bicycle_lane": "biking",
 }
 """Subtypes of lanelets that cars can drive on."""
@@ -37,8 +37,10 @@ MARKS = (
 LINES = ("solid", "dashed")
 """Words of the subtypes of painted lines."""
 
-CARS = {"vehicle", "vehicle:car", "vehicle:car:electric", "vehicle:car:combustion", "vehicle:bus", "vehicle:taxi"}
+CARS = {"vehicle", "vehicle:car", "vehicle:car:electric", "vehicle:car:combustion"}
 """Participants whose lanelets are driving lanes."""
+OTHER_MOTORS = {"vehicle:bus", "vehicle:taxi", "vehicle:truck", "vehicle:motorcycle", "vehicle:emergency"}
+"""Those whose lanelets are paved, but not for cars. Source: Lanelet2, Tagging Lanelets and Areas, for these and bus_lane."""
 
 ANSWERS = ("yes", "true", "no", "false")
 """Values of what is a yes or a no."""
@@ -87,6 +89,8 @@ def read_lanelets(elements: Elements) -> list[Lanelet]:
                     raise
                 note("lane", relation.id, f"{error.reason}: left out", line=error.line)
                 continue
+            if kind == "shoulder" and relation.tags.get("subtype") not in ("emergency_lane", "road_shoulder"):
+                note_closed(relation.id, relation.element.sourceline)
             both = relation.tags.get("one_way", relation.tags.get("one_way:vehicle", "yes")) in ("no", "false")
             lanelets.append(Lanelet(relation.id, relation, kind, left, right, both))
     return lanelets
@@ -191,6 +195,8 @@ def _kind(tags: dict[str, str]) -> str | None:
     allowed = {name for name, answer in named.items() if answer in ("yes", "true")}
     if allowed & CARS:
         return "driving"
+    if allowed & OTHER_MOTORS:
+        return "shoulder"
     if not named or given not in ("driving", None):
         return given
     return "biking" if "bicycle" in allowed and "pedestrian" not in allowed else None

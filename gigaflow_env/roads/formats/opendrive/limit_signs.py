@@ -1,6 +1,7 @@
 """Signs of speed limits in OpenDRIVE: of which catalogue they are, and what they say.
 
-Source: the catalogues of road signs of the countries below. Signs hold up to the next one, or up to the end of their road.
+Source: the catalogues of road signs of the countries below. Signs hold up to the next one, or up to the end of their road;
+those that stand at its end up to the end of the next.
 """
 
 import math

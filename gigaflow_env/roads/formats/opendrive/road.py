@@ -23,6 +23,8 @@ MAX_KINK = math.radians(45)
 """Ours: no road turns by more at one point."""
 SAID_GAP, SAID_KINK = 0.3, math.radians(10)
 """[m, rad] Ours: what is smaller is rounding, or a drawing of a curve by lines; what is larger is reported."""
+NEAR_END = 0.01
+"""[m] Ours: so near to its end a curve is straight."""
 PART = "part"
 """Attribute of a section that is not the first part of one, see `cuts`."""
 SAME_PLACE = 1e-3
@@ -303,7 +305,7 @@ def _broken(geometries: list[Geometry]) -> tuple[tuple[float, float], ...]:
 
 
 def _end(geometry: Geometry, distance: float) -> tuple[float, float, float]:
-    """x, y, heading of a piece at a distance from its start, quickly for the lines and arcs that most are."""
+    """x, y, heading of a piece at a distance from its start, quickly for lines and arcs, and at the end of paramPoly3."""
     local = geometry.local
     if local.func is _clothoid and local.keywords["slope"] == 0:
         curvature = local.keywords["start"]
@@ -312,10 +314,21 @@ def _end(geometry: Geometry, distance: float) -> tuple[float, float, float]:
             x, y = distance, 0.0
         else:
             x, y = math.sin(heading) / curvature, (1 - math.cos(heading)) / curvature
+    elif local.func is _polynomial and local.keywords["rescale"] and abs(distance - geometry.length) < NEAR_END:
+        x, y, heading = _polynomial_end(distance - geometry.length, **local.keywords)
     else:
         x, y, heading, _ = local(np.array([distance]))[0].tolist()
     cos, sin = math.cos(geometry.heading), math.sin(geometry.heading)
     return geometry.x + cos * x - sin * y, geometry.y + sin * x + cos * y, geometry.heading + heading
+
+
+def _polynomial_end(
+    beyond: float, u: tuple[float, ...], v: tuple[float, ...], end: float, length: float, rescale: bool
+) -> tuple[float, float, float]:
+    """x, y, heading `beyond` [m] the end of a curve as `_polynomial` has it, in a straight line from there."""
+    (x, dx), (y, dy) = ((a + end * (b + end * (c + end * d)), b + end * (2 * c + end * 3 * d)) for a, b, c, d in (u, v))
+    heading = math.atan2(dy, dx)
+    return x + beyond * math.cos(heading), y + beyond * math.sin(heading), heading
 
 
 def reference_line(road: Road, s: np.ndarray, inside: np.ndarray) -> np.ndarray:

@@ -23,6 +23,13 @@ def _speed(strip: Strip) -> float | None:
     return in_metres(begun[-1], begun[-1].get("max", ""), begun[-1].get("unit", "m/s"))
 
 
+def _meant(sign: LimitSign, lane: int, forward: bool) -> bool:
+    """Whether a sign is for the traffic of a lane in one direction."""
+    return sign.orientation != ("-" if forward else "+") and (
+        not sign.lanes or any(min(pair) <= lane <= max(pair) for pair in sign.lanes)
+    )
+
+
 def _sign(strip: Strip, forward: bool, signs: list[LimitSign]) -> LimitSign | None:
     """The last sign that traffic in one direction has passed in the middle of a section; None: there is none.
 
@@ -30,38 +37,82 @@ def _sign(strip: Strip, forward: bool, signs: list[LimitSign]) -> LimitSign | No
     """
     section, lane = strip.key[1:]
     middle = strip.road.bounds[section : section + 2].mean()
-    passed = [
-        sign
-        for sign in signs
-        if (sign.s <= middle if forward else sign.s >= middle)
-        and sign.orientation != ("-" if forward else "+")
-        and (not sign.lanes or any(min(pair) <= lane <= max(pair) for pair in sign.lanes))
-    ]
+    passed = [sign for sign in signs if (sign.s <= middle if forward else sign.s >= middle) and _meant(sign, lane, forward)]
     return min(passed, key=lambda sign: abs(sign.s - middle)) if passed else None
 
 
-def _limits(strips: dict[Key, Strip]) -> dict[str, float]:
-    """Limits that lanes have [m/s]: the lane's own, else the sign's, else the road's. Signs that hold nowhere are told."""
+def _limits(lanes: dict[str, Lane], strips: dict[Key, Strip]) -> dict[str, float]:
+    """Limits that lanes have [m/s]: the lane's own, else the sign's, else the road's."""
     roads = {strip.road.id: strip.road for strip in strips.values()}
     signs = {road.id: read_limit_signs(road.element) for road in roads.values()}
-    held: set[tuple[Any, ...]] = set()  # signs by all but their posts: there may be one on each side of a road
+    passed = {
+        (strip.key, forward): _sign(strip, forward, signs[strip.road.id])
+        for strip in strips.values()
+        for forward in (directions(strip) if strip.lines else ())
+    }
+    held = {(key[0], forward, *sign[1:]) for (key, forward), sign in passed.items() if sign is not None}
+    late = _late(lanes, strips, list(passed), signs, held)
     known: dict[str, float] = {}
-    for strip in strips.values():
-        for forward in directions(strip) if strip.lines else ():
-            sign = _sign(strip, forward, signs[strip.road.id])
-            if sign is not None:
-                held.add((strip.road.id, *sign[1:]))
-            own = strip.element.find("speed") is not None
-            speed = _speed(strip) if own or sign is None or sign.speed is None else sign.speed
+    for (key, forward), sign in passed.items():
+        strip = strips[key]
+        own = strip.element.find("speed") is not None
+        for name in names(strip, forward):
+            said = sign.speed if sign is not None else late.get(name)
+            speed = _speed(strip) if own or said is None else said
             if speed is not None:
-                known |= dict.fromkeys(names(strip, forward), speed)
-    for road in roads.values():
-        for sign in signs[road.id]:
-            if sign.speed is not None and (road.id, *sign[1:]) not in held:
-                held.add((road.id, *sign[1:]))
-                what = f"a limit at {sign.s:.1f} m of road {road.id}: no lane of its direction goes on for long behind it"
-                note("signal", sign.element.get("id", ""), f"{what}: left out", line=sign.element.sourceline)
+                known[name] = speed
     return known
+
+
+def _late(
+    lanes: dict[str, Lane],
+    strips: dict[Key, Strip],
+    driven: list[tuple[Key, bool]],
+    signs: dict[str, list[LimitSign]],
+    held: set[tuple[Any, ...]],
+) -> dict[str, float]:
+    """Limits [m/s] of signs so near to the end of their road that no lane of it is behind them.
+
+    They hold on the next road, where a lane leads to one lane only. What holds nowhere is told.
+
+    held: road, direction and facts of the signs that lanes pass; one with the same facts on its other side is the same.
+    """
+    road_of = {name: key[0] for key, forward in driven for name in names(strips[key], forward)}
+    found: dict[str, float] = {}
+    said: set[tuple[Any, ...]] = set()
+    for road, standing in signs.items():
+        for sign in standing:
+            facts = sign[1:]
+            if sign.speed is None or (road, *facts) in said:
+                continue
+            said.add((road, *facts))
+            before = [
+                name
+                for key, forward in driven
+                if key[0] == road and _meant(sign, key[2], forward) and (road, forward, *facts) not in held
+                for name in names(strips[key], forward)
+            ]
+            behind = {other for name in before for other in _next_road(name, lanes, road_of)}
+            found |= dict.fromkeys(behind, sign.speed)
+            if behind or not {(road, True, *facts), (road, False, *facts)} & held:
+                what = f"a limit at {sign.s:.1f} m of road {road}: no lane of its direction goes on for long behind it"
+                done = f"holds on the next road, on {len(behind)} lanes" if behind else "left out"
+                note("signal", sign.element.get("id", ""), f"{what}: {done}", line=sign.element.sourceline)
+    return found
+
+
+def _next_road(name: str, lanes: dict[str, Lane], road_of: dict[str, str]) -> list[str]:
+    """The lanes of the next road to which a lane leads, where there is only one way to go."""
+    found: list[str] = []
+    while name in lanes and len(lanes[name].successors) == 1:
+        (other,) = lanes[name].successors
+        if other in found or road_of.get(other) == road_of[name] and not found:
+            break
+        if found and road_of.get(other) != road_of[found[0]]:
+            break
+        found.append(other)
+        name = other
+    return found
 
 
 def with_speeds(lanes: dict[str, Lane], strips: dict[Key, Strip]) -> dict[str, Lane]:
@@ -70,7 +121,7 @@ def with_speeds(lanes: dict[str, Lane], strips: dict[Key, Strip]) -> dict[str, L
     for lane in lanes.values():
         for other in lane.successors:
             behind[other].append(lane.id)
-    known = _limits(strips)
+    known = _limits(lanes, strips)
     for edges in ({name: lane.successors for name, lane in lanes.items()}, behind):
         queue = list(known)
         for name in queue:

@@ -11,7 +11,7 @@ from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.common.limits import MIN_LENGTH, MIN_WIDTH, POINT_SPACING
 from gigaflow_env.roads.formats.opendrive.access import open_to_cars
 from gigaflow_env.roads.formats.opendrive.road import Cubics, Road, read_cubics, reference_line, value_slope
-from gigaflow_env.roads.import_report import left_out, note
+from gigaflow_env.roads.import_report import left_out, note, note_closed
 from gigaflow_env.roads.road_map import HEADING, WIDTH, X, Y, Z
 
 LANE_TYPES = {
@@ -118,7 +118,7 @@ def _strip(road: Road, number: int, element: etree._Element, lines: tuple[np.nda
     low, high = road.bounds[number : number + 2]
     if kind == "driving" and not open_to_cars(element, high - low):
         kind = "shoulder"
-        note("access", f"{road.id}.{number}.{lane}", "closed to cars: drivable area only", line=element.sourceline)
+        note_closed(f"{road.id}.{number}.{lane}", element.sourceline)
     way = xml.word(element, "direction", ("standard", "reversed", "both"), "standard")
     flipped = road.left_hand != (way == "reversed")
     both = element.get("type") == "bidirectional" or way == "both"

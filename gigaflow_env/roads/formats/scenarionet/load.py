@@ -4,14 +4,11 @@ Read are lanes, road lines and edges, crosswalks, stop signs, lights and tracks.
 and drivable areas. Source: ScenarioNet's scenario description, metadrive/scenario/scenario_description.py and type.py.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gigaflow_env.roads.formats.common.limits import MAX_COORDINATE
 from gigaflow_env.roads.formats.scenarionet.plain_pickle import read_plain
 from gigaflow_env.roads.formats.waymo import recording
 from gigaflow_env.roads.formats.waymo.recording import (
@@ -21,12 +18,14 @@ from gigaflow_env.roads.formats.waymo.recording import (
     UNKNOWN,
     Center,
     Control,
-    Mark,
     Recording,
+    Track,
     checked,
+    mark,
+    reading,
     traffic,
 )
-from gigaflow_env.roads.import_report import fault, left_out
+from gigaflow_env.roads.import_report import fault
 from gigaflow_env.roads.road_map import MapError, RoadMap
 from gigaflow_env.roads.scenario import LIGHT_STATES, Scenario
 
@@ -73,41 +72,31 @@ def _read(path: Path) -> Recording:
     lights, points = _lights(given.get("dynamic_map_states"), steps)
     made = Recording(name, source, {}, [], {}, {}, _traffic(given["tracks"], about, name, source, steps, lights))
     for key, feature in given["map_features"].items():
-        with _about("road", str(key)):
+        with reading("road", str(key)):
             _read_feature(str(key), feature, made)
     for light, point in points.items():
         made.controls[light] = Control("light", (light,), point)
     return made
 
 
-@contextmanager
-def _about(kind: str, name: str) -> Iterator[None]:
-    """Leave out an element that can't be read, and say so; where reading is strict the error names it."""
-    with left_out(kind, name):
-        try:
-            yield
-        except MapError as error:
-            raise MapError(f"{kind} {name}: {error}", reason=str(error)) from error
-
-
 def _read_feature(name: str, feature: Any, made: Recording) -> None:
     """Add a map feature to a recording."""
     kind = _get(feature, "type", str)
     if kind.startswith("LANE"):
-        made.lanes[name] = _lane(feature, kind)
+        made.lanes[name] = _lane(feature, kind, name)
     elif kind.startswith(("ROAD_LINE", "ROAD_EDGE")):
         solid = kind.startswith("ROAD_EDGE") or ("SOLID" in kind and "BROKEN" not in kind)
         # The converters of other data sets keep no direction.
         edge = kind.startswith("ROAD_EDGE") and "waymo" in made.source
-        made.marks.append(Mark(_points(feature, "polyline"), solid, edge))
+        made.marks.append(mark(_points(feature, "polyline", name), name, solid, edge))
     elif kind == "CROSSWALK":
-        made.crosswalks[name] = _points(feature, "polygon")
+        made.crosswalks[name] = _points(feature, "polygon", name)
     elif kind == "STOP_SIGN":
         controlled = tuple(map(str, _get(feature, "lane", list)))
-        made.controls[name] = Control("stop", controlled, _points(feature, "position")[0])
+        made.controls[name] = Control("stop", controlled, _points(feature, "position", name)[0])
 
 
-def _lane(feature: dict[str, Any], kind: str) -> Center:
+def _lane(feature: dict[str, Any], kind: str, name: str) -> Center:
     exits = _names(feature.get("exit_lanes"))
     sides = [_names(feature.get(f"{side}_neighbor")) for side in ("left", "right")]
     beside = None if sides[0] is None or sides[1] is None else frozenset(sides[0] + sides[1])
@@ -115,7 +104,7 @@ def _lane(feature: dict[str, Any], kind: str) -> Center:
     speed = FREEWAY_SPEED if "FREEWAY" in kind else STREET_SPEED
     if type(given) in (int, float) and 0 < given <= _FASTEST:
         speed = given / 3.6
-    return Center(_points(feature, "polyline"), "biking" if "BIKE" in kind else "driving", speed, exits, beside)
+    return Center(_points(feature, "polyline", name), "biking" if "BIKE" in kind else "driving", speed, exits, beside)
 
 
 def _names(given: Any) -> tuple[str, ...] | None:
@@ -146,38 +135,27 @@ def _numbers(given: Any, what: str) -> np.ndarray:
     return array.astype(np.float64)
 
 
-def _points(feature: dict[str, Any], key: str) -> np.ndarray:
+def _points(feature: dict[str, Any], key: str, name: str) -> np.ndarray:
     """Points (n, 3) of one or several; heights that are missing are 0."""
     points = _numbers(_get(feature, key, (np.ndarray, list)), key)
     points = points.reshape(1, -1) if points.ndim == 1 else points
     if points.ndim != 2 or points.shape[1] not in (2, 3) or not len(points):
         raise MapError(f"{key!r} is {points.shape}: it must be (points, 3)")
-    return checked(np.pad(points, ((0, 0), (0, 3 - points.shape[1]))))
+    return checked(np.pad(points, ((0, 0), (0, 3 - points.shape[1]))), name)
 
 
 def _traffic(
     tracks: dict[Any, Any], about: dict[str, Any], name: str, source: str, steps: int, lights: dict[str, np.ndarray]
 ) -> Scenario:
-    ids: list[str] = []
-    kinds: list[str] = []
-    seen: list[np.ndarray] = []
-    rows: list[np.ndarray] = []
-    for key, track in tracks.items():
-        with _about("agent", str(key)):
+    found: dict[int, Track] = {}
+    for place, (key, track) in enumerate(tracks.items()):
+        with reading("agent", str(key)):
             kind = _get(track, "type", str)
-            shown, row = _track(_get(track, "state", dict), steps)
-            if str(key) in ids:
-                raise MapError("its id is given twice")
-            ids.append(str(key))
-            kinds.append(_KINDS.get(kind, "other"))
-            seen.append(shown)
-            rows.append(row)
-    if not ids:
+            found[place] = Track(str(key), _KINDS.get(kind, "other"), *_track(_get(track, "state", dict), steps))
+    if not found:
         raise MapError("the scene has no tracks that can be read")
-    names = ("heading", "length", "width", "x", "y", "z", "velocity_x", "velocity_y")
-    states = dict(zip(names, np.array(rows).transpose(1, 0, 2), strict=True))
-    ego, predict = _roles(about, list(map(str, tracks)), ids)
-    return traffic(name, source, ids, kinds, np.array(seen), states, lights, ego, predict, _step(about))
+    ego, predict = _roles(about, list(map(str, tracks)))
+    return traffic(name, source, found, lights, ego, predict, _step(about))
 
 
 def _track(state: dict[str, Any], steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -185,7 +163,7 @@ def _track(state: dict[str, Any], steps: int) -> tuple[np.ndarray, np.ndarray]:
     shown = _numbers(state.get("valid"), "valid").reshape(-1) > 0
     if len(shown) != steps:
         raise MapError(f"'valid' has {len(shown)} steps, the scene {steps}")
-    columns = []
+    columns = {}
     for key, size in _TRACKS.items():
         given = _numbers(state.get(key), key)
         given = np.full((steps, 1), float(given)) if given.ndim == 0 else given
@@ -194,23 +172,16 @@ def _track(state: dict[str, Any], steps: int) -> tuple[np.ndarray, np.ndarray]:
             given = np.pad(given, ((0, 0), (0, 1)))
         if given.shape != (steps, size):
             raise MapError(f"{key!r} is {given.shape}: it must be ({steps}, {size})")
-        columns.append(given.T)
-    row = np.concatenate(columns)
-    bad = ~(np.abs(row) < MAX_COORDINATE) | (np.isin(np.arange(len(row)), (1, 2))[:, None] & (row <= 0))
-    if (bad & shown).any():
-        place, step = np.argwhere(bad & shown)[0]
-        raise MapError(
-            f"step {step}: {row[place, step]} can't be true of {'heading length width x y z vx vy'.split()[place]}"
-        )
-    return shown, row
+        columns[key] = given.T
+    return shown, np.concatenate([columns[key] for key in ("position", "heading", "velocity", "length", "width")])
 
 
-def _roles(about: dict[str, Any], given: list[str], read: list[str]) -> tuple[int | None, list[int]]:
-    """Numbers of the agent that recorded the others and of those to predict, of those that were read."""
+def _roles(about: dict[str, Any], given: list[str]) -> tuple[int | None, list[int]]:
+    """Places of the agent that recorded the others and of those to predict."""
     ego = about.get("sdc_id")
     if ego is None and type(place := about.get("sdc_track_index")) is int and 0 <= place < len(given):
         ego = given[place]
-    if ego is not None and str(ego) not in read:
+    if ego is not None and str(ego) not in given:
         fault("reference", "sdc_id", f"there is no track {str(ego)!r:.40}", "no ego")
         ego = None
     wanted = about.get("tracks_to_predict", {})
@@ -220,11 +191,11 @@ def _roles(about: dict[str, Any], given: list[str], read: list[str]) -> tuple[in
     predict = []
     for key, record in wanted.items() if isinstance(wanted, dict) else ((one, None) for one in wanted):
         track = str(record.get("track_id", key) if isinstance(record, dict) else key)
-        if track in read:
-            predict.append(read.index(track))
+        if track in given:
+            predict.append(given.index(track))
         else:
             fault("reference", f"tracks_to_predict {track:.40}", "there is no such track", "left out")
-    return (None if ego is None else read.index(str(ego))), sorted(set(predict))
+    return (None if ego is None else given.index(str(ego))), sorted(set(predict))
 
 
 def _step(about: dict[str, Any]) -> float:
@@ -248,7 +219,7 @@ def _lights(given: Any, steps: int) -> tuple[dict[str, np.ndarray], dict[str, np
         fault("signal", "dynamic_map_states", f"they are {given!r:.40}, not a dict", "no lights")
         return states, points
     for key, record in (given or {}).items():
-        with _about("signal", str(key)):
+        with reading("signal", str(key)):
             if _get(record, "type", str) != "TRAFFIC_LIGHT":
                 continue
             shown = _get(_get(record, "state", dict), "object_state", (list, np.ndarray))
@@ -256,7 +227,7 @@ def _lights(given: Any, steps: int) -> tuple[dict[str, np.ndarray], dict[str, np
             if len(shown) > steps:
                 raise MapError(f"{len(shown)} states, but the scene has {steps} steps")
             light = str(record.get("lane", key))
-            point = _points(record, "stop_point")[0]
+            point = _points(record, "stop_point", light)[0]
             states[light] = np.full(steps, UNKNOWN, np.int8)
             states[light][: len(shown)] = [_colour(state) for state in shown]
             points[light] = point

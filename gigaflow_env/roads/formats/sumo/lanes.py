@@ -9,7 +9,7 @@ from lxml import etree
 
 from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.common.polyline import rounded, smooth, tidy
-from gigaflow_env.roads.import_report import left_out
+from gigaflow_env.roads.import_report import left_out, note_closed
 from gigaflow_env.roads.road_map import DEFAULT_SPEED, HEADING, WIDTH, Crosswalk, MapError
 
 DEFAULT_WIDTH = 3.2
@@ -169,8 +169,10 @@ def _strip(element: etree._Element, points: np.ndarray) -> Strip:
         speed = DEFAULT_SPEED
     edge, _, index = xml.text(element, "id").rpartition("_")
     internal = element.getparent().get("function") == "internal"
-    line = _line(element, points, DEFAULT_WIDTH)
-    return Strip(f"{edge}_{index}", edge, int(index), element, internal, _kind(element), speed, line)
+    line, kind = _line(element, points, DEFAULT_WIDTH), _kind(element)
+    if kind == "shoulder" and not internal:
+        note_closed(xml.text(element, "id"), element.sourceline)
+    return Strip(f"{edge}_{index}", edge, int(index), element, internal, kind, speed, line)
 
 
 def _kind(element: etree._Element) -> str:

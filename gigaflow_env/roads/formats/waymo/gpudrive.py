@@ -16,20 +16,28 @@ from gigaflow_env.roads.formats.waymo.recording import (
     EDGE_TYPES,
     LANE_KINDS,
     SOLID_TYPES,
+    STATE,
     STATES,
     UNKNOWN,
     Center,
     Control,
-    Mark,
     Recording,
+    Track,
     checked,
     lane_speed,
+    mark,
+    reading,
     traffic,
+    usual_steps,
 )
-from gigaflow_env.roads.import_report import left_out
+from gigaflow_env.roads.import_report import fault, note
 from gigaflow_env.roads.road_map import MapError, RoadMap
 from gigaflow_env.roads.scenario import AGENT_KINDS, LIGHT_STATES, Scenario
 
+_NOT_READ = ("stop_sign", "speed_bump", "driveway", "unknown")
+_HEADING = STATE.index("heading")
+FULL_TURN = 360.0
+"""[degrees] Ours: who turned more than twice was not measured."""
 _COLOURS = {"stop": "red", "caution": "yellow", "go": "green"}
 
 
@@ -58,17 +66,11 @@ def _read(path: Path, with_traffic: bool) -> Recording:
         raise MapError("not a scene of GPUDrive or PufferDrive: it must have lists of 'objects' and 'roads'")
     name = str(given.get("scenario_id") or given.get("name") or path.stem)
     source = f"GPUDrive scene {path.name}, from the Waymo Open Motion Dataset"
-    lights: dict[str, dict[int, int]] = {}
-    points: dict[str, np.ndarray] = {}
-    with left_out("signal", "tl_states"):
-        lights, points = _lights(given.get("tl_states") or {})
+    lights, points = _lights(given.get("tl_states") or {})
     made = Recording(name, source, {}, [], {}, {}, _traffic(given, name, source, lights) if with_traffic else None)
     for place, road in enumerate(given["roads"]):
-        with left_out("road", str(place)):
-            try:
-                _read_road(road, made, place)
-            except MapError as error:
-                raise MapError(f"road {place}: {error}") from error
+        with reading("road", str(place)):
+            _read_road(road, made, place)
     for light, point in points.items():
         made.controls[light] = Control("light", (light,), point)
     return made
@@ -89,11 +91,14 @@ def _read_road(road: Any, made: Recording, place: int) -> None:
             raise MapError(f"map_element_id={element}: lanes have 0..3")
         if name in made.lanes:
             raise MapError(f"lane {name} is given twice")
-        made.lanes[name] = Center(_points(road), LANE_KINDS[element], lane_speed(element))
+        made.lanes[name] = Center(_points(road, name), LANE_KINDS[element], lane_speed(element))
     elif kind in ("road_line", "road_edge"):
-        made.marks.append(Mark(_points(road), element in SOLID_TYPES or element in EDGE_TYPES, kind == "road_edge"))
+        solid = element in SOLID_TYPES or element in EDGE_TYPES
+        made.marks.append(mark(_points(road, name), name, solid, kind == "road_edge"))
     elif kind == "crosswalk":
-        made.crosswalks[name] = _points(road)
+        made.crosswalks[name] = _points(road, name)
+    elif kind not in _NOT_READ:
+        raise MapError(f"type {kind!r:.40}: not known")
 
 
 def _get(record: Any, key: str, kind: Any) -> Any:
@@ -106,18 +111,16 @@ def _get(record: Any, key: str, kind: Any) -> Any:
     return record[key]
 
 
-def _points(road: Any) -> np.ndarray:
-    return checked(_numbers(_get(road, "geometry", list), ("x", "y", "z"), "point"))
+def _points(road: Any, name: str) -> np.ndarray:
+    return checked(_numbers(_get(road, "geometry", list), ("x", "y", "z")), name)
 
 
-def _numbers(records: list[Any], keys: tuple[str, ...], what: str) -> np.ndarray:
-    """Numbers of a list of objects: (n, keys). What is missing in all of them is 0: old files have no heights."""
+def _numbers(records: list[Any], keys: tuple[str, ...]) -> np.ndarray:
+    """Numbers of a list of objects: (n, keys), NaN where they can't be read. Old files have no heights: they are 0."""
     rows = []
-    for place, record in enumerate(records):
-        row = [record.get(key, 0.0) for key in keys] if isinstance(record, dict) and "x" in record else [None]
-        if not all(_is_finite(n) for n in row):
-            raise MapError(f"{what} {place} is {record!r:.60}: it must be finite numbers {', '.join(keys)}")
-        rows.append(row)
+    for record in records:
+        row = [record.get(key, 0.0) for key in keys] if isinstance(record, dict) and "x" in record else [None] * len(keys)
+        rows.append([number if _is_finite(number) else math.nan for number in row])
     return np.array(rows, np.float64).reshape(-1, len(keys))
 
 
@@ -126,101 +129,124 @@ def _is_finite(given: Any) -> bool:
 
 
 def _traffic(given: dict[str, Any], name: str, source: str, lights: dict[str, dict[int, int]]) -> Scenario:
-    objects = given["objects"]
-    ids: list[str] = []
-    kinds: list[str] = []
-    valid: list[np.ndarray] = []
-    tracks: list[np.ndarray] = []
-    for place, record in enumerate(objects):
-        try:
-            seen, track = _track(record)
-        except MapError as error:
-            raise MapError(f"object {place}: {error}") from error
-        if valid and len(seen) != len(valid[0]):
-            raise MapError(f"object {place}: {len(seen)} steps, those before have {len(valid[0])}")
-        kind = str(record.get("type", "other"))
-        ids.append(str(record.get("id", place)))
-        kinds.append(kind if kind in AGENT_KINDS else "other")
-        valid.append(seen)
-        tracks.append(track)
+    found: dict[int, Track] = {}
+    for place, record in enumerate(given["objects"]):
+        with reading("object", str(place)):
+            seen, states = _track(record)
+            kind = str(record.get("type", "other"))
+            if kind not in (*AGENT_KINDS, "unset"):
+                fault("value", f"object {place}", f"type {kind!r:.40}, known are {', '.join(AGENT_KINDS)}", "other")
+            found[place] = Track(str(record.get("id", place)), kind if kind in AGENT_KINDS else "other", seen, states)
+    steps = usual_steps([len(track.valid) for track in found.values()])
+    tracks: dict[int, Track] = {}
+    for place, track in found.items():
+        with reading("object", str(place)):
+            if len(track.valid) != steps:
+                raise MapError(f"{len(track.valid)} steps, most others have {steps}")
+            tracks[place] = track
     if not tracks:
-        raise MapError("the scene has no objects")
-    shown = np.array(valid)
-    x, y, z, heading, velocity_x, velocity_y, length, width = np.array(tracks).transpose(1, 0, 2)
-    if shown.any() and np.abs(heading[shown]).max() > 2 * math.pi:
-        heading = np.radians(heading)  # the first versions of these files have degrees
-    states = dict(x=x, y=y, z=z, heading=heading, velocity_x=velocity_x, velocity_y=velocity_y, length=length, width=width)
+        raise MapError("the scene has no objects that can be read")
     shown_lights = {}
     for light, moments in lights.items():
-        shown_lights[light] = np.full(shown.shape[1], UNKNOWN, np.int8)
+        shown_lights[light] = np.full(steps, UNKNOWN, np.int8)
         for step, state in moments.items():
-            if not 0 <= step < shown.shape[1]:
-                raise MapError(f"light {light}: time_index={step}: the scene has steps 0..{shown.shape[1] - 1}")
-            shown_lights[light][step] = state
+            if 0 <= step < steps:
+                shown_lights[light][step] = state
+            else:
+                fault("signal", light, f"time_index={step}: the scene has steps 0..{steps - 1}", "left out")
     ego, predict = _roles(given)
-    return traffic(name, source, ids, kinds, shown, states, shown_lights, ego, predict)
+    return traffic(name, source, _in_radians(tracks), shown_lights, ego, predict)
+
+
+def _in_radians(tracks: dict[int, Track]) -> dict[int, Track]:
+    """The tracks with headings in radians: the first versions of these files have degrees. Larger numbers are neither."""
+    angles = np.concatenate([np.abs(track.states[_HEADING, track.valid]) for track in tracks.values()] or [np.zeros(0)])
+    largest = angles[angles <= 2 * FULL_TURN].max(initial=0.0)
+    unit = 1.0
+    if largest > 2 * math.pi:
+        note("value", "heading", f"headings reach {largest:.4g}: read as degrees")
+        unit = math.radians(1)
+    for track in tracks.values():
+        angle = track.states[_HEADING]
+        track.states[_HEADING] = np.where(np.abs(angle) <= 2 * FULL_TURN, angle * unit, np.nan)
+    return tracks
 
 
 def _track(record: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Where an object was seen (steps,), and x, y, z, heading, velocity x and y, length, width: (8, steps)."""
+    """Where an object was seen (steps,), and its states in the order of STATE: (8, steps)."""
     seen = _get(record, "valid", list)
     if not all(type(one) in (bool, int) for one in seen):
         raise MapError("'valid' must be a list of true and false")
     steps = len(seen)
-    position = _numbers(_get(record, "position", list), ("x", "y", "z"), "position")
-    velocity = _numbers(_get(record, "velocity", list), ("x", "y"), "velocity")
+    position = _numbers(_get(record, "position", list), ("x", "y", "z"))
+    velocity = _numbers(_get(record, "velocity", list), ("x", "y"))
     heading = _get(record, "heading", list)
     for key, length in (("position", len(position)), ("velocity", len(velocity)), ("heading", len(heading))):
         if length != steps:
             raise MapError(f"{length} values of {key!r} and {steps} of 'valid'")
-    if not all(_is_finite(angle) for angle in heading):
-        raise MapError("'heading' must be a list of finite numbers")
+    angles = [angle if _is_finite(angle) else np.nan for angle in heading]
     size = [np.full(steps, _get(record, key, (int, float)), np.float64) for key in ("length", "width")]
-    return np.array(seen, bool), np.vstack([position.T, np.array(heading, np.float64), velocity.T, *size])
+    return np.array(seen, bool), np.vstack([position.T, np.array(angles, np.float64), velocity.T, *size])
 
 
 def _roles(given: dict[str, Any]) -> tuple[int | None, list[int]]:
     """The object that recorded the others, and those to predict."""
     about = given.get("metadata") or {}
     if not isinstance(about, dict):
-        raise MapError(f"'metadata' is {about!r:.40}, it must be an object")
+        fault("value", "metadata", f"it is {about!r:.40}, it must be an object", "no ego, nobody to predict")
+        about = {}
     ego = about.get("sdc_track_index")
     if ego is None:
-        ego = next((k for k, record in enumerate(given["objects"]) if record.get("is_sdc")), None)
+        objects = (record if isinstance(record, dict) else {} for record in given["objects"])
+        ego = next((k for k, record in enumerate(objects) if record.get("is_sdc")), None)
     if ego is not None and type(ego) is not int:
-        raise MapError(f"'sdc_track_index' is {ego!r:.40}, it must be a whole number")
-    predict = about.get("tracks_to_predict") or []
-    if not isinstance(predict, list):
-        raise MapError(f"'tracks_to_predict' is {predict!r:.40}, it must be a list")
-    return ego, [_get(record, "track_index", int) for record in predict]
+        fault("reference", "sdc_track_index", f"it is {ego!r:.40}, it must be a whole number", "no ego")
+        ego = None
+    wanted = about.get("tracks_to_predict") or []
+    if not isinstance(wanted, list):
+        fault("reference", "tracks_to_predict", f"it is {wanted!r:.40}, it must be a list", "nobody to predict")
+        wanted = []
+    predict: list[int] = []
+    for place, record in enumerate(wanted):
+        with reading("reference", f"tracks_to_predict {place}"):
+            predict.append(_get(record, "track_index", int))
+    return ego, predict
 
 
 def _lights(given: Any) -> tuple[dict[str, dict[int, int]], dict[str, np.ndarray]]:
     """States of the lights by step, and their stop points, by lane."""
-    if not isinstance(given, dict):
-        raise MapError(f"'tl_states' is {given!r:.40}, it must be an object")
     states: dict[str, dict[int, int]] = {}
     points: dict[str, np.ndarray] = {}
+    if not isinstance(given, dict):
+        fault("signal", "tl_states", f"they are {given!r:.40}, it must be an object", "no lights")
+        return states, points
     for light, record in given.items():
-        try:
+        with reading("signal", light):
             columns = {key: _get(record, key, list) for key in ("state", "time_index", "x", "y", "z")}
             if len({len(column) for column in columns.values()}) != 1 or not columns["state"]:
                 raise MapError("its lists are empty or differ in length")
             if not all(type(step) is int for step in columns["time_index"]):
                 raise MapError("'time_index' must be whole numbers")
             place = {key: columns[key][0] for key in ("x", "y", "z")}
-            points[light] = _numbers([place], ("x", "y", "z"), "stop point")[0]
-        except MapError as error:
-            raise MapError(f"light {light}: {error}") from error
-        colours = [_colour(state) for state in columns["state"]]
-        states[light] = dict(zip(columns["time_index"], colours, strict=True))
+            (point,) = _numbers([place], ("x", "y", "z"))
+            if not np.isfinite(point).all():
+                raise MapError(f"its stop point is {place!r:.60}")
+            points[light] = point
+            states[light] = {}
+            for step, state in zip(columns["time_index"], columns["state"], strict=True):
+                if step in states[light]:
+                    fault("signal", light, f"time_index={step} is given twice", "the last one counts")
+                states[light][step] = _colour(state, light)
     return states, points
 
 
-def _colour(state: Any) -> int:
+def _colour(state: Any, light: str) -> int:
     """Place in LIGHT_STATES of a state, which is a number or a name as "arrow_stop"."""
-    if type(state) is int:
+    if type(state) is int and 0 <= state <= len(STATES):
         return STATES.get(state, UNKNOWN)
-    if isinstance(state, str) and state.startswith("flashing"):
+    name = str(state).removeprefix("arrow_")
+    if name.startswith("flashing"):
         return LIGHT_STATES.index("off")
-    return LIGHT_STATES.index(_COLOURS.get(str(state).removeprefix("arrow_"), "unknown"))
+    if name not in _COLOURS and name != "unknown":
+        fault("value", f"light {light}", f"state {state!r:.40}", "unknown")
+    return LIGHT_STATES.index(_COLOURS.get(name, "unknown"))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from gigaflow_env.roads.formats.waymo import protobuf, recording, tfrecord
 from gigaflow_env.roads.formats.waymo.recording import Recording
-from gigaflow_env.roads.formats.waymo.scenario_proto import SCENARIO_ID, read_message
+from gigaflow_env.roads.formats.waymo.scenario_proto import is_scenario, read_message
 from gigaflow_env.roads.formats.waymo.tf_example import is_example, read_example
+from gigaflow_env.roads.import_report import fault
 from gigaflow_env.roads.road_map import MapError, RoadMap
 from gigaflow_env.roads.scenario import Scenario
 
@@ -17,19 +18,20 @@ from gigaflow_env.roads.scenario import Scenario
 def read(path: Path, record: int | str | None = None) -> RoadMap:
     """The map of one record: its number, or the id of its scenario; None will do where the file has only one.
 
-    Raises MapError naming record and map element for what is damaged or no consistent map.
+    Raises MapError naming record and map element for what is no consistent map, and where reading is strict for the first
+    thing that is damaged.
     """
-    return recording.road_map(_read(path, record))
+    return recording.road_map(_read(path, record, with_traffic=False))
 
 
 def read_scenario(path: Path, record: int | str | None = None) -> Scenario:
     """The traffic of one record; arguments and errors as for `read`."""
-    return recording.scenario(_read(path, record))
+    return recording.scenario(_read(path, record, with_traffic=True))
 
 
 def read_both(path: Path, record: int | str | None = None) -> tuple[RoadMap, Scenario]:
     """Map and traffic of one record; arguments and errors as for `read`."""
-    return recording.both(_read(path, record))
+    return recording.both(_read(path, record, with_traffic=True))
 
 
 def count(path: Path) -> int:
@@ -37,10 +39,10 @@ def count(path: Path) -> int:
     return len(tfrecord.places(path))
 
 
-def _read(path: Path, record: int | str | None) -> Recording:
+def _read(path: Path, record: int | str | None, with_traffic: bool) -> Recording:
     places = tfrecord.places(path)
     if isinstance(record, str):
-        return _search(path, places, record)
+        return _search(path, places, record, with_traffic)
     if record is None and len(places) > 1:
         raise MapError(
             f"the file has {len(places)} records: say which, by its number or the id of its scenario, "
@@ -49,28 +51,30 @@ def _read(path: Path, record: int | str | None) -> Recording:
     number = record or 0
     if not 0 <= number < len(places):
         raise MapError(f"record {number}: the file has records 0..{len(places) - 1}")
-    return _decode(path, number, tfrecord.read_record(path, places[number]))
+    return _decode(path, number, places[number], with_traffic)
 
 
-def _search(path: Path, places: list[tfrecord.Place], wanted: str) -> Recording:
+def _search(path: Path, places: list[tfrecord.Place], wanted: str, with_traffic: bool) -> Recording:
     for number, place in enumerate(places):
-        data = tfrecord.read_record(path, place)
-        if wanted.encode() not in data:
+        if wanted.encode() not in tfrecord.bytes_of(path, place):
             continue
-        found = _decode(path, number, data)
+        found = _decode(path, number, place, with_traffic)
         if found.name == wanted:
             return found
     raise MapError(f"none of the {len(places)} records has the id {wanted!r}")
 
 
-def _decode(path: Path, number: int, data: bytes) -> Recording:
+def _decode(path: Path, number: int, place: tfrecord.Place, with_traffic: bool) -> Recording:
     try:
-        fields = protobuf.decode(data)
+        data = tfrecord.read_record(path, place)
+        fields, wrong = protobuf.decode_start(data)
+        if wrong is not None:
+            fault("record", str(number), str(wrong), "what comes after it is left out")
         source = f"Waymo Open Motion Dataset, {path.name}, record {number}"
         if is_example(fields):
-            return read_example(fields, path.stem, source)
-        if SCENARIO_ID not in fields:
-            raise MapError("neither a Scenario nor a tf.Example: it has no scenario_id")
-        return read_message(fields, source)
+            return read_example(fields, path.stem, source, with_traffic)
+        if not is_scenario(fields):
+            raise MapError("neither a Scenario nor a tf.Example: it has no scenario_id, no tracks and no map features")
+        return read_message(fields, path.stem, source, with_traffic)
     except MapError as error:
         raise MapError(f"record {number}: {error}") from error

@@ -42,32 +42,53 @@ def encode(fields: Iterable[tuple[int, Any]]) -> bytes:
 def decode(data: bytes) -> Fields:
     """The fields of a message. Raises MapError where it isn't one."""
     fields: Fields = {}
-    at, end = 0, len(data)
-    while at < end:
-        key = data[at]
-        at += 1
-        if key > 127:
-            key, at = _varint(data, at - 1)
-        wire = key & 7
-        value: Value
-        if wire == 1 and at + 8 <= end:
-            value = _DOUBLE.unpack_from(data, at)[0]
-            at += 8
-        elif wire == 5 and at + 4 <= end:
-            value = _FLOAT.unpack_from(data, at)[0]
-            at += 4
-        elif wire == 0:
-            value, at = _varint(data, at)
-        elif wire == 2:
-            size, at = _varint(data, at)
-            if not 0 <= size <= end - at:
-                raise MapError(f"field {key >> 3} at byte {at} has {size} bytes, but its message ends after {end - at}")
-            value = data[at : at + size]
-            at += size
-        else:
-            raise MapError(f"field {key >> 3} at byte {at}: no protocol buffer, or it is damaged (wire type {wire})")
-        fields.setdefault(key >> 3, []).append(value)
+    wrong = _decode_into(fields, data)
+    if wrong is not None:
+        raise wrong
     return fields
+
+
+def decode_start(data: bytes) -> tuple[Fields, MapError | None]:
+    """The fields of a message before the place where it is damaged, and what is wrong there.
+
+    Of a text or message that goes on after the end there is what is left of it.
+    """
+    fields: Fields = {}
+    return fields, _decode_into(fields, data)
+
+
+def _decode_into(fields: Fields, data: bytes) -> MapError | None:
+    """Add the fields of a message until it ends, or until the error that is returned."""
+    at, end = 0, len(data)
+    try:
+        while at < end:
+            key = data[at]
+            at += 1
+            if key > 127:
+                key, at = _varint(data, at - 1)
+            wire = key & 7
+            value: Value
+            if wire == 1 and at + 8 <= end:
+                value = _DOUBLE.unpack_from(data, at)[0]
+                at += 8
+            elif wire == 5 and at + 4 <= end:
+                value = _FLOAT.unpack_from(data, at)[0]
+                at += 4
+            elif wire == 0:
+                value, at = _varint(data, at)
+            elif wire == 2:
+                size, at = _varint(data, at)
+                if not 0 <= size <= end - at:
+                    fields.setdefault(key >> 3, []).append(data[at:])
+                    return MapError(f"field {key >> 3} at byte {at} has {size} bytes, but its message ends after {end - at}")
+                value = data[at : at + size]
+                at += size
+            else:
+                return MapError(f"field {key >> 3} at byte {at}: no protocol buffer, or it is damaged (wire type {wire})")
+            fields.setdefault(key >> 3, []).append(value)
+    except MapError as error:
+        return error
+    return None
 
 
 def number(fields: Fields, key: int, default: float = 0.0) -> float:
@@ -118,7 +139,8 @@ def floats(fields: Fields, key: int, kind: str) -> np.ndarray:
         if isinstance(given, bytes):
             if len(given) % size:
                 raise MapError(f"field {key} has {len(given)} bytes, they must be numbers of {size} bytes")
-            found.append(np.frombuffer(given, kind).astype(np.float64))
+            with np.errstate(invalid="ignore"):  # of what is no number: damaged bytes may be a NaN that signals
+                found.append(np.frombuffer(given, kind).astype(np.float64))
         else:
             found.append(np.array([given], np.float64))
     return np.concatenate(found) if found else np.zeros(0)

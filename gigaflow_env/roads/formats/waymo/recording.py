@@ -4,6 +4,8 @@ What these formats don't say is found from the geometry: widths, junctions, neig
 """
 
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -19,6 +21,7 @@ from gigaflow_env.roads.formats.common.lane_widths import calm, nearest, probes,
 from gigaflow_env.roads.formats.common.limits import MAX_COORDINATE, MAX_POINTS, MEETING
 from gigaflow_env.roads.formats.common.union_find import groups
 from gigaflow_env.roads.formats.common.weld import weld
+from gigaflow_env.roads.import_report import fault, is_strict, left_out, note
 from gigaflow_env.roads.levels import same_level
 from gigaflow_env.roads.road_map import HEADING, Crosswalk, Lane, MapError, RoadMap, Signal
 from gigaflow_env.roads.scenario import LIGHT_STATES, Scenario
@@ -44,6 +47,15 @@ STATES = {
 """Light states of the dataset: arrow stop, caution, go; the same of round lights; flashing stop and caution; 0 unknown."""
 UNKNOWN = LIGHT_STATES.index("unknown")
 
+STATE = ("x", "y", "z", "heading", "velocity_x", "velocity_y", "length", "width")
+"""Rows of `Track.states`."""
+SIZE = slice(6, 8)
+"""Those that must be above 0."""
+READABLE = 0.9
+"""Ours: a line with a smaller share of points that can be read is left out as a whole."""
+FASTEST = 100.0
+"""[m/s] Ours: no lane has a higher limit."""
+
 MAX_TOTAL = 2e5
 """[m] of all lanes. Ours: a scene of the dataset has some 20 km, and each half metre takes memory."""
 WIDTHS = {"driving": (2.5, 3.5, 5.0), "biking": (1.0, 1.5, 2.5)}
@@ -66,6 +78,7 @@ class Center(NamedTuple):
     speed: float  # limit [m/s]
     exits: tuple[str, ...] | None = None  # lanes that begin at its end; None: the file doesn't say
     beside: frozenset[str] | None = None  # lanes into which one may change; None: the file doesn't say
+    entries: tuple[str, ...] = ()  # lanes that end at its start, where the file says them, too
 
 
 class Mark(NamedTuple):
@@ -96,17 +109,49 @@ class Recording(NamedTuple):
     traffic: Scenario | None  # None: only the map is wanted
 
 
-def checked(points: np.ndarray) -> np.ndarray:
-    """Points as they are. Raises MapError where they are not finite, too many or beyond the Earth."""
+class Track(NamedTuple):
+    """What was seen of a road user."""
+
+    id: str
+    kind: str  # one of scenario.AGENT_KINDS
+    valid: np.ndarray  # (steps,) bool: seen or not
+    states: np.ndarray  # (8, steps): STATE; where it was not seen, anything
+
+
+@contextmanager
+def reading(kind: str, name: str) -> Iterator[None]:
+    """Leave out an element that can't be read, and say so; where reading is strict the error names it."""
+    with left_out(kind, name):
+        try:
+            yield
+        except MapError as error:
+            raise MapError(f"{kind} {name}: {error}", reason=error.reason) from error
+
+
+def checked(points: np.ndarray, name: str) -> np.ndarray:
+    """The points (n, 3) of an element without the few that are not finite or beyond the Earth: these are told.
+
+    Raises MapError where there are too many points, where too few can be read, and for the first where reading is strict.
+    """
     if len(points) > MAX_POINTS:
         raise MapError(f"{len(points)} points, at most {MAX_POINTS} are possible")
-    bad = np.argwhere(~(np.abs(points) < MAX_COORDINATE))
-    if len(bad):
-        place, axis = bad[0].tolist()
-        raise MapError(
-            f"point {place}: {'xyz'[axis]}={points[place, axis]}: it must be finite and below {MAX_COORDINATE:.0e} m"
-        )
-    return points
+    bad = ~(np.abs(points) < MAX_COORDINATE)
+    if not bad.any():
+        return points
+    (place, axis), lost = np.argwhere(bad)[0].tolist(), bad.any(axis=1)
+    wrong = f"point {place}: {'xyz'[axis]}={points[place, axis]}: it must be finite and below {MAX_COORDINATE:.0e} m"
+    if is_strict() or np.count_nonzero(~lost) < READABLE * len(points):
+        raise MapError(wrong)
+    number = np.count_nonzero(lost)
+    fault("geometry", name, wrong, f"{number} left out", amount=float(number), unit="points")
+    return points[~lost]
+
+
+def mark(points: np.ndarray, name: str, solid: bool, edge: bool = False) -> Mark:
+    """A line on the road. One of less than two points is none, which is told."""
+    if len(points) < 2:
+        note("geometry", name, f"of {len(points)} points: no line")
+    return Mark(points, solid, edge)
 
 
 def lane_speed(kind: int) -> float:
@@ -168,21 +213,68 @@ def both(recording: Recording) -> tuple[RoadMap, Scenario]:
 def traffic(
     name: str,
     source: str,
-    ids: list[str],
-    kinds: list[str],
-    valid: np.ndarray,
-    states: dict[str, np.ndarray],
+    tracks: Mapping[int, Track],
     lights: dict[str, np.ndarray],
     ego: int | None,
     predict: list[int],
     dt: float = DT,
 ) -> Scenario:
-    """A Scenario whose arrays (agents, steps) are NaN where nobody was seen."""
-    if not valid.size:
+    """A Scenario of tracks by their places in the file, to which `ego` and `predict` lead.
+
+    Its arrays (agents, steps) are NaN where nobody was seen. What can't be true costs the step, an id given twice the
+    track, a role that leads nowhere the role; all of it is told.
+    """
+    kept: dict[int, Track] = {}
+    ids: set[str] = set()
+    for place, track in tracks.items():
+        seen = _believed(track)
+        if track.id in ids:
+            fault("agent", track.id, "its id is given twice", "left out")
+        elif seen is not None:
+            kept[place] = seen
+            ids.add(track.id)
+    if not kept or not next(iter(kept.values())).valid.size:
         raise MapError("the recording has no tracks: every one has at least that of the recording car")
-    arrays: dict[str, Any] = {key: np.where(valid, given, np.nan).astype(np.float64) for key, given in states.items()}
-    return Scenario(name, dt, tuple(ids), tuple(kinds), valid, **arrays, lights=lights, ego=ego, predict=tuple(predict),
-                    source=source)  # fmt: skip
+    number = {place: agent for agent, place in enumerate(kept)}
+    if ego is not None and ego not in number:
+        fault("reference", "ego", f"there is no track {ego} that can be read", "no ego")
+    for place in predict:
+        if place not in number:
+            fault("reference", "tracks to predict", f"there is no track {place} that can be read", "left out")
+    for place in {one for one in predict if predict.count(one) > 1}:
+        fault("reference", "tracks to predict", f"track {place} is named twice", "it counts once")
+    valid = np.array([track.valid for track in kept.values()])
+    states = np.array([track.states for track in kept.values()]).transpose(1, 0, 2)
+    arrays: dict[str, Any] = {
+        key: np.where(valid, given, np.nan).astype(np.float64) for key, given in zip(STATE, states, strict=True)
+    }
+    return Scenario(
+        name, dt, tuple(track.id for track in kept.values()), tuple(track.kind for track in kept.values()), valid, **arrays,
+        lights=lights, ego=None if ego is None else number.get(ego), source=source,
+        predict=tuple(number[place] for place in dict.fromkeys(predict) if place in number),
+    )  # fmt: skip
+
+
+def _believed(track: Track) -> Track | None:
+    """A track that is not seen where its numbers can't be true; None where that is everywhere."""
+    bad = ~(np.abs(track.states) < MAX_COORDINATE)
+    bad[SIZE] |= track.states[SIZE] <= 0
+    bad &= track.valid
+    if not bad.any():
+        return track
+    step, key = np.argwhere(bad.T)[0].tolist()
+    wanted = "above 0" if key in range(SIZE.start, SIZE.stop) else f"finite and below {MAX_COORDINATE:.0e}"
+    lost = bad.any(axis=0)
+    wrong, number = f"{STATE[key]}={track.states[key, step]} at step {step} must be {wanted}", np.count_nonzero(lost)
+    gone = (track.valid == lost).all()
+    done = "left out" if gone else f"not seen at {number} steps"
+    fault("agent", track.id, wrong, done, amount=float(number), unit="steps")
+    return None if gone else track._replace(valid=track.valid & ~lost)
+
+
+def usual_steps(given: list[int]) -> int:
+    """How many steps a recording has, of what its parts say: what most say, and of these the first. 0 where none says it."""
+    return max(dict.fromkeys(given), key=given.count, default=0)
 
 
 def _links(centers: dict[str, Center], lines: dict[str, np.ndarray]) -> list[tuple[str, str]]:
@@ -192,15 +284,35 @@ def _links(centers: dict[str, Center], lines: dict[str, np.ndarray]) -> list[tup
         return []
     if all(center.exits is None for center in centers.values()):
         return _found_links(driving)
+    exits = _exits(centers)
     links = []
     for name in driving:
-        ahead = list(centers[name].exits or ())
+        ahead = list(exits[name])
         for other in ahead:  # grows while we go
             if other in driving:
                 links.append((name, other))
             elif other in centers and other not in lines:
-                ahead += [beyond for beyond in centers[other].exits or () if beyond not in ahead]
+                ahead += [beyond for beyond in exits[other] if beyond not in ahead]
     return list(dict.fromkeys(links))
+
+
+def _exits(centers: dict[str, Center]) -> dict[str, list[str]]:
+    """The lanes after each, as its exits or their entries say. What leads out of the file, or only one says, is told."""
+    exits = {name: list(center.exits or ()) for name, center in centers.items()}
+    for name, center in centers.items():
+        for other in exits[name]:
+            if other not in centers:
+                note("reference", name, f"its exit {other} is not in the file: left out")
+        for other in center.entries:
+            if other not in centers:
+                note("reference", name, f"its entry {other} is not in the file: left out")
+            elif name not in exits[other]:
+                fault("reference", other, f"{name} has it as an entry, but is not among its exits", "linked")
+                exits[other].append(name)
+        for other in sorted(center.beside or ()):
+            if other not in centers:
+                note("reference", name, f"its neighbour {other} is not in the file: left out")
+    return exits
 
 
 def _found_links(lines: dict[str, np.ndarray]) -> list[tuple[str, str]]:
@@ -258,11 +370,15 @@ def _cross(a: np.ndarray, b: np.ndarray, meeting: shapely.Geometry) -> bool:
 
 
 def _with_signals(recording: Recording, lanes: dict[str, Lane]) -> tuple[dict[str, Lane], dict[str, Signal]]:
-    """Lanes with what controls their entries: a light before a stop sign. Controls of lanes outside the map are left out."""
+    """Lanes with what controls their entries: a light before a stop sign. Lanes that are not in the file are told."""
     chosen: dict[str, str] = {}
     for name, control in recording.controls.items():
         for lane in control.lanes:
-            for entered in _entered(lanes.get(lane), control.point):
+            controlled = _entered(lanes.get(lane), control.point)
+            if not controlled:
+                wrong = "is not in the file" if lane not in recording.lanes else "is no lane that is entered there"
+                note("reference", f"{control.kind} {name}", f"its lane {lane} {wrong}: left out")
+            for entered in controlled:
                 if entered not in chosen or (control.kind == "light" and recording.controls[chosen[entered]].kind == "stop"):
                     chosen[entered] = name
     signals = {

@@ -3,10 +3,11 @@
 import os
 import struct
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from gigaflow_env.roads.import_report import fault
 from gigaflow_env.roads.road_map import MapError
 
 _HEAD, _TAIL = struct.Struct("<QI"), struct.Struct("<I")
@@ -22,7 +23,11 @@ class Place(NamedTuple):
 
 
 def places(path: Path) -> list[Place]:
-    """All records of a file, from their heads. Raises MapError where a head is damaged or the file ends too early."""
+    """All records of a file, from their heads. Raises MapError where nothing says where the first one is.
+
+    A last record that is cut off is a fault, and so is a head whose checksum is wrong: where its length leads to the next
+    record it is right, and else it is the last one.
+    """
     found: list[Place] = []
     total, at = os.path.getsize(path), 0
     with open(path, "rb") as file:
@@ -31,28 +36,59 @@ def places(path: Path) -> list[Place]:
             head = file.read(_HEAD.size)
             if head[:2] in (b"\x1f\x8b", b"PK"):
                 raise MapError("the file is compressed: unpack it first")
-            if len(head) < _HEAD.size:
-                raise MapError(f"byte {at}: the file ends within the head of record {len(found)}")
-            size, checksum = _HEAD.unpack(head)
-            if checksum != masked_crc32c(head[:8]):
-                raise MapError(f"byte {at}: no TFRecord: the checksum of the length of record {len(found)} is wrong")
-            if at + _HEAD.size + size + _TAIL.size > total:
-                raise MapError(f"byte {at}: record {len(found)} has {size} bytes, but the file ends before")
-            found.append(Place(at + _HEAD.size, size))
-            at += _HEAD.size + size + _TAIL.size
+            number = str(len(found))
+            wrong = _wrong_head(head, at, number)
+            begin, size = at + _HEAD.size, _HEAD.unpack(head)[0] if len(head) == _HEAD.size else 0
+            at = begin + size + _TAIL.size
+            if wrong is not None:
+                if len(head) == _HEAD.size and _ends_well(file, at, total):
+                    fault("record", number, wrong, "its length is right")
+                elif found:
+                    fault("record", number, wrong, "it and what comes after it is left out")
+                    break
+                else:
+                    raise MapError(wrong)
+            if at > total:
+                wrong = f"byte {begin - _HEAD.size}: record {number} has {size} bytes, but the file ends before"
+                fault("record", number, wrong, "what is left of it is read")
+            found.append(Place(begin, min(size, total - begin)))
     if not found:
         raise MapError("the file is empty: a TFRecord file holds one record at least")
     return found
 
 
-def read_record(path: Path, place: Place) -> bytes:
-    """A record. Raises MapError where its checksum says that it is damaged."""
+def _wrong_head(head: bytes, at: int, number: str) -> str | None:
+    if len(head) < _HEAD.size:
+        return f"byte {at}: the file ends within the head of record {number}"
+    if _HEAD.unpack(head)[1] != masked_crc32c(head[:8]):
+        return f"byte {at}: no TFRecord: the checksum of the length of record {number} is wrong"
+    return None
+
+
+def _ends_well(file: BinaryIO, at: int, total: int) -> bool:
+    """Whether a record begins there, or the file ends."""
+    if at >= total:
+        return at == total
+    file.seek(at)
+    return _wrong_head(file.read(_HEAD.size), at, "") is None
+
+
+def bytes_of(path: Path, place: Place) -> bytes:
+    """A record, whatever its checksum says."""
     with open(path, "rb") as file:
         file.seek(place.at)
-        data = file.read(place.size)
-        (checksum,) = _TAIL.unpack(file.read(_TAIL.size))
-    if checksum != masked_crc32c(data):
-        raise MapError(f"byte {place.at}: the checksum of the record is wrong: the file is damaged")
+        return file.read(place.size)
+
+
+def read_record(path: Path, place: Place) -> bytes:
+    """A record. It is a fault where its checksum says that it is damaged."""
+    data = bytes_of(path, place)
+    with open(path, "rb") as file:
+        file.seek(place.at + place.size)
+        tail = file.read(_TAIL.size)
+    if len(tail) == _TAIL.size and _TAIL.unpack(tail)[0] != masked_crc32c(data):
+        wrong = "the checksum of the record is wrong: the file is damaged"
+        fault("record", f"at byte {place.at}", wrong, "read all the same: any number in it may be another one")
     return data
 
 
