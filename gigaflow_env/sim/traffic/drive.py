@@ -82,7 +82,9 @@ _BACK_BEND = f32(0.2)  # 1/m, the tightest arc for that
 _TURN_FOR = f32(3.0)  # s, for which a driver backs up that would leave the road
 _ACROSS = f32(0.3)  # rad: who stands so much across its lane looks at the edge of the road
 _EDGE, _EDGE_BRAKE, _REACTION = f32(0.3), f32(4.0), f32(0.6)  # m, m/s^2, s: room to it, how it brakes for that, and when
+_LOOKS, _BODY_GAP = 4, f32(0.15)  # places on the way to there that it looks at; m, the gap to other bodies at the last one
 _BACK_TIME = f32(0.6)  # s, in which that speed is reached
+_CROSS_FOR = f32(2.0)  # s, for which those who cross behind are extrapolated: until it stands
 _BACK_ROOM, _BACK_LEAST = f32(0.6), f32(3.0)  # m: room that is kept behind, and that is needed to begin
 _GETS_ON = f32(5.0)  # m/s: who drives so fast no longer waits
 _GIVES_UP = f32(45.0)  # s: who has stood for so long before a lane change drives elsewhere
@@ -241,6 +243,9 @@ def room_behind(w, a, rows, pose, motion, body, lane_position, variant, network,
         cos, sin = into_frame(pose.cos[w, b], pose.sin[w, b], pose.cos[w, a], pose.sin[w, a])
         long = HALF * (body.length[w, b] * abs(cos) + body.width[w, b] * abs(sin))
         wide = HALF * (body.length[w, b] * abs(sin) + body.width[w, b] * abs(cos))
+        # Who crosses is soon elsewhere: it may lie anywhere on the way to there.
+        crosses = HALF * motion.speed[w, b] * sin * _CROSS_FOR
+        left, wide = left + crosses, wide + abs(crosses)
         apart = min(abs(left), abs(left - HALF * bend * ahead * ahead))
         if ahead < ZERO and apart < wide + half_width + TWO * _MARGIN:
             comes = max(motion.speed[w, b] * cos, ZERO)
@@ -494,16 +499,33 @@ def intend(
 
 
 @stage
-def obstacle(w, a, clock, distance, rows, pose, motion, body, variant, network, grid, traffic, p):
-    """What agent a would touch after `distance` [m] more, if it steers half as it does now and half as it wants.
+def obstacle(w, a, clock, reach, rows, pose, motion, body, variant, network, grid, traffic, p):
+    """What agent a would touch on the next `reach` [m], if it steers from how it does now to how it wants.
 
     The number of another agent, its own number for the edge of the road, or -1. For a car across its lane, whose way
     `leader_at` does not know.
     """
-    x, y, z, cos, sin = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a]
     steer_sin, steer_cos = sincos_small(motion.steer[w, a])
     most, now = sharpest(body.length[w, a], p), steer_sin / (steer_cos * p.wheelbase * body.length[w, a])
-    turn = distance * HALF * (now + clip(traffic.curvature[w, a], -most, most))
+    change, met = clip(traffic.curvature[w, a], -most, most) - now, i32(-1)
+    for k in range(_LOOKS):  # where the front swings out, the end of the way may be free again
+        share = f32(k + i32(1)) / f32(_LOOKS)
+        if met < 0:
+            met = touched(
+                w, a, clock, share * reach, now + HALF * share * change, share * _BODY_GAP, rows, pose, motion, body, variant,
+                network, grid,
+            )  # fmt: skip
+    return met
+
+
+@stage
+def touched(w, a, clock, distance, bend, gap, rows, pose, motion, body, variant, network, grid):
+    """What agent a would touch after `distance` [m] on an arc of curvature `bend` [1/m], see `obstacle`.
+
+    gap: to other bodies at the sides [m].
+    """
+    x, y, z, cos, sin = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a]
+    turn = distance * bend
     # On the chord of the arc, and turned by its angle.
     half_cos, half_sin = turned_by(cos, sin, HALF * turn)
     cos, sin = turned_by(cos, sin, turn)
@@ -518,10 +540,10 @@ def obstacle(w, a, clock, distance, rows, pose, motion, body, variant, network, 
         along, across = into_frame(pose.cos[w, b], pose.sin[w, b], cos, sin)
         if abs(ahead) + abs(left) > TWO * (body.length[w, a] + body.length[w, b]) or ahead * distance < ZERO:
             continue
-        if motion.speed[w, b] * along > motion.speed[w, a]:  # it gets away
+        if (motion.speed[w, b] * along - motion.speed[w, a]) * distance > ZERO:  # it gets away
             continue
         other_length, other_width = HALF * body.length[w, b], HALF * body.width[w, b]
-        if boxes_overlap(ahead, left, along, across, half_length, half_width, other_length, other_width):
+        if boxes_overlap(ahead, left, along, across, half_length, half_width + gap, other_length, other_width):
             return i32(b)
     return i32(-1)
 
@@ -575,7 +597,7 @@ def wait(
         reach = back if backing > hold else ahead
         met = obstacle(w, a, clock, reach, rows, pose, motion, body, variant, network, grid, traffic, p)
         if backing > hold:
-            backing, met = min(backing, hold) if met == a else backing, i32(-1)
+            backing, met = min(backing, hold) if met >= 0 else backing, i32(-1)
         elif met == a and room > _BACK_LEAST:
             backing, traffic.waits_for[w, a] = i32(hold + i32(_TURN_FOR / p.dt + HALF)), i32(a)
     if backing == hold and not (facing or head_on(w, a, traffic.waits_for[w, a], pose)):
