@@ -274,7 +274,7 @@ def in_narrow(w, b, lane_position, network, conflicts):
 
 
 @stage
-def faces(w, a, b, pose, lane_position, network, conflicts):
+def faces(w, a, b, pose, lane_position, network, conflicts, traffic):
     """Whether agents a and b, which may be none, come towards each other where they can't pass.
 
     Where one comes out of a narrow lane that the other wants to turn into, no matter at which angle they meet.
@@ -286,6 +286,10 @@ def faces(w, a, b, pose, lane_position, network, conflicts):
         return False
     if conflicts.narrow[lane] or conflicts.narrow[other]:
         if in_conflict(conflicts, lane, other) or in_conflict(conflicts, other, lane):
+            return True
+        # Its front is enough to be in the way.
+        front, other_front = traffic.inside[w, a], traffic.inside[w, b]
+        if (front >= 0 and in_conflict(conflicts, front, other)) or (other_front >= 0 and in_conflict(conflicts, other_front, lane)):
             return True
     return head_on(w, a, b, pose)
 
@@ -581,9 +585,11 @@ def wait(
     backing, hold = i32(0) if fresh else max(i32(traffic.backing[w, a] - i32(1)), i32(0)), holding(p)
     who, facing = traffic.waits_for[w, a], False
     if backing > 0:
-        facing = faces(w, a, who, pose, lane_position, network, conflicts)
+        facing = faces(w, a, who, pose, lane_position, network, conflicts, traffic)
         if backing > hold and (facing or (within and in_narrow(w, who, lane_position, network, conflicts))):
             backing = max(backing, i32(hold + i32(_CLEAR_FOR / p.dt + HALF)))
+        elif facing and not retreats(w, a, who, lane_position, variant, network, conflicts):
+            backing = i32(0) if backing <= hold else backing  # the other one makes room
         elif facing and room < _BACK_LEAST:  # until those behind have backed up, too
             backing = hold
     if room < back_room(speed, p):
@@ -608,7 +614,7 @@ def wait(
     elif stands:
         # The body in the path first: as long as it is there, nothing else helps.
         near = met >= 0 or (traffic.leader[w, a] >= 0 and traffic.leader_gap[w, a] < _NEAR)
-        near = near or faces(w, a, traffic.leader[w, a], pose, lane_position, network, conflicts)
+        near = near or faces(w, a, traffic.leader[w, a], pose, lane_position, network, conflicts, traffic)
         if met >= 0:
             who = met
         elif near:
@@ -623,7 +629,7 @@ def wait(
             who = traffic.leader[w, a]
         beside = not near and giver < 0 and traffic.beside[w, a] >= 0 and not traffic.short[w, a]
         if ends == STAY and room > _BACK_LEAST and not beside:
-            firm = faces(w, a, who, pose, lane_position, network, conflicts)
+            firm = faces(w, a, who, pose, lane_position, network, conflicts, traffic)
             firm = firm and not retreats(w, a, who, lane_position, variant, network, conflicts)
             ends = STAY if firm else BACK
     traffic.still[w, a], traffic.backing[w, a] = still, backing
@@ -677,7 +683,7 @@ def follow(w, a, clock, rows, pose, motion, body, lane_position, goals, variant,
     elif speed < -_TIDY:
         wanted = max(-speed / _BACK_TIME, ONE)
     elif traffic.backing[w, a] > 0 or halts:
-        wanted = no_reverse(min(wanted, -_EDGE_BRAKE if halts else ZERO), speed, acceleration, p)
+        wanted = no_reverse(min(wanted, -_EDGE_BRAKE if halts else -ONE), speed, acceleration, p)
     else:
         wanted = no_reverse(wanted, speed, acceleration, p)
     jerk = to_jerk(wanted, acceleration, body.c_throttle[w, a], p)
