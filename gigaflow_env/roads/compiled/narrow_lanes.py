@@ -83,6 +83,10 @@ def strips(
         way = _reach([a], behind, leading.__contains__)
         dead_end = any(not behind[b] for b in way)
         retreat[a] = UNREACHABLE if dead_end else lanes["length"][sorted(way - {a})].sum()
+    # Who has just come out still has its rear in there: it does not back up again for one that wants in.
+    for b in facing:
+        for c in (c for c in ahead[b] if c in junction and c not in leading):
+            retreat[c] = max(retreat[c], retreat[b] + lanes["length"][b])
     return Strips(pairs, retreat)
 
 

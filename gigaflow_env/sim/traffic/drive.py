@@ -43,7 +43,7 @@ from gigaflow_env.sim.traffic.car_following import (
     stopping_speed,
     to_jerk,
 )  # fmt: skip
-from gigaflow_env.sim.traffic.cycles import BACK, CYCLE_TIME, STAY, YIELD, has_turn
+from gigaflow_env.sim.traffic.cycles import BACK, CYCLE_TIME, ENDS, MAKES_ROOM, NO_TURN, STAY, YIELD, turn_of
 from gigaflow_env.sim.traffic.lane_choice import change_room, choose_lane, lane_length, next_lane, seat
 from gigaflow_env.sim.traffic.right_of_way import (
     announce,
@@ -313,6 +313,12 @@ def retreats(w, a, b, lane_position, variant, network, conflicts):
 
 
 @rule
+def backs_up(turn, how):
+    """Whether a driver backs up that has its turn, and can end its waiting like this."""
+    return turn == MAKES_ROOM or (turn == ENDS and how == BACK)
+
+
+@rule
 def holding(p):
     """Steps for which a driver stands that has backed up."""
     return i32(_HOLD / p.dt + HALF)
@@ -344,7 +350,7 @@ def say_nothing(w, a, traffic):
     traffic.next[w, a], traffic.inside[w, a], traffic.stop[w, a], traffic.priority[w, a] = i32(-1), i32(-1), FAR, FAR
     traffic.gap[w, a], traffic.front[w, a], traffic.may_enter[w, a], traffic.committed[w, a] = FAR, ZERO, False, False
     traffic.cap[w, a], traffic.brake[w, a], traffic.curvature[w, a] = ZERO, ZERO, ZERO
-    traffic.leader[w, a], traffic.leader_gap[w, a], traffic.turn[w, a] = i32(-1), FAR, False
+    traffic.leader[w, a], traffic.leader_gap[w, a], traffic.turn[w, a] = i32(-1), FAR, NO_TURN
     traffic.beside[w, a], traffic.wish[w, a], traffic.short[w, a] = i32(-1), i32(-1), False
 
 
@@ -364,7 +370,7 @@ def intend(
     if rows.status[w, a] != LIVE:
         return
     stood = ZERO if rows.steps[w, a] == 0 else f32(traffic.still[w, a]) * p.dt
-    traffic.turn[w, a] = has_turn(w, a, stood, rows, traffic)
+    traffic.turn[w, a] = turn_of(w, a, stood, rows, traffic)
     backs = traffic.backing[w, a] > holding(p) and rows.steps[w, a] > 0
     map_row = network.maps[clock.map[w]]
     x, y, cos, sin, speed = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a], max(motion.speed[w, a], ZERO)
@@ -594,7 +600,7 @@ def wait(
             backing = hold
     if room < back_room(speed, p):
         backing = min(backing, hold)
-    elif (backing == 0 or (facing and backing <= hold)) and traffic.turn[w, a] and traffic.waits_how[w, a] == BACK:
+    elif (backing == 0 or (facing and backing <= hold)) and backs_up(traffic.turn[w, a], traffic.waits_how[w, a]):
         backing = i32(hold + i32(_BACK_FOR / p.dt + HALF))
     if backing > hold or across:
         soon = max(speed + max(motion.acceleration[w, a], ZERO) * _REACTION, ZERO)
@@ -646,7 +652,7 @@ def follow(w, a, clock, rows, pose, motion, body, lane_position, goals, variant,
     if rows.status[w, a] != LIVE or rows.driver[w, a] != IDM:
         return
     speed, acceleration, cap = motion.speed[w, a], motion.acceleration[w, a], traffic.cap[w, a]
-    ends_cycle = traffic.turn[w, a] and traffic.waits_how[w, a] == YIELD
+    ends_cycle = traffic.turn[w, a] == ENDS and traffic.waits_how[w, a] == YIELD
     stop, giver = traffic.stop[w, a], i32(-1)
     traffic.yielded[w, a] = False
     if not ends_cycle:
