@@ -231,7 +231,9 @@ def choose_lane(
     preview = max(_PREVIEW * speed, least)
     if settled >= 0 and settled != lane:
         # Lanes that branch or cross overlap. There the lane position follows the goal, and may differ from the settled lane.
-        row, past = network.lanes[settled], front + motion.distance[w, a] - HALF * body.length[w, a]
+        row, half_length = network.lanes[settled], HALF * body.length[w, a]
+        moved = motion.distance[w, a] if motion.speed[w, a] >= ZERO else -motion.distance[w, a]
+        past = front + moved - half_length
         if same_start(network, lane, settled):
             lane, section = settled, quad_of(row, s)
         elif settled == inside and lane_position.cos[w, a] < ZERO:
@@ -241,8 +243,8 @@ def choose_lane(
             further, _ = into_frame(pose.x[w, a] - x, pose.y[w, a] - y, along_x, along_y)
             s = f32(section - row.first) * row.step + further / lane_stretch(w, variant, row)
             section = quad_of(row, s)
-        elif settled == inside and past >= ZERO and not backs and astray(network, lane, settled):
-            s = past / lane_stretch(w, variant, row)
+        elif settled == inside and past >= -half_length and astray(network, lane, settled):
+            s = past / lane_stretch(w, variant, row)  # before its start, if less than the front is there
             lane, section = settled, quad_of(row, s)
     preview = change_preview(w, a, section, s, speed, preview, tightest, pose, variant, network, conflicts)
     wished, beside, short = wished_lane(w, variant, network, map_row, lane, s, goal_lane, goal_s), i32(-1), False
