@@ -16,6 +16,7 @@ Coulter, CMU-RI-TR-92-01 (pure pursuit). Ours: the rule of turns.
 """
 
 from gigaflow_env.jit import f32, i32, rule, stage, u32
+from gigaflow_env.roads.compiled.narrow_lanes import NOWHERE
 from gigaflow_env.sim.collision import edges_met
 from gigaflow_env.sim.dynamics import hold_zero
 from gigaflow_env.sim.geometry import (
@@ -83,6 +84,7 @@ _TURN_FOR = f32(3.0)  # s, for which a driver backs up that would leave the road
 _ACROSS = f32(0.3)  # rad: who stands so much across its lane looks at the edge of the road
 _EDGE, _EDGE_BRAKE, _REACTION = f32(0.3), f32(4.0), f32(0.6)  # m, m/s^2, s: room to it, how it brakes for that, and when
 _LOOKS, _BODY_GAP = 4, f32(0.15)  # places on the way to there that it looks at; m, the gap to other bodies at the last one
+_NOWHERE = f32(NOWHERE)
 _BACK_TIME = f32(0.6)  # s, in which that speed is reached
 _CROSS_FOR = f32(2.0)  # s, for which those who cross behind are extrapolated: until it stands
 _BACK_ROOM, _BACK_LEAST = f32(0.6), f32(3.0)  # m: room that is kept behind, and that is needed to begin
@@ -558,6 +560,12 @@ def touched(w, a, clock, distance, bend, gap, rows, pose, motion, body, variant,
     return i32(-1)
 
 
+@stage
+def touches(w, a, clock, b, rows, pose, motion, body, variant, network, grid, traffic, p):
+    """Whether agent a, which stands, would soon touch agent b if it drove off."""
+    return obstacle(w, a, clock, _NEAR, rows, pose, motion, body, variant, network, grid, traffic, p) == b
+
+
 @rule
 def turned_by(cos, sin, angle):
     """A direction turned by a small angle [rad]."""
@@ -627,6 +635,8 @@ def wait(
             who = traffic.leader[w, a]
         elif giver >= 0:
             who, ends = giver, how
+            if touches(w, a, clock, giver, rows, pose, motion, body, variant, network, grid, traffic, p):
+                ends = STAY  # the right of way is of no use
         elif traffic.beside[w, a] >= 0:
             who = traffic.beside[w, a]
         elif traffic.short[w, a]:
@@ -635,7 +645,9 @@ def wait(
             who = traffic.leader[w, a]
         beside = not near and giver < 0 and traffic.beside[w, a] >= 0 and not traffic.short[w, a]
         if ends == STAY and room > _BACK_LEAST and not beside:
-            firm = faces(w, a, who, pose, lane_position, network, conflicts, traffic)
+            # In a dead end nobody makes room by backing up: those outside have to.
+            firm = conflicts.retreat[network.sections[lane_position.section[w, a]].lane] >= _NOWHERE
+            firm = (firm and who != a) or faces(w, a, who, pose, lane_position, network, conflicts, traffic)
             firm = firm and not retreats(w, a, who, lane_position, variant, network, conflicts)
             ends = STAY if firm else BACK
     traffic.still[w, a], traffic.backing[w, a] = still, backing
