@@ -519,13 +519,13 @@ def obstacle(w, a, clock, reach, rows, pose, motion, body, variant, network, gri
     """
     steer_sin, steer_cos = sincos_small(motion.steer[w, a])
     most, now = sharpest(body.length[w, a], p), steer_sin / (steer_cos * p.wheelbase * body.length[w, a])
-    change, met = clip(traffic.curvature[w, a], -most, most) - now, i32(-1)
-    for k in range(_LOOKS):  # where the front swings out, the end of the way may be free again
-        share = f32(k + i32(1)) / f32(_LOOKS)
+    then, met = clip(traffic.curvature[w, a], -most, most), i32(-1)
+    for k in range(2 * _LOOKS):  # where the front swings out, the end of the way may be free again
+        share = f32(k // i32(2) + i32(1)) / f32(_LOOKS)
+        bend = now + HALF * share * (then - now) if k % i32(2) == i32(0) else then  # who creeps steers at once
         if met < 0:
             met = touched(
-                w, a, clock, share * reach, now + HALF * share * change, share * _BODY_GAP, rows, pose, motion, body, variant,
-                network, grid,
+                w, a, clock, share * reach, bend, share * _BODY_GAP, rows, pose, motion, body, variant, network, grid
             )  # fmt: skip
     return met
 
