@@ -291,7 +291,9 @@ def faces(w, a, b, pose, lane_position, network, conflicts, traffic):
             return True
         # Its front is enough to be in the way.
         front, other_front = traffic.inside[w, a], traffic.inside[w, b]
-        if (front >= 0 and in_conflict(conflicts, front, other)) or (other_front >= 0 and in_conflict(conflicts, other_front, lane)):
+        if (front >= 0 and in_conflict(conflicts, front, other)) or (
+            other_front >= 0 and in_conflict(conflicts, other_front, lane)
+        ):
             return True
     return head_on(w, a, b, pose)
 
@@ -512,17 +514,27 @@ def intend(
 
 @stage
 def obstacle(w, a, clock, reach, rows, pose, motion, body, variant, network, grid, traffic, p):
-    """What agent a would touch on the next `reach` [m], if it steers from how it does now to how it wants.
+    """What agent a would touch on the next `reach` [m], if it steers from how it does now to how it wants, or so at once.
 
     The number of another agent, its own number for the edge of the road, or -1. For a car across its lane, whose way
     `leader_at` does not know.
     """
     steer_sin, steer_cos = sincos_small(motion.steer[w, a])
     most, now = sharpest(body.length[w, a], p), steer_sin / (steer_cos * p.wheelbase * body.length[w, a])
-    then, met = clip(traffic.curvature[w, a], -most, most), i32(-1)
-    for k in range(2 * _LOOKS):  # where the front swings out, the end of the way may be free again
-        share = f32(k // i32(2) + i32(1)) / f32(_LOOKS)
-        bend = now + HALF * share * (then - now) if k % i32(2) == i32(0) else then  # who creeps steers at once
+    then = clip(traffic.curvature[w, a], -most, most)
+    met = on_arc(w, a, clock, reach, then, then, rows, pose, motion, body, variant, network, grid)
+    if met >= 0:
+        return met
+    return on_arc(w, a, clock, reach, now, then, rows, pose, motion, body, variant, network, grid)
+
+
+@stage
+def on_arc(w, a, clock, reach, now, then, rows, pose, motion, body, variant, network, grid):
+    """What agent a would touch first on the next `reach` [m], while its curvature becomes `then` instead of `now` [1/m]."""
+    met = i32(-1)
+    for k in range(_LOOKS):  # where the front swings out, the end of the way may be free again
+        share = f32(k + i32(1)) / f32(_LOOKS)
+        bend = now + HALF * share * (then - now)
         if met < 0:
             met = touched(
                 w, a, clock, share * reach, bend, share * _BODY_GAP, rows, pose, motion, body, variant, network, grid
@@ -561,9 +573,11 @@ def touched(w, a, clock, distance, bend, gap, rows, pose, motion, body, variant,
 
 
 @stage
-def touches(w, a, clock, b, rows, pose, motion, body, variant, network, grid, traffic, p):
-    """Whether agent a, which stands, would soon touch agent b if it drove off."""
-    return obstacle(w, a, clock, _NEAR, rows, pose, motion, body, variant, network, grid, traffic, p) == b
+def blocks(w, a, clock, b, rows, pose, motion, body, variant, network, grid, traffic, p):
+    """Whether agent b stands where agent a, which stands, too, would soon be on the arc that it steers to."""
+    most = sharpest(body.length[w, a], p)
+    then = clip(traffic.curvature[w, a], -most, most)
+    return on_arc(w, a, clock, _NEAR, then, then, rows, pose, motion, body, variant, network, grid) == b
 
 
 @rule
@@ -635,7 +649,7 @@ def wait(
             who = traffic.leader[w, a]
         elif giver >= 0:
             who, ends = giver, how
-            if touches(w, a, clock, giver, rows, pose, motion, body, variant, network, grid, traffic, p):
+            if blocks(w, a, clock, giver, rows, pose, motion, body, variant, network, grid, traffic, p):
                 ends = STAY  # the right of way is of no use
         elif traffic.beside[w, a] >= 0:
             who = traffic.beside[w, a]
