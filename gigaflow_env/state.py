@@ -269,7 +269,7 @@ class Traffic(NamedTuple):
     beside: np.ndarray = array("world agent", "", "who is in the way of the lane change that it needs, -1: nobody", i32)
     wish: np.ndarray = array("world agent", "", "lane to which it has to change before it can go on, -1: none", i32)
     short: np.ndarray = array("world agent", "", "its lane ends too soon for that change: it has to back up", flag)
-    turn: np.ndarray = array("world agent", "", "it ends a cycle of waiting, see cycles.py", flag)
+    turn: np.ndarray = array("world agent", "", "it ends a cycle of waiting, or makes room behind one, see cycles.py", i32)
     waits_for: np.ndarray = array("world agent", "", "because of whom it stands, -1: it moves, or for no agent", i32)
     waits_how: np.ndarray = array("world agent", "", "how it could end that, see cycles.py", i32)
     still: np.ndarray = array("world agent", "steps", "for how long it has stood", i32)

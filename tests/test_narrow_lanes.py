@@ -1,6 +1,7 @@
 """Narrow lanes, on which cars that meet can't pass each other: who waits where, and who backs up."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,12 +9,13 @@ from conftest import aim_at, call, clear, lane_number, place, reals, road_map, s
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gigaflow_env.config import laptop
+from gigaflow_env.config import laptop, params
 from gigaflow_env.roads import Lane
 from gigaflow_env.roads.compiled.compile import compile_roads
 from gigaflow_env.roads.compiled.conflict_zones import conflicts
+from gigaflow_env.roads.compiled.narrow_lanes import NOWHERE
 from gigaflow_env.roads.compiled.tables import UNREACHABLE
-from gigaflow_env.sim.traffic.drive import road_end, wider
+from gigaflow_env.sim.traffic.drive import holding, road_end, wider
 
 
 def street(*, through: bool = True):
@@ -84,7 +86,7 @@ def test_who_wants_in_minds_the_whole_strip():
     assert not others["in"] and retreat["in"] == -1, "there is room to wait"
     assert retreat["narrows"] == 0 and retreat["there 2"] == pytest.approx(60, abs=0.5)
     _, retreat, _ = rows_of(street(through=False))
-    assert retreat["back 2"] == retreat["back 1"] == pytest.approx(UNREACHABLE), "nowhere to go"
+    assert retreat["back 2"] == retreat["back 1"] == pytest.approx(NOWHERE), "nowhere to go"
 
 
 def test_lanes_of_a_wide_street_are_not_narrow():
@@ -116,6 +118,29 @@ def test_of_two_who_face_each_other_the_one_with_less_way_back_retreats(order):
     assert x[:, outwards].min() < 40
     before = x[: int(np.argmax(x[:, outwards] < 40)), outwards]
     assert before.max() < 125, "it does not back up to the end of the road"
+
+
+def test_who_has_just_come_out_has_as_far_back_as_those_inside():
+    """Its rear is still in the narrow lane while it is in the junction behind it."""
+    town = street(through=False)
+    lanes = [replace(lane, junction="j") if lane.id == "back out" else lane for lane in town.lanes.values()]
+    _, before, _ = rows_of(town)
+    _, retreat, _ = rows_of(road_map("mouth", *lanes))
+    assert before["back out"] == -1 and retreat["back out"] > NOWHERE
+
+
+def test_who_holds_after_it_has_backed_up_stands():
+    """Else it rolls back at those for whom it made room."""
+    sim = scene(street(through=False), 2)
+    put(sim, 0, "there 1", 12.0, ("there 2", 35.0))
+    put(sim, 1, "back 2", 20.0, ("back out", 35.0))
+    hold, held = call(holding)(params(sim.config)), []
+    for _ in range(260):
+        drive(sim, 1)
+        held.append(0 < sim.state.traffic.backing[0, 0] <= hold)
+        if all(held[-10:]) and len(held) >= 10:
+            assert abs(sim.state.motion.speed[0, 0]) < 1e-3
+    assert sum(held) > 10, "it does hold"
 
 
 def test_who_heads_against_the_lane_below_it_keeps_its_own():

@@ -16,6 +16,7 @@ from conftest import (
     lane_number,
     motorway,
     place,
+    plain,
     reals,
     ring,
     road_map,
@@ -30,7 +31,7 @@ from warps import SHAPES, bound, give, image, matrices, warped
 
 from gigaflow_env.config import Config, laptop, params
 from gigaflow_env.jit import kernel
-from gigaflow_env.roads import Signal
+from gigaflow_env.roads import Lane, Signal
 from gigaflow_env.roads.compiled.compile import compile_roads
 from gigaflow_env.roads.compiled.conflict_zones import conflicts
 from gigaflow_env.sim.dynamics import accelerate
@@ -47,7 +48,18 @@ from gigaflow_env.sim.traffic.car_following import (
     stopping_speed,
     to_jerk,
 )
-from gigaflow_env.sim.traffic.drive import back_room, drift, holding, pursuit, sharpest, turned_by
+from gigaflow_env.sim.traffic.cycles import BACK, ENDS, MAKES_ROOM, NO_TURN, STAY, YIELD
+from gigaflow_env.sim.traffic.drive import (
+    back_room,
+    backs_up,
+    drift,
+    holding,
+    on_arc,
+    pursuit,
+    room_behind,
+    sharpest,
+    turned_by,
+)
 from gigaflow_env.sim.traffic.lane_choice import (
     astray,
     change_ahead,
@@ -58,6 +70,7 @@ from gigaflow_env.sim.traffic.lane_choice import (
     quad_of,
     same_start,
     seat,
+    too_narrow,
     wished_lane,
 )
 from gigaflow_env.sim.traffic.right_of_way import goes_first, in_conflict, passed
@@ -66,6 +79,18 @@ from gigaflow_env.state import FROZEN, GREEN, IDM, POLICY, RED
 
 P = params(Config())
 f32 = np.float32
+
+
+def widens():
+    """Two lanes of one direction; the left one begins as a taper of 60 m."""
+    knots = np.array([[0, 1.8, 0, 0, 0.1], [60, 3.5, 0, 0, 3.5], [100, 3.5, 0, 0, 3.5]], float)
+    return road_map(
+        "widens",
+        Lane("left", knots, right="right", successors=("on",)),
+        straight("right", 0, 0, 100, 0, left="left", successors=("off",)),
+        straight("on", 100, 3.5, 300, 3.5, right="off"),
+        straight("off", 100, 0, 300, 0, left="on"),
+    )
 
 
 # Rules
@@ -314,6 +339,25 @@ def test_lanes_branch_where_they_come_from_the_same_lane(lane, share, other):
     assert found == call(same_start)(NETWORK, other, lane) and call(same_start)(NETWORK, lane, lane)
     before = [{k for k in range(len(LANES)) if one in successors(k)} for one in (lane, other)]
     assert found == (lane == other or bool(before[0] & before[1]))
+
+
+@given(st.sampled_from([NO_TURN, ENDS, MAKES_ROOM]), st.sampled_from([YIELD, BACK, STAY]))
+def test_who_has_its_turn_backs_up_to_make_room_or_where_that_ends_the_cycle(turn, how):
+    assert call(backs_up)(turn, how) == ((turn, how) == (ENDS, BACK) or turn == MAKES_ROOM)
+
+
+WIDENS = compile_roads(widens())
+
+
+@given(reals(0, 1), reals(0.5, 2.0))
+def test_a_lane_that_begins_as_a_taper_is_too_narrow_at_first(share, half_width):
+    network, s = WIDENS.network, share * 100.0
+    left, right = (list(widens().lanes).index(name) for name in ("left", "right"))
+    found = call(too_narrow)(0, right, left, s, half_width, PLAIN, network)
+    width = 0.1 + (3.5 - 0.1) * min(s, 60.0) / 60.0
+    if abs(width / 2 - half_width) > 0.06:
+        assert found == (width / 2 < half_width)
+    assert not call(too_narrow)(0, left, right, s, 1.7, PLAIN, network)
 
 
 @given(lanes, st.integers(0, 1000), lanes)
@@ -787,6 +831,50 @@ def test_who_backs_up_keeps_its_lane():
     sim.state.rows.steps[0, 0], sim.state.traffic.backing[0, 0], aside = 1, 30 + call(holding)(P), []
     assert steps(sim, 20, lambda: aside.append(abs(float(sim.state.lane_position.offset[0, 0])))) == 0
     assert max(aside) < 0.1 and sim.state.pose.x[0, 0] + sim.roads.origins[0][0] < 78
+
+
+def test_it_changes_to_a_lane_that_begins_as_a_taper_where_it_is_wide_enough():
+    sim = scene(widens(), 1)
+    put(sim, 0, "right", 5.0, ("on", 150.0))
+    places = []
+    assert (
+        steps(sim, 60, lambda: places.append((sim.state.pose.x[0, 0], sim.state.pose.y[0, 0]) + sim.roads.origins[0][:2]))
+        == 0
+    )
+    x, y = np.array(places).T
+    assert y[x < 30].max() < 0.3 and y[(x > 150) & (x < 200)].min() > 3
+
+
+@pytest.mark.parametrize(("speed", "room"), [(0.0, 1e9), (4.0, 6.75), (-4.0, 1e9), (1.0, 1e9)])
+def test_who_backs_up_counts_on_who_crosses_behind(speed, room):
+    """8 m to the right of the way back and 10 m behind it: within two seconds it may be there, or not."""
+    sim = scene(ring(), 2)
+    put(sim, 0, "east", 60.0, ("west", 150.0))
+    x, y = float(sim.state.pose.x[0, 0] + sim.roads.origins[0][0]), float(sim.state.pose.y[0, 0] + sim.roads.origins[0][1])
+    place(sim, 1, x - 10.0, y - 8.0, math.pi / 2, speed=speed)
+    find = kernel(plain(room_behind), cache=False)
+    state, network = sim.state, sim.roads.network
+    found = find(
+        0, 0, state.rows, state.pose, state.motion, state.body, state.lane_position, state.variant, network,
+        conflicts(sim.roads), state.traffic, P,
+    )  # fmt: skip
+    assert found == pytest.approx(room, abs=0.1)
+
+
+def test_a_driver_looks_all_along_its_arc_not_only_at_its_end():
+    """A body that lies in the middle of the way: at the end the own rear has passed it."""
+    sim = scene(ring(), 2)
+    put(sim, 0, "east", 60.0, ("west", 150.0))
+    put(sim, 1, "east", 65.0, ("west", 150.0))
+    sim.state.body.length[0, 1], sim.state.body.width[0, 1] = 0.5, 0.5
+    run = kernel(plain(on_arc), cache=False)
+    state, roads = sim.state, sim.roads
+    at = [run(
+        0, 0, state.clock, f32(reach), f32(bend), f32(bend), state.rows, state.pose, state.motion, state.body, state.variant,
+        roads.network, roads.grid,
+    ) for reach, bend in [(8.0, 0.0), (0.5, 0.0), (8.0, 0.3), (-3.0, 0.0)]]  # fmt: skip
+    assert at[0] == 1 and at[1] == -1 and at[3] == -1
+    assert at[2] in (0, 1), "or the edge of the road"
 
 
 def test_who_waits_in_vain_for_a_lane_change_drives_elsewhere():

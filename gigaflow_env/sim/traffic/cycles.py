@@ -13,6 +13,9 @@ from gigaflow_env.state import IDM, LIVE
 YIELD, BACK, STAY = 0, 1, 2
 """How a driver ends a cycle: it takes the right of way that it gave; it backs up; it can do nothing. The gentlest first."""
 
+NO_TURN, ENDS, MAKES_ROOM = 0, 1, 2
+"""Whose turn it is: nobody's; it ends the cycle; it stands behind one in which nobody can move, and backs up."""
+
 CYCLE_TIME = f32(2.0)  # s that a driver has stood before it looks for a cycle
 
 
@@ -31,19 +34,19 @@ def turn_order(how, number, agents):
 
 
 @stage
-def has_turn(w, a, stood, rows, traffic):
-    """Whether agent a ends the cycle of waiting in which it stands, or backs up behind one in which nobody can move.
+def turn_of(w, a, stood, rows, traffic):
+    """Whether agent a ends the cycle of waiting in which it stands, or makes room behind one in which nobody can move.
 
     stood: for how long it has stood [s].
     """
     b = waits_for(w, a, rows, traffic)
     if b < 0 or stood < CYCLE_TIME:
-        return False
+        return NO_TURN
     agents = i32(rows.status.shape[1])
     for _ in range(agents):  # then it is inside of the cycle, if there is one
         b = waits_for(w, b, rows, traffic)
         if b < 0:
-            return False
+            return NO_TURN
     first, inside, at = turn_order(traffic.waits_how[w, b], b, agents), b == a, b
     for _ in range(agents):
         b = waits_for(w, b, rows, traffic)
@@ -52,5 +55,5 @@ def has_turn(w, a, stood, rows, traffic):
         first, inside = min(first, turn_order(traffic.waits_how[w, b], b, agents)), inside or b == a
     own = turn_order(traffic.waits_how[w, a], i32(a), agents)
     if inside:
-        return own == first and traffic.waits_how[w, a] != STAY
-    return first >= STAY * agents and traffic.waits_how[w, a] == BACK
+        return ENDS if own == first and traffic.waits_how[w, a] != STAY else NO_TURN
+    return MAKES_ROOM if first >= STAY * agents and traffic.waits_how[w, a] != STAY else NO_TURN

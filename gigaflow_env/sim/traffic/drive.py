@@ -16,6 +16,7 @@ Coulter, CMU-RI-TR-92-01 (pure pursuit). Ours: the rule of turns.
 """
 
 from gigaflow_env.jit import f32, i32, rule, stage, u32
+from gigaflow_env.roads.compiled.narrow_lanes import NOWHERE
 from gigaflow_env.sim.collision import edges_met
 from gigaflow_env.sim.dynamics import hold_zero
 from gigaflow_env.sim.geometry import (
@@ -43,7 +44,7 @@ from gigaflow_env.sim.traffic.car_following import (
     stopping_speed,
     to_jerk,
 )  # fmt: skip
-from gigaflow_env.sim.traffic.cycles import BACK, CYCLE_TIME, STAY, YIELD, has_turn
+from gigaflow_env.sim.traffic.cycles import BACK, CYCLE_TIME, ENDS, MAKES_ROOM, NO_TURN, STAY, YIELD, turn_of
 from gigaflow_env.sim.traffic.lane_choice import change_room, choose_lane, lane_length, next_lane, seat
 from gigaflow_env.sim.traffic.right_of_way import (
     announce,
@@ -82,7 +83,10 @@ _BACK_BEND = f32(0.2)  # 1/m, the tightest arc for that
 _TURN_FOR = f32(3.0)  # s, for which a driver backs up that would leave the road
 _ACROSS = f32(0.3)  # rad: who stands so much across its lane looks at the edge of the road
 _EDGE, _EDGE_BRAKE, _REACTION = f32(0.3), f32(4.0), f32(0.6)  # m, m/s^2, s: room to it, how it brakes for that, and when
+_LOOKS, _BODY_GAP = 4, f32(0.15)  # places on the way to there that it looks at; m, the gap to other bodies at the last one
+_NOWHERE = f32(NOWHERE)
 _BACK_TIME = f32(0.6)  # s, in which that speed is reached
+_CROSS_FOR = f32(2.0)  # s, for which those who cross behind are extrapolated: until it stands
 _BACK_ROOM, _BACK_LEAST = f32(0.6), f32(3.0)  # m: room that is kept behind, and that is needed to begin
 _GETS_ON = f32(5.0)  # m/s: who drives so fast no longer waits
 _GIVES_UP = f32(45.0)  # s: who has stood for so long before a lane change drives elsewhere
@@ -241,6 +245,9 @@ def room_behind(w, a, rows, pose, motion, body, lane_position, variant, network,
         cos, sin = into_frame(pose.cos[w, b], pose.sin[w, b], pose.cos[w, a], pose.sin[w, a])
         long = HALF * (body.length[w, b] * abs(cos) + body.width[w, b] * abs(sin))
         wide = HALF * (body.length[w, b] * abs(sin) + body.width[w, b] * abs(cos))
+        # Who crosses is soon elsewhere: it may lie anywhere on the way to there.
+        crosses = HALF * motion.speed[w, b] * sin * _CROSS_FOR
+        left, wide = left + crosses, wide + abs(crosses)
         apart = min(abs(left), abs(left - HALF * bend * ahead * ahead))
         if ahead < ZERO and apart < wide + half_width + TWO * _MARGIN:
             comes = max(motion.speed[w, b] * cos, ZERO)
@@ -269,7 +276,7 @@ def in_narrow(w, b, lane_position, network, conflicts):
 
 
 @stage
-def faces(w, a, b, pose, lane_position, network, conflicts):
+def faces(w, a, b, pose, lane_position, network, conflicts, traffic):
     """Whether agents a and b, which may be none, come towards each other where they can't pass.
 
     Where one comes out of a narrow lane that the other wants to turn into, no matter at which angle they meet.
@@ -281,6 +288,12 @@ def faces(w, a, b, pose, lane_position, network, conflicts):
         return False
     if conflicts.narrow[lane] or conflicts.narrow[other]:
         if in_conflict(conflicts, lane, other) or in_conflict(conflicts, other, lane):
+            return True
+        # Its front is enough to be in the way.
+        front, other_front = traffic.inside[w, a], traffic.inside[w, b]
+        if (front >= 0 and in_conflict(conflicts, front, other)) or (
+            other_front >= 0 and in_conflict(conflicts, other_front, lane)
+        ):
             return True
     return head_on(w, a, b, pose)
 
@@ -301,6 +314,12 @@ def retreats(w, a, b, lane_position, variant, network, conflicts):
     mine = retreat(w, a, lane_position, variant, network, conflicts)
     its = retreat(w, b, lane_position, variant, network, conflicts)
     return goes_first(its, b, mine, a)
+
+
+@rule
+def backs_up(turn, how):
+    """Whether a driver backs up that has its turn, and can end its waiting like this."""
+    return turn == MAKES_ROOM or (turn == ENDS and how == BACK)
 
 
 @rule
@@ -335,7 +354,7 @@ def say_nothing(w, a, traffic):
     traffic.next[w, a], traffic.inside[w, a], traffic.stop[w, a], traffic.priority[w, a] = i32(-1), i32(-1), FAR, FAR
     traffic.gap[w, a], traffic.front[w, a], traffic.may_enter[w, a], traffic.committed[w, a] = FAR, ZERO, False, False
     traffic.cap[w, a], traffic.brake[w, a], traffic.curvature[w, a] = ZERO, ZERO, ZERO
-    traffic.leader[w, a], traffic.leader_gap[w, a], traffic.turn[w, a] = i32(-1), FAR, False
+    traffic.leader[w, a], traffic.leader_gap[w, a], traffic.turn[w, a] = i32(-1), FAR, NO_TURN
     traffic.beside[w, a], traffic.wish[w, a], traffic.short[w, a] = i32(-1), i32(-1), False
 
 
@@ -355,7 +374,7 @@ def intend(
     if rows.status[w, a] != LIVE:
         return
     stood = ZERO if rows.steps[w, a] == 0 else f32(traffic.still[w, a]) * p.dt
-    traffic.turn[w, a] = has_turn(w, a, stood, rows, traffic)
+    traffic.turn[w, a] = turn_of(w, a, stood, rows, traffic)
     backs = traffic.backing[w, a] > holding(p) and rows.steps[w, a] > 0
     map_row = network.maps[clock.map[w]]
     x, y, cos, sin, speed = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a], max(motion.speed[w, a], ZERO)
@@ -494,16 +513,43 @@ def intend(
 
 
 @stage
-def obstacle(w, a, clock, distance, rows, pose, motion, body, variant, network, grid, traffic, p):
-    """What agent a would touch after `distance` [m] more, if it steers half as it does now and half as it wants.
+def obstacle(w, a, clock, reach, rows, pose, motion, body, variant, network, grid, traffic, p):
+    """What agent a would touch on the next `reach` [m], if it steers from how it does now to how it wants, or so at once.
 
     The number of another agent, its own number for the edge of the road, or -1. For a car across its lane, whose way
     `leader_at` does not know.
     """
-    x, y, z, cos, sin = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a]
     steer_sin, steer_cos = sincos_small(motion.steer[w, a])
     most, now = sharpest(body.length[w, a], p), steer_sin / (steer_cos * p.wheelbase * body.length[w, a])
-    turn = distance * HALF * (now + clip(traffic.curvature[w, a], -most, most))
+    then = clip(traffic.curvature[w, a], -most, most)
+    met = on_arc(w, a, clock, reach, then, then, rows, pose, motion, body, variant, network, grid)
+    if met >= 0:
+        return met
+    return on_arc(w, a, clock, reach, now, then, rows, pose, motion, body, variant, network, grid)
+
+
+@stage
+def on_arc(w, a, clock, reach, now, then, rows, pose, motion, body, variant, network, grid):
+    """What agent a would touch first on the next `reach` [m], while its curvature becomes `then` instead of `now` [1/m]."""
+    met = i32(-1)
+    for k in range(_LOOKS):  # where the front swings out, the end of the way may be free again
+        share = f32(k + i32(1)) / f32(_LOOKS)
+        bend = now + HALF * share * (then - now)
+        if met < 0:
+            met = touched(
+                w, a, clock, share * reach, bend, share * _BODY_GAP, rows, pose, motion, body, variant, network, grid
+            )  # fmt: skip
+    return met
+
+
+@stage
+def touched(w, a, clock, distance, bend, gap, rows, pose, motion, body, variant, network, grid):
+    """What agent a would touch after `distance` [m] on an arc of curvature `bend` [1/m], see `obstacle`.
+
+    gap: to other bodies at the sides [m].
+    """
+    x, y, z, cos, sin = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a]
+    turn = distance * bend
     # On the chord of the arc, and turned by its angle.
     half_cos, half_sin = turned_by(cos, sin, HALF * turn)
     cos, sin = turned_by(cos, sin, turn)
@@ -518,12 +564,20 @@ def obstacle(w, a, clock, distance, rows, pose, motion, body, variant, network, 
         along, across = into_frame(pose.cos[w, b], pose.sin[w, b], cos, sin)
         if abs(ahead) + abs(left) > TWO * (body.length[w, a] + body.length[w, b]) or ahead * distance < ZERO:
             continue
-        if motion.speed[w, b] * along > motion.speed[w, a]:  # it gets away
+        if (motion.speed[w, b] * along - motion.speed[w, a]) * distance > ZERO:  # it gets away
             continue
         other_length, other_width = HALF * body.length[w, b], HALF * body.width[w, b]
-        if boxes_overlap(ahead, left, along, across, half_length, half_width, other_length, other_width):
+        if boxes_overlap(ahead, left, along, across, half_length, half_width + gap, other_length, other_width):
             return i32(b)
     return i32(-1)
+
+
+@stage
+def blocks(w, a, clock, b, rows, pose, motion, body, variant, network, grid, traffic, p):
+    """Whether agent b stands where agent a, which stands, too, would soon be on the arc that it steers to."""
+    most = sharpest(body.length[w, a], p)
+    then = clip(traffic.curvature[w, a], -most, most)
+    return on_arc(w, a, clock, _NEAR, then, then, rows, pose, motion, body, variant, network, grid) == b
 
 
 @rule
@@ -559,14 +613,16 @@ def wait(
     backing, hold = i32(0) if fresh else max(i32(traffic.backing[w, a] - i32(1)), i32(0)), holding(p)
     who, facing = traffic.waits_for[w, a], False
     if backing > 0:
-        facing = faces(w, a, who, pose, lane_position, network, conflicts)
+        facing = faces(w, a, who, pose, lane_position, network, conflicts, traffic)
         if backing > hold and (facing or (within and in_narrow(w, who, lane_position, network, conflicts))):
             backing = max(backing, i32(hold + i32(_CLEAR_FOR / p.dt + HALF)))
+        elif facing and not retreats(w, a, who, lane_position, variant, network, conflicts):
+            backing = i32(0) if backing <= hold else backing  # the other one makes room
         elif facing and room < _BACK_LEAST:  # until those behind have backed up, too
             backing = hold
     if room < back_room(speed, p):
         backing = min(backing, hold)
-    elif (backing == 0 or (facing and backing <= hold)) and traffic.turn[w, a] and traffic.waits_how[w, a] == BACK:
+    elif (backing == 0 or (facing and backing <= hold)) and backs_up(traffic.turn[w, a], traffic.waits_how[w, a]):
         backing = i32(hold + i32(_BACK_FOR / p.dt + HALF))
     if backing > hold or across:
         soon = max(speed + max(motion.acceleration[w, a], ZERO) * _REACTION, ZERO)
@@ -575,7 +631,7 @@ def wait(
         reach = back if backing > hold else ahead
         met = obstacle(w, a, clock, reach, rows, pose, motion, body, variant, network, grid, traffic, p)
         if backing > hold:
-            backing, met = min(backing, hold) if met == a else backing, i32(-1)
+            backing, met = min(backing, hold) if met >= 0 else backing, i32(-1)
         elif met == a and room > _BACK_LEAST:
             backing, traffic.waits_for[w, a] = i32(hold + i32(_TURN_FOR / p.dt + HALF)), i32(a)
     if backing == hold and not (facing or head_on(w, a, traffic.waits_for[w, a], pose)):
@@ -586,13 +642,15 @@ def wait(
     elif stands:
         # The body in the path first: as long as it is there, nothing else helps.
         near = met >= 0 or (traffic.leader[w, a] >= 0 and traffic.leader_gap[w, a] < _NEAR)
-        near = near or faces(w, a, traffic.leader[w, a], pose, lane_position, network, conflicts)
+        near = near or faces(w, a, traffic.leader[w, a], pose, lane_position, network, conflicts, traffic)
         if met >= 0:
             who = met
         elif near:
             who = traffic.leader[w, a]
         elif giver >= 0:
             who, ends = giver, how
+            if blocks(w, a, clock, giver, rows, pose, motion, body, variant, network, grid, traffic, p):
+                ends = STAY  # the right of way is of no use
         elif traffic.beside[w, a] >= 0:
             who = traffic.beside[w, a]
         elif traffic.short[w, a]:
@@ -601,7 +659,9 @@ def wait(
             who = traffic.leader[w, a]
         beside = not near and giver < 0 and traffic.beside[w, a] >= 0 and not traffic.short[w, a]
         if ends == STAY and room > _BACK_LEAST and not beside:
-            firm = faces(w, a, who, pose, lane_position, network, conflicts)
+            # In a dead end nobody makes room by backing up: those outside have to.
+            firm = conflicts.retreat[network.sections[lane_position.section[w, a]].lane] >= _NOWHERE
+            firm = (firm and who != a) or faces(w, a, who, pose, lane_position, network, conflicts, traffic)
             firm = firm and not retreats(w, a, who, lane_position, variant, network, conflicts)
             ends = STAY if firm else BACK
     traffic.still[w, a], traffic.backing[w, a] = still, backing
@@ -618,7 +678,7 @@ def follow(w, a, clock, rows, pose, motion, body, lane_position, goals, variant,
     if rows.status[w, a] != LIVE or rows.driver[w, a] != IDM:
         return
     speed, acceleration, cap = motion.speed[w, a], motion.acceleration[w, a], traffic.cap[w, a]
-    ends_cycle = traffic.turn[w, a] and traffic.waits_how[w, a] == YIELD
+    ends_cycle = traffic.turn[w, a] == ENDS and traffic.waits_how[w, a] == YIELD
     stop, giver = traffic.stop[w, a], i32(-1)
     traffic.yielded[w, a] = False
     if not ends_cycle:
@@ -655,7 +715,7 @@ def follow(w, a, clock, rows, pose, motion, body, lane_position, goals, variant,
     elif speed < -_TIDY:
         wanted = max(-speed / _BACK_TIME, ONE)
     elif traffic.backing[w, a] > 0 or halts:
-        wanted = no_reverse(min(wanted, -_EDGE_BRAKE if halts else ZERO), speed, acceleration, p)
+        wanted = no_reverse(min(wanted, -_EDGE_BRAKE if halts else -ONE), speed, acceleration, p)
     else:
         wanted = no_reverse(wanted, speed, acceleration, p)
     jerk = to_jerk(wanted, acceleration, body.c_throttle[w, a], p)

@@ -20,6 +20,7 @@ _WALK, _WALK_PREVIEW, _NEARER = f32(1.4), f32(2.0), f32(3.0)  # m/s, m, s: at wa
 _CHANGE, _CHANGE_LEAST = f32(2.0), f32(8.0)  # the same during a lane change: gentler
 _CHANGE_NEAR = f32(5.0)  # m, at least to the point that is steered to: near, where only that room is left
 _REACH = f32(0.6)  # share of the room: after 1.6 times the distance to that point 80 % of the offset are done
+_SIDE = f32(0.1)  # m, at least between the body and the edge of a lane that it changes to
 _ON_LINE = f32(0.3)  # of half the lane's width: so far aside a driver still counts as on its line
 _SHORT_CHANGE = f32(0.7)  # share of a short lane that is left for a change: a sharp one
 _TOO_TIGHT = f32(300.0)  # m: a lane that the own body can't follow is taken if it saves more than this
@@ -129,6 +130,15 @@ def wished_lane(w, variant, network, map_row, lane, s, goal_lane, goal_s):
 
 
 @rule
+def too_narrow(w, lane, other, s, half_width, variant, network):
+    """Whether there is no room for a body on a lane beside, at the place of `s` on this one. half_width: its own [m]."""
+    there = quad_of(network.lanes[other], s * network.lanes[other].length / network.lanes[lane].length)
+    at = network.sections[there]
+    _, _, gain = turned(w, variant, at.cos, at.sin)
+    return at.half_width * abs(variant.det[w]) / gain < half_width
+
+
+@rule
 def leads_to(network, section, lane):
     """Whether a section is on `lane`, or on one that leads into it."""
     own = network.sections[section].lane
@@ -231,7 +241,9 @@ def choose_lane(
     preview = max(_PREVIEW * speed, least)
     if settled >= 0 and settled != lane:
         # Lanes that branch or cross overlap. There the lane position follows the goal, and may differ from the settled lane.
-        row, past = network.lanes[settled], front + motion.distance[w, a] - HALF * body.length[w, a]
+        row, half_length = network.lanes[settled], HALF * body.length[w, a]
+        moved = motion.distance[w, a] if motion.speed[w, a] >= ZERO else -motion.distance[w, a]
+        past = front + moved - half_length
         if same_start(network, lane, settled):
             lane, section = settled, quad_of(row, s)
         elif settled == inside and lane_position.cos[w, a] < ZERO:
@@ -241,11 +253,15 @@ def choose_lane(
             further, _ = into_frame(pose.x[w, a] - x, pose.y[w, a] - y, along_x, along_y)
             s = f32(section - row.first) * row.step + further / lane_stretch(w, variant, row)
             section = quad_of(row, s)
-        elif settled == inside and past >= ZERO and not backs and astray(network, lane, settled):
-            s = past / lane_stretch(w, variant, row)
+        elif settled == inside and past >= -half_length and astray(network, lane, settled):
+            s = past / lane_stretch(w, variant, row)  # before its start, if less than the front is there
             lane, section = settled, quad_of(row, s)
     preview = change_preview(w, a, section, s, speed, preview, tightest, pose, variant, network, conflicts)
     wished, beside, short = wished_lane(w, variant, network, map_row, lane, s, goal_lane, goal_s), i32(-1), False
+    if too_narrow(w, lane, wished, s, HALF * body.width[w, a] + _SIDE, variant, network):
+        # Where a lane begins as a taper, it can be changed to later, maybe on the lanes that follow.
+        if onward(w, variant, network, map_row, lane, s, goal_lane, goal_s) < _REACHABLE:
+            wished = lane
     held = wished != lane
     if held:
         row = network.lanes[lane]

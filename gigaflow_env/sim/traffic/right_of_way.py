@@ -11,7 +11,7 @@ from gigaflow_env.sim.geometry import HALF, TWO, ZERO
 from gigaflow_env.sim.lanes import FAR, place_s
 from gigaflow_env.sim.lights import shown
 from gigaflow_env.sim.traffic.car_following import stopping_distance, stopping_speed
-from gigaflow_env.sim.traffic.cycles import YIELD
+from gigaflow_env.sim.traffic.cycles import ENDS, YIELD
 from gigaflow_env.sim.traffic.lane_choice import lane_length
 from gigaflow_env.sim.variant import lane_stretch
 from gigaflow_env.state import LIVE, OFF, POLICY, RED, YELLOW
@@ -86,7 +86,7 @@ def announce(w, a, target, gap, stood, blocked, waiting, rows, motion, lane_posi
     traffic.priority[w, a] = (gap - _IN_JUNCTION if before else gap + give_way) - _WAITED * max(stood - _PATIENT, ZERO)
     if target >= 0:
         slow = rows.driver[w, a] == POLICY and speed < _SLOW
-        ends_cycle = traffic.turn[w, a] and traffic.waits_how[w, a] == YIELD
+        ends_cycle = traffic.turn[w, a] == ENDS and traffic.waits_how[w, a] == YIELD
         traffic.may_enter[w, a] = not ((blocked and not ends_cycle) or waiting or slow)
         # A driver that yields brakes late; that alone does not commit it.
         brake = p.brake_max if traffic.yielded[w, a] else _COMMIT_BRAKE
