@@ -305,9 +305,9 @@ def scenes() -> str:
     return table([f"{driving['worlds']} worlds of some {driving['agents_per_world']} agents", "measured"], rows)
 
 
-def _driver(section: str) -> list[dict[str, Any]]:
+def _driver(section: str, file: str = "driver.json") -> list[dict[str, Any]]:
     """Rows of one section of what `benchmarks/driver.py` measured."""
-    path = RESULTS / "driver.json"
+    path = RESULTS / file
     found = json.loads(path.read_text()) if path.exists() else {"rows": []}
     return [row for row in found["rows"] if row["section"] == section]
 
@@ -338,6 +338,18 @@ def _driven(rows: list[dict[str, Any]], first: str) -> str:
 def driver_ladder() -> str:
     """The pretrained driver in towns that it knows and in such that it never saw."""
     return _driven(_driver("ladder"), "towns")
+
+
+def driver_again() -> str:
+    """The pretrained driver beside the one of a shorter run with another seed."""
+    again = {row["name"]: row for row in _driver("ladder", "driver_again.json")}
+    rows = []
+    for row in _driver("ladder"):
+        if row["name"] in again:
+            pair = (row, again[row["name"]])
+            found = [_with_interval(one[f"{kind}_rate"], 100, 1, " %") for kind in ("goal", "collision") for one in pair]
+            rows.append([row["name"], *found])
+    return table(["towns", "goal reached", "trained again", "collided", "trained again"], rows)
 
 
 def driver_robustness() -> str:
@@ -720,7 +732,7 @@ PARTS = {
     for part in (
         actions, observation, conditioning, config, population, state, events, cli, throughput, speed, stages, parts,
         against, against_kernels, cuda_code, cuda_cost, cuda_cost_kernels, ablations, newcomer, training_against, sizes,
-        shared_lines, learning, headline, traffic, large_maps, soak, scenes, driver_ladder,
+        shared_lines, learning, headline, traffic, large_maps, soak, scenes, driver_ladder, driver_again,
         driver_longform, driver_robustness, driver_conditioning, driver_worlds, libraries, benchmark_scenes,
         benchmark_routes,
     )
