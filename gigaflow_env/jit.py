@@ -191,7 +191,7 @@ def _fetching(write: int) -> Any:
     """The code that has lines of memory fetched, to be read (0) or written (1)."""
 
     def fetch(context: Any, builder: Any, kind: Any, table: Any, row: Any) -> None:
-        if isinstance(kind, types.BaseTuple):
+        if not isinstance(kind, types.Array):  # a tuple of tables
             for place, part in enumerate(kind):
                 fetch(context, builder, part, builder.extract_value(table, place), row)
             return

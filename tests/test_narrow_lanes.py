@@ -13,8 +13,7 @@ from gigaflow_env.config import laptop, params
 from gigaflow_env.roads import Lane
 from gigaflow_env.roads.compiled.compile import compile_roads
 from gigaflow_env.roads.compiled.conflict_zones import conflicts
-from gigaflow_env.roads.compiled.narrow_lanes import NOWHERE
-from gigaflow_env.roads.compiled.tables import UNREACHABLE
+from gigaflow_env.roads.compiled.tables import NO_WAY_BACK, UNREACHABLE
 from gigaflow_env.sim.traffic.drive import holding, road_end, wider
 
 
@@ -86,7 +85,7 @@ def test_who_wants_in_minds_the_whole_strip():
     assert not others["in"] and retreat["in"] == -1, "there is room to wait"
     assert retreat["narrows"] == 0 and retreat["there 2"] == pytest.approx(60, abs=0.5)
     _, retreat, _ = rows_of(street(through=False))
-    assert retreat["back 2"] == retreat["back 1"] == pytest.approx(NOWHERE), "nowhere to go"
+    assert retreat["back 2"] == retreat["back 1"] == pytest.approx(NO_WAY_BACK), "nowhere to go"
 
 
 def test_lanes_of_a_wide_street_are_not_narrow():
@@ -126,7 +125,7 @@ def test_who_has_just_come_out_has_as_far_back_as_those_inside():
     lanes = [replace(lane, junction="j") if lane.id == "back out" else lane for lane in town.lanes.values()]
     _, before, _ = rows_of(town)
     _, retreat, _ = rows_of(road_map("mouth", *lanes))
-    assert before["back out"] == -1 and retreat["back out"] > NOWHERE
+    assert before["back out"] == -1 and retreat["back out"] > NO_WAY_BACK
 
 
 def test_who_holds_after_it_has_backed_up_stands():

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gigaflow_env.roads.compiled.tables import NO_WAY_BACK
+
 LEAST = 6.0
 """[m] of common length; on less, cars that meet go around each other, or one is in a junction."""
-NOWHERE = 1e5
-"""[m] Back to where others can pass, in a dead end: farther than any way, and a millimetre more still counts."""
 OPPOSITE = -0.9
 """Cosine of the angle between such lanes, at most."""
 
@@ -82,7 +82,7 @@ def strips(
     for a in leading:
         way = _reach([a], behind, leading.__contains__)
         dead_end = any(not behind[b] for b in way)
-        retreat[a] = NOWHERE if dead_end else lanes["length"][sorted(way - {a})].sum()
+        retreat[a] = NO_WAY_BACK if dead_end else lanes["length"][sorted(way - {a})].sum()
     # Who has just come out still has its rear in there: it does not back up again for one that wants in.
     for b in facing:
         for c in (c for c in ahead[b] if c in junction and c not in leading):

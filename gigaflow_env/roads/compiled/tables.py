@@ -18,6 +18,8 @@ EDGE_CELL = 2 * CELL
 """[m] Size of the cells in which road edges are looked up: 2-4 edges a cell."""
 ROW_QUADS = 4
 """Quads that share one row of the Nearby tables: lists are for a point at most 2 m away, in a quarter of the memory."""
+NO_WAY_BACK = 1e5
+"""[m] Back to where others can pass, in a dead end: farther than any way, and a centimetre more still counts."""
 LANE_CHANGE_COST = 5.0
 """[m] Route distance that a lane change adds. Ours: routes shall not change lanes without reason."""
 ROUTE_BLOCK = 32

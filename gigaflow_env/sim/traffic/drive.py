@@ -16,7 +16,7 @@ Coulter, CMU-RI-TR-92-01 (pure pursuit). Ours: the rule of turns.
 """
 
 from gigaflow_env.jit import f32, i32, rule, stage, u32
-from gigaflow_env.roads.compiled.narrow_lanes import NOWHERE
+from gigaflow_env.roads.compiled.tables import NO_WAY_BACK
 from gigaflow_env.sim.collision import edges_met
 from gigaflow_env.sim.dynamics import hold_zero
 from gigaflow_env.sim.geometry import (
@@ -84,7 +84,7 @@ _TURN_FOR = f32(3.0)  # s, for which a driver backs up that would leave the road
 _ACROSS = f32(0.3)  # rad: who stands so much across its lane looks at the edge of the road
 _EDGE, _EDGE_BRAKE, _REACTION = f32(0.3), f32(4.0), f32(0.6)  # m, m/s^2, s: room to it, how it brakes for that, and when
 _LOOKS, _BODY_GAP = 4, f32(0.15)  # places on the way to there that it looks at; m, the gap to other bodies at the last one
-_NOWHERE = f32(NOWHERE)
+_NO_WAY_BACK = f32(NO_WAY_BACK)
 _BACK_TIME = f32(0.6)  # s, in which that speed is reached
 _CROSS_FOR = f32(2.0)  # s, for which those who cross behind are extrapolated: until it stands
 _BACK_ROOM, _BACK_LEAST = f32(0.6), f32(3.0)  # m: room that is kept behind, and that is needed to begin
@@ -660,7 +660,7 @@ def wait(
         beside = not near and giver < 0 and traffic.beside[w, a] >= 0 and not traffic.short[w, a]
         if ends == STAY and room > _BACK_LEAST and not beside:
             # In a dead end nobody makes room by backing up: those outside have to.
-            firm = conflicts.retreat[network.sections[lane_position.section[w, a]].lane] >= _NOWHERE
+            firm = conflicts.retreat[network.sections[lane_position.section[w, a]].lane] >= _NO_WAY_BACK
             firm = (firm and who != a) or faces(w, a, who, pose, lane_position, network, conflicts, traffic)
             firm = firm and not retreats(w, a, who, lane_position, variant, network, conflicts)
             ends = STAY if firm else BACK
