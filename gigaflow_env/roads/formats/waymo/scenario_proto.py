@@ -4,6 +4,8 @@ The dataset's program writes all fields of a state and of a point, also those th
 is damaged. What can't be read costs the part that it belongs to.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from gigaflow_env.roads.formats.common.limits import MAX_COORDINATE
@@ -170,19 +172,27 @@ def _coordinates(part: object) -> list[float]:
         return [np.nan] * 3
 
 
-def _stop_points(fields: Fields) -> dict[str, np.ndarray]:
-    """Where the traffic of each lane with a light stops."""
-    found: dict[str, np.ndarray] = {}
-    for step, data in enumerate(_messages(fields, _LIGHTS, "lights")):
+def _each_light(moments: list[bytes], take: Callable[[int, str, Fields], None]) -> None:
+    """Call `take` with step, lane and fields of every state of a light; one that can't be read is left out, and told."""
+    for step, data in enumerate(moments):
         with reading("signal", f"at step {step}"):
             for part in parts(decode(data), 1):
                 with reading("signal", f"at step {step}"):
-                    state = decode(part)
-                    if 1 not in state:
+                    light = decode(part)
+                    if 1 not in light:
                         raise MapError("a light has no lane")
-                    name = str(whole(state, 1))
-                    if name not in found:
-                        found[name] = _point(state, 3)
+                    take(step, str(whole(light, 1)), light)
+
+
+def _stop_points(fields: Fields) -> dict[str, np.ndarray]:
+    """Where the traffic of each lane with a light stops."""
+    found: dict[str, np.ndarray] = {}
+
+    def take(step: int, name: str, light: Fields) -> None:
+        if name not in found:
+            found[name] = _point(light, 3)
+
+    _each_light(_messages(fields, _LIGHTS, "lights"), take)
     return found
 
 
@@ -249,16 +259,12 @@ def _lights(fields: Fields, steps: int) -> dict[str, np.ndarray]:
     if seen and len(seen) != steps:
         done = f"{len(seen) - steps} left out" if len(seen) > steps else "unknown at the last ones"
         fault("signal", "lights", f"the scenario has {len(seen)} moments of lights and {steps} timestamps", done)
-    for step, data in enumerate(seen[:steps]):
-        with reading("signal", f"at step {step}"):
-            for part in parts(decode(data), 1):
-                with reading("signal", f"at step {step}"):
-                    light = decode(part)
-                    if 1 not in light:
-                        raise MapError("a light has no lane")
-                    name = str(whole(light, 1))
-                    shown = _whole(light, 2, f"light {name} at step {step}", "state", 0, "unknown")
-                    if shown not in STATES and shown:
-                        fault("value", f"light {name} at step {step}", f"state {shown}, known are 0..8", "unknown")
-                    lights.setdefault(name, np.full(steps, UNKNOWN, np.int8))[step] = STATES.get(shown, UNKNOWN)
+
+    def take(step: int, name: str, light: Fields) -> None:
+        shown = _whole(light, 2, f"light {name} at step {step}", "state", 0, "unknown")
+        if shown not in STATES and shown:
+            fault("value", f"light {name} at step {step}", f"state {shown}, known are 0..8", "unknown")
+        lights.setdefault(name, np.full(steps, UNKNOWN, np.int8))[step] = STATES.get(shown, UNKNOWN)
+
+    _each_light(seen[:steps], take)
     return lights
