@@ -114,7 +114,7 @@ def spec(seed: int, attempt: int, style: str = "") -> dict[str, Any]:
     if drawn.ring > 1:
         wide |= dict.fromkeys((("column", 0), ("column", columns - 1), ("row", 0), ("row", rows - 1)), drawn.ring)
     one_way = {("row", rng.randrange(1, rows - 1)): rng.random() < 0.5} if rng.random() < drawn.one_way else {}
-    if drawn.one_way_too:
+    if drawn.one_way_too:  # else nothing is drawn
         inside = [("column", i) for i in range(1, columns - 1)] + [("row", j) for j in range(1, rows - 1)]
         one_way |= {line: rng.random() < 0.5 for line in inside if rng.random() < drawn.one_way_too}
 
