@@ -136,6 +136,9 @@ class Config:
     waypoints_max: int = value(3, "", "intermediate goals ~ U{0..max}, at most 3 (A)", 0, 3)
     goal_distance: Range = value((20.0, 200.0), "m", "route distance between consecutive goals (A)", 1, 10_000)
     first_goal: str = choice("map, near", "`map`: anywhere on the map (A); `near`: within goal_distance of the start")
+    goal_lane_changes: int = value(
+        1, "lanes", "a goal lies up to so many lanes aside, from each lane of the way to it; training wants more (D)", 0, 16
+    )
     goal_speed: float = value(3.0, "m/s", "the final goal counts below this speed (A)", 0.1, 100)
 
     # Spawning

@@ -126,6 +126,37 @@ def test_where_the_road_ends_the_goal_is_at_its_end():
     assert lane["successors"] == 0 and 4 < left < 6  # so that a body finds room there
 
 
+def abreast(lanes):
+    """Lanes of 3000 m side by side, in one direction; the first is the leftmost."""
+    return road_map(
+        "abreast",
+        *(
+            straight(f"{k}", 0, -3.5 * k, 3000, -3.5 * k, **{
+                side: f"{n}" for side, n in (("left", k - 1), ("right", k + 1)) if 0 <= n < lanes
+            })
+            for k in range(lanes)
+        ),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", [0, 1, 2, 16])
+def test_goals_lie_no_more_lanes_aside_than_the_configuration_says(changes):
+    near = Config(
+        **SMALL, first_goal="near", goal_distance=(20.0, 200.0), waypoints_max=0, goal_lane_changes=changes
+    )  # fmt: skip
+    sim = simulator(abreast(9), 3000, near)
+    sections, state = sim.roads.network.sections, sim.state
+    start, goal = (sections["lane"][found[:, 0]] for found in (state.lane_position.section, state.goals.section[:, :, 0]))
+    aside = np.abs(goal - start)
+    middle = start == 4  # there are four more lanes on each side
+    shares = [1.0, *(0.3 * 0.5**k for k in range(min(changes, 4)))]  # of those that go at least so many lanes aside
+    assert aside.max() == min(changes, 8) or (changes == 16 and aside.max() > 4)
+    for lanes, share in enumerate(shares):
+        found = (aside[middle] >= lanes).mean()
+        assert found == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / middle.sum()) + 1e-9)
+    assert (state.lane_position.route_distance[:, 0] < 201 + 5 * aside).all(), "a lane change is no detour"
+
+
 def test_every_route_is_another_one():
     sim = simulator(ring(), 200, Config(**SMALL))
     first = sim.state.goals.section.copy()
@@ -303,12 +334,15 @@ def down_the_motorway(section):
     return float(LANES["length"][4 : 4 + part].sum() + share * LANES["length"][4 + part])
 
 
-@given(st.sampled_from(QUADS), reals(0, 400), st.integers(0, 10_000), st.integers(0, 3), reals(0.5, 2), reals(-3, 3))
-def test_a_walk_leads_down_the_road_to_where_one_may_stop(start, distance, moment, number, scale, turn):
+@given(
+    st.sampled_from(QUADS), reals(0, 400), st.integers(0, 10_000), st.integers(0, 3), reals(0.5, 2), reals(-3, 3),
+    st.integers(0, 16),
+)  # fmt: skip
+def test_a_walk_leads_down_the_road_to_where_one_may_stop(start, distance, moment, number, scale, turn, changes):
     """In worlds that are turned and scaled: out of junctions but for the end of a road; on the ring it's as far as asked."""
     variant = warped(scale * np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]))
-    found = call(walk)(SEED, 0, 0, 0, moment, number, variant, NETWORK, start, distance)
-    assert found == call(walk)(SEED, 0, 0, 0, moment, number, variant, NETWORK, start, distance)
+    found = call(walk)(SEED, 0, 0, 0, moment, number, variant, NETWORK, start, distance, changes)
+    assert found == call(walk)(SEED, 0, 0, 0, moment, number, variant, NETWORK, start, distance, changes)
     assert found in QUADS
     here, there = (NETWORK.sections["lane"][k] for k in (start, found))
     map_of = np.searchsorted(NETWORK.maps["lanes_at"], [here, there], side="right")
@@ -355,7 +389,7 @@ def test_a_wide_quad_is_the_same_where_it_is_wide_enough_else_the_nearest_that_i
 def test_no_goal_lies_where_a_lane_has_become_too_narrow(distance):
     """Up to the section at 80 m it is 2.4 m wide: the widest car, and some room. What lies behind becomes 5 m before."""
     network, plain_variant = tapers(4.0, 1.4), warped(np.eye(2))
-    found = call(walk)(SEED, 0, 0, 0, 1, 0, plain_variant, network, 2, distance)
+    found = call(walk)(SEED, 0, 0, 0, 1, 0, plain_variant, network, 2, distance, 1)
     assert found == (2 + distance if distance < 78 else 79 - 5)
 
 

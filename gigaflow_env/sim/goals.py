@@ -11,6 +11,7 @@ from gigaflow_env.state import ELSEWHERE, IDM, LIVE, NOWHERE, REPLAY
 
 _REACHABLE = f32(UNREACHABLE / 10)  # less than UNREACHABLE, as a map variant scales route distances
 _SIDE_STEP = f32(0.3)  # chance per lane of a walk to change into a neighbour lane, so that goals need lane changes; ours
+_FURTHER = f32(0.5)  # and from there each time into the next one, up to goal_lane_changes; ours
 _SAME_DIRECTION = f32(0.5)  # cos of 60 degrees: consecutive goals have similar headings (A)
 _WIDE = f32(START_WIDTH)
 _TRIES = 8
@@ -50,10 +51,11 @@ def wide_quad(network, row, quad):
 
 
 @rule
-def walk(seed, world, w, a, tick, number, variant, network, section, distance):
+def walk(seed, world, w, a, tick, number, variant, network, section, distance, changes):
     """A quad `distance` metres down the road, along a random route; not in a junction, as agents should not stop there.
 
-    Where the road ends before, it is the last place there. world: its number, from which chance follows.
+    Where the road ends before, it is the last place there. world: its number, from which chance follows. changes: from
+    each lane of the way the route goes at most so many lanes aside.
     """
     lane = network.sections[section].lane
     scale = lane_stretch(w, variant, network.lanes[lane])
@@ -61,12 +63,16 @@ def walk(seed, world, w, a, tick, number, variant, network, section, distance):
     for hop in range(_HOPS):
         row = network.lanes[lane]
         change, side, branch, _ = draws(seed, world, a, tick, GOALS, number * i32(_HOPS) + i32(hop))
-        neighbour = row.left if side < HALF else row.right
-        if change < _SIDE_STEP and neighbour >= 0:
+        chance = _SIDE_STEP
+        for _crossed in range(changes):
+            neighbour = row.left if side < HALF else row.right
+            if change >= chance or neighbour < 0:
+                break
             share = s / (row.length * scale)
             lane, row = neighbour, network.lanes[neighbour]
             scale = lane_stretch(w, variant, row)
             s = share * row.length * scale
+            chance *= _FURTHER
         length = row.length * scale
         if s <= length and row.junction == 0:
             break
@@ -121,7 +127,9 @@ def plan(w, a, clock, goals, lane_position, variant, network, p):
                     break
             else:
                 distance = between(far, p.goal_distance_low, p.goal_distance_high)
-                section = walk(seed, world, w, a, tick, number, variant, network, before, distance)
+                section = walk(
+                    seed, world, w, a, tick, number, variant, network, before, distance, p.goal_lane_changes
+                )  # fmt: skip
                 here = network.sections[section]
                 ax, ay, _ = turned(w, variant, direction.cos, direction.sin)
                 bx, by, _ = turned(w, variant, here.cos, here.sin)
