@@ -45,6 +45,8 @@ UNSEEN = "random:1000001-1000020"
 """Seeds that no training may use."""
 STYLES = {"10 old random towns": "random:old:1000001-1000010", "10 wide random towns": "random:wide:1000001-1000010"}
 """And of the other styles of random towns."""
+BACKING = 0.3
+"""[m/s] Who is faster backwards drives in reverse."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,7 @@ def drive(card: Card, row: Row) -> dict[str, Any]:
     active = info["active"] & judged
     known = metrics.ages_of(row.config, np.zeros(row.rows, np.int64), np.zeros(row.rows, np.int64))
     tallies, distance, lived = [], np.zeros(row.rows), np.zeros(row.rows)
-    counter, counts, manner = Counter(env, judged), longform_counts.Counts(), np.zeros(4)
+    counter, counts, manner = Counter(env, judged), longform_counts.Counts(), np.zeros(5)
     dt = row.config.dt
     for _ in range(row.steps):
         obs, _, terminated, truncated, info = env.step(act(obs))
@@ -200,8 +202,9 @@ def drive(card: Card, row: Row) -> dict[str, Any]:
     result = Result(metrics.total(tallies), distance[there] / lived[there] / dt)
     found: dict[str, Any] = as_json(figures(result))
     found.pop("red_light_rate", None)
-    samples = max(1.0, manner[3])
-    found["offset_m"], found["harsh_share"], found["bias_m"] = (float(part / samples) for part in manner[:3])
+    *sums, samples = manner
+    names = ("offset_m", "harsh_share", "bias_m", "reverse_share")
+    found |= {name: float(part / max(1.0, samples)) for name, part in zip(names, sums, strict=True)}
     found |= {
         "stuck": counts.stuck + counts.start_stuck,
         "collision_incidents": counts.collision,
@@ -215,12 +218,13 @@ def drive(card: Card, row: Row) -> dict[str, Any]:
 
 
 def manners(env: Any, obs: np.ndarray) -> np.ndarray:
-    """Sums over rows: |offset| [m], acceleration or cornering beyond comfort, offset [m]; and the number of rows."""
+    """Sums over rows: |offset| [m], acceleration or cornering beyond comfort, offset [m], reverse; and how many rows."""
     ego = env.layout.split(obs).ego
     offset = baselines.metric(ego, "offset")
     limit = env.config.comfort_acceleration
     hard = (np.abs(baselines.metric(ego, "acceleration")) > limit) | (np.abs(baselines.metric(ego, "lateral")) > limit)
-    return np.array([np.abs(offset).sum(), hard.sum(), offset.sum(), len(obs)], float)
+    back = baselines.metric(ego, "speed") < -BACKING
+    return np.array([np.abs(offset).sum(), hard.sum(), offset.sum(), back.sum(), len(obs)], float)
 
 
 def plot(results: dict[str, Any], path: Path) -> None:

@@ -325,12 +325,13 @@ def _driven(rows: list[dict[str, Any]], first: str) -> str:
         [
             row["name"], *(_with_interval(row[f"{one}_rate"], 100, 1, " %") for one in ("goal", "collision", "offroad")),
             _with_interval(row["red_lights_per_km"]), str(row["stuck"]), f"{row['mean_speed_mps']['value']:.1f}",
-            str(row["goal_rate"]["n"]),
+            f"{100 * row['reverse_share']:.1f} %" if "reverse_share" in row else "-", str(row["goal_rate"]["n"]),
         ]
         for row in rows
     ]  # fmt: skip
     head = [
-        first, "goal reached", "collided", "left the road", "red lights run per km", "stuck", "mean speed [m/s]", "routes",
+        first, "goal reached", "collided", "left the road", "red lights run per km", "stuck", "mean speed [m/s]",
+        "in reverse", "routes",
     ]  # fmt: skip
     return table(head, cells)
 

@@ -5,12 +5,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import crossing, ring
 
 pytest.importorskip("torch", reason="the script evaluates with torch")
 
 from docs_tools import tables
+from gigaflow_env import FEATURES
 from gigaflow_env.config import laptop, longform
 from gigaflow_env.env import GigaflowVectorEnv
 from gigaflow_env.roads import save
@@ -76,6 +78,15 @@ def test_incidents_are_counted_once(script: Any, card: Any) -> None:
     assert per["low"] < per["value"] < per["high"] and per["n"] == incidents
     assert per["value"] == pytest.approx(found["km"]["value"] / incidents)
     assert found["offset_m"] >= abs(found["bias_m"])
+
+
+def test_driving_in_reverse_is_said(script: Any) -> None:
+    env = GigaflowVectorEnv(3, map=ring(), config=laptop().replace(agents_per_world=1))
+    obs, _ = env.reset(seed=1)
+    speed = env.layout.split(obs).ego[:, FEATURES.ego._fields.index("speed")]
+    speed[:] = np.array([-2.0, -0.2, 5.0]) / 30
+    sums = script.manners(env, obs)
+    assert sums[3] == 1 and sums[4] == 3
 
 
 def test_every_row_makes_a_config(script: Any, card: Any) -> None:
