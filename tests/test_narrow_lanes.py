@@ -5,16 +5,31 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import aim_at, call, clear, lane_number, place, reals, road_map, section_at, simulator, straight
+from conftest import (
+    aim_at,
+    call,
+    clear,
+    lane_number,
+    place,
+    plain,
+    reals,
+    ring,
+    road_map,
+    section_at,
+    simulator,
+    straight,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gigaflow_env.config import laptop, params
+from gigaflow_env.jit import kernel
 from gigaflow_env.roads import Lane
 from gigaflow_env.roads.compiled.compile import compile_roads
 from gigaflow_env.roads.compiled.conflict_zones import conflicts
 from gigaflow_env.roads.compiled.tables import NO_WAY_BACK, UNREACHABLE
-from gigaflow_env.sim.traffic.drive import holding, road_end, wider
+from gigaflow_env.sim.traffic.cycles import BACK, MAKES_ROOM, STAY, YIELD
+from gigaflow_env.sim.traffic.drive import faces, holding, road_end, wait, wider
 
 
 def street(*, through: bool = True):
@@ -176,6 +191,78 @@ def test_it_stops_before_a_taper_where_it_can_still_change():
     put(sim, 2, "left", 38.0, ("on", 20.0))
     sim.state.motion.speed[0, 0] = 8.0
     drive(sim, 80)
+
+
+# What a driver that stands says
+
+
+@pytest.fixture(scope="module")
+def waiting():
+    """waits_how of agent 0, by the stage itself: what it gives way to is a matter of the test."""
+    run = kernel(plain(wait), cache=False)
+
+    def say(sim, *, stands=True, giver=-1, leader=-1, leader_gap=1.0):
+        state, roads, said = sim.state, sim.roads, sim.state.traffic
+        state.rows.steps[0], said.inside[0], said.beside[0], said.waits_for[0], said.backing[0] = 50, -1, -1, -1, 0
+        said.leader[0, 0], said.leader_gap[0, 0], said.stop[0, 0] = leader, leader_gap, 1e9
+        run(
+            0, 0, state.clock, stands, giver, YIELD, state.rows, state.pose, state.motion, state.body, state.lane_position,
+            state.variant, roads.network, roads.grid, conflicts(roads), said, params(sim.config),
+        )  # fmt: skip
+        return int(said.waits_how[0, 0])
+
+    return say
+
+
+@pytest.mark.parametrize(("through", "how"), [(True, BACK), (False, STAY)])
+def test_in_a_dead_end_nobody_backs_up_for_those_outside(waiting, through, how):
+    """On its way out, behind one that stands outside: there is no place to back up to."""
+    sim = scene(street(through=through), 2)
+    put(sim, 0, "back 1", 30.0, ("back out", 35.0))
+    put(sim, 1, "back out", 5.0, ("back out", 35.0))
+    assert waiting(sim, leader=1) == how
+
+
+@pytest.mark.parametrize(("ahead", "bend", "how"), [(6.0, 0.0, BACK), (6.0, 0.4, YIELD), (12.0, 0.0, YIELD)])
+def test_nobody_takes_a_right_of_way_into_a_body(waiting, ahead, bend, how):
+    """Whom it gives way to stands on the arc that it steers to: it backs up; or beside that, or farther away."""
+    sim = scene(ring(), 2)
+    put(sim, 0, "east", 60.0, ("west", 150.0))
+    put(sim, 1, "east", 60.0 + ahead, ("west", 150.0))
+    sim.state.body.width[0, 1] = 0.6
+    sim.state.traffic.curvature[0, 0] = bend
+    assert waiting(sim, giver=1) == how
+
+
+def test_who_has_just_begun_to_drive_looks_behind_before_it_backs_up(waiting):
+    """It makes room, but another one stands right behind it."""
+    sim = scene(ring(), 2)
+    put(sim, 0, "east", 60.0, ("west", 150.0))
+    put(sim, 1, "east", 60.0 - 4.5 - 0.3, ("west", 150.0))
+    sim.state.motion.speed[0, 0], sim.state.traffic.turn[0, 0] = 0.2, MAKES_ROOM
+    waiting(sim, stands=False)
+    assert sim.state.traffic.backing[0, 0] == 0
+    sim.state.pose.x[0, 1] -= 5.0
+    waiting(sim, stands=False)
+    assert sim.state.traffic.backing[0, 0] > call(holding)(params(sim.config))
+
+
+@pytest.mark.parametrize("front", [False, True])
+def test_a_front_in_the_mouth_of_a_narrow_lane_is_in_the_way(front):
+    """Who wants in from a side street meets those who come out at any angle, before its middle is in the mouth."""
+    lanes = [
+        straight("side", 53, -40, 50, -12, successors=("turn",)),
+        straight("turn", 50, -12, 60, 0, successors=("there 1",)),
+    ]
+    town = road_map("mouth", *street().lanes.values(), *lanes)
+    sim = scene(town, 2)
+    put(sim, 0, "side", 27.0, ("there 2", 20.0))
+    put(sim, 1, "back 1", 30.0, ("back out", 30.0))
+    run, state = kernel(plain(faces), cache=False), sim.state
+    state.traffic.inside[0] = lane_number(town, "turn" if front else "side"), lane_number(town, "back 1")
+    for a, b in [(0, 1), (1, 0)]:
+        args = state.pose, state.lane_position, sim.roads.network, conflicts(sim.roads), state.traffic
+        assert run(0, a, b, *args) == front
 
 
 # Rules

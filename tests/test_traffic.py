@@ -53,11 +53,13 @@ from gigaflow_env.sim.traffic.drive import (
     back_room,
     backs_up,
     drift,
+    forgotten,
     holding,
     on_arc,
     pursuit,
     room_behind,
     sharpest,
+    skewed,
     turned_by,
 )
 from gigaflow_env.sim.traffic.lane_choice import (
@@ -315,6 +317,28 @@ def test_a_lane_change_begins_where_one_is_and_as_one_heads_and_ends_on_the_line
     assert abs(call(drift)(aside, slope, 5 * preview, preview)) <= 0.06 * abs(aside) + 1e-4
     along = call(drift)(aside, 0.0, share * preview, preview)
     assert abs(along) <= abs(aside) * (1 + 1e-5) + 1e-6 and (share > 0.5 or abs(along) >= 0.75 * abs(aside) - 1e-4)
+
+
+@given(reals(-1, 1), reals(-0.2, 0.2), reals(2, 10), reals(0, 8))
+def test_a_driver_may_head_across_its_line_by_less_where_it_steers_to_a_near_point(slope, bend, preview, farther):
+    """On a straight; in a bend its line turns under it."""
+    found = call(skewed)(slope, bend, preview)
+    assert found == call(skewed)(-slope, bend, preview) == call(skewed)(slope, -bend, preview)
+    assert found >= call(skewed)(slope, bend, preview + farther) and found >= call(skewed)(slope, 2 * bend, preview)
+    assert found or abs(slope) < 0.351
+    assert not found or abs(slope) > (0.149 if preview <= 3.5 and abs(bend) < 0.021 else 0.349)
+
+
+@given(st.integers(0, 400), reals(-2, 10), reals(0, 5))
+def test_waiting_is_forgotten_by_who_gets_away_not_by_who_creeps(still, speed, more):
+    found = call(forgotten)(still, speed)
+    assert 0 <= call(forgotten)(still, speed + more) <= found <= still
+    if speed <= 3.0:
+        assert found == still
+    if speed > 5.001:
+        assert found == 0
+    if speed > 3.001:
+        assert found == 0 or found < still
 
 
 ROADS = compile_roads([motorway(), crossing()])
@@ -784,6 +808,52 @@ def test_a_long_car_gets_around_a_tight_corner(radius):
     arrived = []
     assert steps(sim, 80, lambda: arrived.append(bool(sim.state.events.route_done[0, 0]))) == 0
     assert any(arrived), "it has come to its goal; afterwards it leaves the map, and begins anew"
+
+
+@pytest.mark.parametrize("aside", [0.6, 0.7])
+@pytest.mark.parametrize(("length", "width"), [(4.0, 2.08), (4.4, 1.9), (4.8, 1.9)])
+def test_who_starts_beside_its_line_does_not_leave_the_road_on_the_other_side(aside, length, width):
+    """At the edge, as after it has backed up: it does not drive faster than it can turn back."""
+    lanes = [straight("left", 0, 3.06, 200, 3.06), straight("right", 0, 0, 200, 0)]
+    for lane in lanes:
+        lane.line[:, 4] = 3.06
+    sim = scene(road_map("pair", *lanes), 1)
+    put(sim, 0, "right", 40.0, ("right", 150.0))
+    sim.state.pose.y[0, 0] += aside
+    sim.state.lane_position.offset[0, 0] = aside
+    sim.state.body.length[0, 0], sim.state.body.width[0, 0] = length, width
+    x = []
+    assert steps(sim, 100, lambda: x.append(float(sim.state.pose.x[0, 0] + sim.roads.origins[0][0]))) == 0
+    assert max(x) > 60, "maybe at the third try"
+
+
+def forks():
+    """A street that branches at x = 50."""
+    half = math.pi / 2
+    right = bend("right", 50, -20, 20, 0.0, half, successors=("off",))
+    right.line[:] = right.line[::-1]  # driven the other way round: a right turn
+    right.line[:, 3] -= math.pi
+    return road_map(
+        "forks",
+        straight("in", 0, 0, 50, 0, successors=("left", "right")),
+        bend("left", 50, 20, 20, -half, 0.0, successors=("on",)),
+        right,
+        straight("on", 70, 20, 70, 80),
+        straight("off", 70, -20, 70, -80),
+    )
+
+
+@pytest.mark.parametrize(("front", "settles"), [(-1.5, True), (-12.0, False)])
+def test_who_can_no_longer_choose_at_a_fork_stays_on_the_branch_that_it_looked_at(front, settles):
+    """Though its middle is still before the fork, and its goal moves to the other branch; else there was time to turn."""
+    sim = scene(forks(), 1)
+    put(sim, 0, "in", 50.0 + front - 2.25, ("on", 40.0), speed=6.0)
+    assert steps(sim, 1) == 0
+    name = list(sim.maps[0].lanes)[int(sim.state.traffic.inside[0, 0])]
+    assert name == ("left" if settles else "in") and sim.state.lane_position.section[0, 0] < 50
+    aim_at(sim, 0, ("off", 40.0))
+    assert steps(sim, 10) == 0
+    assert (sim.state.pose.y[0, 0] + sim.roads.origins[0][1] > 0.3) == settles
 
 
 def ending():

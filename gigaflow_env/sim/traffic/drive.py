@@ -45,7 +45,7 @@ from gigaflow_env.sim.traffic.car_following import (
     to_jerk,
 )  # fmt: skip
 from gigaflow_env.sim.traffic.cycles import BACK, CYCLE_TIME, ENDS, MAKES_ROOM, NO_TURN, STAY, YIELD, turn_of
-from gigaflow_env.sim.traffic.lane_choice import change_room, choose_lane, lane_length, next_lane, seat
+from gigaflow_env.sim.traffic.lane_choice import _PREVIEW_LEAST, change_room, choose_lane, lane_length, next_lane, seat
 from gigaflow_env.sim.traffic.right_of_way import (
     announce,
     crossing_gap,
@@ -68,7 +68,9 @@ _PATIENCE = f32(0.7)  # share of the speed limit at which a driver that needs an
 _CRAWL = f32(3.0)  # m/s: a slower leader may stop behind the junction
 _SPAN = f32(2.0)  # m, over which the steering angle may change where the curvature does at once
 _WALK, _TIGHT = f32(1.4), f32(0.7)  # m/s: walking pace, in lanes that need more than this share of the body's curvature
-_SKEW = f32(0.35)  # sine of the angle to the lane above which a driver slows to that, until it heads along it
+# Sine of the angle to the lane above which a driver slows to that, until it heads along it: in a lane change, and else.
+_SKEW, _SKEW_NEAR = f32(0.35), f32(0.15)
+_LEVEL = f32(0.02)  # 1/m: less is no bend
 _INWARD = f32(1 / 16)  # of squared length times curvature: a box so far inside of a bend sweeps as much on both sides
 _SIDE = f32(0.1)  # m, left free at the side of the lane by that
 _STRAIGHT = f32(0.05)  # m, far less than _MARGIN
@@ -89,6 +91,7 @@ _BACK_TIME = f32(0.6)  # s, in which that speed is reached
 _CROSS_FOR = f32(2.0)  # s, for which those who cross behind are extrapolated: until it stands
 _BACK_ROOM, _BACK_LEAST = f32(0.6), f32(3.0)  # m: room that is kept behind, and that is needed to begin
 _GETS_ON = f32(5.0)  # m/s: who drives so fast no longer waits
+_FORGETS = i32(10)  # steps of waiting, that a step at less than that forgets, but not at a crawl
 _GIVES_UP = f32(45.0)  # s: who has stood for so long before a lane change drives elsewhere
 _LET_IN = f32(30.0)  # m: who waits so near ahead for a lane change is let in
 
@@ -136,6 +139,17 @@ def wider(stood, speed):
     Who comes too near to the edge of the road backs up and tries again: in every second try with a wider bend.
     """
     return _WIDER if speed < _WALK + _STANDS and stood > _TRIED and i32(stood / _TRY) % i32(2) == i32(0) else ZERO
+
+
+@rule
+def skewed(slope, bend, preview):
+    """Whether a driver heads so much across its line, by the sine `slope` of the angle, that it must slow down to turn back.
+
+    More where the point that is steered to is near: it comes to its line sooner than its wheels turn back. bend: curvature
+    [1/m] of the line here; in a bend, to which it heads otherwise, that says nothing.
+    """
+    near = preview <= _PREVIEW_LEAST and abs(bend) < _LEVEL
+    return abs(slope) > (_SKEW_NEAR if near else _SKEW)
 
 
 @rule
@@ -323,6 +337,17 @@ def backs_up(turn, how):
 
 
 @rule
+def forgotten(still, speed):
+    """Steps of waiting that count on for a driver that has waited for `still` steps, and now drives at `speed` [m/s].
+
+    Who creeps or backs up has not got away. On a road where nobody drives fast, getting away takes longer.
+    """
+    if speed > _GETS_ON:
+        return i32(0)
+    return max(i32(still - _FORGETS), i32(0)) if speed > _CRAWL else still
+
+
+@rule
 def holding(p):
     """Steps for which a driver stands that has backed up."""
     return i32(_HOLD / p.dt + HALF)
@@ -410,7 +435,7 @@ def intend(
     lag = TWO * p.dt * speed  # distance until steering has an effect
     front = s * scale + half_length
     cap = min(p.speed_max * body.c_vel[w, a], row.speed * (_PATIENCE if held else ONE))
-    cap = min(cap, _WALK) if abs(slope) > _SKEW else cap
+    cap = min(cap, _WALK) if skewed(slope, bend_here, preview) else cap
     passed, k = -s * scale, i32(section - row.first)  # distance from here to the start of the lane; section on the lane
     inward, aside_most = _INWARD * body.length[w, a] * body.length[w, a], HALF * body.width[w, a] + _SIDE
     steer_x, steer_y, steered, before = x + cos * preview, y + sin * preview, False, motion.steer[w, a] / wheelbase
@@ -598,8 +623,7 @@ def wait(
     Writes: traffic.waits_for, waits_how, still, backing.
     """
     fresh = rows.steps[w, a] == 0
-    # Who creeps or backs up has not got away: it goes on waiting.
-    still = i32(0) if fresh or motion.speed[w, a] > _GETS_ON else traffic.still[w, a]
+    still = i32(0) if fresh else forgotten(traffic.still[w, a], motion.speed[w, a])
     still = i32(still + i32(1)) if stands or traffic.backing[w, a] > 0 else still
     speed, room, met = motion.speed[w, a], FAR, i32(-1)
     within = conflicts.within[network.sections[lane_position.section[w, a]].lane]
@@ -608,7 +632,8 @@ def wait(
         or abs(traffic.curvature[w, a]) > sharpest(body.length[w, a], p)
         or (within and f32(still) * p.dt > CYCLE_TIME)  # others may stand in its way, whom it no longer gives way to
     )
-    if stands or traffic.backing[w, a] > 0 or across:
+    begins = backs_up(traffic.turn[w, a], traffic.waits_how[w, a])  # maybe one that has just begun to drive
+    if stands or traffic.backing[w, a] > 0 or across or begins:
         room = room_behind(w, a, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p)
     backing, hold = i32(0) if fresh else max(i32(traffic.backing[w, a] - i32(1)), i32(0)), holding(p)
     who, facing = traffic.waits_for[w, a], False
@@ -622,7 +647,7 @@ def wait(
             backing = hold
     if room < back_room(speed, p):
         backing = min(backing, hold)
-    elif (backing == 0 or (facing and backing <= hold)) and backs_up(traffic.turn[w, a], traffic.waits_how[w, a]):
+    elif (backing == 0 or (facing and backing <= hold)) and begins:
         backing = i32(hold + i32(_BACK_FOR / p.dt + HALF))
     if backing > hold or across:
         soon = max(speed + max(motion.acceleration[w, a], ZERO) * _REACTION, ZERO)
