@@ -45,7 +45,7 @@ from gigaflow_env.sim.traffic.car_following import (
     to_jerk,
 )  # fmt: skip
 from gigaflow_env.sim.traffic.cycles import BACK, CYCLE_TIME, ENDS, MAKES_ROOM, NO_TURN, STAY, YIELD, turn_of
-from gigaflow_env.sim.traffic.lane_choice import _PREVIEW_LEAST, change_room, choose_lane, lane_length, next_lane, seat
+from gigaflow_env.sim.traffic.lane_choice import PREVIEW_LEAST, change_room, choose_lane, lane_length, next_lane, seat
 from gigaflow_env.sim.traffic.right_of_way import (
     announce,
     crossing_gap,
@@ -148,7 +148,7 @@ def skewed(slope, bend, preview):
     More where the point that is steered to is near: it comes to its line sooner than its wheels turn back. bend: curvature
     [1/m] of the line here; in a bend, to which it heads otherwise, that says nothing.
     """
-    near = preview <= _PREVIEW_LEAST and abs(bend) < _LEVEL
+    near = preview <= PREVIEW_LEAST and abs(bend) < _LEVEL
     return abs(slope) > (_SKEW_NEAR if near else _SKEW)
 
 

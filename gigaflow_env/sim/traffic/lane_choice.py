@@ -15,7 +15,7 @@ from gigaflow_env.sim.variant import lane_stretch, to_world, turned
 _CHANGE_COST = f32(LANE_CHANGE_COST)
 _REACHABLE = f32(UNREACHABLE / 2)
 _MARGIN = f32(0.3)  # m, free distance at the sides
-_PREVIEW, _PREVIEW_LEAST = f32(0.9), f32(3.5)  # s, m: distance to the point that is steered to, as a time and at least
+_PREVIEW, PREVIEW_LEAST = f32(0.9), f32(3.5)  # s, m: distance to the point that is steered to, as a time and at least
 _WALK, _WALK_PREVIEW, _NEARER = f32(1.4), f32(2.0), f32(3.0)  # m/s, m, s: at walking pace it is nearer; faster, that swings
 _CHANGE, _CHANGE_LEAST = f32(2.0), f32(8.0)  # the same during a lane change: gentler
 _CHANGE_NEAR = f32(5.0)  # m, at least to the point that is steered to: near, where only that room is left
@@ -237,7 +237,7 @@ def choose_lane(
     """
     speed, section = max(motion.speed[w, a], ZERO), lane_position.section[w, a]
     lane, s = network.sections[section].lane, place_s(network, section, lane_position.fraction[w, a])
-    least = clip(_WALK_PREVIEW + _NEARER * (speed - _WALK), _WALK_PREVIEW, _PREVIEW_LEAST)
+    least = clip(_WALK_PREVIEW + _NEARER * (speed - _WALK), _WALK_PREVIEW, PREVIEW_LEAST)
     preview = max(_PREVIEW * speed, least)
     if settled >= 0 and settled != lane:
         # Lanes that branch or cross overlap. There the lane position follows the goal, and may differ from the settled lane.
