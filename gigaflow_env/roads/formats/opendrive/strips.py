@@ -28,6 +28,8 @@ OTHER_TYPES = (
 )  # fmt: skip
 """Lane types that are not part of the map."""
 
+SIGNS = {"left": 1, "right": -1}
+"""Of the ids of lanes, by the element that they stand in."""
 LEAST_WIDTH = -0.5
 """[m] Ours: what is a little below 0 where a lane begins or ends counts as 0, less is an error of the file."""
 SHORT_SECTION = 0.01
@@ -148,6 +150,10 @@ def _lanes(section: etree._Element) -> list[etree._Element]:
                 xml.fault(element, "lane", f"lane id {lane} is used twice in its section", "left out")
             else:
                 found[lane] = element
+            block = element.getparent()
+            if block is not None and lane * SIGNS.get(block.tag, 0) < 0:  # SUMO's netconvert writes so for left-hand traffic
+                what = f"lane {lane} stands in <{block.tag}>, where ids have the other sign"
+                xml.fault(element, "lane", what, "it lies where its id says")
             kind = element.get("type")
             if lane != 0 and kind not in LANE_TYPES and kind not in OTHER_TYPES:
                 xml.fault(element, "lane", f"type={kind!r} of lane {lane} is no lane type", "it is not part of the map")
