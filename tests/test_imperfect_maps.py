@@ -633,6 +633,21 @@ def test_a_map_of_others_may_have_the_name_of_an_own_one(read):
     assert len(read(scene, "test.lanes.json", faulty=False).lanes) == 1
 
 
+def test_a_bank_in_another_unit_is_flat(read):
+    profile = '<lateralProfile><superelevation s="0" a="{}" b="0" c="0" d="0"/></lateralProfile>'
+    road_map = read(opendrive(road(1, profile=profile.format(5.0))))  # degrees, for example
+    assert (road_map.lanes["1.0.-1"].line[0, 2], road_map.report[0].amount) == (0.0, 5.0)
+    assert read(opendrive(road(1, profile=profile.format(0.8))), faulty=False).lanes["1.0.-1"].line[0, 2] < -1.0
+
+
+def test_of_several_outlines_of_a_crosswalk_the_first_counts(read):
+    first = f"<outline>{CORNERS}</outline>"
+    other = '<outline><cornerLocal u="50" v="50" z="0"/></outline>'
+    text = '<objects><object id="2" type="crosswalk" s="10" t="0" hdg="0"><outlines>{}</outlines></object></objects>'
+    (crossed,) = read(opendrive(road(1, more=text.format(first + other))), faulty=False).crosswalks.values()
+    assert len(crossed.outline) == 4 and crossed.outline[:, 0].max() == pytest.approx(15.0)
+
+
 def test_an_id_of_the_other_side_is_told(read):
     """So writes SUMO's netconvert for left-hand traffic; ids count, for by them lanes meet."""
     text = opendrive(road(1, section(lane(-2), left=lane(1)).replace('<lane id="1"', '<lane id="-1"')))

@@ -83,3 +83,25 @@ def test_additional_data_is_no_shape(tmp_path, more):
     plan = geometry(f"{more}<line/>", 0, 0, 0, 0, 50)
     road_map = read(tmp_path / "test.xodr", f"<OpenDRIVE>{road(1, 50, plan)}</OpenDRIVE>".encode(), strict=True)
     assert list(road_map.lanes) == ["1.0.-1"]
+
+
+@pytest.mark.parametrize(
+    "data", [b"\n\n" + text(None).encode(), text(None).encode() + b"\n\0\0", b" " + text(None).encode()]
+)
+def test_what_lies_around_the_text_is_nothing(tmp_path, data):
+    assert read(tmp_path / "test.xodr", data, strict=True).report == ()
+
+
+@pytest.mark.parametrize("name", ["A & B", "A\x08B", "A &nbsp; B", "A &#7; B", "&"])
+def test_names_may_hold_what_xml_does_not(tmp_path, name):
+    data = text(None).replace(NAME, name).encode()
+    road_map = read(tmp_path / "test.xodr", data)
+    assert list(road_map.lanes) == ["1.0.-1"]
+    assert road_map.report[0].done.endswith("1 characters are replaced")
+    with pytest.raises(MapError, match="not well-formed XML"):
+        read(tmp_path / "test.xodr", data, strict=True)
+
+
+def test_a_file_that_is_cut_off_is_an_error(tmp_path):
+    with pytest.raises(MapError, match="not well-formed XML"):
+        read(tmp_path / "test.xodr", text(None).replace(NAME, "A & B").encode()[:-20])

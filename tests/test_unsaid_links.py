@@ -103,6 +103,36 @@ def test_that_no_lane_goes_on_is_told_where_roads_name_each_other(read):
     assert links(road_map) == [] and entry.done.endswith("none meet: no links")
 
 
+def told(tmp_path: Path, *parts: str) -> list[str]:
+    path = tmp_path / "test.xodr"
+    path.write_text(f"<OpenDRIVE>{''.join(parts)}</OpenDRIVE>")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MapWarning)
+        return [f"{entry.element}: {entry.done}" for entry in load(path).report]
+
+
+def test_a_link_to_a_lane_that_there_is_not_is_told(tmp_path):
+    lanes = section(0, lane(-1, "", (None, -7))) + section(25, lane(-1))
+    assert told(tmp_path, road(1, 50, lanes=lanes)) == ["1.0.-1 successor: there is no lane -7 of road 1 there: left out"]
+    walk = section(0, lane(-1, "", (None, -2))) + section(25, lane(-1) + lane(-2, kind="sidewalk"))
+    assert told(tmp_path, road(1, 50, lanes=walk)) == []  # there is one, not for cars
+
+
+def test_a_link_to_a_lane_that_leads_against_it_is_told(tmp_path):
+    text = "".join(crossing()).replace('contactPoint="start"><laneLink', 'contactPoint="end"><laneLink')
+    found = told(tmp_path, text)
+    assert "1.0.-1 successor: lane -1 of road 3 leads against it: left out" in found
+
+
+def test_what_touches_nothing_that_is_there_is_told(tmp_path):
+    first = road(1, 50, link=linked("successor", 8))
+    assert told(tmp_path, first) == ["1.0 successor: <successor>: elementId='8': there is no such road: left out"]
+    junction = '<junction id="9"><connection id="4" incomingRoad="1" connectingRoad="8" contactPoint="start"/></junction>'
+    assert told(tmp_path, road(1, 50), junction) == [
+        "junction 9, connection 4: <connection>: connectingRoad='8': there is no such road: left out"
+    ]
+
+
 def test_a_section_too_short_for_lanes_is_passed(read):
     lanes = section(0, TWO) + section(25, TWO) + section(25.000001, TWO)
     road_map = read(road(1, 50, lanes=lanes))

@@ -30,12 +30,15 @@ def parse(path: Path, root_tag: str, what: str) -> etree._Element:
     data = _as_utf8(path.read_bytes(), path.name)
     if b"<!ENTITY" in data:
         raise MapError("the file declares XML entities; a map has none")
-    options = {"resolve_entities": False, "load_dtd": False, "no_network": True, "huge_tree": True}
-    parser = etree.XMLParser(remove_comments=True, remove_pis=True, **options)
     try:
-        root = etree.fromstring(data, parser)
+        root = _root(data)
     except etree.XMLSyntaxError as error:
-        raise MapError(f"not well-formed XML: {error.msg}") from error
+        mended, count = _without_odd_characters(data)
+        try:
+            root = _root(mended)
+        except etree.XMLSyntaxError:
+            raise MapError(f"not well-formed XML: {error.msg}") from error
+        import_report.fault("text", path.name, f"not well-formed XML: {error.msg}", f"{count} characters are replaced")
     for element in root.iter(etree.Element) if b"xmlns" in data else ():  # to visit all of a large file takes seconds
         if element.tag.startswith("{"):
             element.tag = etree.QName(element).localname
@@ -44,12 +47,26 @@ def parse(path: Path, root_tag: str, what: str) -> etree._Element:
     return root
 
 
+def _root(data: bytes) -> etree._Element:
+    options = {"resolve_entities": False, "load_dtd": False, "no_network": True, "huge_tree": True}
+    return etree.fromstring(data, etree.XMLParser(remove_comments=True, remove_pis=True, **options))
+
+
+def _without_odd_characters(data: bytes) -> tuple[bytes, int]:
+    """The text with what names may hold that XML does not: an ampersand by itself, control characters; how many."""
+    data, bare = re.subn(rb"&(?!(#\d+|#x[0-9a-fA-F]+|amp|lt|gt|quot|apos);)", b"&amp;", data)
+    data, control = re.subn(rb"[\x01-\x08\x0b\x0c\x0e-\x1f]|&#(x?0*([0-8bcBC]|1[0-9]|2[0-9]|30|31));", b" ", data)
+    return data, bare + control
+
+
 def _as_utf8(data: bytes, name: str) -> bytes:
     """The text of a file as UTF-8, in which entities mean what they say.
 
     Characters that its encoding does not have are in names, as a rule, which nobody needs to drive: they are replaced, and
     that is reported. Raises MapError for encodings that are not known, and for what is no text.
     """
+    if not data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        data = data.strip(b" \t\r\n\0")  # some programs write an empty line first, some a zero last
     declared = _DECLARED.match(data.removeprefix(b"\xef\xbb\xbf"))
     given = declared[2].decode("ascii", "replace") if declared else "utf-8"
     marked = next((encoding for mark, encoding in _MARKED if data.startswith(mark)), None)

@@ -28,6 +28,8 @@ OTHER_TYPES = (
 )  # fmt: skip
 """Lane types that are not part of the map."""
 
+MAX_BANK = 1.0
+"""[rad] Ours: the banks of test tracks lean by as much; more is another unit."""
 SIGNS = {"left": 1, "right": -1}
 """Of the ids of lanes, by the element that they stand in."""
 LEAST_WIDTH = -0.5
@@ -87,6 +89,12 @@ def _section_strips(road: Road, number: int, breaks: np.ndarray) -> list[Strip]:
     reference = reference_line(road, s, inside)
     middle = value_slope(road.offset, s, inside)
     bank = value_slope(road.bank, s, inside)[0]
+    if np.abs(bank).max() > MAX_BANK:
+        what = f"it leans by {np.abs(bank).max():.3g} rad: at most {MAX_BANK} are possible"
+        xml.fault(
+            road.sections[number], "superelevation", what, "taken as flat", amount=float(np.abs(bank).max()), unit="rad"
+        )
+        bank = np.zeros_like(bank)
     strips = []
     for side in (1, -1):
         inner = middle

@@ -17,7 +17,7 @@ from gigaflow_env.roads.formats.opendrive.lanes import MAX_GAP, directions
 from gigaflow_env.roads.formats.opendrive.links import ROLES, End, beyond, connected
 from gigaflow_env.roads.formats.opendrive.road import Road
 from gigaflow_env.roads.formats.opendrive.strips import Key, Strip
-from gigaflow_env.roads.import_report import note
+from gigaflow_env.roads.import_report import fault, left_out, note
 from gigaflow_env.roads.road_map import HEADING, MapError, X, Y
 
 Side = tuple[str, int, int]
@@ -37,6 +37,7 @@ def with_unsaid(
     joints: dict[End, list[End]], strips: dict[Key, Strip], roads: dict[str, Road], root: etree._Element
 ) -> dict[End, list[End]]:
     """Which lane ends meet, those among them of which the file does not say it; each is reported."""
+    _tell_wrong(joints, strips, roads)
     found = {end: list(others) for end, others in joints.items()}
     said = {_sides(end, other) for end, others in joints.items() for other in others}
     ends: dict[Side, list[Strip]] = {}
@@ -54,6 +55,38 @@ def with_unsaid(
     return found
 
 
+def _tell_wrong(joints: dict[End, list[End]], strips: dict[Key, Strip], roads: dict[str, Road]) -> None:
+    """Report links of driving lanes to lanes that there are not, and to those that lead against them."""
+    there = {
+        (road.id, number, lane.get("id", "").strip())
+        for road in roads.values()
+        for number, section in enumerate(road.sections)
+        for lane in section.iterfind("*/lane")
+    }
+    for end, others in joints.items():
+        strip = strips.get(end[:3])
+        if strip is None or strip.kind != "driving":
+            continue
+        for other in others:
+            name = f"{end[0]}.{roads[end[0]].labels[end[1]]}.{end[2]} {ROLES[end[3]]}"
+            beside = strips.get(other[:3])
+            if (*other[:2], str(other[2])) not in there:
+                fault("reference", name, f"there is no lane {other[2]} of road {other[0]} there", "left out")
+            elif (
+                beside is not None
+                and beside.kind == "driving"
+                and end < other
+                and not _ways(strip, end[3], beside, other[3])
+            ):
+                what = f"lane {other[2]} of road {other[0]} leads against it"
+                fault("link", name, what, "left out", place=_place(strip, end[3]))
+
+
+def _place(strip: Strip, end: int) -> tuple[float, float] | None:
+    row = _row(strip, end)
+    return None if row is None else (float(row[X]), float(row[Y]))
+
+
 def _sides(end: End, other: End) -> frozenset[Side]:
     return frozenset(((*end[:2], end[3]), (*other[:2], other[3])))
 
@@ -65,12 +98,14 @@ def _linked(roads: dict[str, Road]) -> Iterator[Seam]:
             for end in (0, 1):
                 if end == 0 and number > 0:
                     continue  # it is the end of the section before
+                there, name = None, f"{road.id}.{road.labels[number]} {ROLES[end]}"
                 try:
                     there = beyond(road, number, end, roads)
                 except MapError:
-                    continue  # reported with the links of lanes; without any nothing is known
+                    if section.find(f"*/lane/link/{ROLES[end]}") is None:  # else it is reported with the links of lanes
+                        with left_out("link", name, line=section.sourceline):
+                            raise
                 if there is not None:
-                    name = f"{road.id}.{road.labels[number]} {ROLES[end]}"
                     yield Seam((road.id, number, end), there, name, section.sourceline)
 
 
@@ -80,12 +115,9 @@ def _connections(root: etree._Element, roads: dict[str, Road]) -> Iterator[Seam]
         for connection in junction.iterfind("connection"):
             if junction.get("type") == "virtual" or connection.find("laneLink") is not None:
                 continue
-            try:
-                incoming, other = connected(junction, connection, roads)
-            except MapError:
-                continue  # reported with the links of lanes
             name = f"junction {junction.get('id')}, connection {connection.get('id')}"
-            yield Seam(incoming, other, name, connection.sourceline)
+            with left_out("link", name, line=connection.sourceline):
+                yield Seam(*connected(junction, connection, roads), name, connection.sourceline)
 
 
 def _touching(ends: dict[Side, list[Strip]], roads: dict[str, Road], said: set[Side]) -> Iterator[Seam]:
