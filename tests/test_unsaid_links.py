@@ -77,8 +77,16 @@ def test_connections_of_junctions_without_lane_links(read):
     road_map = read(without)
     assert len(whole) == 4 and links(road_map) == whole
     assert len(said(road_map)) == 4
-    unlinked = read(re.sub("<link>.*?</link>", "", without))  # roads do not name each other either
-    assert links(unlinked) == whole
+
+
+def test_roads_of_a_junction_that_do_not_name_each_other_either(tmp_path):
+    """Which end of a road touches the junction is not clear then: a fault, and the nearer one is taken."""
+    text = re.sub("<laneLink[^>]*/>", "", re.sub("<link>.*?</link>", "", "".join(crossing())))
+    path = tmp_path / "test.xodr"
+    path.write_text(f"<OpenDRIVE>{text}</OpenDRIVE>")
+    with pytest.warns(MapWarning, match="it is not clear which end of road '1' touches"):
+        found = links(load(path))
+    assert found == [("1.0.-1", "3.0.-1"), ("1.0.-1", "4.0.1"), ("3.0.-1", "2.0.-1"), ("4.0.1", "5.0.-1")]
 
 
 def test_ends_of_roads_without_any_link_that_meet(read):
