@@ -736,7 +736,7 @@ def test_the_bridges_of_town04_are_on_two_levels():
 
 @pytest.mark.filterwarnings("ignore:.*1 link .up to 3.51 m.*0.0.-3 to 0.1.-2")
 @pytest.mark.filterwarnings("ignore:.*1 signal .*a limit at 106.0 m of road 242")
-@pytest.mark.filterwarnings("ignore:.*1 reference .*2.0.-1 predecessor: there is no lane -3 of road 4 there")
+@pytest.mark.filterwarnings("ignore:.*1 reference .*2.0.-1 predecessor. there is no lane -3 of road 4 there")
 @pytest.mark.parametrize(
     ("name", "lanes", "links", "left_hand"),
     [
