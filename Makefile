@@ -59,7 +59,7 @@ damage: $(READY)  ## real maps with one thing missing each: none is lost in sile
 	$(BIN)/python benchmarks/damaged_maps.py $(MAPS)
 
 damage-scenes: $(READY)  ## recorded scenes with damaged bytes: each is a scene or an error: make damage-scenes SCENES="one.pkl other.db"
-	$(BIN)/python benchmarks/damaged_scenes.py $(SCENES)
+	$(BIN)/python benchmarks/damaged_scenes.py --made $(SCENES)
 
 import-times: $(READY)  ## import and compile times beside those of another revision: make import-times BEFORE=folder MAPS="one.xodr"
 	$(BIN)/python benchmarks/import_times.py $(BEFORE) $(MAPS)

@@ -2,11 +2,13 @@
 
 `python benchmarks/damaged_scenes.py FILE ...` flips bits, overwrites bytes, cuts pieces out and cuts ends off, `count` times
 each, and reads what is left, leniently and strictly. Maps that lie beside a file are copied beside its damaged versions.
+`--made` damages a nuPlan log, a ScenarioNet pickle and a scene of our own, too, as the tests write them.
 Of a TFRecord the first record is damaged, and its checksums are made right again: else nothing would get behind them.
 Exit status 1 if anything but a scene or a MapError comes of one, or reading takes longer or more memory than it may.
 """
 
 import json
+import pickle
 import resource
 import shutil
 import sys
@@ -25,7 +27,14 @@ from damaged_records import framed, record_of
 
 from gigaflow_env.bench.machine import machine
 from gigaflow_env.files import write_text
-from gigaflow_env.roads import MapError, MapWarning, load_scene
+from gigaflow_env.roads import MapError, MapWarning, load_scene, save_scene
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+import gpkg_writer
+import nuplan_log_writer
+from recorded import RecordedLane, Scene, parked, polyline, scenarionet_scene
+from small_scenes import road, scenario
 
 BESIDE = ("log_map_archive_*.json", "*.gpkg")
 
@@ -34,7 +43,9 @@ BESIDE = ("log_map_archive_*.json", "*.gpkg")
 class Damage:
     """Damage files of recorded traffic in every way, and count what comes of it."""
 
-    files: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    files: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    made: bool = False
+    """Damage files that are made here, too."""
     count: int = 50
     """Versions of each kind of damage."""
     seed: int = 0
@@ -58,6 +69,18 @@ def damaged(data: bytes, count: int, seed: int) -> Iterator[tuple[str, bytes]]:
         size = int(rng.integers(1, max(len(data) // 20, 2)))
         yield f"{size} bytes at {at} cut out", data[:at] + data[at + size :]
         yield f"cut at {at}", data[:at]
+
+
+def made(folder: Path) -> list[Path]:
+    """Files of the formats of which nobody publishes a small one: a log, a pickle, and an own scene."""
+    gpkg_writer.write(folder / "map.gpkg", gpkg_writer.city())
+    log = nuplan_log_writer.write(folder / "made.db", nuplan_log_writer.log())
+    lanes = {1: RecordedLane(polyline((0, 0), (40, 0)), exits=(2,)), 2: RecordedLane(polyline((40, 0), (80, 0)))}
+    lights = {2: (np.array([40.0, 0, 0]), [4] * 6 + [6] * 5)}
+    scene = Scene(lanes, tracks=parked(2), valid=np.ones((2, 11), bool), kinds=(1, 1), lights=lights, predict=(1,))
+    (folder / "made.pkl").write_bytes(pickle.dumps(scenarionet_scene(scene)))
+    save_scene(scenario(), road(), folder / "made.scene.npz")
+    return [log, folder / "made.pkl", folder / "made.scene.npz"]
 
 
 def opened(path: Path) -> tuple[bytes, Callable[[bytes], bytes]]:
@@ -105,7 +128,9 @@ def main() -> int:
     """Damage, read, and print what came of it."""
     damage = tyro.cli(Damage, description=__doc__)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    scenes = {path.name: examined(path, damage) for path in damage.files}
+    with tempfile.TemporaryDirectory() as folder:
+        files = [*damage.files, *(made(Path(folder)) if damage.made else ())]
+        scenes = {path.name: examined(path, damage) for path in files}
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     for name, found in scenes.items():
         print(name, {key: value for key, value in found.items() if key != "wrong"})

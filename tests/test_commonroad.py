@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -428,3 +429,21 @@ def test_shared_traffic_drives_on_its_lanes(name, dt, agents, steps, seen):
     moved = np.diff(scenario.x, axis=1) / scenario.dt
     along = (scenario.velocity_x[:, 1:] + scenario.velocity_x[:, :-1]) / 2
     assert np.nanmedian(np.abs(moved - along)) < 1.0
+
+
+@pytest.mark.parametrize(
+    ("mark", "may", "told"),
+    [
+        ("", True, False), ("dashed", True, False), ("broad_dashed", True, False), ("unknown", True, False),
+        ("no_marking", True, False), ("solid", False, False), ("dashed_solid", False, False), ("curb", False, False),
+        ("lowered_curb", False, False), ("zigzag", False, True),
+    ],
+)  # fmt: skip
+def test_marks_say_where_lanes_may_be_changed(tmp_path, mark, may, told):
+    path = tmp_path / "test.xml"
+    path.write_text(wrapped(two_lanes(mark=mark)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MapWarning)
+        road_map = load(path)
+    assert (road_map.lanes["1"].left, road_map.lanes["3"].right) == (("3", "1") if may else (None, None))
+    assert any(entry.kind == "mark" for entry in road_map.report) == told

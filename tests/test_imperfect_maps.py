@@ -496,6 +496,44 @@ def test_a_connection_that_leads_nowhere_is_left_out(read):
     assert "there is no lane 'z_0'" in road_map.report[0].done
 
 
+def test_a_connection_whose_connector_is_not_there_gets_one(read):
+    text = sumo().replace('via=":c_0_1"', 'via=":c_9_9"')
+    road_map = read(text, "test.net.xml")
+    assert ("a_1", "a_1->b_1") in links(road_map) and ("a_1->b_1", "b_1") in links(road_map)
+    (entry,) = road_map.report
+    assert "there is no lane ':c_9_9'" in entry.done and entry.place == pytest.approx((10.0, 3.2))
+
+
+def test_lights_that_wait_for_trains_are_no_fault(read):
+    """As netconvert writes level crossings: a `tl` without program; railway signals have programs without phases."""
+    text = sumo(more='<tlLogic id="s" type="rail_signal" programID="0" offset="0"/><junction id="c" type="rail_crossing"/>')
+    text = text.replace('via=":c_0_0"', 'via=":c_0_0" tl="c" linkIndex="0"')
+    road_map = read(text, "test.net.xml", faulty=False)
+    assert (len(links(road_map)), road_map.signals) == (4, {})
+    assert ["wait for trains" in entry.done for entry in road_map.report] == [True]
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_opposite_edges_on_one_line_are_one_surface(read, lanes):
+    """Edges with `bidi`: lanes of both directions, where one begins the other one ends."""
+
+    def edge(name: str, other: str, ends: tuple[int, int], order: int) -> str:
+        places = [3.2 * (k if order > 0 else lanes - 1 - k) for k in range(lanes)]
+        shapes = [f"{ends[0]},{y} {ends[1]},{y}" for y in places]
+        text = "".join(f'<lane id="{name}_{k}" index="{k}" speed="8" shape="{shape}"/>' for k, shape in enumerate(shapes))
+        return f'<edge id="{name}" from="x" to="y" bidi="{other}">{text}</edge>'
+
+    text = f'<net version="1.20">{edge("A", "-A", (0, 100), 1)}{edge("-A", "A", (100, 0), -1)}</net>'
+    road_map = read(text, "test.net.xml", faulty=False)
+    twins = {lane.id: lane.twin for lane in road_map.lanes.values()}
+    assert twins == {
+        f"{one}_{k}": f"{other}_{lanes - 1 - k}" for one, other in (("A", "-A"), ("-A", "A")) for k in range(lanes)
+    }
+    assert summary(road_map)["lane_km"] == pytest.approx(0.1 * lanes)
+    other = read(text.replace(' bidi="A"', ""), "test.net.xml", faulty=False)
+    assert {lane.twin for lane in other.lanes.values()} == {None}
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -587,6 +625,35 @@ def test_the_content_of_other_formats_says_it_too(read, tmp_path, name):
     save(road_map, tmp_path / "own.lanes.json")
     (tmp_path / "own.lanes.json").rename(tmp_path / name)
     assert driving(load(tmp_path / name)) == ["1.0.-1"]
+
+
+def test_a_map_of_others_may_have_the_name_of_an_own_one(read):
+    points = [{"x": float(x), "y": 1.75, "z": 0.0} for x in range(0, 60, 2)]
+    scene = json.dumps({"name": "hand", "objects": [], "roads": [{"type": "lane", "geometry": points}]})
+    assert len(read(scene, "test.lanes.json", faulty=False).lanes) == 1
+
+
+def test_a_bank_in_another_unit_is_flat(read):
+    profile = '<lateralProfile><superelevation s="0" a="{}" b="0" c="0" d="0"/></lateralProfile>'
+    road_map = read(opendrive(road(1, profile=profile.format(5.0))))  # degrees, for example
+    assert (road_map.lanes["1.0.-1"].line[0, 2], road_map.report[0].amount) == (0.0, 5.0)
+    assert read(opendrive(road(1, profile=profile.format(0.8))), faulty=False).lanes["1.0.-1"].line[0, 2] < -1.0
+
+
+def test_of_several_outlines_of_a_crosswalk_the_first_counts(read):
+    first = f"<outline>{CORNERS}</outline>"
+    other = '<outline><cornerLocal u="50" v="50" z="0"/></outline>'
+    text = '<objects><object id="2" type="crosswalk" s="10" t="0" hdg="0"><outlines>{}</outlines></object></objects>'
+    (crossed,) = read(opendrive(road(1, more=text.format(first + other))), faulty=False).crosswalks.values()
+    assert len(crossed.outline) == 4 and crossed.outline[:, 0].max() == pytest.approx(15.0)
+
+
+def test_an_id_of_the_other_side_is_told(read):
+    """So writes SUMO's netconvert for left-hand traffic; ids count, for by them lanes meet."""
+    text = opendrive(road(1, section(lane(-2), left=lane(1)).replace('<lane id="1"', '<lane id="-1"')))
+    road_map = read(text)
+    assert driving(road_map) == ["1.0.-1", "1.0.-2"]
+    assert road_map.report[0].done.endswith("stands in <left>, where ids have the other sign: it lies where its id says")
 
 
 def zipped(**files: str) -> bytes:

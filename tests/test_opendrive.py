@@ -258,8 +258,11 @@ def test_a_junction_links_through_its_connecting_roads(imported):
 
 
 def test_the_lane_links_of_a_connection_are_enough(imported):
-    bare = [part.replace('<predecessor id="-1"/>', "").replace('<successor id="-1"/>', "") for part in crossing()]
-    assert set(imported(*bare).lanes["1.0.-1"].successors) == {"3.0.-1", "4.0.1"}
+    straight, turn = '<lane id="-1" type="driving"><link>', '<lane id="1" type="driving"><link>'
+    before, behind = '<predecessor id="-1"/>', '<successor id="-1"/>'
+    bare = "".join(crossing()).replace(straight + before, straight)
+    bare = bare.replace(turn + before + behind, turn + before)  # it is drawn backwards
+    assert set(imported(bare).lanes["1.0.-1"].successors) == {"3.0.-1", "4.0.1"}
 
 
 def test_a_road_may_touch_a_junction_with_both_ends(imported):
@@ -387,7 +390,9 @@ def test_a_connector_without_anything_before_it_takes_the_speed_of_what_follows(
 def test_the_limit_of_a_lane_and_the_limit_by_place(imported):
     types = '<type s="0" type="town"><speed max="10"/></type><type s="60" type="rural"><speed max="20"/></type>'
     own = lane(-2, '<speed sOffset="0" max="5"/>')
-    lanes = imported(road(1, 100, lanes=section(0, lane(-1) + own) + section(60, lane(-1)), more=types)).lanes
+    lanes = imported(
+        road(1, 100, lanes=section(0, lane(-1, "", (None, -1)) + own) + section(60, lane(-1)), more=types)
+    ).lanes
     assert {name: part.speed for name, part in lanes.items()} == {"1.0.-1": 10.0, "1.0.-2": 5.0, "1.1.-1": 20.0}
 
 
@@ -731,6 +736,7 @@ def test_the_bridges_of_town04_are_on_two_levels():
 
 @pytest.mark.filterwarnings("ignore:.*1 link .up to 3.51 m.*0.0.-3 to 0.1.-2")
 @pytest.mark.filterwarnings("ignore:.*1 signal .*a limit at 106.0 m of road 242")
+@pytest.mark.filterwarnings("ignore:.*1 reference .*2.0.-1 predecessor. there is no lane -3 of road 4 there")
 @pytest.mark.parametrize(
     ("name", "lanes", "links", "left_hand"),
     [

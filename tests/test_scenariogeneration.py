@@ -143,6 +143,7 @@ def test_a_lane_that_ends(imported):
     assert links(road_map) == inner | {"1.0.-3": {"1.1.-3"}}
 
 
+@pytest.mark.filterwarnings("ignore:.*1 link .*5.0 successor .*no lane there says what it leads to. the 1 that meet")
 def test_polynomials_of_width_and_lane_offset(imported):
     section = xodr.LaneSection(0, xodr.Lane())
     section.add_right_lane(xodr.Lane(a=3.0, b=0.02, c=-2e-4, d=1e-6))

@@ -44,6 +44,7 @@ ENDINGS = {
 """Importers by the end of a name in small letters, the first that fits: what counts where the content says nothing."""
 _HEAD = 1 << 16  # bytes of a file in which its root element begins
 _SQLITE, _PARQUET, _ZIP = b"SQLite format 3\0", b"PAR1", b"PK\x03\x04"
+_UTF16 = b"\xff\xfe", b"\xfe\xff"
 _PICKLES = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 
 
@@ -66,6 +67,8 @@ def by_content(path: Path) -> str | None:
     """The importer whose format the content of a file has; None: it says nothing."""
     with open(path, "rb") as file:
         head = file.read(_HEAD)
+    if head.startswith(_UTF16):
+        head = head.decode("utf-16", "ignore").encode("utf-8", "ignore")
     if head.startswith(_SQLITE):
         return _database(path)
     if head.startswith(_PARQUET):
@@ -90,7 +93,7 @@ def _root_element(head: bytes) -> str | None:
 
 
 def _json(path: Path, head: bytes) -> str | None:
-    if f'"{lanes_json.FORMAT}"'.encode() in head or path.name.lower().endswith(lanes_json.SUFFIX):
+    if f'"{lanes_json.FORMAT}"'.encode() in head:
         return "lanes_json"
     content = path.read_bytes()
     return "argoverse2" if b'"lane_segments"' in content else "waymo.gpudrive" if b'"roads"' in content else None

@@ -14,29 +14,85 @@ from gigaflow_env.roads.road_map import MapError
 LARGEST = 1e12
 """Ours: no number of a map is larger, and with larger ones sums and products would overflow."""
 
-_LIKE_ASCII = re.compile(rb"(utf-?8|(us-)?ascii|iso-8859-\d+|windows-125\d)$", re.IGNORECASE)
+_ENCODINGS = re.compile(
+    r"utf-?(8|16|32)([-_]?[lb]e)?|(us-)?ascii|iso-?8859-\d+|latin-?\d+|(windows-?|cp|ibm)\d+|gb2312|gbk|gb18030|big5(-hkscs)?"
+    r"|shift[-_]?jis|sjis|euc-?(jp|kr)|koi8-[rut]|mac-?roman|macintosh",
+    re.IGNORECASE,
+)
+"""Of files in use; there are others that take for ever."""
+_DECLARED = re.compile(rb"""(<\?xml[^>]*?)\s+encoding\s*=\s*["']([^"'>]*)["']""")
+_MARKED = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8"))
+"""What a file begins with that says its encoding itself."""
 
 
 def parse(path: Path, root_tag: str, what: str) -> etree._Element:
     """The root element, all tags without their namespace. Raises MapError for anything but `what`, which has that root."""
-    data = path.read_bytes()
-    declared = re.match(rb"""<\?xml[^>]*encoding\s*=\s*["']([^"']*)""", data)
-    # Entities are looked for in the bytes: they must mean what they say.
-    if b"\0" in data or (declared and not _LIKE_ASCII.match(declared[1])):
-        raise MapError("not well-formed XML: the text must be encoded as UTF-8, ISO-8859 or Windows-125x")
+    data = _as_utf8(path.read_bytes(), path.name)
     if b"<!ENTITY" in data:
         raise MapError("the file declares XML entities; a map has none")
-    parser = etree.XMLParser(resolve_entities=False, load_dtd=False, no_network=True, huge_tree=True, remove_comments=True)
     try:
-        root = etree.fromstring(data, parser)
+        root = _root(data)
     except etree.XMLSyntaxError as error:
-        raise MapError(f"not well-formed XML: {error.msg}") from error
+        mended, count = _without_odd_characters(data)
+        try:
+            root = _root(mended)
+        except etree.XMLSyntaxError:
+            raise MapError(f"not well-formed XML: {error.msg}") from error
+        import_report.fault("text", path.name, f"not well-formed XML: {error.msg}", f"{count} characters are replaced")
     for element in root.iter(etree.Element) if b"xmlns" in data else ():  # to visit all of a large file takes seconds
         if element.tag.startswith("{"):
             element.tag = etree.QName(element).localname
     if root.tag != root_tag:
         raise wrong(root, f"the root element of {what} is <{root_tag}>")
     return root
+
+
+def _root(data: bytes) -> etree._Element:
+    options = {"resolve_entities": False, "load_dtd": False, "no_network": True, "huge_tree": True}
+    return etree.fromstring(data, etree.XMLParser(remove_comments=True, remove_pis=True, **options))
+
+
+def _without_odd_characters(data: bytes) -> tuple[bytes, int]:
+    """The text with what names may hold that XML does not: an ampersand by itself, control characters; how many."""
+    data, bare = re.subn(rb"&(?!(#\d+|#x[0-9a-fA-F]+|amp|lt|gt|quot|apos);)", b"&amp;", data)
+    data, control = re.subn(rb"[\x01-\x08\x0b\x0c\x0e-\x1f]|&#(x?0*([0-8bcBC]|1[0-9]|2[0-9]|30|31));", b" ", data)
+    return data, bare + control
+
+
+def _as_utf8(data: bytes, name: str) -> bytes:
+    """The text of a file as UTF-8, in which entities mean what they say.
+
+    Characters that its encoding does not have are in names, as a rule, which nobody needs to drive: they are replaced, and
+    that is reported. Raises MapError for encodings that are not known, and for what is no text.
+    """
+    if not data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        data = data.strip(b" \t\r\n\0")  # some programs write an empty line first, some a zero last
+    declared = _DECLARED.match(data.removeprefix(b"\xef\xbb\xbf"))
+    given = declared[2].decode("ascii", "replace") if declared else "utf-8"
+    marked = next((encoding for mark, encoding in _MARKED if data.startswith(mark)), None)
+    if marked is None and re.match(r"utf-?(16|32)", given, re.IGNORECASE) and b"\0" not in data[:64]:
+        import_report.fault("text", name, f"encoding={given!r}, which it is not", "read as UTF-8")
+        marked = "utf-8"
+    encoding = marked or given
+    encoding = "gb18030" if encoding.lower() in ("gb2312", "gbk") else encoding  # it has all that those have, and more
+    if not _ENCODINGS.fullmatch(encoding):
+        raise MapError(f"not well-formed XML: encoding={given!r} is none that is known; UTF-8 is best")
+    try:
+        text = data.decode(encoding)
+    except LookupError as error:
+        raise MapError(f"not well-formed XML: encoding={given!r} is none that is known; UTF-8 is best") from error
+    except UnicodeDecodeError as error:
+        text = data.decode(encoding, "replace")
+        place = f"byte {error.start} is no {encoding.upper()}"
+        import_report.fault(
+            "text", name, place, f"{text.count(chr(0xFFFD))} characters are read as \N{REPLACEMENT CHARACTER}"
+        )
+    if "\0" in text:
+        raise MapError("not well-formed XML: it has zeros between its characters, and does not begin as UTF-16 does")
+    if encoding.lower() in ("utf-8", "utf8") and "\N{REPLACEMENT CHARACTER}" not in text and not marked:
+        return data
+    plain = text.removeprefix("\N{BYTE ORDER MARK}").encode()
+    return _DECLARED.sub(rb"\1", plain, count=1) if plain.startswith(b"<?xml") else plain
 
 
 def wrong(element: etree._Element, what: str) -> MapError:

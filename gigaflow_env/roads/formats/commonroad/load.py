@@ -7,6 +7,7 @@ inside a lanelet move to its nearer end; lanelets whose bounds do not run side b
 planning problems, the location. Obstacles: see `commonroad_traffic`.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -21,6 +22,7 @@ from gigaflow_env.roads.formats.common.driving_side import keeps_left
 from gigaflow_env.roads.formats.common.junctions import junctions
 from gigaflow_env.roads.formats.common.lane_bounds import knots, outline, reversed_line, side_by_side
 from gigaflow_env.roads.formats.common.limits import BACK
+from gigaflow_env.roads.formats.common.sign_catalogues import LIMITS, STOPS, YIELDS, country, is_one
 from gigaflow_env.roads.formats.common.weld import successors, weld
 from gigaflow_env.roads.formats.commonroad.obstacles import read_program, read_traffic
 from gigaflow_env.roads.formats.commonroad.values import points, speed
@@ -53,10 +55,13 @@ USERS = {
 SPEEDS = {"interstate": 36.1, "highway": 36.1, "country": 27.8, "driveWay": 2.8}
 """[m/s] by lanelet type, where the file gives no limit; Ours: 130, 100 and 10 km/h."""
 
-SIGNS = {"206": "stop", "R1-1": "stop", "205": "yield", "R1-2": "yield"}
-"""Ids of traffic signs that are signals: Zamunda's are Germany's."""
-LIMITS = ("274", "R2-1")
-"""Ids of signs for speed limits; the additional value is in m/s."""
+MARKS = (
+    "", "no_marking", "unknown", "dashed", "solid", "broad_dashed", "broad_solid", "dashed_dashed", "solid_solid",
+    "dashed_solid", "solid_dashed", "curb", "lowered_curb",
+)  # fmt: skip
+"""Line markings of bounds."""
+SIGNALS = {"stop": STOPS, "yield": YIELDS}
+"""Traffic signs that are signals; the benchmark's name begins with the country, and Zamunda's signs are Germany's."""
 
 Entry = tuple[str, str]
 """Kind of a signal (light, stop or yield) and its id."""
@@ -210,8 +215,8 @@ def _links(element: etree._Element, lanelets: dict[str, etree._Element]) -> list
 def _neighbours(element: etree._Element, lanelets: dict[str, etree._Element]) -> list[str | None]:
     """Lanelets to the left and to the right into which one may change, None where there is none.
 
-    Neighbours must agree that they lie side by side, and no line marking on either's bound may be solid. Files of 2018b have
-    no markings.
+    Neighbours must agree that they lie side by side, and no line marking on either's bound may be solid or a curb. Files of
+    2018b have no markings.
     """
     found: list[str | None] = []
     for side, back, bound, facing in (
@@ -226,12 +231,21 @@ def _neighbours(element: etree._Element, lanelets: dict[str, etree._Element]) ->
                 what = f"drivingDir={direction!r} is neither 'same' nor 'opposite'"
                 xml.fault(element if child is None else child, "reference", what, "no lane change")
             agreed = [e.get("ref") for e in other.iterfind(back)] == [element.get("id")]
-            marks = [element.findtext(f"{bound}/lineMarking", ""), other.findtext(f"{facing}/lineMarking", "")]
-            solid = any("solid" in mark for mark in marks)
+            marks = [_mark(element, bound), _mark(other, facing)]
+            solid = any("solid" in mark or "curb" in mark for mark in marks)
             if child is not None and child.get("drivingDir") == "same" and agreed and not solid:
                 beside = name
         found.append(beside)
     return found
+
+
+def _mark(element: etree._Element, bound: str) -> str:
+    """The line marking of a bound; one that there is not is reported, and may not be crossed."""
+    mark = element.findtext(f"{bound}/lineMarking", "").strip()
+    if mark in MARKS:
+        return mark
+    xml.fault(element, "mark", f"lineMarking {mark!r} of its {bound} is none of {', '.join(MARKS[1:])}", "solid taken")
+    return "solid"
 
 
 def _speed(element: etree._Element, signs: dict[str, etree._Element]) -> float:
@@ -248,8 +262,8 @@ def _speed(element: etree._Element, signs: dict[str, etree._Element]) -> float:
             code = part.findtext("trafficSignID", "").strip()
             if not code:
                 xml.fault(part, "signal", f"traffic sign {name} has no id of its catalogue", "left out")
-            if code in LIMITS:
-                with left_out("value", f"limit of traffic sign {name}"):
+            if is_one(code, _country(element), LIMITS):
+                with left_out("value", f"limit of traffic sign {name}"):  # its additional value is in m/s
                     limits.append(speed(part, "additionalValue"))
     limits = [limit for limit in limits if limit > 0]
     return min(limits) if limits else min((SPEEDS[t] for t in _types(element) if t in SPEEDS), default=DEFAULT_SPEED)
@@ -307,12 +321,19 @@ def _with_signals(
     return lanes | {name: replace(lanes[name], signal=ref) for name, (_, ref) in chosen.items()}, signals
 
 
+def _country(element: etree._Element) -> str:
+    """The two letters of the scenario's country; empty where its signs are nobody's own."""
+    root = element.getroottree().getroot()
+    return country(re.sub("^C-", "", root.get("benchmarkID", ""))[:3])
+
+
 def _sign_entries(element: etree._Element, signs: dict[str, etree._Element]) -> list[Entry]:
     return [
-        (SIGNS[number_of], name)
+        (kind, name)
         for name in _referred(element, "trafficSignRef", signs, "traffic sign")
         for part in signs[name].iterfind("trafficSignElement")
-        if (number_of := part.findtext("trafficSignID", "").strip()) in SIGNS
+        for kind, catalogues in SIGNALS.items()
+        if is_one(part.findtext("trafficSignID", "").strip(), _country(element), catalogues)
     ]
 
 

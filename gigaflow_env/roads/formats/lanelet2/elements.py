@@ -63,7 +63,7 @@ def _by_id(root: etree._Element, tag: str) -> dict[str, etree._Element]:
             key = xml.text(element, "id")
             if key in found:
                 raise xml.wrong(element, f"id {key!r} is used twice")
-            if element.get("action") != "delete":
+            if element.get("action") != "delete" and element.get("visible") != "false":
                 found[key] = element
     return found
 

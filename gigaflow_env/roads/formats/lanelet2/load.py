@@ -41,7 +41,7 @@ _LANELET = re.compile(rb"""k=["']type["']\s+v=["']lanelet["']|v=["']lanelet["']\
 
 def recognises(path: Path) -> bool:
     """Whether an .osm file holds lanelets; without any it is OpenStreetMap's."""
-    return _LANELET.search(path.read_bytes()) is not None
+    return _LANELET.search(path.read_bytes().replace(b"\0", b"")) is not None  # UTF-16 has zeros between its letters
 
 
 class Strip(NamedTuple):

@@ -7,14 +7,15 @@ import numpy as np
 import shapely
 
 from gigaflow_env.roads.formats.common import xml_file as xml
+from gigaflow_env.roads.formats.common.sign_catalogues import STOPS, YIELDS, country, is_one
 from gigaflow_env.roads.formats.lanelet2.elements import Elements, Relation
 from gigaflow_env.roads.formats.lanelet2.lanelets import Lanelet, default_speed, speed
 from gigaflow_env.roads.import_report import note
 
 SUBTYPES = ("traffic_light", "all_way_stop", "right_of_way", "traffic_sign", "speed_limit")
 """Of regulatory elements that are read."""
-STOP = re.compile(r"de206|usr1-1|stop", re.IGNORECASE)
-YIELD = re.compile(r"de205|usr1-2|yield|give_way", re.IGNORECASE)
+STOP, YIELD = re.compile(r"stop", re.IGNORECASE), re.compile(r"yield|give_way", re.IGNORECASE)
+"""Signs by what they are called; others are named by the two letters of their country and their number there: usR1-1."""
 LIMIT = re.compile(r"de274", re.IGNORECASE)
 
 
@@ -113,7 +114,7 @@ def _signal_kind(element: Relation, lanelet: Lanelet, elements: Elements) -> str
     if subtype == "all_way_stop":
         return "stop"
     signs = [*_signs(element, elements), element.tags.get("sign_type", "")]
-    stops = any(STOP.match(sign) for sign in signs)
+    stops = any(_is_sign(sign, STOP, STOPS) for sign in signs)
     if subtype == "right_of_way":
         if lanelet.id in element.members("yield", "relation"):
             return "stop" if stops else "yield"
@@ -121,5 +122,10 @@ def _signal_kind(element: Relation, lanelet: Lanelet, elements: Elements) -> str
             what = f"right of way {element.id} does not name lanelet {lanelet.id}, which names it"
             xml.fault(lanelet.relation.element, "reference", what, "left out")
     if subtype == "traffic_sign":
-        return "stop" if stops else "yield" if any(YIELD.match(sign) for sign in signs) else None
+        return "stop" if stops else "yield" if any(_is_sign(sign, YIELD, YIELDS) for sign in signs) else None
     return None
+
+
+def _is_sign(given: str, word: re.Pattern[str], catalogues: dict[str, tuple[str, ...]]) -> bool:
+    """Whether a sign says so by a word, or by its country and number."""
+    return word.match(given) is not None or is_one(given[2:], country(given[:2]), catalogues)

@@ -34,7 +34,8 @@ def _is_crosswalk(element: etree._Element) -> bool:
 
 def _outline(element: etree._Element, road: Road) -> np.ndarray:
     """Corners of an object (n, 3): x, y, z [m]."""
-    on_road, corners = element.findall(".//cornerRoad"), element.findall(".//cornerLocal")
+    drawn = next((outline for outline in element.iterfind(".//outline") if len(outline)), element)  # of several the first
+    on_road, corners = drawn.findall(".//cornerRoad"), drawn.findall(".//cornerLocal")
     limit_pieces(on_road or corners)
     if on_road:
         places = np.array([[xml.number(c, "s"), xml.number(c, "t"), xml.number(c, "dz", 0.0)] for c in on_road])

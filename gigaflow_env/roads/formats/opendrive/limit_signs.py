@@ -1,6 +1,6 @@
-"""Signs of speed limits in OpenDRIVE: of which catalogue they are, and what they say.
+"""Signs of speed limits in OpenDRIVE, and what they say.
 
-Source: the catalogues of road signs of the countries below. Signs hold up to the next one, or up to the end of their road;
+Signs hold up to the next one, or up to the end of their road;
 those that stand at its end up to the end of the next.
 """
 
@@ -10,51 +10,9 @@ from typing import NamedTuple
 from lxml import etree
 
 from gigaflow_env.roads.formats.common import xml_file as xml
+from gigaflow_env.roads.formats.common.sign_catalogues import ENDS, LIMITS, country, is_one
 from gigaflow_env.roads.import_report import left_out, note
 
-LIMITS = {
-    "": ("274", "274.1", "r2-1", "670", "c14"),  # without a country: Germany's, the United States', Britain's, Vienna's
-    "AT": ("52.10a", "10a"),
-    "AU": ("r4-1",),
-    "BE": ("c43",),
-    "CA": ("rb-1",),
-    "CH": ("2.30", "2.59.1"),
-    "CZ": ("b20a",),
-    "DE": ("274", "274.1"),
-    "DK": ("c55",),
-    "ES": ("r-301", "r301"),
-    "FI": ("c32", "361"),
-    "FR": ("b14", "b30"),
-    "GB": ("670", "674"),
-    "IT": ("ii.50", "ii50"),
-    "JP": ("323",),
-    "KR": ("224",),
-    "NL": ("a1", "a01"),
-    "NO": ("362",),
-    "PL": ("b-33", "b33"),
-    "PT": ("c13",),
-    "SE": ("c31",),
-    "US": ("r2-1",),
-}
-"""Types of signs that limit the speed, of one lane or of a zone, by the country's two letters; in small letters."""
-ENDS = {
-    "": ("274.2", "278", "282"),
-    "AT": ("52.10b", "10b"),
-    "CH": ("2.53", "2.59.2"),
-    "DE": ("274.2", "278", "282"),
-    "ES": ("r-501", "r501"),
-    "FR": ("b31", "b33", "b51"),
-    "NL": ("a2", "a02"),
-    "PL": ("b-34", "b34"),
-    "SE": ("c32",),
-}
-"""Types of signs that end a limit."""
-NAMES = {
-    "AUT": "AT", "AUS": "AU", "BEL": "BE", "CAN": "CA", "CHE": "CH", "CZE": "CZ", "DEU": "DE", "GER": "DE", "DNK": "DK",
-    "ESP": "ES", "FIN": "FI", "FRA": "FR", "GBR": "GB", "UK": "GB", "ITA": "IT", "JPN": "JP", "KOR": "KR", "NLD": "NL",
-    "NOR": "NO", "POL": "PL", "PRT": "PT", "SWE": "SE", "USA": "US",
-}  # fmt: skip
-"""Other names of countries; OpenDRIVE asks for three letters up to 1.5, for two from 1.6 on."""
 MILES = ("GB", "US")
 """Where a sign without a unit is in miles an hour; elsewhere km/h."""
 GERMAN_SUBTYPES = {str(code): str(10 * (code - 50)) for code in range(51, 64) if code != 60}
@@ -120,17 +78,13 @@ def in_metres(element: etree._Element, given: str, unit: str) -> float | None:
     return speed if speed > 0 else None  # some programs write 0 or -1 for no limit
 
 
-def _country(element: etree._Element) -> str:
-    """The two letters of a sign's country; empty where the catalogue is nobody's, as OpenDRIVE's own."""
-    given = element.get("country", "").strip().upper()
-    given = NAMES.get(given, given)
-    return given if given in LIMITS else ""
+def sign_country(element: etree._Element) -> str:
+    """The two letters of a sign's country, as `sign_catalogues.country`."""
+    return country(element.get("country", ""))
 
 
 def _named(element: etree._Element, catalogues: dict[str, tuple[str, ...]]) -> bool:
-    kind = element.get("type", "").replace(" ", "").replace(",", "").lower()
-    country = _country(element)
-    return kind in catalogues[""] or kind in catalogues.get(country, ())
+    return is_one(element.get("type", ""), sign_country(element), catalogues)
 
 
 def _speed(element: etree._Element) -> float | None:
@@ -139,7 +93,7 @@ def _speed(element: etree._Element) -> float | None:
     if not given or given == "-1":
         subtype = element.get("subtype") or ""
         given = GERMAN_SUBTYPES.get(subtype, subtype)
-    unit = element.get("unit") or ("mph" if _country(element) in MILES else "km/h")
+    unit = element.get("unit") or ("mph" if sign_country(element) in MILES else "km/h")
     if given.strip() in ("", "-1"):
         xml.fault(element, "signal", f"a limit of value={element.get('value')!r}", "left out")
         return None

@@ -12,6 +12,8 @@ from gigaflow_env.roads.formats.opendrive.road import Road, reference_line
 from gigaflow_env.roads.import_report import is_strict, left_out
 from gigaflow_env.roads.road_map import MapError
 
+ROLES = ("predecessor", "successor")
+"""What lies beyond the start of a road or a lane, and beyond its end."""
 End = tuple[str, int, int, int]
 """Road id, number of the lane section, lane id, and 0 for the lane's end at the start of the section, 1 for the other."""
 
@@ -29,13 +31,13 @@ def read_joints(root: etree._Element, roads: dict[str, Road]) -> dict[End, list[
         for number, section in enumerate(road.sections):
             for lane in section.iterfind("*/lane"):
                 links = [link for block in lane.iterchildren("link") for link in block]
-                for end, role in enumerate(("predecessor", "successor")):
+                for end, role in enumerate(ROLES):
                     for link in links:
                         if link.tag != role:
                             continue
                         try:
-                            if (beyond := _beyond(road, number, end, roads)) is not None:
-                                other, section_beyond, end_beyond = beyond
+                            if (there := beyond(road, number, end, roads)) is not None:
+                                other, section_beyond, end_beyond = there
                                 here = (road.id, number, xml.integer(lane, "id"), end)
                                 join(here, (other, section_beyond, xml.integer(link, "id"), end_beyond))
                         except MapError:  # guarded only where it fails: there are thousands of links
@@ -52,12 +54,12 @@ def read_joints(root: etree._Element, roads: dict[str, Road]) -> dict[End, list[
     return joints
 
 
-def _beyond(road: Road, number: int, end: int, roads: dict[str, Road]) -> tuple[str, int, int] | None:
+def beyond(road: Road, number: int, end: int, roads: dict[str, Road]) -> tuple[str, int, int] | None:
     """Road, section and end that lie beyond an end of a section; None: nothing, or a junction."""
     adjacent = number + (1 if end else -1)
     if 0 <= adjacent < len(road.sections):
         return road.id, adjacent, 1 - end
-    link = road.element.find(f"link/{('predecessor', 'successor')[end]}")
+    link = road.element.find(f"link/{ROLES[end]}")
     if link is None or link.get("elementType") == "junction":
         return None
     other = _linked(link, "elementId", roads)
@@ -131,18 +133,29 @@ def _join_connection(
 ) -> None:
     links = connection.findall("laneLink")
     if not links:
-        return
+        return  # see `unsaid_links`
+    (incoming, at, incoming_end), (other, section, end) = connected(junction, connection, roads)
+    for link in links:
+        with left_out("link", f"connection {connection.get('id')}", line=link.sourceline):
+            start = (incoming, at, xml.integer(link, "from"), incoming_end)
+            join(start, (other, section, xml.integer(link, "to"), end))
+
+
+def connected(
+    junction: etree._Element, connection: etree._Element, roads: dict[str, Road]
+) -> tuple[tuple[str, int, int], tuple[str, int, int]]:
+    """Road, section and end of both sides of a connection: the incoming road's, and the connecting road's."""
     incoming = _linked(connection, "incomingRoad", roads)
     other = _linked(connection, "connectingRoad" if connection.get("connectingRoad") else "linkedRoad", roads)
     section, end = _contact(connection, other, incoming)
     # A road may touch the same junction with both ends: the connecting road's own link tells which end it is.
-    back = other.element.find(f"link/{('predecessor', 'successor')[end]}")
+    back = other.element.find(f"link/{ROLES[end]}")
     if back is not None and back.get("elementType") == "road" and back.get("elementId") == incoming.id:
         at, incoming_end = _contact(back, incoming, other, (end,))
     else:
         touching = [
             number
-            for number, role in enumerate(("predecessor", "successor"))
+            for number, role in enumerate(ROLES)
             for link in incoming.element.iterfind(f"link/{role}")
             if link.get("elementType") == "junction" and link.get("elementId") == junction.get("id")
         ]
@@ -155,7 +168,4 @@ def _join_connection(
         else:
             incoming_end = touching[0]
         at = (len(incoming.sections) - 1) * incoming_end
-    for link in links:
-        with left_out("link", f"connection {connection.get('id')}", line=link.sourceline):
-            start = (incoming.id, at, xml.integer(link, "from"), incoming_end)
-            join(start, (other.id, section, xml.integer(link, "to"), end))
+    return (incoming.id, at, incoming_end), (other.id, section, end)

@@ -24,6 +24,7 @@ from gigaflow_env.roads.formats.opendrive.road import Road, read_road
 from gigaflow_env.roads.formats.opendrive.signals import with_signals
 from gigaflow_env.roads.formats.opendrive.speeds import with_speeds
 from gigaflow_env.roads.formats.opendrive.strips import read_strips
+from gigaflow_env.roads.formats.opendrive.unsaid_links import with_unsaid
 from gigaflow_env.roads.import_report import fault, left_out, note
 from gigaflow_env.roads.road_map import Crosswalk, RoadMap
 
@@ -45,7 +46,8 @@ def read(path: Path) -> RoadMap:
                 raise xml.wrong(element, f"id {road.id!r} is used twice")
             roads[road.id] = road
     strips = {strip.key: strip for road in roads.values() for strip in read_strips(road)}
-    lanes = with_speeds(directed_lanes(strips, read_joints(root, roads)), strips)
+    joints = with_unsaid(read_joints(root, roads), strips, roads, root)
+    lanes = with_speeds(directed_lanes(strips, joints), strips)
     lanes, signals = with_signals(lanes, strips, roads, root)
     crosswalks: dict[str, Crosswalk] = {}
     for crosswalk in (crosswalk for road in roads.values() for crosswalk in read_crosswalks(road)):

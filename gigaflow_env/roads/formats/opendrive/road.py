@@ -82,6 +82,10 @@ def value_slope(cubics: Cubics, s: np.ndarray, inside: np.ndarray) -> tuple[np.n
     return a + x * (b + x * (c + x * d)), b + x * (2 * c + x * 3 * d)
 
 
+ADDITIONAL = ("userData", "include", "dataQuality")
+"""Elements that may stand anywhere, and say nothing about the road."""
+
+
 class Geometry(NamedTuple):
     """A piece of the reference line; `local` gives (n, 4) x, y, heading, curvature at distances from its start."""
 
@@ -139,7 +143,7 @@ def _polynomial(
 
 def _geometry(element: etree._Element) -> Geometry:
     length = xml.number(element, "length")
-    shape = next(iter(element), None)
+    shape = next((child for child in element if child.tag not in ADDITIONAL), None)
     if shape is None or not 0 < length <= MAX_LENGTH:
         raise xml.wrong(
             element, f"length={length}: a geometry has a length above 0, at most {MAX_LENGTH:.0f} m, and a shape inside"

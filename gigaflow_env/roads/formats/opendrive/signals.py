@@ -6,19 +6,16 @@ from dataclasses import replace
 from lxml import etree
 
 from gigaflow_env.roads.formats.common import xml_file as xml
+from gigaflow_env.roads.formats.common.sign_catalogues import STOPS, YIELDS, is_one
 from gigaflow_env.roads.formats.opendrive.lanes import driving_lane
-from gigaflow_env.roads.formats.opendrive.limit_signs import ORIENTATIONS, is_limit
+from gigaflow_env.roads.formats.opendrive.limit_signs import ORIENTATIONS, is_limit, sign_country
 from gigaflow_env.roads.formats.opendrive.road import Road
 from gigaflow_env.roads.formats.opendrive.strips import Key, Strip
 from gigaflow_env.roads.import_report import left_out, note
 from gigaflow_env.roads.road_map import Lane, Signal
 
-SIGNALS = {
-    **dict.fromkeys(("1000001", "1000009", "1000010", "1000011", "1000012"), "light"),  # for vehicles: round or arrows
-    "205": "yield",
-    "206": "stop",
-}
-"""Signal types of the OpenDRIVE catalogue. Pedestrian, bicycle and tram lights are left out."""
+LIGHTS = ("1000001", "1000009", "1000010", "1000011", "1000012")
+"""Signal types of lights for vehicles, round or arrows. Pedestrian, bicycle and tram lights are left out."""
 
 SIGNAL_REACH = 30.0
 """[m] Ours: a signal that stands on an ordinary road governs the junction ahead if it is nearer than this to it."""
@@ -31,7 +28,7 @@ def with_signals(
 
     A lane obeys one signal. Of two lights at one stop line, the second head on the other side of the road controls none.
     """
-    kinds = {e.get("id", ""): SIGNALS.get(_type_of(e)) for e in root.iterfind("road/signals/signal")}
+    kinds = {e.get("id", ""): _kind(e) for e in root.iterfind("road/signals/signal")}
     rank = ("light", "stop", "yield").index
     chosen: dict[str, str] = {}
     for road in roads.values():
@@ -56,14 +53,22 @@ def with_signals(
     return {name: replace(lane, signal=chosen.get(name)) for name, lane in lanes.items()}, signals
 
 
-def _type_of(element: etree._Element) -> str:
-    """Type of a signal. Catalogues differ by country, so that only what has no type, or is no known light, is reported."""
-    kind = element.get("type", "")
+def _kind(element: etree._Element) -> str | None:
+    """Kind of a signal; None: none that stops anybody.
+
+    Catalogues differ by country, so that only what has no type, or is no known light, is reported.
+    """
+    kind, of = element.get("type", ""), sign_country(element)
+    if kind in LIGHTS:
+        return "light"
+    for name, catalogues in (("stop", STOPS), ("yield", YIELDS)):
+        if is_one(kind, of, catalogues):
+            return name
     if not kind:
         xml.fault(element, "signal", f"type={element.get('type')!r}", "left out")
-    elif element.get("dynamic") == "yes" and kind not in SIGNALS and not is_limit(element) and not kind.startswith("1000"):
+    elif element.get("dynamic") == "yes" and not is_limit(element) and not kind.startswith("1000"):
         note("signal", element.get("id", ""), f"type={kind!r} is no light that is known: left out", line=element.sourceline)
-    return kind
+    return None
 
 
 def _turns(root: etree._Element, signals: Collection[str]) -> dict[str, tuple[str | None, int]]:

@@ -28,6 +28,10 @@ OTHER_TYPES = (
 )  # fmt: skip
 """Lane types that are not part of the map."""
 
+MAX_BANK = 1.0
+"""[rad] Ours: the banks of test tracks lean by as much; more is another unit."""
+SIGNS = {"left": 1, "right": -1}
+"""Of the ids of lanes, by the element that they stand in."""
 LEAST_WIDTH = -0.5
 """[m] Ours: what is a little below 0 where a lane begins or ends counts as 0, less is an error of the file."""
 SHORT_SECTION = 0.01
@@ -85,6 +89,12 @@ def _section_strips(road: Road, number: int, breaks: np.ndarray) -> list[Strip]:
     reference = reference_line(road, s, inside)
     middle = value_slope(road.offset, s, inside)
     bank = value_slope(road.bank, s, inside)[0]
+    if np.abs(bank).max() > MAX_BANK:
+        what = f"it leans by {np.abs(bank).max():.3g} rad: at most {MAX_BANK} are possible"
+        xml.fault(
+            road.sections[number], "superelevation", what, "taken as flat", amount=float(np.abs(bank).max()), unit="rad"
+        )
+        bank = np.zeros_like(bank)
     strips = []
     for side in (1, -1):
         inner = middle
@@ -148,6 +158,10 @@ def _lanes(section: etree._Element) -> list[etree._Element]:
                 xml.fault(element, "lane", f"lane id {lane} is used twice in its section", "left out")
             else:
                 found[lane] = element
+            block = element.getparent()
+            if block is not None and lane * SIGNS.get(block.tag, 0) < 0:  # SUMO's netconvert writes so for left-hand traffic
+                what = f"lane {lane} stands in <{block.tag}>, where ids have the other sign"
+                xml.fault(element, "lane", what, "it lies where its id says")
             kind = element.get("type")
             if lane != 0 and kind not in LANE_TYPES and kind not in OTHER_TYPES:
                 xml.fault(element, "lane", f"type={kind!r} of lane {lane} is no lane type", "it is not part of the map")

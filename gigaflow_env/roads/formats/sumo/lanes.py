@@ -18,6 +18,8 @@ DEFAULT_CROSSING = 4.0
 """[m] the same for crossings."""
 MAX_WIDTH = 100.0
 """[m] Ours: what is wider is a mistake."""
+SAME_LINE = 0.5
+"""[m] Ours: lanes of opposite edges whose ends lie nearer to each other are one surface."""
 CAR = "passenger"
 """The vehicle class whose lanes are driving lanes."""
 CLASSES = (
@@ -93,6 +95,22 @@ def read_net(root: etree._Element) -> Net:
             strips[name] = _strip(first, points)
     whole = {part: name for part, name in whole.items() if name in strips}
     return Net(edges, strips, whole, xml.word(root, "lefthand", ("true", "1", "false", "0"), "false") in ("true", "1"))
+
+
+def twins(net: Net) -> dict[str, str]:
+    """The lane of the other direction on the same surface, by lane: where two edges are drawn on one line (`bidi`)."""
+    found: dict[str, str] = {}
+    driving: dict[str, list[Strip]] = {}
+    for strip in net.strips.values():
+        if strip.kind == "driving" and len(strip.line) and net.edges[strip.edge].get("bidi") is not None:
+            driving.setdefault(strip.edge, []).append(strip)
+    for edge, strips in driving.items():
+        for strip in strips:
+            for other in driving.get(net.edges[edge].get("bidi", ""), ()):
+                apart = strip.line[[0, -1], :3] - other.line[[-1, 0], :3]
+                if np.linalg.norm(apart, axis=1).max() < SAME_LINE:
+                    found[strip.id] = other.id
+    return {name: other for name, other in found.items() if found.get(other) == name}
 
 
 def _function(edge: etree._Element, name: str) -> None:

@@ -72,10 +72,15 @@ def _connections(root: etree._Element, net: Net) -> dict[str, list[tuple[str, et
         name = f"connection from {element.get('from')} to {element.get('to')}"
         with left_out("link", name, line=element.sourceline):
             ends = [f"{xml.text(element, edge)}_{xml.integer(element, f'{edge}Lane')}" for edge in ("from", "to")]
-            for role, lane in zip(("from", "to", "via"), (*ends, element.get("via", ends[0])), strict=True):
+            for role, lane in zip(("from", "to"), ends, strict=True):
                 if lane not in known:
                     raise xml.wrong(element, f"{role}={element.get(role)!r}: there is no lane {lane!r}")
-            ends[1] = element.get("via", ends[1])
+            if (via := element.get("via", ends[1])) in known:
+                ends[1] = via
+            else:
+                xml.fault(
+                    element, "link", f"via={via!r}: there is no lane {via!r}", "a connector is made", **_place(ends, net)
+                )
             start, end = (net.strips.get(net.whole.get(lane, "")) for lane in ends)
             if start is None or end is None or start is end or start.kind != "driving" or end.kind != "driving":
                 continue  # pedestrians and trains, and the parts of one lane
@@ -84,6 +89,12 @@ def _connections(root: etree._Element, net: Net) -> dict[str, list[tuple[str, et
             if permits(element):
                 ahead.setdefault(start.id, []).append((end.id, element))
     return ahead
+
+
+def _place(ends: list[str], net: Net) -> dict[str, tuple[float, float]]:
+    """Where the first of two lanes ends, as an entry of the report has it."""
+    strip = net.strips.get(net.whole.get(ends[0], ""))
+    return {} if strip is None or not len(strip.line) else {"place": (float(strip.line[-1, 0]), float(strip.line[-1, 1]))}
 
 
 def _reached(

@@ -3,8 +3,9 @@
 Every lane of the file becomes one Lane with its id there, those inside of junctions included; where SUMO cuts these for who
 has to wait they are one, with the first part's id. Coordinates are the file's.
 Read are shapes, widths, speeds, permissions, connections, lane changes, traffic light programs, priorities and crossings.
-Lanes that are not for cars belong to the drivable area only. A connection over a gap (in networks without internal lanes)
-gets a connector of its own, named `from->to`. Ours: kinks of lanes are rounded, and lanes shorter than 5 cm are bypassed.
+Lanes that are not for cars belong to the drivable area only; opposite lanes on one line are each other's twins. A connection
+over a gap (in networks without internal lanes) gets a connector of its own, named `from->to`. Ours: kinks of lanes are
+rounded, and lanes shorter than 5 cm are bypassed.
 Not read: what makes programs wait for traffic, what pedestrians and trains use.
 """
 
@@ -17,7 +18,7 @@ from gigaflow_env.roads.formats.common import xml_file as xml
 from gigaflow_env.roads.formats.common.lane_bounds import knots
 from gigaflow_env.roads.formats.common.polyline import dense
 from gigaflow_env.roads.formats.common.weld import MAX_TURN, successors, weld
-from gigaflow_env.roads.formats.sumo.lanes import Net, Strip, read_crosswalks, read_net
+from gigaflow_env.roads.formats.sumo.lanes import Net, Strip, read_crosswalks, read_net, twins
 from gigaflow_env.roads.formats.sumo.links import Link, junction_of, read_links
 from gigaflow_env.roads.formats.sumo.signals import read_signals
 from gigaflow_env.roads.road_map import HEADING, Lane, RoadMap
@@ -40,6 +41,7 @@ def read(path: Path, program: str | None = None) -> RoadMap:
     lines, held = weld(lines, [(link.start, link.end) for link in links])
     ahead = successors(held)
     left, right = _neighbours(net, links)
+    both = twins(net)
     lanes = {}
     for strip in net.strips.values():
         if len(strip.line):
@@ -53,6 +55,7 @@ def read(path: Path, program: str | None = None) -> RoadMap:
                 right.get(strip.id),
                 junction_of(net.edges[strip.edge]) if strip.internal else None,
                 signal_of.get(strip.id),
+                both.get(strip.id),
             )
     for bridge in bridges:
         lanes[bridge.id] = Lane(

@@ -17,6 +17,8 @@ STOP = "sw"
 """States of connections without traffic light: major; minor and equal; stop and all-way stop."""
 OPEN = set("GgOo")
 """States in which a light does not stop anybody: green, and switched off."""
+FOR_TRAINS = ("rail_signal", "rail_crossing")
+"""Types of junctions and of programs whose lights wait for trains. They have no phases."""
 LETTERS = set("rRuyYgGsoO")
 """All states of a link."""
 SHOWN = {**dict.fromkeys("Ggs", "green"), **dict.fromkeys("yY", "yellow"), **dict.fromkeys("oO", "off")}
@@ -44,11 +46,12 @@ def read_signals(
     directly, without a lane inside of the junction, its entry is controlled if all are controlled by the same signal.
     """
     programs = _logics(root, program)
+    crossings = {junction.get("id", "") for junction in root.iterfind("junction") if junction.get("type") in FOR_TRAINS}
     signs = _signs(root, net)
     first: dict[tuple[str, ...], int] = {}
     entries: dict[str, set[Signal | None]] = {}
     for link in links:
-        found = [_signal(element, programs, signs, first, net) for element in link.connections]
+        found = [_signal(element, programs, signs, first, crossings) for element in link.connections]
         entries.setdefault(link.end, set()).add(next((signal for signal in found if signal is not None), None))
     chosen = {lane: signal for lane, found in entries.items() for signal in found if len(found) == 1 and signal is not None}
     return {signal.id: signal for signal in chosen.values()}, {lane: signal.id for lane, signal in chosen.items()}
@@ -60,6 +63,8 @@ def _logics(root: etree._Element, program: str | None) -> dict[str, Logic]:
     for element in root.iterfind("tlLogic"):
         with left_out("signal", element.get("id") or "", line=element.sourceline):
             states = [_state(phase) for phase in element.iterfind("phase")]
+            if not states and element.get("type") in FOR_TRAINS:
+                continue
             if not states:
                 raise xml.wrong(element, "a program without phases")
             logic = Logic(element.get("programID", ""), states, _seconds(element), xml.number_or(element, "offset", 0.0))
@@ -118,10 +123,13 @@ def _signal(
     programs: dict[str, Logic],
     signs: dict[str, Signal],
     first: dict[tuple[str, ...], int],
-    net: Net,
+    crossings: set[str],
 ) -> Signal | None:
-    """What controls a connection. `first` remembers the lowest link of each light."""
+    """What controls a connection. `first` remembers the lowest link of each light; crossings: of a railway."""
     start, tl = xml.text(element, "from"), element.get("tl")
+    if tl in crossings and tl not in programs:
+        note("signal", tl, "lights that wait for trains, which there are not: left out", line=element.sourceline)
+        return None
     if tl is None:
         if element.get("linkIndex") is not None:
             what = f"linkIndex={element.get('linkIndex')!r} of a connection without tl"
