@@ -32,6 +32,7 @@ _KERNEL_SOURCES = (
     "inlined.py",
     "jit.py",
     "prepared.py",
+    "vectors.py",
     "layout.py",
     "state.py",
     "population.py",

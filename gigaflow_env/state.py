@@ -10,6 +10,7 @@ import numpy as np
 from gigaflow_env.declare import allocate, array
 from gigaflow_env.layout import GOALS
 from gigaflow_env.population import ROAD_USERS
+from gigaflow_env.vectors import whole
 
 i8, i32, u32, flag = np.int8, np.int32, np.uint32, np.bool_
 
@@ -198,7 +199,7 @@ class Neighbours(NamedTuple):
 
     agent: np.ndarray = array("world agent neighbour", "", "agent, nearest first, -1: none", i32)
     key: np.ndarray = array(
-        "world worker neighbour", "", "workspace: their keys, squared distance in 24 bits, agent in 8 bits", u32
+        "world list whole", "", "workspace: squared distances in 24 bits, agents in 8; their places; both in order", u32
     )
     scratch: np.ndarray = array(
         "world worker other", "", "workspace: an entry for each agent; one worker does all where none needs more", u32
@@ -330,6 +331,7 @@ def make(
     sizes = {
         "two": 2, "world": worlds, "agent": agents, "coefficient": coefficients, "goal": goals,
         "light": max(lights, 1), "neighbour": max(neighbours, 1), "worker": workers, "other": agents, "sample": samples,
+        "list": 3, "whole": whole(max(agents, neighbours)),
         "kind": len(ROAD_USERS), "choice": choices,
     }  # fmt: skip
     groups: Any = GROUPS

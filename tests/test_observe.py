@@ -19,7 +19,6 @@ from gigaflow_env.sim.observe import (
     agent_of,
     blank,
     clipped,
-    insert,
     key_scale,
     lane_seen,
     neighbour_key,
@@ -357,13 +356,6 @@ def test_keys_order_by_distance_then_by_number(dx, dy, other_dx, other_dy, b, ot
     if distance**2 < farther**2 - 2 * view_range**2 / 2**24 - 1e-5 * farther**2:
         assert key < second or key == second == NOBODY
     assert (call(neighbour_key)(np.float32(dx), np.float32(dy), b + 1, scale) > key) or key == NOBODY or b == 255
-
-
-@given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=20), st.integers(0, 2**32 - 1), st.integers(0, 3))
-def test_a_key_that_is_inserted_pushes_out_the_last(keys, key, behind):
-    filled = np.array(sorted(keys) + [7] * behind, np.uint32)
-    call(insert)(filled, len(keys) - 1, np.uint32(key))
-    assert filled.tolist() == [*sorted([*sorted(keys)[:-1], key]), *[7] * behind]
 
 
 @given(st.integers(1, 40), st.integers(1, 8), st.data())

@@ -16,7 +16,7 @@ from gigaflow_env.sim.collision import collide, leave_road, run_light
 from gigaflow_env.sim.dynamics import decide, move
 from gigaflow_env.sim.fault import record_contact
 from gigaflow_env.sim.goals import arrive
-from gigaflow_env.sim.lanes import locate
+from gigaflow_env.sim.lanes import find_place, measure_angle
 from gigaflow_env.sim.lights import schedule, switch
 from gigaflow_env.sim.new_world import begin, populate
 from gigaflow_env.sim.noise import add_noise
@@ -129,7 +129,9 @@ def drive(
     for a in range(first, agents, stride):
         move(w, a, clock, rows, pose, motion, body, p)
     for a in range(first, agents, stride):
-        locate(w, a, clock, rows, pose, goals, variant, network, grid, lane_position)
+        find_place(w, a, clock, rows, pose, goals, variant, network, grid, lane_position)
+    for a in range(first, agents, stride):
+        measure_angle(w, a, rows, lane_position)
     barrier()  # collide reads the poses of others
     for a in range(first, agents, stride):
         collide(w, a, rows, pose, motion, body, neighbours, events)

@@ -216,6 +216,20 @@ def locate(w, a, clock, rows, pose, goals, variant, network, grid, lane_position
 
     An agent keeps its lane as long as it is inside of it and heads along it.
     """
+    find_place(w, a, clock, rows, pose, goals, variant, network, grid, lane_position)
+    measure_angle(w, a, rows, lane_position)
+
+
+@stage
+def measure_angle(w, a, rows, lane_position):
+    """The last part of `locate`, apart from it as a loop over agents then computes several at once."""
+    if rows.status[w, a] == LIVE:
+        lane_position.angle[w, a] = atan2(lane_position.angle[w, a], lane_position.cos[w, a])
+
+
+@stage
+def find_place(w, a, clock, rows, pose, goals, variant, network, grid, lane_position):
+    """What `locate` does, but for the angle: in its place is its sine."""
     if rows.status[w, a] != LIVE:
         return
     fetch_ahead(network.sections, lane_position.section[w, min(a + _AHEAD, rows.status.shape[1] - 1)])
@@ -239,7 +253,7 @@ def locate(w, a, clock, rows, pose, goals, variant, network, grid, lane_position
 
     lane_position.section[w, a], lane_position.fraction[w, a], lane_position.offset[w, a] = section, fraction, offset
     along, across = into_frame(cos, sin, lane_cos, lane_sin)
-    lane_position.cos[w, a], lane_position.angle[w, a] = along, atan2(across, along)
+    lane_position.cos[w, a], lane_position.angle[w, a] = along, across
     lane_position.route_distance[w, a] = route_distance(
         w, variant, network, map_row, first.lane, place_s(network, section, fraction),
         network.sections[u32(goal_section)].lane, place_s(network, goal_section, HALF),

@@ -32,6 +32,7 @@ from gigaflow_env.sim.lights import shown
 from gigaflow_env.sim.random_numbers import DROPOUT, draws, pick
 from gigaflow_env.sim.variant import curved, frame_of, lane_stretch, seen_from, shape_of, to_map
 from gigaflow_env.state import ENDED, GREEN, OFF, RED, YELLOW
+from gigaflow_env.vectors import find_places, keep_up_to
 
 _OFFSET, _ANGLE, _CURVATURE = f32(1 / OFFSET_SCALE), f32(1 / math.pi), f32(1 / CURVATURE_SCALE)
 _SPEED, _ACCELERATION, _COEFFICIENT = f32(1 / SPEED_SCALE), f32(1 / ACCELERATION_SCALE), f32(1 / COEFFICIENT_SCALE)
@@ -44,6 +45,7 @@ _LENGTH, _WIDTH, _LANE_WIDTH, _HEIGHT = (
 _LOW = tuple(f32(low) for low, _ in CONDITIONING_BOUNDS)
 _GAIN = tuple(f32(2 / (high - low)) for low, high in CONDITIONING_BOUNDS)
 NOBODY = u32(0xFFFFFFFF)
+_LAST = u32(0xFFFFFFFE)  # of the keys of somebody
 UNMEASURED = -FAR  # no route distance
 _KEY_STEPS, _KEY_SHIFT, _KEY_AGENT = f32(2.0**24), u32(8), u32(0xFF)
 _COEFFICIENTS = len(CONDITIONING)
@@ -61,16 +63,6 @@ def store(out, at, features):
     """Write a declared tuple to the columns of `out` from `at` on, not yet clipped. at: u32 times a size."""
     for i in range(len(features)):
         out[at + i] = features[i]
-
-
-@rule
-def insert(keys, last, key):
-    """Insert `key` into ascending keys[: last + 1]; the last entry drops out."""
-    i = last
-    while i > 0 and keys[i - 1] > key:
-        keys[i] = keys[i - 1]
-        i -= 1
-    keys[i] = key
 
 
 @rule
@@ -98,37 +90,34 @@ def find_neighbours(w, a, clock, rows, pose, neighbours, p):
     """The nearest agents in view_range, nearest first; none for an inattentive driver. Writes: neighbours.
 
     Agents are ordered by a key: squared distance in units of 2^-24 of the squared range, then number. The order is unique,
-    so the result does not depend on where the search starts. It starts with the neighbours of the last step, in their old
-    order, which is nearly right. Few others are nearer than the last of them.
+    so the result does not depend on whom the search starts from. These are the neighbours of the last step: nobody is among
+    the nearest who is farther away than all of them. The place of each that is left is the number of smaller keys.
     """
-    xs, ys, status = pose.x[w], pose.y[w], rows.status[w]
-    worker, found = min(a, neighbours.scratch.shape[1] - 1), neighbours.agent[w, a]
-    keys, best = neighbours.scratch[w, worker], neighbours.key[w, worker]
+    xs, ys, status, found = pose.x[w], pose.y[w], rows.status[w], neighbours.agent[w, a]
+    keys, places, ordered = neighbours.key[w, 0], neighbours.key[w, 1], neighbours.key[w, 2]
     wanted = len(found)
     if is_blind(w, a, clock, rows, p):
         for k in range(wanted):
             found[k] = i32(-1)
         return
     x, y, scale = xs[a], ys[a], key_scale(p.view_range)
-    for b in range(len(keys)):
+    for b in range(len(xs)):
         key = neighbour_key(xs[b] - x, ys[b] - y, b, scale)
-        keys[b] = NOBODY if b == a else key
-    count = 0
+        keys[b] = key if (status[b] >= ENDED) & (b != a) else NOBODY
+    for b in range(len(xs), len(keys)):
+        keys[b] = NOBODY
+    bound = u32(0)
     for k in range(wanted):
-        b = found[k]
-        if b >= 0 and keys[b] != NOBODY and status[b] >= ENDED:
-            insert(best, count, keys[b])
-            keys[b] = NOBODY
-            count += 1
+        key = keys[u32(found[k] if found[k] >= 0 else i32(a))]  # its own is nobody's
+        bound = key if key > bound else bound
+    count = keep_up_to(keys, min(bound, _LAST))
+    find_places(keys, count, places)
+    for k in range(count):
+        ordered[places[k]] = keys[k]
     for k in range(count, wanted):
-        best[k] = NOBODY
-    bound = best[wanted - 1]
-    for b in range(len(keys)):
-        if keys[b] < bound and status[b] >= ENDED:  # status last: bytes don't vectorise with floats
-            insert(best, wanted - 1, keys[b])
-            bound = best[wanted - 1]
+        ordered[k] = NOBODY
     for k in range(wanted):
-        found[k] = agent_of(best[k])
+        found[k] = agent_of(ordered[k])
 
 
 # A worker writes the elements first, first + stride, ... of each block. On the CPU these are all elements. On CUDA the

@@ -1,0 +1,106 @@
+"""What the processor does with sixteen keys at once, where LLVM finds no way from a loop over them.
+
+Written in LLVM's own vectors, which it turns into whatever the processor has: results are the same everywhere. Only on the
+CPU: on CUDA threads share such work. Arrays are of uint32, and have room for a whole multiple of AT_ONCE.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+AT_ONCE = 16
+"""Keys that are compared at once."""
+
+_WORD, _SIZE, _MASK = ir.IntType(32), ir.IntType(64), ir.IntType(AT_ONCE)
+_WORDS, _BITS = ir.VectorType(_WORD, AT_ONCE), ir.VectorType(ir.IntType(1), AT_ONCE)
+
+
+def whole(count: int) -> int:
+    """Numbers for which an array of `count` has to have room."""
+    return -(-count // AT_ONCE) * AT_ONCE
+
+
+class _Row:
+    """An array of one axis, given to the code that is written here."""
+
+    def __init__(self, context: Any, builder: Any, kind: Any, array: Any) -> None:
+        made = context.make_array(kind)(context, builder, array)
+        self._builder, self._first, self.size = builder, made.data, builder.extract_value(made.shape, 0)
+
+    def _at(self, index: Any, kind: Any) -> Any:
+        return self._builder.bitcast(self._builder.gep(self._first, [index]), kind.as_pointer())
+
+    def load(self, index: Any, kind: Any = _WORDS) -> Any:
+        """What begins at an element."""
+        found = self._builder.load(self._at(index, kind))
+        found.align = 4  # of a number; by itself it would be that of a whole vector
+        return found
+
+    def store(self, value: Any, index: Any) -> None:
+        """Write numbers from an element on."""
+        self._builder.store(value, self._at(index, _WORDS)).align = 4
+
+
+def _same(builder: Any, value: Any) -> Any:
+    """A vector of the same number."""
+    nothing = ir.Constant(_WORDS, ir.Undefined)
+    return builder.shuffle_vector(
+        builder.insert_element(nothing, value, _WORD(0)), nothing, ir.Constant(_WORDS, [0] * AT_ONCE)
+    )
+
+
+@contextmanager
+def _steps(builder: Any, count: Any, step: int = AT_ONCE) -> Iterator[Any]:
+    with cgutils.for_range_slice(builder, _SIZE(0), count, _SIZE(step), _SIZE) as (k, _):
+        yield k
+
+
+@intrinsic
+def keep_up_to(typing: Any, keys: Any, bound: Any) -> Any:
+    """Move the keys that are at most `bound` to the front of `keys`, in order. Returns how many they are.
+
+    What is behind them afterwards is of no use.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        row, limit = _Row(context, builder, signature.args[0], arguments[0]), _same(builder, arguments[1])
+        kind = ir.FunctionType(_WORDS, [_WORDS, _BITS, _WORDS])
+        name = f"llvm.experimental.vector.compress.v{AT_ONCE}i32"
+        compress = cgutils.get_or_insert_function(builder.module, kind, name)
+        kept = cgutils.alloca_once(builder, _SIZE)
+        builder.store(_SIZE(0), kept)
+        with _steps(builder, row.size) as k:
+            some, count = row.load(k), builder.load(kept)
+            near = builder.icmp_unsigned("<=", some, limit)
+            # All sixteen, of which the kept ones come first: what was behind them has been read.
+            row.store(builder.call(compress, [some, near, some]), count)
+            number = builder.zext(builder.ctpop(builder.bitcast(near, _MASK)), _SIZE)
+            builder.store(builder.add(count, number), kept)
+        return builder.load(kept)
+
+    return types.int64(keys, types.uint32), generate
+
+
+@intrinsic
+def find_places(typing: Any, keys: Any, count: Any, places: Any) -> Any:
+    """Of each of the first `count` keys, the number of smaller ones among them. Writes: places."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        row, found = (_Row(context, builder, signature.args[k], arguments[k]) for k in (0, 2))
+        count, none = arguments[1], ir.Constant(_WORDS, [0] * AT_ONCE)
+        smaller = cgutils.alloca_once(builder, _WORDS)
+        with _steps(builder, count) as k:
+            ours = row.load(k)
+            builder.store(none, smaller)
+            with _steps(builder, count, 1) as j:
+                less = builder.icmp_unsigned("<", _same(builder, row.load(j, _WORD)), ours)
+                builder.store(builder.add(builder.load(smaller), builder.zext(less, _WORDS)), smaller)
+            found.store(builder.load(smaller), k)
+        return context.get_dummy_value()
+
+    return types.void(keys, types.int64, places), generate
