@@ -64,6 +64,7 @@ from gigaflow_env.sim.traffic.drive import (
 )
 from gigaflow_env.sim.traffic.lane_choice import (
     astray,
+    branch_of,
     change_ahead,
     lane_length,
     leads_to,
@@ -75,7 +76,7 @@ from gigaflow_env.sim.traffic.lane_choice import (
     too_narrow,
     wished_lane,
 )
-from gigaflow_env.sim.traffic.right_of_way import goes_first, in_conflict, passed
+from gigaflow_env.sim.traffic.right_of_way import goes_first, goes_on, in_conflict, passed
 from gigaflow_env.simulator import drivers_of
 from gigaflow_env.state import FROZEN, GREEN, IDM, POLICY, RED
 
@@ -363,6 +364,29 @@ def test_lanes_branch_where_they_come_from_the_same_lane(lane, share, other):
     assert found == call(same_start)(NETWORK, other, lane) and call(same_start)(NETWORK, lane, lane)
     before = [{k for k in range(len(LANES)) if one in successors(k)} for one in (lane, other)]
     assert found == (lane == other or bool(before[0] & before[1]))
+
+
+@given(lanes, lanes)
+def test_the_branch_is_the_settled_lane_or_one_beside_it_that_begins_at_the_same_fork(lane, settled):
+    near = [other for other in (LANES["left"][settled], LANES["right"][settled]) if other >= 0]
+    near = [other for other in near if LANES["bundle"][lane] != LANES["bundle"][settled]]
+    begin = [other for other in (settled, *near) if call(same_start)(NETWORK, lane, other)]
+    assert call(branch_of)(NETWORK, lane, settled) == (begin[0] if begin else -1)
+
+
+@given(reals(0, 50), reals(0, 50), reals(0, 50), reals(0, 50))
+def test_inside_of_a_junction_who_can_no_longer_stop_goes_first_then_the_nearest(gap, stops, other_gap, other_stops):
+    """So exactly one of two goes."""
+    mine, its = (
+        call(goes_on)(*one)
+        for one in ((gap, stops, 0, other_gap, other_stops, 1), (other_gap, other_stops, 1, gap, stops, 0))
+    )
+    assert call(goes_on)(gap, stops, 0, f32(-1.0), other_stops, 1), "who is there goes before all"
+    if gap > 0 and other_gap > 0:
+        assert mine != its
+        late, other_late = gap < stops, other_gap < other_stops
+        if late != other_late or abs(gap - other_gap) > 1e-3:
+            assert mine == (other_late if late != other_late else other_gap < gap)
 
 
 @given(st.sampled_from([NO_TURN, ENDS, MAKES_ROOM]), st.sampled_from([YIELD, BACK, STAY]))
@@ -712,6 +736,16 @@ def test_three_who_meet_take_turns_without_a_crash_or_deadlock(order):
     assert done.all()
 
 
+def test_of_two_inside_of_a_junction_the_one_that_can_no_longer_stop_goes_first():
+    """Though the other one, that creeps, is nearer to the place where they meet."""
+    sim = scene(crossing(), 2)
+    put(sim, 0, "west-east", 10.5, ("east out", 50.0), speed=7.5)
+    put(sim, 1, "south-east", 4.5, ("east out", 50.0), speed=2.0)
+    speeds = []
+    assert steps(sim, 20, lambda: speeds.append(float(sim.state.motion.speed[0, 0]))) == 0
+    assert min(speeds) > 6.0, "it does not brake"
+
+
 def test_it_changes_lanes_where_the_route_asks_for_it_and_not_into_somebody():
     sim = scene(motorway(), 2)
     put(sim, 0, "outer 0", 10.0, ("inner 2", 100.0), speed=8.0)
@@ -854,6 +888,47 @@ def test_who_can_no_longer_choose_at_a_fork_stays_on_the_branch_that_it_looked_a
     aim_at(sim, 0, ("off", 40.0))
     assert steps(sim, 10) == 0
     assert (sim.state.pose.y[0, 0] + sim.roads.origins[0][1] > 0.3) == settles
+
+
+def leaves():
+    """A street that leads on with two lanes, of which only the left one leads anywhere, or off to the right: to the same."""
+    half = math.pi / 2
+    turns = [
+        bend("out", 50, -20, 20, 0.0, half, successors=("off",)),
+        bend("u", 150, -16.5, 20, 0.0, half, successors=("v",)),
+    ]
+    turns.append(bend("w", 150, -80, 20, -half, 0.0, successors=("x",)))
+    for turn in turns:  # driven the other way round: right turns
+        turn.line[:] = turn.line[::-1]
+        turn.line[:, 3] -= math.pi
+    return road_map(
+        "leaves",
+        straight("in", 0, 0, 50, 0, successors=("on", "out")),
+        straight("on", 50, 0, 150, 0, left="inner"),
+        straight("inner", 50, 3.5, 150, 3.5, right="on", successors=("u",)),
+        *turns,
+        straight("v", 170, -16.5, 170, -80, successors=("w",)),
+        straight("x", 150, -100, 90, -100, successors=("y",)),
+        bend("y", 90, -120, 20, half, 2 * half, successors=("far",)),
+        straight("off", 70, -20, 70, -120, successors=("far",)),
+        straight("far", 70, -120, 70, -200),
+    )
+
+
+def test_who_changes_lanes_right_behind_a_fork_does_not_turn_back_to_the_other_branch():
+    """Its goal moves when it can no longer choose: it drives around, on the lane beside, while still on both branches."""
+    sim = scene(leaves(), 1)
+    put(sim, 0, "in", 50.0 - 1.5 - 2.25, ("inner", 40.0), speed=6.0)
+    assert steps(sim, 1) == 0
+    aim_at(sim, 0, ("far", 40.0))
+    places = []
+    assert (
+        steps(sim, 60, lambda: places.append((sim.state.pose.x[0, 0], sim.state.pose.y[0, 0]) + sim.roads.origins[0][:2]))
+        == 0
+    )
+    x, y = np.array(places).T
+    assert y[x < 140].min() > -0.3 and x[-1] > 140, "it stays on the street"
+    assert np.diff(x[x < 140]).min() > 1.0, "and does not stop"
 
 
 def ending():

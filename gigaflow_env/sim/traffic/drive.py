@@ -707,7 +707,7 @@ def follow(w, a, clock, rows, pose, motion, body, lane_position, goals, variant,
     stop, giver = traffic.stop[w, a], i32(-1)
     traffic.yielded[w, a] = False
     if not ends_cycle:
-        crossing, who = crossing_gap(w, a, rows, body, variant, network, conflicts, traffic)
+        crossing, who = crossing_gap(w, a, rows, motion, body, variant, network, conflicts, traffic, p)
         if crossing < stop:
             stop, giver = crossing, who
         entering, who = let_in(w, a, rows, pose, motion, body, lane_position, network, traffic)

@@ -36,6 +36,22 @@ def same_start(network, lane, other):
 
 
 @rule
+def branch_of(network, lane, settled):
+    """The lane that branches off where `lane` does: the one on which a driver settled, or one beside it; -1 if none does.
+
+    Who changes lanes right behind a fork has settled on a lane that begins elsewhere.
+    """
+    row = network.lanes[settled]
+    if same_start(network, lane, settled):
+        return i32(settled)
+    for side in range(2):
+        other = row.left if side == 0 else row.right
+        if other >= 0 and row.bundle != network.lanes[lane].bundle and same_start(network, lane, other):
+            return i32(other)
+    return i32(-1)
+
+
+@rule
 def astray(network, lane, settled):
     """Whether a lane neither leads to the junction lane on which a driver settled, nor on from it, nor runs along it."""
     here, there = network.lanes[lane], network.lanes[settled]
@@ -244,8 +260,9 @@ def choose_lane(
         row, half_length = network.lanes[settled], HALF * body.length[w, a]
         moved = motion.distance[w, a] if motion.speed[w, a] >= ZERO else -motion.distance[w, a]
         past = front + moved - half_length
-        if same_start(network, lane, settled):
-            lane, section = settled, quad_of(row, s)
+        branch = branch_of(network, lane, settled)
+        if branch >= 0:
+            lane, section = branch, quad_of(network.lanes[branch], s)
         elif settled == inside and lane_position.cos[w, a] < ZERO:
             # It heads against that lane: in a turn too tight for it, it came over the middle of the road.
             lane, section = settled, quad_of(row, max(past, ZERO) / lane_stretch(w, variant, row))

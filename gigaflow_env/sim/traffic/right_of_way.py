@@ -110,8 +110,20 @@ def passed(w, b, conflict, body, variant, network, traffic):
     return rear > conflict.other_leave * lane_length(w, variant, network, conflict.lane)
 
 
+@rule
+def goes_on(gap, stops, number, other_gap, other_stops, other_number):
+    """Whether the other one of two who are inside of a junction goes first through a place where their lanes overlap.
+
+    First who is there, then who can no longer stop before it, then the nearest. gap: distance [m] to it, not negative.
+    other_gap: that of the other, not positive where it is there. stops: stopping distance [m].
+    """
+    mine = gap - _IN_JUNCTION if gap < stops else gap
+    its = other_gap - _IN_JUNCTION if other_gap < other_stops else other_gap
+    return other_gap <= ZERO or goes_first(mine, number, its, other_number)
+
+
 @stage
-def crossing_gap(w, a, rows, body, variant, network, conflicts, traffic):
+def crossing_gap(w, a, rows, motion, body, variant, network, conflicts, traffic, p):
     """Distance [m] from the front of an agent inside a junction lane to a conflict zone that another reaches first, and who.
 
     FAR and -1 if there is none.
@@ -121,6 +133,7 @@ def crossing_gap(w, a, rows, body, variant, network, conflicts, traffic):
     if first == last:
         return gap, who
     length = lane_length(w, variant, network, lane)
+    stops = stopping_distance(max(motion.speed[w, a], ZERO), motion.acceleration[w, a], p.brake_max, p)
     for b in range(rows.status.shape[1]):
         if b == a or rows.status[w, b] != LIVE:
             continue
@@ -129,7 +142,10 @@ def crossing_gap(w, a, rows, body, variant, network, conflicts, traffic):
             if traffic.inside[w, b] == other.lane and not passed(w, b, other, body, variant, network, traffic):
                 mine = other.enter * length - front
                 its = other.other_enter * lane_length(w, variant, network, other.lane) - traffic.front[w, b]
-                if mine > ZERO and mine < gap and goes_first(mine, i32(a), its, i32(b)):
+                if mine <= ZERO or mine >= gap:
+                    continue
+                its_stops = stopping_distance(max(motion.speed[w, b], ZERO), motion.acceleration[w, b], p.brake_max, p)
+                if goes_on(mine, stops, i32(a), its, its_stops, i32(b)):
                     gap, who = mine, i32(b)
     return gap, who
 
