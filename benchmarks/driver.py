@@ -47,6 +47,8 @@ STYLES = {"10 old random towns": "random:old:1000001-1000010", "10 wide random t
 """And of the other styles of random towns."""
 BACKING = 0.3
 """[m/s] Who is faster backwards drives in reverse."""
+FEWER = 6
+"""Other sections have so much fewer agents than the ladder, whose rows are held against limits."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Card:
     section: tuple[str, ...] = ()
     """Of ladder, longform, robustness, conditioning; all by default."""
     num_envs: int = 1536
-    """Agents that drive at once in the ladder; about a sixth of them in `robustness` and `conditioning`."""
+    """Agents that drive at once in the ladder; `FEWER` times less in `robustness` and `conditioning`."""
     steps: int = 800
     """Steps of a row, but for `longform`, which has its `hours`: an episode of the evaluation, twice one of the training."""
     hours: float = 30.0
@@ -129,7 +131,7 @@ def harder(card: Card, config: Config) -> Iterator[Row]:
     for check in robustness.CHECKS:
         if check.maps == "same":
             made = plain(card).replace(**check.config)
-            rows = max(1, card.num_envs // 6 // made.agents[1]) * made.agents[1]
+            rows = max(1, card.num_envs // FEWER // made.agents[1]) * made.agents[1]
             yield Row("robustness", check.name, (UNSEEN,), made, rows, card.steps, check.traffic, check.delay)
 
 
@@ -155,11 +157,11 @@ def conditioning(card: Card, config: Config) -> Iterator[Row]:
     for name, share in (("careful", 1.0), ("in between", 0.5), ("hasty", 0.0)):
         chosen = {one: at(one, share) for one in CAREFUL if one in ends(config)}
         chosen["c_vel"] = 1.0 + 0.3 * (0.5 - share)
-        yield Row("conditioning", name, (UNSEEN,), calm, card.num_envs // 6, card.steps, conditioning=chosen)
+        yield Row("conditioning", name, (UNSEEN,), calm, card.num_envs // FEWER, card.steps, conditioning=chosen)
     for one in ends(config):
         for share in (0.0, 1.0):
             value = at(one, share)
-            yield Row("conditioning", f"{one} {value:g}", (UNSEEN,), calm, card.num_envs // 6, card.steps,
+            yield Row("conditioning", f"{one} {value:g}", (UNSEEN,), calm, card.num_envs // FEWER, card.steps,
                       conditioning={one: value})  # fmt: skip
 
 

@@ -61,7 +61,7 @@ def longform_config(policy: str) -> Config:
 
 
 def plain_config(policy: str) -> Config:
-    """A policy's training environment on maps as they are, with nobody erratic and with everybody's goals."""
+    """A policy's training environment on maps as they are, nobody erratic, goals no farther aside than by default."""
     return drivers.config_of(policy).replace(
         variant_scale=(1.0, 1.0), variant_shear=(0.0, 0.0), variant_flip=0.0, variant_turn=(0.0, 0.0), inattentive=0.0,
         phantom=0.0, noise_position=0.0, noise_heading=0.0, noise_speed=0.0, world_stagger=0.0,
