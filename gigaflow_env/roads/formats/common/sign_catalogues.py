@@ -1,6 +1,7 @@
 """Road signs by the catalogues of their countries: limits of speed, their ends, and signs to stop and to give way.
 
-Source: the catalogues of road signs of the countries below.
+Source: the numbers of signs in the road traffic rules of the countries below; those that stop or give way were written down
+without the texts at hand, and are to be corrected where a country's own list says otherwise.
 """
 
 import re

@@ -21,7 +21,10 @@ _ENCODINGS = re.compile(
 )
 """Of files in use; there are others that take for ever."""
 _DECLARED = re.compile(rb"""(<\?xml[^>]*?)\s+encoding\s*=\s*["']([^"'>]*)["']""")
-_MARKED = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8"))
+_UTF16 = b"\xff\xfe", b"\xfe\xff"
+"""What text in UTF-16 begins with, as in `file_format`, which does without lxml."""
+_UTF8 = b"\xef\xbb\xbf"
+_MARKED = (*((mark, "utf-16") for mark in _UTF16), (_UTF8, "utf-8"))
 """What a file begins with that says its encoding itself."""
 
 
@@ -65,9 +68,9 @@ def _as_utf8(data: bytes, name: str) -> bytes:
     Characters that its encoding does not have are in names, as a rule, which nobody needs to drive: they are replaced, and
     that is reported. Raises MapError for encodings that are not known, and for what is no text.
     """
-    if not data.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if not data.startswith(_UTF16):
         data = data.strip(b" \t\r\n\0")  # some programs write an empty line first, some a zero last
-    declared = _DECLARED.match(data.removeprefix(b"\xef\xbb\xbf"))
+    declared = _DECLARED.match(data.removeprefix(_UTF8))
     given = declared[2].decode("ascii", "replace") if declared else "utf-8"
     marked = next((encoding for mark, encoding in _MARKED if data.startswith(mark)), None)
     if marked is None and re.match(r"utf-?(16|32)", given, re.IGNORECASE) and b"\0" not in data[:64]:
