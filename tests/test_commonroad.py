@@ -141,6 +141,14 @@ def test_small_gaps_are_closed_and_large_ones_are_no_links(imported):
     np.testing.assert_allclose(road_map.lanes["2"].line[-1, :2], [90, 2.1])
 
 
+def test_a_decimal_comma_is_read_and_told(imported):
+    with pytest.warns(MapWarning, match="<x>='50,5' has a decimal comma: 50.5 taken"):
+        road_map = imported(two_lanes().replace("<x>50</x>", "<x>50,5</x>"))
+    assert road_map.report
+    with pytest.raises(MapError, match="has a decimal comma"):
+        imported(two_lanes().replace("<x>50</x>", "<x>50,5</x>"), strict=True)
+
+
 def test_a_lane_for_both_directions_is_two(imported):
     both = "<userBidirectional>vehicle</userBidirectional>"
     lanes = imported(lanelet(1, (0, 50), 0, both + refs(successor=2)) + lanelet(2, (50, 90), 0, both)).lanes

@@ -118,6 +118,46 @@ def chain(gap: float, aside: float) -> str:
     return opendrive(one, road(2, section(lane(-1)), x=50 + gap, y=aside, link=back))
 
 
+@pytest.mark.parametrize(("named", "right", "number"), [("end", "start", -1), ("start", "end", 1)])
+def test_where_the_named_end_is_elsewhere_and_the_other_touches_that_one_is_taken(read, named, right, number):
+    """Road 2 goes on behind road 1; drawn backwards it does so with its end, and its lane lies to the left of it."""
+    ahead = f'<successor elementType="road" elementId="2" contactPoint="{named}"/>'
+    lanes, backwards = section(left=lane(1)), LINE.format(x=100, y=0, length=50).replace('hdg="0"', 'hdg="3.14159265358979"')
+    second = road(2, x=50) if number < 0 else road(2, lanes, plan=backwards)
+    first = road(1, section(lane(-1, f'<link><successor id="{number}"/></link>')), link=ahead)
+    road_map = read(opendrive(first, second))
+    assert links(road_map) == [("1.0.-1", f"2.0.{number}")]
+    (entry,) = road_map.report
+    assert (entry.kind, entry.element) == ("link", "1.0.-1 successor")
+    assert entry.done == f"the {named} of road 2 is elsewhere: its {right}, which touches, taken"
+
+
+@pytest.mark.parametrize(
+    ("right", "written", "said"),
+    [
+        ('type="driving"', 'type="Driving"', "type='Driving' is no lane type: 'driving' taken"),
+        ('id="-1" type', 'id="-1.0" type', "id='-1.0' is written with a fraction: -1 taken"),
+        ('<successor id="-1"/>', '<successor id="-1.0"/>', "id='-1.0' is written with a fraction: -1 taken"),
+        ('a="3.5"', 'a="3,5"', "a='3,5' has a decimal comma: 3.5 taken"),
+        ('length="50"', 'length="50,0"', "length='50,0' has a decimal comma: 50.0 taken"),
+    ],
+)
+def test_what_is_written_otherwise_is_read_and_told(read, right, written, said):
+    plain = chain(0.0, 0.0)
+    assert right in plain
+    road_map = read(plain.replace(right, written))
+    assert links(road_map) == [("1.0.-1", "2.0.-1")]
+    assert {entry.done.split(": ", 1)[1] for entry in road_map.report} == {said}
+    assert length(road_map.lanes["1.0.-1"].line) == pytest.approx(50.0)
+
+
+def test_what_is_no_number_in_any_spelling_stays_wrong(read):
+    road_map = read(chain(0.0, 0.0).replace('<successor id="-1"/>', '<successor id="-1.5"/>'))
+    assert "id='-1.5' is not a whole number: left out" in road_map.report[0].done
+    with pytest.raises(MapError, match="1,234,5"):
+        read(chain(0.0, 0.0).replace('length="50"', 'length="1,234,5"'))
+
+
 @pytest.mark.parametrize(("gap", "aside"), [(0.0, 0.4), (2.0, 0.0), (3.4, 1.0)])
 def test_gaps_up_to_a_lanes_width_between_facing_ends_are_bridged(read, gap, aside):
     road_map = read(chain(gap, aside))

@@ -129,7 +129,11 @@ def test_a_link_to_a_lane_that_there_is_not_is_told(tmp_path):
 def test_a_link_to_a_lane_that_leads_against_it_is_told(tmp_path):
     text = "".join(crossing()).replace('contactPoint="start"><laneLink', 'contactPoint="end"><laneLink')
     found = told(tmp_path, text)
-    assert "1.0.-1 successor: lane -1 of road 3 leads against it: left out" in found
+    assert "1.0.-1 successor: the end of road 3 is elsewhere: its start, which touches, taken" in found
+    both = section(0, lane(-1, "", (None, 1)), lane(1))
+    beyond = road(2, 50, place=(50, 0, 0), lanes=section(0, lane(-1), lane(1)))
+    found = told(tmp_path, road(1, 50, lanes=both, link=linked("successor", 2)), beyond)
+    assert "1.0.-1 successor: lane 1 of road 2 leads against it: left out" in found
 
 
 def test_what_touches_nothing_that_is_there_is_told(tmp_path):

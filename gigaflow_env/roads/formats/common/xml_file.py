@@ -164,12 +164,21 @@ def number(element: etree._Element, name: str, default: float | None = None) -> 
     try:
         read = float(given)
     except ValueError:
-        read = math.nan
+        read = with_comma(element, name, given)
     if -LARGEST <= read <= LARGEST:  # first: files have tens of thousands of numbers
         return read
     if not math.isfinite(read):
         raise wrong(element, f"{name}={given!r} is not a finite number")
     raise wrong(element, f"{name}={given!r} is too large: at most {LARGEST:.0e}")
+
+
+def with_comma(element: etree._Element, name: str, given: str) -> float:
+    """A number with a decimal comma, as programs write it in countries that do, reported; NaN for anything else."""
+    if not re.fullmatch(r"\s*[-+]?\d*,\d+([eE][-+]?\d+)?\s*", given):
+        return math.nan
+    read = float(given.replace(",", "."))
+    fault(element, "value", f"{name}={given!r} has a decimal comma", f"{read} taken")
+    return read
 
 
 def integer(element: etree._Element, name: str) -> int:
@@ -178,4 +187,8 @@ def integer(element: etree._Element, name: str) -> int:
     try:
         return int(given)
     except ValueError as error:
-        raise wrong(element, f"{name}={given!r} is not a whole number") from error
+        if not re.fullmatch(r"\s*[-+]?\d+[.,]0*\s*", given):
+            raise wrong(element, f"{name}={given!r} is not a whole number") from error
+        read = int(re.split("[.,]", given)[0])
+        fault(element, "value", f"{name}={given!r} is written with a fraction", f"{read} taken")
+        return read

@@ -26,7 +26,7 @@ def number(element: etree._Element, tag: str) -> float:
     try:
         read = float(inside.text or "")
     except ValueError:
-        read = math.nan
+        read = xml.with_comma(inside, f"<{tag}>", inside.text or "")
     if not math.isfinite(read):
         raise xml.wrong(inside, f"{inside.text!r} is not a finite number")
     return read

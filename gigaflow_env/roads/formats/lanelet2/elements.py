@@ -127,7 +127,7 @@ def _number(node: etree._Element, tags: dict[str, str], name: str, default: floa
     try:
         read = float(given or "")
     except ValueError:
-        read = math.nan
+        read = xml.with_comma(node, f"tag {name}", given or "")
     if not math.isfinite(read):
         raise xml.wrong(node, f"tag {name}={given!r} is not a finite number")
     if abs(read) > MAX_COORDINATE:

@@ -23,6 +23,7 @@ from gigaflow_env.roads.formats.opendrive.links import read_joints
 from gigaflow_env.roads.formats.opendrive.road import Road, read_road
 from gigaflow_env.roads.formats.opendrive.signals import with_signals
 from gigaflow_env.roads.formats.opendrive.speeds import with_speeds
+from gigaflow_env.roads.formats.opendrive.spelling import mend_lanes
 from gigaflow_env.roads.formats.opendrive.strips import read_strips
 from gigaflow_env.roads.formats.opendrive.unsaid_links import with_unsaid
 from gigaflow_env.roads.import_report import fault, left_out, note
@@ -32,6 +33,7 @@ from gigaflow_env.roads.road_map import Crosswalk, RoadMap
 def read(path: Path) -> RoadMap:
     """Read an OpenDRIVE file. Raises MapError where it is none; faults of its elements go into the import report."""
     root = xml.parse(path, "OpenDRIVE", "an OpenDRIVE file")
+    mend_lanes(root)
     cut_sections(root)
     roads: dict[str, Road] = {}
     junctions = {junction.get("id", "") for junction in root.iterfind("junction")}

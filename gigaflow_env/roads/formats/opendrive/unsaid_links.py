@@ -20,6 +20,7 @@ from gigaflow_env.roads.formats.opendrive.strips import Key, Strip
 from gigaflow_env.roads.import_report import fault, left_out, note
 from gigaflow_env.roads.road_map import HEADING, MapError, X, Y
 
+_ENDS = ("start", "end")
 Side = tuple[str, int, int]
 """Road id, number of the lane section, and 0 for the start of the section, 1 for its end."""
 
@@ -37,6 +38,7 @@ def with_unsaid(
     joints: dict[End, list[End]], strips: dict[Key, Strip], roads: dict[str, Road], root: etree._Element
 ) -> dict[End, list[End]]:
     """Which lane ends meet, those among them of which the file does not say it; each is reported."""
+    joints = _turned_round(joints, strips, roads)
     _tell_wrong(joints, strips, roads)
     found = {end: list(others) for end, others in joints.items()}
     said = {_sides(end, other) for end, others in joints.items() for other in others}
@@ -53,6 +55,52 @@ def with_unsaid(
     for seam in _touching(ends, roads, {side for sides in said for side in sides}):
         _join(seam, ends[seam.one], ends[seam.other], found)
     return found
+
+
+def _turned_round(joints: dict[End, list[End]], strips: dict[Key, Strip], roads: dict[str, Road]) -> dict[End, list[End]]:
+    """The joints; where lanes of two roads meet only at the other end of one of them the file named the wrong end."""
+    found: dict[End, list[End]] = {}
+    for end, others in joints.items():
+        for other in others:
+            if end > other:
+                continue  # each pair is there both ways
+            pair = (end, other) if end[0] == other[0] else _meeting(end, other, strips, roads)
+            for here, there in (pair, pair[::-1]):
+                if there not in found.setdefault(here, []):
+                    found[here].append(there)
+    return found
+
+
+def _meeting(end: End, other: End, strips: dict[Key, Strip], roads: dict[str, Road]) -> tuple[End, End]:
+    """The two ends, or where they don't meet those of the same lanes that do, reported."""
+    if not _apart(end, other, strips):
+        return end, other
+    for pair, old, turned in (
+        ((end, _opposite(other, roads)), other, _opposite(other, roads)),
+        ((_opposite(end, roads), other), end, _opposite(end, roads)),
+    ):
+        if turned[:3] in strips and not _apart(*pair, strips):
+            name = f"{end[0]}.{roads[end[0]].labels[end[1]]}.{end[2]} {ROLES[end[3]]}"
+            what = f"the {_ENDS[old[3]]} of road {old[0]} is elsewhere"
+            done = f"its {_ENDS[turned[3]]}, which touches, taken"
+            fault("link", name, what, done, place=_place(strips[pair[0][:3]], pair[0][3]))
+            return pair
+    return end, other
+
+
+def _opposite(end: End, roads: dict[str, Road]) -> End:
+    """The same lane at the other end of its road."""
+    return end[0], 0 if end[3] else len(roads[end[0]].sections) - 1, end[2], 1 - end[3]
+
+
+def _apart(end: End, other: End, strips: dict[Key, Strip]) -> bool:
+    """Whether two ends of driving lanes do not meet."""
+    one, beside = strips.get(end[:3]), strips.get(other[:3])
+    if one is None or beside is None or one.kind != "driving" or beside.kind != "driving":
+        return False
+    if not one.lines or not beside.lines:
+        return False  # too short for a line: links lead through it
+    return _gap(one, end[3], beside, other[3]) is None
 
 
 def _tell_wrong(joints: dict[End, list[End]], strips: dict[Key, Strip], roads: dict[str, Road]) -> None:
