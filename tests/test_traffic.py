@@ -55,6 +55,7 @@ from gigaflow_env.sim.traffic.drive import (
     drift,
     forgotten,
     holding,
+    leader_at,
     on_arc,
     pursuit,
     room_behind,
@@ -762,6 +763,30 @@ def test_it_changes_lanes_where_the_route_asks_for_it_and_not_into_somebody():
     assert sim.state.goals.routes[0, 0] > 1, "it has reached its goal on the other lane"
 
 
+@pytest.mark.parametrize("behind", [40.0, 60.0, 80.0, 100.0])
+def test_a_lane_change_waits_for_who_comes_fast_from_far_behind(behind):
+    """From 27 m/s one needs 80 m to get as slow as a car that has just begun to drive."""
+    town = road_map(
+        "fast",
+        straight("left", 0, 3.5, 300, 3.5, right="right", successors=("on",), speed=27.0),
+        straight("right", 0, 0, 300, 0, left="left", speed=27.0),
+        straight("on", 300, 3.5, 600, 3.5, speed=27.0),
+    )
+    sim = scene(town, 2, spawn_speed=30.0, speed_max=30.0)
+    put(sim, 0, "right", 150.0, ("on", 250.0), speed=2.0)
+    put(sim, 1, "left", 150.0 - behind, ("on", 290.0), speed=27.0)
+    sim.state.body.c_vel[0, :] = 1.0
+    hardest, lanes = [], set()
+
+    def look():
+        hardest.append(float(sim.state.motion.acceleration[0, 1]))
+        lanes.add(int(sim.roads.network.sections["lane"][sim.state.lane_position.section[0, 0]]))
+
+    assert steps(sim, 45, look) == 0
+    assert min(hardest) > -3.5, "it need not brake hard"
+    assert len(lanes) > 1, "the other one changes lanes in the end"
+
+
 @pytest.mark.parametrize(("speed", "nearest"), [(3.0, 8.0), (5.0, 8.0), (7.0, 11.0), (9.0, 15.0), (11.0, 19.0)])
 def test_a_lane_change_leads_past_a_wreck_or_ends_behind_it(speed, nearest):
     """From any distance at which one can stop: neither does the way over lead through the wreck, nor does one turn back to
@@ -1020,6 +1045,40 @@ def test_a_driver_looks_all_along_its_arc_not_only_at_its_end():
     ) for reach, bend in [(8.0, 0.0), (0.5, 0.0), (8.0, 0.3), (-3.0, 0.0)]]  # fmt: skip
     assert at[0] == 1 and at[1] == -1 and at[3] == -1
     assert at[2] in (0, 1), "or the edge of the road"
+
+
+@pytest.mark.parametrize(
+    ("speed", "own", "met"), [(0.0, 0.0, 1), (0.5, 0.0, 1), (3.0, 0.0, -1), (3.0, 4.0, 1), (5.0, 4.0, -1)]
+)
+def test_only_who_gets_away_faster_than_one_begins_to_drive_is_not_in_the_way(speed, own, met):
+    sim = scene(ring(), 2)
+    put(sim, 0, "east", 60.0, ("west", 150.0), speed=own)
+    put(sim, 1, "east", 66.0, ("west", 150.0), speed=speed)
+    run, state, roads = kernel(plain(on_arc), cache=False), sim.state, sim.roads
+    assert met == run(
+        0, 0, state.clock, f32(3.0), f32(0.0), f32(0.0), state.rows, state.pose, state.motion, state.body, state.variant,
+        roads.network, roads.grid,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("speed", "nearer", "seen"), [(0.0, 0.0, 0.0), (2.0, 0.0, 2.0), (-1.2, 1.2, 0.0)])
+def test_a_leader_that_backs_up_counts_as_nearer(speed, nearer, seen):
+    sim = scene(ring(), 2)
+    put(sim, 0, "east", 40.0, ("west", 150.0))
+    put(sim, 1, "east", 60.0, ("west", 150.0), speed=speed)
+    run, state, network = kernel(plain(leader_at), cache=False), sim.state, sim.roads.network
+    section = int(state.lane_position.section[0, 1])
+    gap, along, who = run(
+        0, 0, f32(20.0), f32(0), f32(0), f32(0), f32(10), section, 1, np.array([1], np.uint32), state.pose, state.motion,
+        state.body, state.variant, network,
+    )  # fmt: skip
+    assert (who, along) == (1, pytest.approx(seen, abs=1e-3))
+    state.motion.speed[0, 1] = 0.0
+    rests = run(
+        0, 0, f32(20.0), f32(0), f32(0), f32(0), f32(10), section, 1, np.array([1], np.uint32), state.pose, state.motion,
+        state.body, state.variant, network,
+    )[0]  # fmt: skip
+    assert rests - gap == pytest.approx(nearer, abs=1e-3)
 
 
 def test_who_waits_in_vain_for_a_lane_change_drives_elsewhere():

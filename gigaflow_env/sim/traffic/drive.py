@@ -93,6 +93,8 @@ _BACK_ROOM, _BACK_LEAST = f32(0.6), f32(3.0)  # m: room that is kept behind, and
 _GETS_ON = f32(5.0)  # m/s: who drives so fast no longer waits
 _FORGETS = i32(10)  # steps of waiting, that a step at less than that forgets, but not at a crawl
 _GIVES_UP = f32(45.0)  # s: who has stood for so long before a lane change drives elsewhere
+_BACKS_FOR = f32(1.0)  # s, for which somebody ahead who backs up is thought to go on
+_CATCHES_UP = f32(2.0)  # s: who is faster is seen from so much farther, before a lane change
 _LET_IN = f32(30.0)  # m: who waits so near ahead for a lane change is let in
 
 
@@ -162,13 +164,13 @@ def road_end(conflicts, lane, row, passed, scale):
 
 
 @stage
-def around(w, a, reach, rows, pose, close):
-    """Number of agents on the road, and wrecks, within `reach` [m]; their numbers are written to `close`."""
-    xs, ys, status, count = pose.x[w], pose.y[w], rows.status[w], i32(0)
-    x, y = xs[a], ys[a]
+def around(w, a, reach, rows, pose, motion, close):
+    """Number of agents on the road, and wrecks, within `reach` [m], faster ones from farther; writes who to `close`."""
+    xs, ys, speeds, status, count = pose.x[w], pose.y[w], motion.speed[w], rows.status[w], i32(0)
+    x, y, speed = xs[a], ys[a], speeds[a]
     for b in range(len(xs)):  # this one vectorises
-        dx, dy = xs[b] - x, ys[b] - y
-        close[b] = u32((dx * dx + dy * dy < reach * reach) & (b != a))
+        dx, dy, far = xs[b] - x, ys[b] - y, reach + max(speeds[b] - speed, ZERO) * _CATCHES_UP
+        close[b] = u32((dx * dx + dy * dy < far * far) & (b != a))
     for b in range(len(xs)):
         if close[b] != 0 and status[b] >= LIVE:
             close[u32(count)] = u32(b)
@@ -232,6 +234,8 @@ def leader_at(
         if abs(ahead) > long + HALF * stride or abs(left - shift) > wide + half_width + _MARGIN:
             continue
         free_distance = distance + ahead - long - half_length
+        if cos > ZERO:  # who backs up comes nearer
+            free_distance += min(motion.speed[w, b], ZERO) * _BACKS_FOR
         if free_distance < ZERO and abs(left - shift) > wide + half_width:  # it is passed already, and not touched
             continue
         if free_distance < gap:
@@ -412,7 +416,7 @@ def intend(
     tightest = sharpest(body.length[w, a], p)
     horizon = f32(15.0) + TWO * speed + speed * speed / (TWO * p.idm_deceleration)
     close = neighbours.scratch[w, min(a, neighbours.scratch.shape[1] - 1)]
-    count = around(w, a, horizon + f32(25.0), rows, pose, close)
+    count = around(w, a, horizon + f32(25.0), rows, pose, motion, close)
     section, s, preview, wished, beside, waits, short = choose_lane(
         w, a, settled, inside, inside_front, idle, backs, tightest, goal_lane, goal_s, count, close, pose, motion, body,
         lane_position, variant, network, conflicts, map_row, p,
@@ -589,7 +593,8 @@ def touched(w, a, clock, distance, bend, gap, rows, pose, motion, body, variant,
         along, across = into_frame(pose.cos[w, b], pose.sin[w, b], cos, sin)
         if abs(ahead) + abs(left) > TWO * (body.length[w, a] + body.length[w, b]) or ahead * distance < ZERO:
             continue
-        if (motion.speed[w, b] * along - motion.speed[w, a]) * distance > ZERO:  # it gets away
+        away = motion.speed[w, b] * along if distance > ZERO else -motion.speed[w, b] * along
+        if away > max(abs(motion.speed[w, a]), _WALK):  # it gets away, also from one that begins to drive
             continue
         other_length, other_width = HALF * body.length[w, b], HALF * body.width[w, b]
         if boxes_overlap(ahead, left, along, across, half_length, half_width + gap, other_length, other_width):
