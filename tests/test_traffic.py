@@ -1061,6 +1061,22 @@ def test_only_who_gets_away_faster_than_one_begins_to_drive_is_not_in_the_way(sp
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("heading", "speed", "met"), [(90, 5.0, 1), (90, 1.0, -1), (-90, 5.0, -1), (90, 0.0, -1), (180, 5.0, -1)]
+)
+def test_who_stands_across_its_lane_lets_those_pass_who_drive(heading, speed, met):
+    """8 m to the right of the way ahead: soon it crosses that, or not."""
+    sim = scene(ring(), 2)
+    put(sim, 0, "east", 60.0, ("west", 150.0))
+    x, y = float(sim.state.pose.x[0, 0] + sim.roads.origins[0][0]), float(sim.state.pose.y[0, 0] + sim.roads.origins[0][1])
+    place(sim, 1, x + 4.0, y - 8.0, math.radians(heading), speed=speed)
+    run, state, roads = kernel(plain(on_arc), cache=False), sim.state, sim.roads
+    assert met == run(
+        0, 0, state.clock, f32(2.0), f32(0.0), f32(0.0), state.rows, state.pose, state.motion, state.body, state.variant,
+        roads.network, roads.grid,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(("speed", "nearer", "seen"), [(0.0, 0.0, 0.0), (2.0, 0.0, 2.0), (-1.2, 1.2, 0.0)])
 def test_a_leader_that_backs_up_counts_as_nearer(speed, nearer, seen):
     sim = scene(ring(), 2)

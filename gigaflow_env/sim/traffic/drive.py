@@ -95,6 +95,7 @@ _FORGETS = i32(10)  # steps of waiting, that a step at less than that forgets, b
 _GIVES_UP = f32(45.0)  # s: who has stood for so long before a lane change drives elsewhere
 _BACKS_FOR = f32(1.0)  # s, for which somebody ahead who backs up is thought to go on
 _CATCHES_UP = f32(2.0)  # s: who is faster is seen from so much farther, before a lane change
+_SOON = f32(1.5)  # s, for which who crawls across its lane thinks that those who drive go straight on
 _LET_IN = f32(30.0)  # m: who waits so near ahead for a lane change is let in
 
 
@@ -591,12 +592,16 @@ def touched(w, a, clock, distance, bend, gap, rows, pose, motion, body, variant,
             continue
         ahead, left = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, cos, sin)
         along, across = into_frame(pose.cos[w, b], pose.sin[w, b], cos, sin)
-        if abs(ahead) + abs(left) > TWO * (body.length[w, a] + body.length[w, b]) or ahead * distance < ZERO:
+        near = TWO * (body.length[w, a] + body.length[w, b]) + _SOON * max(motion.speed[w, b], ZERO)
+        if abs(ahead) + abs(left) > near or ahead * distance < ZERO:
             continue
         away = motion.speed[w, b] * along if distance > ZERO else -motion.speed[w, b] * along
         if away > max(abs(motion.speed[w, a]), _WALK):  # it gets away, also from one that begins to drive
             continue
         other_length, other_width = HALF * body.length[w, b], HALF * body.width[w, b]
+        if motion.speed[w, b] > _WALK + _STANDS:  # who drives on goes first, and takes its way of the next moment with it
+            sweep = HALF * _SOON * motion.speed[w, b]
+            ahead, left, other_length = ahead + sweep * along, left + sweep * across, other_length + sweep
         if boxes_overlap(ahead, left, along, across, half_length, half_width + gap, other_length, other_width):
             return i32(b)
     return i32(-1)
