@@ -47,6 +47,8 @@ STYLES = {"10 old random towns": "random:old:1000001-1000010", "10 wide random t
 """And of the other styles of random towns."""
 BACKING = 0.3
 """[m/s] Who is faster backwards drives in reverse."""
+AGENTS = (4, 32)
+"""Of a world, however many the last stage of the training had: so rows of different drivers compare."""
 FEWER = 6
 """Other sections have so much fewer agents than the ladder, whose rows are held against limits."""
 
@@ -103,7 +105,7 @@ def timed(config: Config) -> Config:
 
 def plain(card: Card) -> Config:
     """The training's environment on the maps as they are, nobody erratic."""
-    return timed(town_suites.plain_config(card.policy))
+    return timed(town_suites.plain_config(card.policy).replace(agents_per_world=AGENTS))
 
 
 def ladder(card: Card, config: Config) -> Iterator[Row]:
@@ -268,7 +270,7 @@ def main(card: Card) -> None:
     if card.plot is not None:
         plot(results, card.plot)
         return
-    facts, config = driver.read_facts(card.policy), driver.config_of(card.policy)
+    facts, config = driver.read_facts(card.policy), driver.config_of(card.policy).replace(agents_per_world=AGENTS)
     results["policy"] = {"sha256": sha, "samples": facts.step, "bytes": file.stat().st_size, "config": facts.config}
     results |= machine() | {"command": "python benchmarks/driver.py " + " ".join(sys.argv[1:])}
     for section in card.section or tuple(SECTIONS):
