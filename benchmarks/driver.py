@@ -98,14 +98,14 @@ def real() -> dict[str, tuple[str, ...]]:
     return {name: (str(file),) for name, file in files.items() if file.is_file()}
 
 
-def timed(config: Config) -> Config:
-    """Episodes twice as long as in training: a route has half of one, see `metrics.Ages`."""
-    return config.replace(max_steps=2 * config.max_steps)
+def evaluated(config: Config) -> Config:
+    """Episodes twice as long as in training: a route has half of one, see `metrics.Ages`. As many agents in every card."""
+    return config.replace(max_steps=2 * config.max_steps, agents_per_world=AGENTS)
 
 
 def plain(card: Card) -> Config:
     """The training's environment on the maps as they are, nobody erratic."""
-    return timed(town_suites.plain_config(card.policy).replace(agents_per_world=AGENTS))
+    return evaluated(town_suites.plain_config(card.policy))
 
 
 def ladder(card: Card, config: Config) -> Iterator[Row]:
@@ -113,7 +113,7 @@ def ladder(card: Card, config: Config) -> Iterator[Row]:
     styles = {name: (maps,) for name, maps in STYLES.items()}
     for name, maps in {"towns of the training": TOWNS, "20 random towns": (UNSEEN,), **styles, **real()}.items():
         yield Row("ladder", name, maps, plain(card), card.num_envs, card.steps)
-    yield Row("ladder", "20 random towns, map variants and erratic drivers as in training", (UNSEEN,), timed(config),
+    yield Row("ladder", "20 random towns, map variants and erratic drivers as in training", (UNSEEN,), evaluated(config),
               card.num_envs, card.steps)  # fmt: skip
 
 
@@ -270,7 +270,7 @@ def main(card: Card) -> None:
     if card.plot is not None:
         plot(results, card.plot)
         return
-    facts, config = driver.read_facts(card.policy), driver.config_of(card.policy).replace(agents_per_world=AGENTS)
+    facts, config = driver.read_facts(card.policy), driver.config_of(card.policy)
     results["policy"] = {"sha256": sha, "samples": facts.step, "bytes": file.stat().st_size, "config": facts.config}
     results |= machine() | {"command": "python benchmarks/driver.py " + " ".join(sys.argv[1:])}
     for section in card.section or tuple(SECTIONS):
