@@ -95,7 +95,7 @@ def rows_of(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(card: Recorded) -> None:
-    """Drive, and write the file after each suite."""
+    """Drive, and write the file when all is driven: a part of it was taken for the whole once."""
     warnings.simplefilter("ignore", MapWarning)
     warnings.simplefilter("ignore", RuntimeWarning)
     console = Console(width=200)
@@ -119,7 +119,6 @@ def main(card: Recorded) -> None:
                         request = Request(suite, "pretrained", (str(routes),), (str(file),), Path(folder) / "out",
                                           POLICIES[1:], card.seed, threads=card.threads, keep=0)  # fmt: skip
                         found["suites"][f"{suite}, {town}"] = rows_of(run.run(request, console))
-                        write_text(card.out, json.dumps(found, indent=1) + "\n")
                 continue
             for name, data in sets.items():
                 for others in ("replay", "idm") if suite in ("waymax", "nuplan") else ("replay",):
@@ -127,7 +126,7 @@ def main(card: Recorded) -> None:
                     request = Request(suite, "pretrained", data, (), out, baselines, card.seed, others=others,
                                       rollouts=card.rollouts, threads=card.threads, keep=0)  # fmt: skip
                     found["suites"][f"{suite}, {name}, others {others}"] = rows_of(run.run(request, console))
-                    write_text(card.out, json.dumps(found, indent=1) + "\n")
+    write_text(card.out, json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
