@@ -103,12 +103,9 @@ def main(settings: Cost) -> None:
     """Count, print, and keep."""
     if "EMULATED" not in os.environ:  # the driver has to be found before CUDA is loaded
         with tempfile.TemporaryDirectory() as name:
-            folder = str(emulator.build(Path(name)))
-            raise SystemExit(
-                subprocess.run(
-                    [sys.executable, *sys.argv], env={**os.environ, "LD_LIBRARY_PATH": folder, "EMULATED": folder}
-                ).returncode
-            )
+            folder = emulator.build(Path(name))
+            environment = {**os.environ, **emulator.environment(folder), "EMULATED": str(folder)}
+            raise SystemExit(subprocess.run([sys.executable, *sys.argv], env=environment).returncode)
     found, ended = count(settings, Path(os.environ["EMULATED"]))
     columns = ("warp_instructions", "busy_lanes", "load_sectors", "store_sectors", "load_bytes", "store_bytes")
     print(f"{'an agent-step':28}" + "".join(f"{column:>20}" for column in columns))

@@ -5,6 +5,7 @@ each scene: what differed, what happened, and what other orders of threads and t
 kernel: what is in its PTX, and in its machine code where WHAT is `machine`; `ptx` is quicker.
 """
 
+import gc
 import hashlib
 import json
 import sys
@@ -16,7 +17,7 @@ import recorded_scenes
 from conftest import crossing, key, motorway
 
 from benchmarks.cuda_compile import code_of, labels, read_ptx
-from benchmarks.emulator.launch import CAPABILITY, Mode, attach
+from benchmarks.emulator.launch import CAPABILITY, Mode, attach, ptx
 from gigaflow_env import snapshot
 from gigaflow_env.backend import world_step
 from gigaflow_env.config import laptop
@@ -206,13 +207,14 @@ def schedules(name: str, mode: Mode) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    emulation = attach(Path(sys.argv[1]))
+    gc.disable()  # a tenth of the compile time, as in gigaflow_env.compiling
+    emulation = attach(Path(sys.argv[1]), link=sys.argv[2] == "machine")
     for name in sys.argv[3:]:
         print(json.dumps({"scene": name, **side_by_side(name), **schedules(name, emulation.mode)}), flush=True)
     for kernel, launch in emulation.launches.items():
-        ptx = launch.compiled.inspect_asm(CAPABILITY)
         if sys.argv[2] == "machine":
-            found = code_of(kernel, ptx, launch.threads, launch.shared, launch._args, CAPABILITY)
+            code = launch.compiled.inspect_asm(CAPABILITY)
+            found = code_of(kernel, code, launch.threads, launch.shared, launch._args, CAPABILITY)
         else:
-            found = {"kernel": kernel, **read_ptx(ptx, [label for arg in launch._args for label in labels(arg)])}
+            found = {"kernel": kernel, **read_ptx(ptx(launch), [label for arg in launch._args for label in labels(arg)])}
         print(json.dumps(found), flush=True)

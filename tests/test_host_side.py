@@ -26,8 +26,11 @@ pytestmark = [
 PROGRAM = """
 import json
 import numpy as np
+from benchmarks.emulator.launch import leave_unlinked
 from gigaflow_env import GigaflowVectorEnv, snapshot
 from gigaflow_env.bench import cuda as bench_cuda
+
+leave_unlinked()
 
 def mark(text):
     with open({log!r}, "a") as file:
@@ -94,7 +97,7 @@ def library(tmp_path_factory):
 
 
 def run(program, library, **environment):
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(library), **environment}
+    environment = {**os.environ, **emulator.environment(library), **environment}
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=900, env=environment
     )
