@@ -19,8 +19,12 @@ help:  ## this list
 train: $(TRAINS)  ## teach agents to drive by self-play, four minutes; then table, curve and video
 	$(BIN)/gigaflow-train run --preset laptop --map $(TRAIN_MAP) --out $(TRAIN_OUT) --report
 
-test: $(READY)  ## style, types and all tests but the slow ones, side by side: a quarter of an hour on two cores
+test: $(READY)  ## style, types and all tests but the slow ones, side by side: ten minutes on two cores
 	$(MAKE) --jobs=2 --output-sync=line lint tests
+
+# Pip leaves it to the first import to keep bytecode (--no-compile). Where the environment forbids that, each of the hundred
+# processes that tests start compiles what it imports, torch for one: as long again as the import.
+tests slow: export PYTHONDONTWRITEBYTECODE =
 
 tests: $(READY)  ## all tests but the slow ones
 	$(BIN)/python tests/kernels.py
