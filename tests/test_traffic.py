@@ -1097,6 +1097,37 @@ def test_a_leader_that_backs_up_counts_as_nearer(speed, nearer, seen):
     assert rests - gap == pytest.approx(nearer, abs=1e-3)
 
 
+def two_crossings():
+    """A fast road along x that two others cross, the second 50 m behind the first, and a lane without conflicts between."""
+    return road_map(
+        "two crossings",
+        straight("in", -200, 0, 0, 0, successors=("first",), speed=25.0),
+        straight("first", 0, 0, 10, 0, successors=("between",), speed=25.0),
+        straight("between", 10, 0, 50, 0, successors=("second",), speed=25.0),
+        straight("second", 50, 0, 60, 0, successors=("out",), speed=25.0),
+        straight("out", 60, 0, 300, 0, speed=25.0),
+        straight("south 1", 5, -100, 5, 100),
+        straight("south 2", 55, -100, 55, 100),
+    )
+
+
+def test_who_announces_the_second_of_two_junctions_can_still_stop_before_it():
+    """It announces that behind the first one's line only. Who was committed to both could no longer let anybody go there."""
+    sim = scene(two_crossings(), 1, spawn_speed=30.0, speed_max=30.0)
+    put(sim, 0, "in", 60.0, ("out", 150.0), speed=24.0)
+    sim.state.body.c_vel[0, :] = 1.0
+    said = []
+
+    def look():
+        said.append((int(sim.state.traffic.next[0, 0]), bool(sim.state.traffic.committed[0, 0])))
+
+    assert steps(sim, 60, look) == 0
+    second = lane_number(sim.maps[0], "second")
+    announced = [committed for number, committed in said if number == second]
+    assert announced and not announced[0], "it could still stop then"
+    assert said[-1][0] == -1, "and it has passed both"
+
+
 def test_who_waits_in_vain_for_a_lane_change_drives_elsewhere():
     sim = scene(ending(), 2, on_crash="freeze")
     put(sim, 0, "right", 85.0, ("on", 150.0))

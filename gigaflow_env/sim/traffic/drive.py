@@ -512,6 +512,9 @@ def intend(
             # The next piece of the same junction: who stops on it is in the way of as many.
             room_from = end + lane_length(w, variant, network, follower)
             limit = max(limit, room_from + TWO * half_length + f32(6.0))
+        elif target >= 0 and conflicts.at[follower + i32(1)] > conflicts.at[follower]:
+            # A junction behind the next one is announced only inside of that: it must still be able to stop then.
+            cap = min(cap, stopping_speed(gap, safe_speed(line - gap, ZERO, p), p))
         elif target < 0 and line < lag and traffic.inside[w, a] < 0 and conflicts.at[lane + i32(1)] == conflicts.at[lane]:
             # Soon its middle is beyond a fork at which nobody is in the way: it takes the branch that it looked at.
             traffic.inside[w, a], traffic.front[w, a] = follower, -line
