@@ -62,6 +62,7 @@ from gigaflow_env.sim.traffic.drive import (
     sharpest,
     skewed,
     turned_by,
+    way_back,
 )
 from gigaflow_env.sim.traffic.lane_choice import (
     astray,
@@ -257,6 +258,13 @@ def test_who_backs_up_needs_the_room_in_which_it_stops(speed, more):
         after, acceleration = call(accelerate)(now, acceleration, call(to_jerk)(1.0, acceleration, 1.0, P), 1.0, 1.0, 1.0, P)
         way, now = way - 0.5 * (now + float(after)) * P.dt, float(after)
     assert 0.3 < found - way < 1.2
+
+
+@given(reals(-5, 30), reals(0, 5))
+def test_only_who_backs_up_takes_a_way_back_and_the_farther_the_faster(speed, more):
+    found = call(way_back)(speed)
+    assert found == pytest.approx(-speed) if speed < 0 else found == 0
+    assert call(way_back)(speed - more) >= found
 
 
 @given(reals(1, 20), reals(0.1, 5))
@@ -1095,6 +1103,24 @@ def test_a_leader_that_backs_up_counts_as_nearer(speed, nearer, seen):
         state.body, state.variant, network,
     )[0]  # fmt: skip
     assert rests - gap == pytest.approx(nearer, abs=1e-3)
+
+
+@pytest.mark.parametrize(("speed", "seen"), [(0.0, -1), (-1.2, 1), (1.2, -1)])
+def test_who_backs_into_the_path_from_its_side_is_seen_before_it_is_there(speed, seen):
+    """It stands across the road, 0.8 m beside the path with its rear towards it."""
+    sim = scene(ring(), 2)
+    put(sim, 0, "east", 40.0, ("west", 150.0))
+    put(sim, 1, "east", 60.0, ("west", 150.0))
+    state, network = sim.state, sim.roads.network
+    section = int(state.lane_position.section[0, 1])
+    beside = (state.body.length[0, 1] + state.body.width[0, 0]) / 2 + 0.8
+    state.pose.y[0, 1] += beside
+    state.pose.cos[0, 1], state.pose.sin[0, 1], state.motion.speed[0, 1] = 0.0, 1.0, speed
+    who = kernel(plain(leader_at), cache=False)(
+        0, 0, f32(20.0), f32(0), f32(0), f32(0), f32(10), section, 1, np.array([1], np.uint32), state.pose, state.motion,
+        state.body, state.variant, network,
+    )[2]  # fmt: skip
+    assert who == seen
 
 
 def two_crossings():

@@ -93,7 +93,7 @@ _BACK_ROOM, _BACK_LEAST = f32(0.6), f32(3.0)  # m: room that is kept behind, and
 _GETS_ON = f32(5.0)  # m/s: who drives so fast no longer waits
 _FORGETS = i32(10)  # steps of waiting, that a step at less than that forgets, but not at a crawl
 _GIVES_UP = f32(45.0)  # s: who has stood for so long before a lane change drives elsewhere
-_BACKS_FOR = f32(1.0)  # s, for which somebody ahead who backs up is thought to go on
+_BACKS_FOR = f32(1.0)  # s, for which somebody who backs up is thought to go on
 _CATCHES_UP = f32(2.0)  # s: who is faster is seen from so much farther, before a lane change
 _SOON = f32(1.5)  # s, for which who crawls across its lane thinks that those who drive go straight on
 _LET_IN = f32(30.0)  # m: who waits so near ahead for a lane change is let in
@@ -164,6 +164,12 @@ def road_end(conflicts, lane, row, passed, scale):
     return passed + conflicts.usable[lane] * row.length * scale if row.successors == 0 else FAR
 
 
+@rule
+def way_back(speed):
+    """Way [m] for which somebody at this speed [m/s] is thought to back up; 0 where it does not."""
+    return max(-speed, ZERO) * _BACKS_FOR
+
+
 @stage
 def around(w, a, reach, rows, pose, motion, close):
     """Number of agents on the road, and wrecks, within `reach` [m], faster ones from farther; writes who to `close`."""
@@ -192,12 +198,12 @@ def keep_ahead(w, a, count, pose, close):
 
 
 @stage
-def abreast(w, b, x, y, z, along_x, along_y, stride, pose, body):
+def abreast(w, b, x, y, z, along_x, along_y, stride, pose, motion, body):
     """Whether some of agent b may lie within `stride` [m] along a road of this direction from the place (x, y, z)."""
     if abs(pose.z[w, b] - z) > LEVEL_GAP:
         return False
     ahead, _ = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, along_x, along_y)
-    return abs(ahead) <= HALF * (body.length[w, b] + body.width[w, b]) + stride
+    return abs(ahead) <= HALF * (body.length[w, b] + body.width[w, b]) + way_back(motion.speed[w, b]) + stride
 
 
 @stage
@@ -216,27 +222,28 @@ def leader_at(
     # The drift takes as long as ten bodies, and beside many sections there is none: a loop of its own finds that out. In the
     # next one the compiler would compute the drift first, for all sections.
     beside = i32(0)
-    while beside < count and not abreast(w, close[u32(beside)], x, y, z, along_x, along_y, stride, pose, body):
+    while beside < count and not abreast(w, close[u32(beside)], x, y, z, along_x, along_y, stride, pose, motion, body):
         beside = i32(beside + i32(1))
     if beside == count:
         return gap, speed, who
     shift = drift(aside, slope, driven, preview)
     for k in range(beside, count):
         b = close[u32(k)]
-        if not abreast(w, b, x, y, z, along_x, along_y, stride, pose, body):
+        if not abreast(w, b, x, y, z, along_x, along_y, stride, pose, motion, body):
             continue
         ahead, left = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, along_x, along_y)
-        reach = HALF * (body.length[w, b] + body.width[w, b])
+        back = way_back(motion.speed[w, b])
+        reach = HALF * (body.length[w, b] + body.width[w, b]) + back
         if abs(left - shift) > reach + half_width + _MARGIN:
             continue
         cos, sin = into_frame(pose.cos[w, b], pose.sin[w, b], along_x, along_y)
-        long = HALF * (body.length[w, b] * abs(cos) + body.width[w, b] * abs(sin))
-        wide = HALF * (body.length[w, b] * abs(sin) + body.width[w, b] * abs(cos))
+        # Who backs up takes its way of the next moment with it.
+        ahead, left, length = ahead - HALF * back * cos, left - HALF * back * sin, body.length[w, b] + back
+        long = HALF * (length * abs(cos) + body.width[w, b] * abs(sin))
+        wide = HALF * (length * abs(sin) + body.width[w, b] * abs(cos))
         if abs(ahead) > long + HALF * stride or abs(left - shift) > wide + half_width + _MARGIN:
             continue
         free_distance = distance + ahead - long - half_length
-        if cos > ZERO:  # who backs up comes nearer
-            free_distance += min(motion.speed[w, b], ZERO) * _BACKS_FOR
         if free_distance < ZERO and abs(left - shift) > wide + half_width:  # it is passed already, and not touched
             continue
         if free_distance < gap:
