@@ -1055,6 +1055,23 @@ def test_a_driver_looks_all_along_its_arc_not_only_at_its_end():
     assert at[2] in (0, 1), "or the edge of the road"
 
 
+@pytest.mark.parametrize(("aside", "met"), [(2.1, 1), (2.5, -1)])
+def test_a_corner_that_grazes_another_between_two_looks_is_seen(aside, met):
+    """A right turn beside the corner of one that comes the other way: they touch after 0.2 m, but not where it looks."""
+    sim = scene(ring(), 2)
+    put(sim, 0, "east", 60.0, ("west", 150.0))
+    put(sim, 1, "east", 60.0, ("west", 150.0))
+    state, roads, angle = sim.state, sim.roads, math.radians(-171.2)
+    state.body.length[0, :2], state.body.width[0, :2] = (5.3, 4.6), 1.9
+    state.pose.x[0, 1] += 5.0
+    state.pose.y[0, 1] += aside
+    state.pose.cos[0, 1], state.pose.sin[0, 1] = math.cos(angle), math.sin(angle)
+    assert met == kernel(plain(on_arc), cache=False)(
+        0, 0, state.clock, f32(1.73), f32(-0.2), f32(-0.2), state.rows, state.pose, state.motion, state.body,
+        state.variant, roads.network, roads.grid,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("speed", "own", "met"), [(0.0, 0.0, 1), (0.5, 0.0, 1), (3.0, 0.0, -1), (3.0, 4.0, 1), (5.0, 4.0, -1)]
 )
@@ -1121,6 +1138,31 @@ def test_who_backs_into_the_path_from_its_side_is_seen_before_it_is_there(speed,
         state.body, state.variant, network,
     )[2]  # fmt: skip
     assert who == seen
+
+
+@pytest.mark.parametrize(
+    ("bend", "along", "aside", "speed", "met"),
+    [
+        (0.25, -1.5, 0.1, 0.0, 1),
+        (0.0, -1.5, 0.1, 0.0, -1),
+        (-0.25, -1.5, 0.1, 0.0, -1),
+        (0.25, -1.5, 0.1, 5.0, -1),
+        (0.25, -4.6, 0.0, 0.0, -1),
+    ],
+)
+def test_who_turns_away_from_somebody_beside_its_rear_does_not_touch_that_one(bend, along, aside, speed, met):
+    """The rear swings out to the other side. Who stands right behind, or drives, is not touched by it."""
+    sim = scene(ring(), 2)
+    put(sim, 0, "east", 60.0, ("west", 150.0))
+    put(sim, 1, "east", 60.0, ("west", 150.0), speed=speed)
+    state, roads = sim.state, sim.roads
+    state.pose.x[0, 1] += along
+    if aside:
+        state.pose.y[0, 1] -= (state.body.width[0, 0] + state.body.width[0, 1]) / 2 + aside
+    assert met == kernel(plain(on_arc), cache=False)(
+        0, 0, state.clock, f32(1.5), f32(bend), f32(bend), state.rows, state.pose, state.motion, state.body, state.variant,
+        roads.network, roads.grid,
+    )  # fmt: skip
 
 
 def two_crossings():

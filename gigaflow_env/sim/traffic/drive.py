@@ -85,7 +85,7 @@ _BACK_BEND = f32(0.2)  # 1/m, the tightest arc for that
 _TURN_FOR = f32(3.0)  # s, for which a driver backs up that would leave the road
 _ACROSS = f32(0.3)  # rad: who stands so much across its lane looks at the edge of the road
 _EDGE, _EDGE_BRAKE, _REACTION = f32(0.3), f32(4.0), f32(0.6)  # m, m/s^2, s: room to it, how it brakes for that, and when
-_LOOKS, _BODY_GAP = 4, f32(0.15)  # places on the way to there that it looks at; m, the gap to other bodies at the last one
+_LOOKS, _BODY_GAP = 4, f32(0.15)  # places on the way to there that it looks at; m, the gap beside other bodies there
 _NO_WAY_BACK = f32(NO_WAY_BACK)
 _BACK_TIME = f32(0.6)  # s, in which that speed is reached
 _CROSS_FOR = f32(2.0)  # s, for which those who cross behind are extrapolated: until it stands
@@ -576,18 +576,13 @@ def on_arc(w, a, clock, reach, now, then, rows, pose, motion, body, variant, net
         share = f32(k + i32(1)) / f32(_LOOKS)
         bend = now + HALF * share * (then - now)
         if met < 0:
-            met = touched(
-                w, a, clock, share * reach, bend, share * _BODY_GAP, rows, pose, motion, body, variant, network, grid
-            )  # fmt: skip
+            met = touched(w, a, clock, share * reach, bend, rows, pose, motion, body, variant, network, grid)
     return met
 
 
 @stage
-def touched(w, a, clock, distance, bend, gap, rows, pose, motion, body, variant, network, grid):
-    """What agent a would touch after `distance` [m] on an arc of curvature `bend` [1/m], see `obstacle`.
-
-    gap: to other bodies at the sides [m].
-    """
+def touched(w, a, clock, distance, bend, rows, pose, motion, body, variant, network, grid):
+    """What agent a would touch after `distance` [m] on an arc of curvature `bend` [1/m], see `obstacle`."""
     x, y, z, cos, sin = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a]
     turn = distance * bend
     # On the chord of the arc, and turned by its angle.
@@ -603,16 +598,19 @@ def touched(w, a, clock, distance, bend, gap, rows, pose, motion, body, variant,
         ahead, left = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, cos, sin)
         along, across = into_frame(pose.cos[w, b], pose.sin[w, b], cos, sin)
         near = TWO * (body.length[w, a] + body.length[w, b]) + _SOON * max(motion.speed[w, b], ZERO)
-        if abs(ahead) + abs(left) > near or ahead * distance < ZERO:
+        drives, passed = motion.speed[w, b] > _WALK + _STANDS, ahead * distance < ZERO
+        if abs(ahead) + abs(left) > near or (passed and drives):
             continue
         away = motion.speed[w, b] * along if distance > ZERO else -motion.speed[w, b] * along
         if away > max(abs(motion.speed[w, a]), _WALK):  # it gets away, also from one that begins to drive
             continue
         other_length, other_width = HALF * body.length[w, b], HALF * body.width[w, b]
-        if motion.speed[w, b] > _WALK + _STANDS:  # who drives on goes first, and takes its way of the next moment with it
+        if drives:  # who drives on goes first, and takes its way of the next moment with it
             sweep = HALF * _SOON * motion.speed[w, b]
             ahead, left, other_length = ahead + sweep * along, left + sweep * across, other_length + sweep
-        if boxes_overlap(ahead, left, along, across, half_length, half_width + gap, other_length, other_width):
+        # Beside the other end it has no gap: only where that swings out it comes nearer.
+        aside = ZERO if passed else _BODY_GAP
+        if boxes_overlap(ahead, left, along, across, half_length, half_width + aside, other_length, other_width):
             return i32(b)
     return i32(-1)
 
