@@ -1208,6 +1208,23 @@ def test_who_waits_in_vain_for_a_lane_change_drives_elsewhere():
     assert max(routes) > routes[0]
 
 
+def test_who_stopped_too_late_for_a_lane_change_drives_on_where_its_lane_does():
+    """Nobody backs up for a lane change where the own lane leads somewhere, too."""
+    town = road_map(
+        "parting",
+        straight("left", 0, 3.5, 100, 3.5, right="right", successors=("on",)),
+        straight("right", 0, 0, 100, 0, left="left", successors=("off",)),
+        straight("on", 100, 3.5, 300, 3.5),
+        straight("off", 100, 0, 400, -60),
+    )
+    sim = scene(town, 1)
+    put(sim, 0, "right", 95.0, ("on", 150.0))
+    speeds = []
+    assert steps(sim, 60, lambda: speeds.append(float(sim.state.motion.speed[0, 0]))) == 0
+    assert min(speeds) > -0.1 and sim.state.pose.x[0, 0] + sim.roads.origins[0][0] > 130
+    assert sim.state.goals.routes[0, 0] > 1
+
+
 def test_who_waits_at_the_end_of_a_lane_is_let_in():
     """Into a lane on which others stand bumper to bumper: each lets one in."""
     sim = scene(ending(), 5)

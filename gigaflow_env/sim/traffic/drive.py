@@ -745,7 +745,9 @@ def follow(w, a, clock, rows, pose, motion, body, lane_position, goals, variant,
         w, a, clock, stands, giver, YIELD, rows, pose, motion, body, lane_position, variant, network, grid, conflicts,
         traffic, p,
     )  # fmt: skip
-    if traffic.wish[w, a] >= 0 and f32(traffic.still[w, a]) * p.dt > _GIVES_UP:
+    leads_on = network.lanes[network.sections[lane_position.section[w, a]].lane].successors > 0
+    in_vain = f32(traffic.still[w, a]) * p.dt > _GIVES_UP or (stands and traffic.short[w, a] and leads_on)
+    if traffic.wish[w, a] >= 0 and in_vain:
         goals.best[w, a] = f32(ELSEWHERE)
     cap = min(cap, stopping_speed(stop - _STOP_GAP - HALF * speed * p.dt, ZERO, p))
     wanted = free(speed, cap, p)
