@@ -1,5 +1,6 @@
 """Rule-based traffic: rules on paper, scenes made by hand, whole towns, and rows that a policy drives beside it."""
 
+import functools
 import math
 from dataclasses import replace
 
@@ -62,6 +63,7 @@ from gigaflow_env.sim.traffic.drive import (
     sharpest,
     skewed,
     turned_by,
+    wait,
     way_back,
 )
 from gigaflow_env.sim.traffic.lane_choice import (
@@ -1000,6 +1002,49 @@ def test_who_backs_up_stops_for_who_comes_from_behind(comes):
     sim.state.rows.steps[0, 0], sim.state.traffic.backing[0, 0], backed = 1, 1000, []
     assert steps(sim, 20, lambda: backed.append(float(sim.state.motion.speed[0, 0]))) == 0
     assert min(backed) < -0.2, "it does back up"
+
+
+@functools.cache
+def compiled_wait():
+    return kernel(plain(wait), cache=False)
+
+
+@pytest.mark.parametrize(
+    ("who", "turn", "holds"), [(1, ENDS, True), (1, MAKES_ROOM, True), (1, NO_TURN, False), (0, ENDS, False)]
+)
+def test_who_made_room_for_one_ahead_that_has_to_back_up_does_not_take_it_back(who, turn, holds):
+    """It has just backed up. The one ahead looks the same way, and has its turn now, or not."""
+    sim = scene(ring(), 2)
+    put(sim, 0, "east", 60.0, ("west", 150.0))
+    put(sim, 1, "east", 72.0, ("west", 150.0))
+    state, roads, hold = sim.state, sim.roads, call(holding)(P)
+    state.rows.steps[0, 0], state.traffic.backing[0, 0], state.traffic.waits_for[0, 0] = 1, hold + 1, who
+    state.traffic.turn[0] = NO_TURN
+    state.traffic.turn[0, who] = turn
+    compiled_wait()(
+        0, 0, state.clock, True, -1, YIELD, state.rows, state.pose, state.motion, state.body, state.lane_position,
+        state.variant, roads.network, roads.grid, conflicts(roads), state.traffic, P,
+    )  # fmt: skip
+    assert state.traffic.backing[0, 0] == (hold if holds else 0)
+
+
+@pytest.mark.parametrize(("aside", "backs"), [(0.0, True), (-0.26, False)])
+def test_who_stands_right_before_the_edge_and_can_not_back_up_may_drive_forward_again(aside, backs):
+    """Its rear is 3 cm from the edge, and would soon be off the road."""
+    sim = scene(ring(), 2)
+    put(sim, 0, "east", 60.0, ("west", 150.0))
+    put(sim, 1, "east", 72.0, ("west", 150.0))
+    state, roads, hold = sim.state, sim.roads, call(holding)(P)
+    state.body.length[0, 0], state.body.width[0, 0] = 4.5, 1.95
+    state.pose.y[0, 0] += aside
+    state.pose.cos[0, 0], state.pose.sin[0, 0] = math.cos(0.227), math.sin(0.227)
+    state.rows.steps[0, 0], state.traffic.waits_for[0, 0], state.traffic.waits_how[0, 0] = 1, 1, BACK
+    state.traffic.turn[0], state.traffic.turn[0, 0] = NO_TURN, ENDS
+    compiled_wait()(
+        0, 0, state.clock, True, -1, YIELD, state.rows, state.pose, state.motion, state.body, state.lane_position,
+        state.variant, roads.network, roads.grid, conflicts(roads), state.traffic, P,
+    )  # fmt: skip
+    assert state.traffic.backing[0, 0] > hold if backs else state.traffic.backing[0, 0] == 0
 
 
 def test_who_backs_up_keeps_its_lane():

@@ -673,12 +673,15 @@ def wait(
         back = speed * _REACTION - HALF * HALF * speed * speed - _EDGE
         reach = back if backing > hold else ahead
         met = obstacle(w, a, clock, reach, rows, pose, motion, body, variant, network, grid, traffic, p)
-        if backing > hold:
-            backing, met = min(backing, hold) if met >= 0 else backing, i32(-1)
+        if backing > hold:  # who stands right before the edge drives forward again, and may back up farther from there
+            backing = i32(0) if met == a and stands else min(backing, hold) if met >= 0 else backing
+            met = i32(-1)
         elif met == a and room > _BACK_LEAST:
             backing, traffic.waits_for[w, a] = i32(hold + i32(_TURN_FOR / p.dt + HALF)), i32(a)
-    if backing == hold and not (facing or head_on(w, a, traffic.waits_for[w, a], pose)):
-        backing = i32(0)
+    if backing == hold:  # for whom it made room holds it, too: that one needs its turn to use it
+        who = traffic.waits_for[w, a]
+        made_room = who >= 0 and who != a and traffic.turn[w, who] != NO_TURN
+        backing = hold if facing or made_room or head_on(w, a, who, pose) else i32(0)
     who, ends = i32(-1), STAY
     if backing > 0:
         who, ends = traffic.waits_for[w, a], BACK if backing > hold or room > _BACK_LEAST else STAY
