@@ -198,12 +198,12 @@ def keep_ahead(w, a, count, pose, close):
 
 
 @stage
-def abreast(w, b, x, y, z, along_x, along_y, stride, pose, motion, body):
+def abreast(w, b, x, y, z, along_x, along_y, stride, pose, body):
     """Whether some of agent b may lie within `stride` [m] along a road of this direction from the place (x, y, z)."""
     if abs(pose.z[w, b] - z) > LEVEL_GAP:
         return False
     ahead, _ = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, along_x, along_y)
-    return abs(ahead) <= HALF * (body.length[w, b] + body.width[w, b]) + way_back(motion.speed[w, b]) + stride
+    return abs(ahead) <= HALF * (body.length[w, b] + body.width[w, b]) + stride
 
 
 @stage
@@ -222,14 +222,14 @@ def leader_at(
     # The drift takes as long as ten bodies, and beside many sections there is none: a loop of its own finds that out. In the
     # next one the compiler would compute the drift first, for all sections.
     beside = i32(0)
-    while beside < count and not abreast(w, close[u32(beside)], x, y, z, along_x, along_y, stride, pose, motion, body):
+    while beside < count and not abreast(w, close[u32(beside)], x, y, z, along_x, along_y, stride, pose, body):
         beside = i32(beside + i32(1))
     if beside == count:
         return gap, speed, who
     shift = drift(aside, slope, driven, preview)
     for k in range(beside, count):
         b = close[u32(k)]
-        if not abreast(w, b, x, y, z, along_x, along_y, stride, pose, motion, body):
+        if not abreast(w, b, x, y, z, along_x, along_y, stride, pose, body):
             continue
         ahead, left = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, along_x, along_y)
         back = way_back(motion.speed[w, b])
