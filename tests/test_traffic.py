@@ -1,5 +1,6 @@
 """Rule-based traffic: rules on paper, scenes made by hand, whole towns, and rows that a policy drives beside it."""
 
+import functools
 import math
 from dataclasses import replace
 
@@ -62,6 +63,8 @@ from gigaflow_env.sim.traffic.drive import (
     sharpest,
     skewed,
     turned_by,
+    wait,
+    way_back,
 )
 from gigaflow_env.sim.traffic.lane_choice import (
     astray,
@@ -257,6 +260,13 @@ def test_who_backs_up_needs_the_room_in_which_it_stops(speed, more):
         after, acceleration = call(accelerate)(now, acceleration, call(to_jerk)(1.0, acceleration, 1.0, P), 1.0, 1.0, 1.0, P)
         way, now = way - 0.5 * (now + float(after)) * P.dt, float(after)
     assert 0.3 < found - way < 1.2
+
+
+@given(reals(-5, 30), reals(0, 5))
+def test_only_who_backs_up_takes_a_way_back_and_the_farther_the_faster(speed, more):
+    found = call(way_back)(speed)
+    assert found == pytest.approx(-speed) if speed < 0 else found == 0
+    assert call(way_back)(speed - more) >= found
 
 
 @given(reals(1, 20), reals(0.1, 5))
@@ -994,6 +1004,50 @@ def test_who_backs_up_stops_for_who_comes_from_behind(comes):
     assert min(backed) < -0.2, "it does back up"
 
 
+@functools.cache
+def compiled_wait():
+    return kernel(plain(wait), cache=False)
+
+
+@pytest.mark.parametrize(
+    ("who", "turn", "holds"), [(1, ENDS, True), (1, MAKES_ROOM, True), (1, NO_TURN, False), (0, ENDS, False)]
+)
+def test_who_made_room_for_one_ahead_that_has_to_back_up_does_not_take_it_back(who, turn, holds):
+    """It has just backed up. The one ahead looks the same way, and has its turn now, or not."""
+    sim = scene(ring(), 2)
+    put(sim, 0, "east", 60.0, ("west", 150.0))
+    put(sim, 1, "east", 72.0, ("west", 150.0))
+    state, roads, hold = sim.state, sim.roads, call(holding)(P)
+    state.rows.steps[0, 0], state.traffic.backing[0, 0], state.traffic.waits_for[0, 0] = 1, hold + 1, who
+    state.traffic.turn[0] = NO_TURN
+    state.traffic.turn[0, who] = turn
+    compiled_wait()(
+        0, 0, state.clock, True, -1, YIELD, state.rows, state.pose, state.motion, state.body, state.lane_position,
+        state.variant, roads.network, roads.grid, conflicts(roads), state.traffic, P,
+    )  # fmt: skip
+    assert state.traffic.backing[0, 0] == (hold if holds else 0)
+
+
+@pytest.mark.parametrize(("aside", "backs"), [(0.0, True), (-0.26, False)])
+def test_who_stands_right_before_the_edge_and_can_not_back_up_may_drive_forward_again(aside, backs):
+    """Its rear is 3 cm from the edge, and would soon be off the road. It would hold for one that comes towards it."""
+    sim = scene(ring(), 2)
+    put(sim, 0, "east", 60.0, ("west", 150.0))
+    put(sim, 1, "east", 72.0, ("west", 150.0))
+    state, roads, hold = sim.state, sim.roads, call(holding)(P)
+    state.body.length[0, 0], state.body.width[0, 0] = 4.5, 1.95
+    state.pose.y[0, 0] += aside
+    state.pose.cos[0, 0], state.pose.sin[0, 0] = math.cos(0.227), math.sin(0.227)
+    state.pose.cos[0, 1] = -1.0
+    state.rows.steps[0, 0], state.traffic.waits_for[0, 0], state.traffic.waits_how[0, 0] = 1, 1, BACK
+    state.traffic.turn[0], state.traffic.turn[0, 0] = NO_TURN, ENDS
+    compiled_wait()(
+        0, 0, state.clock, True, -1, YIELD, state.rows, state.pose, state.motion, state.body, state.lane_position,
+        state.variant, roads.network, roads.grid, conflicts(roads), state.traffic, P,
+    )  # fmt: skip
+    assert state.traffic.backing[0, 0] > hold if backs else state.traffic.backing[0, 0] == 0
+
+
 def test_who_backs_up_keeps_its_lane():
     """It does not back onto the lane to which it wants to change."""
     sim = scene(ending(), 1)
@@ -1047,6 +1101,24 @@ def test_a_driver_looks_all_along_its_arc_not_only_at_its_end():
     assert at[2] in (0, 1), "or the edge of the road"
 
 
+@pytest.mark.parametrize(("aside", "met"), [(2.1, True), (2.5, False)])
+def test_a_corner_that_grazes_another_between_two_looks_is_seen(aside, met):
+    """A right turn beside the corner of one that comes the other way: they touch after 0.2 m, but not where it looks."""
+    sim = scene(ring(), 2)
+    put(sim, 0, "east", 60.0, ("west", 150.0))
+    put(sim, 1, "east", 60.0, ("west", 150.0))
+    state, roads, angle = sim.state, sim.roads, math.radians(-171.2)
+    state.body.length[0, :2], state.body.width[0, :2] = (5.3, 4.6), 1.9
+    state.pose.x[0, 1] += 5.0
+    state.pose.y[0, 1] += aside
+    state.pose.cos[0, 1], state.pose.sin[0, 1] = math.cos(angle), math.sin(angle)
+    found = kernel(plain(on_arc), cache=False)(
+        0, 0, state.clock, f32(1.73), f32(-0.2), f32(-0.2), state.rows, state.pose, state.motion, state.body,
+        state.variant, roads.network, roads.grid,
+    )  # fmt: skip
+    assert (found == 1) == met, "or the edge of the road"
+
+
 @pytest.mark.parametrize(
     ("speed", "own", "met"), [(0.0, 0.0, 1), (0.5, 0.0, 1), (3.0, 0.0, -1), (3.0, 4.0, 1), (5.0, 4.0, -1)]
 )
@@ -1097,6 +1169,81 @@ def test_a_leader_that_backs_up_counts_as_nearer(speed, nearer, seen):
     assert rests - gap == pytest.approx(nearer, abs=1e-3)
 
 
+@pytest.mark.parametrize(("speed", "seen"), [(0.0, -1), (-1.2, 1), (1.2, -1)])
+def test_who_backs_into_the_path_from_its_side_is_seen_before_it_is_there(speed, seen):
+    """It stands across the road, 0.8 m beside the path with its rear towards it."""
+    sim = scene(ring(), 2)
+    put(sim, 0, "east", 40.0, ("west", 150.0))
+    put(sim, 1, "east", 60.0, ("west", 150.0))
+    state, network = sim.state, sim.roads.network
+    section = int(state.lane_position.section[0, 1])
+    beside = (state.body.length[0, 1] + state.body.width[0, 0]) / 2 + 0.8
+    state.pose.y[0, 1] += beside
+    state.pose.cos[0, 1], state.pose.sin[0, 1], state.motion.speed[0, 1] = 0.0, 1.0, speed
+    who = kernel(plain(leader_at), cache=False)(
+        0, 0, f32(20.0), f32(0), f32(0), f32(0), f32(10), section, 1, np.array([1], np.uint32), state.pose, state.motion,
+        state.body, state.variant, network,
+    )[2]  # fmt: skip
+    assert who == seen
+
+
+@pytest.mark.parametrize(
+    ("bend", "along", "aside", "speed", "met"),
+    [
+        (0.25, -1.5, 0.1, 0.0, True),
+        (0.0, -1.5, 0.1, 0.0, False),
+        (-0.25, -1.5, 0.1, 0.0, False),
+        (0.25, -1.5, 0.1, 5.0, False),
+        (0.25, -4.6, 0.0, 0.0, False),
+    ],
+)
+def test_who_turns_away_from_somebody_beside_its_rear_does_not_touch_that_one(bend, along, aside, speed, met):
+    """The rear swings out to the other side. Who stands right behind, or drives, is not touched by it."""
+    sim = scene(ring(), 2)
+    put(sim, 0, "east", 60.0, ("west", 150.0))
+    put(sim, 1, "east", 60.0, ("west", 150.0), speed=speed)
+    state, roads = sim.state, sim.roads
+    state.pose.x[0, 1] += along
+    if aside:
+        state.pose.y[0, 1] -= (state.body.width[0, 0] + state.body.width[0, 1]) / 2 + aside
+    found = kernel(plain(on_arc), cache=False)(
+        0, 0, state.clock, f32(1.5), f32(bend), f32(bend), state.rows, state.pose, state.motion, state.body, state.variant,
+        roads.network, roads.grid,
+    )  # fmt: skip
+    assert (found == 1) == met, "or the edge of the road"
+
+
+def two_crossings():
+    """A fast road along x that two others cross, the second 50 m behind the first, and a lane without conflicts between."""
+    return road_map(
+        "two crossings",
+        straight("in", -200, 0, 0, 0, successors=("first",), speed=25.0),
+        straight("first", 0, 0, 10, 0, successors=("between",), speed=25.0),
+        straight("between", 10, 0, 50, 0, successors=("second",), speed=25.0),
+        straight("second", 50, 0, 60, 0, successors=("out",), speed=25.0),
+        straight("out", 60, 0, 300, 0, speed=25.0),
+        straight("south 1", 5, -100, 5, 100),
+        straight("south 2", 55, -100, 55, 100),
+    )
+
+
+def test_who_announces_the_second_of_two_junctions_can_still_stop_before_it():
+    """It announces that behind the first one's line only. Who was committed to both could no longer let anybody go there."""
+    sim = scene(two_crossings(), 1, spawn_speed=30.0, speed_max=30.0)
+    put(sim, 0, "in", 60.0, ("out", 150.0), speed=24.0)
+    sim.state.body.c_vel[0, :] = 1.0
+    said = []
+
+    def look():
+        said.append((int(sim.state.traffic.next[0, 0]), bool(sim.state.traffic.committed[0, 0])))
+
+    assert steps(sim, 60, look) == 0
+    second = lane_number(sim.maps[0], "second")
+    announced = [committed for number, committed in said if number == second]
+    assert announced and not announced[0], "it could still stop then"
+    assert said[-1][0] == -1, "and it has passed both"
+
+
 def test_who_waits_in_vain_for_a_lane_change_drives_elsewhere():
     sim = scene(ending(), 2, on_crash="freeze")
     put(sim, 0, "right", 85.0, ("on", 150.0))
@@ -1107,6 +1254,23 @@ def test_who_waits_in_vain_for_a_lane_change_drives_elsewhere():
     assert max(routes) == routes[0]
     steps(sim, 40, lambda: routes.append(int(sim.state.goals.routes[0, 0])))
     assert max(routes) > routes[0]
+
+
+def test_who_stopped_too_late_for_a_lane_change_drives_on_where_its_lane_does():
+    """Nobody backs up for a lane change where the own lane leads somewhere, too."""
+    town = road_map(
+        "parting",
+        straight("left", 0, 3.5, 100, 3.5, right="right", successors=("on",)),
+        straight("right", 0, 0, 100, 0, left="left", successors=("off",)),
+        straight("on", 100, 3.5, 300, 3.5),
+        straight("off", 100, 0, 400, -60),
+    )
+    sim = scene(town, 1)
+    put(sim, 0, "right", 95.0, ("on", 150.0))
+    speeds = []
+    assert steps(sim, 60, lambda: speeds.append(float(sim.state.motion.speed[0, 0]))) == 0
+    assert min(speeds) > -0.1 and sim.state.pose.x[0, 0] + sim.roads.origins[0][0] > 130
+    assert sim.state.goals.routes[0, 0] > 1
 
 
 def test_who_waits_at_the_end_of_a_lane_is_let_in():

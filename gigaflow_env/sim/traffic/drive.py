@@ -85,7 +85,7 @@ _BACK_BEND = f32(0.2)  # 1/m, the tightest arc for that
 _TURN_FOR = f32(3.0)  # s, for which a driver backs up that would leave the road
 _ACROSS = f32(0.3)  # rad: who stands so much across its lane looks at the edge of the road
 _EDGE, _EDGE_BRAKE, _REACTION = f32(0.3), f32(4.0), f32(0.6)  # m, m/s^2, s: room to it, how it brakes for that, and when
-_LOOKS, _BODY_GAP = 4, f32(0.15)  # places on the way to there that it looks at; m, the gap to other bodies at the last one
+_LOOKS, _BODY_GAP = 4, f32(0.15)  # places on the way to there that it looks at; m, the gap beside other bodies there
 _NO_WAY_BACK = f32(NO_WAY_BACK)
 _BACK_TIME = f32(0.6)  # s, in which that speed is reached
 _CROSS_FOR = f32(2.0)  # s, for which those who cross behind are extrapolated: until it stands
@@ -93,7 +93,7 @@ _BACK_ROOM, _BACK_LEAST = f32(0.6), f32(3.0)  # m: room that is kept behind, and
 _GETS_ON = f32(5.0)  # m/s: who drives so fast no longer waits
 _FORGETS = i32(10)  # steps of waiting, that a step at less than that forgets, but not at a crawl
 _GIVES_UP = f32(45.0)  # s: who has stood for so long before a lane change drives elsewhere
-_BACKS_FOR = f32(1.0)  # s, for which somebody ahead who backs up is thought to go on
+_BACKS_FOR = f32(1.0)  # s, for which somebody who backs up is thought to go on
 _CATCHES_UP = f32(2.0)  # s: who is faster is seen from so much farther, before a lane change
 _SOON = f32(1.5)  # s, for which who crawls across its lane thinks that those who drive go straight on
 _LET_IN = f32(30.0)  # m: who waits so near ahead for a lane change is let in
@@ -164,6 +164,12 @@ def road_end(conflicts, lane, row, passed, scale):
     return passed + conflicts.usable[lane] * row.length * scale if row.successors == 0 else FAR
 
 
+@rule
+def way_back(speed):
+    """Way [m] for which somebody at this speed [m/s] is thought to back up; 0 where it does not."""
+    return max(-speed, ZERO) * _BACKS_FOR
+
+
 @stage
 def around(w, a, reach, rows, pose, motion, close):
     """Number of agents on the road, and wrecks, within `reach` [m], faster ones from farther; writes who to `close`."""
@@ -226,17 +232,18 @@ def leader_at(
         if not abreast(w, b, x, y, z, along_x, along_y, stride, pose, body):
             continue
         ahead, left = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, along_x, along_y)
-        reach = HALF * (body.length[w, b] + body.width[w, b])
+        back = way_back(motion.speed[w, b])
+        reach = HALF * (body.length[w, b] + body.width[w, b]) + back
         if abs(left - shift) > reach + half_width + _MARGIN:
             continue
         cos, sin = into_frame(pose.cos[w, b], pose.sin[w, b], along_x, along_y)
-        long = HALF * (body.length[w, b] * abs(cos) + body.width[w, b] * abs(sin))
-        wide = HALF * (body.length[w, b] * abs(sin) + body.width[w, b] * abs(cos))
+        # Who backs up takes its way of the next moment with it.
+        ahead, left, length = ahead - HALF * back * cos, left - HALF * back * sin, body.length[w, b] + back
+        long = HALF * (length * abs(cos) + body.width[w, b] * abs(sin))
+        wide = HALF * (length * abs(sin) + body.width[w, b] * abs(cos))
         if abs(ahead) > long + HALF * stride or abs(left - shift) > wide + half_width + _MARGIN:
             continue
         free_distance = distance + ahead - long - half_length
-        if cos > ZERO:  # who backs up comes nearer
-            free_distance += min(motion.speed[w, b], ZERO) * _BACKS_FOR
         if free_distance < ZERO and abs(left - shift) > wide + half_width:  # it is passed already, and not touched
             continue
         if free_distance < gap:
@@ -512,6 +519,9 @@ def intend(
             # The next piece of the same junction: who stops on it is in the way of as many.
             room_from = end + lane_length(w, variant, network, follower)
             limit = max(limit, room_from + TWO * half_length + f32(6.0))
+        elif target >= 0 and conflicts.at[follower + i32(1)] > conflicts.at[follower]:
+            # A junction behind the next one is announced only inside of that: it must still be able to stop then.
+            cap = min(cap, stopping_speed(gap, safe_speed(line - gap, ZERO, p), p))
         elif target < 0 and line < lag and traffic.inside[w, a] < 0 and conflicts.at[lane + i32(1)] == conflicts.at[lane]:
             # Soon its middle is beyond a fork at which nobody is in the way: it takes the branch that it looked at.
             traffic.inside[w, a], traffic.front[w, a] = follower, -line
@@ -566,18 +576,13 @@ def on_arc(w, a, clock, reach, now, then, rows, pose, motion, body, variant, net
         share = f32(k + i32(1)) / f32(_LOOKS)
         bend = now + HALF * share * (then - now)
         if met < 0:
-            met = touched(
-                w, a, clock, share * reach, bend, share * _BODY_GAP, rows, pose, motion, body, variant, network, grid
-            )  # fmt: skip
+            met = touched(w, a, clock, share * reach, bend, rows, pose, motion, body, variant, network, grid)
     return met
 
 
 @stage
-def touched(w, a, clock, distance, bend, gap, rows, pose, motion, body, variant, network, grid):
-    """What agent a would touch after `distance` [m] on an arc of curvature `bend` [1/m], see `obstacle`.
-
-    gap: to other bodies at the sides [m].
-    """
+def touched(w, a, clock, distance, bend, rows, pose, motion, body, variant, network, grid):
+    """What agent a would touch after `distance` [m] on an arc of curvature `bend` [1/m], see `obstacle`."""
     x, y, z, cos, sin = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a]
     turn = distance * bend
     # On the chord of the arc, and turned by its angle.
@@ -593,16 +598,19 @@ def touched(w, a, clock, distance, bend, gap, rows, pose, motion, body, variant,
         ahead, left = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, cos, sin)
         along, across = into_frame(pose.cos[w, b], pose.sin[w, b], cos, sin)
         near = TWO * (body.length[w, a] + body.length[w, b]) + _SOON * max(motion.speed[w, b], ZERO)
-        if abs(ahead) + abs(left) > near or ahead * distance < ZERO:
+        drives, passed = motion.speed[w, b] > _WALK + _STANDS, ahead * distance < ZERO
+        if abs(ahead) + abs(left) > near or (passed and drives):
             continue
         away = motion.speed[w, b] * along if distance > ZERO else -motion.speed[w, b] * along
         if away > max(abs(motion.speed[w, a]), _WALK):  # it gets away, also from one that begins to drive
             continue
         other_length, other_width = HALF * body.length[w, b], HALF * body.width[w, b]
-        if motion.speed[w, b] > _WALK + _STANDS:  # who drives on goes first, and takes its way of the next moment with it
+        if drives:  # who drives on goes first, and takes its way of the next moment with it
             sweep = HALF * _SOON * motion.speed[w, b]
             ahead, left, other_length = ahead + sweep * along, left + sweep * across, other_length + sweep
-        if boxes_overlap(ahead, left, along, across, half_length, half_width + gap, other_length, other_width):
+        # Beside the other end it has no gap: only where that swings out it comes nearer.
+        aside = ZERO if passed else _BODY_GAP
+        if boxes_overlap(ahead, left, along, across, half_length, half_width + aside, other_length, other_width):
             return i32(b)
     return i32(-1)
 
@@ -665,12 +673,15 @@ def wait(
         back = speed * _REACTION - HALF * HALF * speed * speed - _EDGE
         reach = back if backing > hold else ahead
         met = obstacle(w, a, clock, reach, rows, pose, motion, body, variant, network, grid, traffic, p)
-        if backing > hold:
-            backing, met = min(backing, hold) if met >= 0 else backing, i32(-1)
+        if backing > hold:  # who stands right before the edge drives forward again, and may back up farther from there
+            backing = i32(0) if met == a and stands else min(backing, hold) if met >= 0 else backing
+            met = i32(-1)
         elif met == a and room > _BACK_LEAST:
             backing, traffic.waits_for[w, a] = i32(hold + i32(_TURN_FOR / p.dt + HALF)), i32(a)
-    if backing == hold and not (facing or head_on(w, a, traffic.waits_for[w, a], pose)):
-        backing = i32(0)
+    if backing == hold:  # for whom it made room holds it, too: that one needs its turn to use it
+        who = traffic.waits_for[w, a]
+        made_room = who >= 0 and who != a and traffic.turn[w, who] != NO_TURN
+        backing = hold if facing or made_room or head_on(w, a, who, pose) else i32(0)
     who, ends = i32(-1), STAY
     if backing > 0:
         who, ends = traffic.waits_for[w, a], BACK if backing > hold or room > _BACK_LEAST else STAY
@@ -737,7 +748,9 @@ def follow(w, a, clock, rows, pose, motion, body, lane_position, goals, variant,
         w, a, clock, stands, giver, YIELD, rows, pose, motion, body, lane_position, variant, network, grid, conflicts,
         traffic, p,
     )  # fmt: skip
-    if traffic.wish[w, a] >= 0 and f32(traffic.still[w, a]) * p.dt > _GIVES_UP:
+    leads_on = network.lanes[network.sections[lane_position.section[w, a]].lane].successors > 0
+    in_vain = f32(traffic.still[w, a]) * p.dt > _GIVES_UP or (stands and traffic.short[w, a] and leads_on)
+    if traffic.wish[w, a] >= 0 and in_vain:
         goals.best[w, a] = f32(ELSEWHERE)
     cap = min(cap, stopping_speed(stop - _STOP_GAP - HALF * speed * p.dt, ZERO, p))
     wanted = free(speed, cap, p)
