@@ -4,7 +4,6 @@ Source: the numbers of signs in the road traffic rules of the countries below; t
 without the texts at hand, and are to be corrected where a country's own list says otherwise.
 """
 
-import re
 
 LIMITS = {
     "": ("274", "274.1", "r2-1", "670", "c14"),  # without a country: Germany's, the United States', Britain's, Vienna's
@@ -114,5 +113,5 @@ def is_one(kind: str, of: str, catalogues: dict[str, tuple[str, ...]]) -> bool:
 
     of: the two letters of `country`.
     """
-    name = re.sub(r"[ ,]", "", kind).lower()
+    name = kind.replace(" ", "").replace(",", "").lower()
     return name in catalogues.get(of, ()) or (of not in OWN_NUMBERS and name in catalogues[""])

@@ -241,12 +241,16 @@ def _gap(a: Strip, end: int, b: Strip, other: int) -> float | None:
     here, there = _row(a, end), _row(b, other)
     if here is None or there is None:  # too short for a line: links lead through it
         return 0.0 if a.key[0] == b.key[0] and a.key[2] == b.key[2] else None
+    # Out of the one and into the other.
+    turned = (0.0 if end == 1 else math.pi), (0.0 if other == 0 else math.pi)
+    gap = math.dist(here[:3].tolist(), there[:3].tolist())
+    turn = abs(math.remainder(there[HEADING] + turned[1] - here[HEADING] - turned[0], 2 * math.pi))
+    if gap <= MAX_GAP and turn < MAX_TURN:
+        return gap
     here, there = here.copy(), there.copy()
-    here[HEADING] += 0.0 if end == 1 else math.pi  # out of the one and into the other
-    there[HEADING] += 0.0 if other == 0 else math.pi
-    gap = float(np.linalg.norm(here[:3] - there[:3]))
-    turn = abs(math.remainder(there[HEADING] - here[HEADING], 2 * math.pi))
-    return gap if (gap <= MAX_GAP and turn < MAX_TURN) or facing(here, there) else None
+    here[HEADING] += turned[0]
+    there[HEADING] += turned[1]
+    return gap if facing(here, there) else None
 
 
 def _row(strip: Strip, end: int) -> np.ndarray | None:
