@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -41,7 +42,7 @@ void end(const char *name) { CALLGRIND_DUMP_STATS_AT(name); }
 """
 
 WORKER = """
-import ctypes, json, sys
+import ctypes, gc, json, sys
 import numpy as np
 from gigaflow_env import ACTIONS, GigaflowVectorEnv
 from gigaflow_env.backend import cpu
@@ -76,6 +77,7 @@ def watch():
 for chosen in actions[:before]:
     env.step(chosen)
 watch()
+gc.disable()
 for chosen in actions[before:]:
     env.step(chosen)
 """
@@ -90,7 +92,7 @@ def needed() -> str:
 
 
 def count(tree: Path, folder: Path) -> dict[str, dict[str, float]]:
-    """Instructions, branches and mispredicted ones of an agent-step, by kernel, of the package in `tree`."""
+    """Instructions, branches and mispredicted ones of an agent-step, by kernel, of the package in `tree`: medians of STEPS."""
     library = folder / "shim.so"
     shim = folder / "shim.c"
     shim.write_text(SHIM)
@@ -104,12 +106,14 @@ def count(tree: Path, folder: Path) -> dict[str, dict[str, float]]:
     with (folder / "said").open("w") as said:
         if subprocess.run(watched, env=environment, cwd=folder, stdout=said, stderr=said, check=False).returncode:
             raise SystemExit(f"Valgrind failed: {(folder / 'said').read_text()[-2000:]}")
-    found: dict[str, dict[str, float]] = defaultdict(lambda: dict.fromkeys(EVENTS, 0.0))
-    for part in sorted(folder.glob("counts.*")):
+    steps = defaultdict(list)
+    for part in folder.glob("counts.*"):
         kernel, counts = read(part.read_text(errors="replace"))
-        for name in EVENTS:
-            found[kernel][name] += counts[name] / (ROWS * STEPS)
-    return {kernel: {name: round(number, 1) for name, number in counts.items()} for kernel, counts in found.items()}
+        steps[kernel].append(counts)
+    return {
+        kernel: {name: round(statistics.median(one[name] for one in parts) / ROWS, 1) for name in EVENTS}
+        for kernel, parts in sorted(steps.items())
+    }
 
 
 def read(text: str) -> tuple[str, dict[str, int]]:
