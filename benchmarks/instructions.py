@@ -92,7 +92,7 @@ def needed() -> str:
 
 
 def count(tree: Path, folder: Path) -> dict[str, dict[str, float]]:
-    """Instructions, branches and mispredicted ones of an agent-step, by kernel, of the package in `tree`: medians of STEPS."""
+    """Instructions, branches and mispredicted ones of an agent-step, by kernel, of the package in `tree`."""
     library = folder / "shim.so"
     shim = folder / "shim.c"
     shim.write_text(SHIM)
