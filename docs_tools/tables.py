@@ -503,6 +503,19 @@ def shared_lines() -> str:
     )
 
 
+def instructions() -> str:
+    """Instructions of an agent-step by kernel, before and now."""
+    found = json.loads((RESULTS / "instructions.json").read_text())
+    columns = [(event, when) for event in ("Ir", "Bc", "Bcm") for when in ("before", "now")]
+    names = {"Ir": "instructions", "Bc": "branches", "Bcm": "mispredicted"}
+    rows = []
+    for kernel in ("drive", "write_observation of ended", "respawn", "write_observation"):
+        name, ended, _ = kernel.partition(" of ended")
+        rows.append([f"`{name}`{ended}", *(f"{found[when][kernel][event]:,.0f}" for event, when in columns)])
+    totals = [f"{sum(counts[event] for counts in found[when].values()):,.0f}" for event, when in columns]
+    return table(["kernel", *(f"{names[event]} {when}" for event, when in columns)], [*rows, ["all", *totals]])
+
+
 def newcomer() -> str:
     """What a newcomer waits for, step by step, and until then."""
     result, rows, until = json.loads((RESULTS / "newcomer.json").read_text()), [], 0.0
@@ -733,7 +746,7 @@ PARTS = {
     for part in (
         actions, observation, conditioning, config, population, state, events, cli, throughput, speed, stages, parts,
         against, against_kernels, cuda_code, cuda_cost, cuda_cost_kernels, ablations, newcomer, training_against, sizes,
-        shared_lines, learning, headline, traffic, large_maps, soak, scenes, driver_ladder, driver_again,
+        instructions, shared_lines, learning, headline, traffic, large_maps, soak, scenes, driver_ladder, driver_again,
         driver_longform, driver_robustness, driver_conditioning, driver_worlds, libraries, benchmark_scenes,
         benchmark_routes,
     )
