@@ -4,7 +4,6 @@ Source: the numbers of signs in the road traffic rules of the countries below; t
 without the texts at hand, and are to be corrected where a country's own list says otherwise.
 """
 
-
 LIMITS = {
     "": ("274", "274.1", "r2-1", "670", "c14"),  # without a country: Germany's, the United States', Britain's, Vienna's
     "AT": ("52.10a", "10a"),
