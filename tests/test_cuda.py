@@ -165,8 +165,8 @@ REGISTERS = {
     "drive": 255,
     "record_contacts": 176,
     "respawn": 255,
-    "write_observation": 128,
-    "write_observation_half": 128,
+    "write_observation": 176,
+    "write_observation_half": 176,
     "play_tracks": 160,
     "enter_scene": 255,
 }
