@@ -3,7 +3,7 @@
     python benchmarks/instructions.py [--against 163c8ce] [--json FILE]
 
 Valgrind runs the compiled kernels and counts: a busy machine changes nothing. Valgrind knows no AVX-512, so kernels are
-compiled for AVX2 here; loops over many numbers at once take about half as many instructions where a processor has it.
+compiled for AVX2 here; loops over many numbers at once take fewer instructions where a processor has it.
 "Mispredicted" are branches that Valgrind's simple predictor would miss; a real one misses fewer.
 
 Preset "paper", downtown with 64 agents a world, random actions. Needs `valgrind` with its headers, and a C compiler.
