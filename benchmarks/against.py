@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from turns import Worker, quartiles, unpack
+from turns import WATCH_KERNELS, Worker, quartiles, unpack
 
-WORKER = """
+WORKER = (
+    WATCH_KERNELS
+    + """
 import json, sys, time
 import numpy as np
 from gigaflow_env import ACTIONS, GigaflowVectorEnv
@@ -35,32 +37,16 @@ actions = np.random.default_rng(0).integers(0, ACTIONS, (64, rows))
 for chosen in actions[:40]:  # compiles, and leaves the moment in which everybody has just started
     env.step(chosen)
 
-from gigaflow_env.backend import cpu
-
 spent = {}
-names = {
-    "renew": "respawn", "show": "write_observation", "show_half": "write_observation_half", "guide": "plan_traffic",
-    "write_down": "record_contacts",
-}  # what they were called
 
-def watched(call, name, begin, end, *rest):
+def timed(call, name):
     start = time.process_time()
-    call(begin, end, *rest)
+    call()
     spent[name] = spent.get(name, 0.0) + time.process_time() - start
 
 def by_kernel():  # nanoseconds of an agent-step by kernel, in a turn of its own
     spent.clear()
-    if hasattr(cpu.Threads, "_call"):  # kernels with all of their arguments
-        def called(self, begin, end, function, have, plain=cpu.Threads._call):
-            name = names.get(function.__name__, function.__name__)
-            ended = name.startswith("write") and have["only_ended"]
-            watched(lambda *at: plain(self, *at, function, have), name + " of ended" * ended, begin, end)
-        cpu.Threads._call = called
-    else:
-        def called(self, begin, end, plain=cpu.Call.__call__):
-            ended = self.kernel.__name__.startswith("write") and self.loose[0]
-            watched(lambda *at: plain(self, *at), self.kernel.__name__ + " of ended" * ended, begin, end)
-        cpu.Call.__call__ = called
+    watch_kernels(timed)
     for chosen in actions:
         env.step(chosen)
     return {name: round(seconds / (len(actions) * rows) * 1e9, 1) for name, seconds in spent.items()}
@@ -78,6 +64,7 @@ for line in sys.stdin:
     turn += steps
     print(json.dumps({"ns": cpu_time / (steps * rows) * 1e9, "wall_ns": wall / (steps * rows) * 1e9}), flush=True)
 """
+)
 
 
 class Case(NamedTuple):

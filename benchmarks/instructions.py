@@ -22,7 +22,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from turns import unpack
+from turns import WATCH_KERNELS, unpack
 
 from gigaflow_env.bench.machine import machine
 from gigaflow_env.files import write_text
@@ -41,11 +41,12 @@ void begin(void) { CALLGRIND_ZERO_STATS; }
 void end(const char *name) { CALLGRIND_DUMP_STATS_AT(name); }
 """
 
-WORKER = """
+WORKER = (
+    WATCH_KERNELS
+    + """
 import ctypes, gc, json, sys
 import numpy as np
 from gigaflow_env import ACTIONS, GigaflowVectorEnv
-from gigaflow_env.backend import cpu
 
 rows, agents, before, steps = json.loads(sys.argv[1])
 env = GigaflowVectorEnv(rows, map="downtown", preset="paper", agents_per_world=agents, threads=1, copy=False)
@@ -55,32 +56,20 @@ if len(sys.argv) == 2:  # compiles
     env.step(actions[0])
     sys.exit()
 shim = ctypes.CDLL(sys.argv[2])
-names = {"renew": "respawn", "show": "write_observation"}  # what they were called
 
-def counted(call, name, only_ended):
+def counted(call, name):
     shim.begin()
     call()
-    shim.end((names.get(name, name) + " of ended" * only_ended).replace(" ", "~").encode())
-
-def watch():
-    if hasattr(cpu.Threads, "_call"):  # kernels with all of their arguments
-        def called(self, begin, end, function, have, plain=cpu.Threads._call):
-            ended = "obs_dtype" in have and have.get("only_ended", False)
-            counted(lambda: plain(self, begin, end, function, have), function.__name__, ended)
-        cpu.Threads._call = called
-    else:
-        def called(self, begin, end, plain=cpu.Call.__call__):
-            ended = self.kernel.__name__.startswith("write") and self.loose[0]
-            counted(lambda: plain(self, begin, end), self.kernel.__name__, ended)
-        cpu.Call.__call__ = called
+    shim.end(name.replace(" ", "~").encode())
 
 for chosen in actions[:before]:
     env.step(chosen)
-watch()
+watch_kernels(counted)
 gc.disable()
 for chosen in actions[before:]:
     env.step(chosen)
 """
+)
 
 
 def needed() -> str:

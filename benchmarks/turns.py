@@ -17,6 +17,30 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 
+WATCH_KERNELS = """
+from gigaflow_env.backend import cpu
+
+NAMES = {
+    "renew": "respawn", "show": "write_observation", "show_half": "write_observation_half", "guide": "plan_traffic",
+    "write_down": "record_contacts",
+}  # what they were called
+
+def watch_kernels(around):  # each call of a kernel from now on: around(call, name)
+    def named(function, only_ended):
+        name = NAMES.get(function.__name__, function.__name__)
+        return name + " of ended" * bool(name.startswith("write") and only_ended)
+
+    if hasattr(cpu.Threads, "_call"):  # kernels with all of their arguments
+        def called(self, begin, end, function, have, plain=cpu.Threads._call):
+            around(lambda: plain(self, begin, end, function, have), named(function, have.get("only_ended")))
+        cpu.Threads._call = called
+    else:
+        def called(self, begin, end, plain=cpu.Call.__call__):
+            around(lambda: plain(self, begin, end), named(self.kernel, self.loose and self.loose[0]))
+        cpu.Call.__call__ = called
+"""
+"""Part of a program that runs in a tree, of this revision or an older one."""
+
 
 class Worker:
     """A program that runs in a tree: `with Worker(tree, program, words) as worker: worker.turn()`."""
