@@ -41,7 +41,7 @@ def our_lane():
     """Which of the threads that share a row this is.
 
     Anew for each row: a thread has one row, seldom a few. Else the compiler computes the bounds of all loops of a row before
-    the first row, and keeps them in 80 registers.
+    the first row, and keeps them in 70 registers.
     """
     return u32(anew(u32(cuda.threadIdx.x)) % u32(LANES))
 
