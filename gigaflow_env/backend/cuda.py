@@ -63,6 +63,7 @@ from gigaflow_env.backend.cuda_rows import (  # noqa: E402
     find_neighbours,
     first_of,
     our_group,
+    our_lane,
     without_first,
 )
 from gigaflow_env.backend.cuda_state import addresses, lengths, shaped  # noqa: E402
@@ -227,13 +228,14 @@ def write_observation(only_ended, obs, starts, state, lengths, network, nearby, 
     s = shaped(state, lengths)
     shared, bits = cuda.shared.array(0, numba.float32), cuda.shared.array(0, numba.uint32)  # the same memory
     agents, columns = u32(obs.shape[1] & MOST), u32(obs.shape[2] & MOST)
-    lane, begin = u32(cuda.threadIdx.x % LANES), u32(cuda.threadIdx.x // LANES) * max(columns, agents)
+    begin = u32(cuda.threadIdx.x // LANES) * max(columns, agents)
     out, keys = shared[begin : begin + columns], bits[begin : begin + agents]
     first, todo = rows_of_warp(only_ended, obs.shape[0], agents, s.rows)
     todo = without_first(todo, cuda.laneid // LANES)
     while todo != 0:
         row = u32(first + first_of(todo))
         w, a = u32(row // agents), u32(row % agents)
+        lane = our_lane()
         observe_row(w, a, lane, out, keys, starts, s, network, nearby, p)
         copy_row(obs[w, a], out, lane, columns)
         todo = without_first(todo, GROUPS)
@@ -247,13 +249,14 @@ def write_observation_half(  # type: ignore[no-untyped-def]
     s = shaped(state, lengths)
     shared, bits = cuda.shared.array(0, numba.float32), cuda.shared.array(0, numba.uint32)
     agents, columns = u32(obs.shape[1] & MOST), u32(obs.shape[2] & MOST)
-    lane, begin = u32(cuda.threadIdx.x % LANES), u32(cuda.threadIdx.x // LANES) * max(columns, agents)
+    begin = u32(cuda.threadIdx.x // LANES) * max(columns, agents)
     out, keys, as_bits = shared[begin : begin + columns], bits[begin : begin + agents], bits[begin : begin + columns]
     first, todo = rows_of_warp(only_ended, obs.shape[0], agents, s.rows)
     todo = without_first(todo, cuda.laneid // LANES)
     while todo != 0:
         row = u32(first + first_of(todo))
         w, a = u32(row // agents), u32(row % agents)
+        lane = our_lane()
         observe_row(w, a, lane, out, keys, starts, s, network, nearby, p)
         line, i = obs[w, a], lane
         while i < columns:

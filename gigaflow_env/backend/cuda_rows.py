@@ -1,5 +1,6 @@
 """What the threads of a warp do together for one row of the observation."""
 
+from llvmlite import ir
 from numba import cuda
 from numba.cuda import types
 from numba.cuda.extending import intrinsic, overload  # type: ignore[attr-defined]
@@ -21,6 +22,28 @@ ALL, GROUP = 0xFFFFFFFF, (1 << LANES) - 1
 MOST = 0xFFFF
 """More than the agents of a world, and than the columns that fit into shared memory. Where the compiler sees such a bound,
 an index that counts up to it needs no instructions of its own. Written as `while`: a `range` keeps three counters."""
+
+
+@intrinsic
+def anew(typing_context, number):  # type: ignore[no-untyped-def]
+    """The same number, but to the compiler a new one: what follows from it is computed here, not before a loop and kept."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        bits = ir.IntType(32)
+        move = ir.InlineAsm(ir.FunctionType(bits, [bits]), "mov.u32 $0, $1;", "=r,r", side_effect=True)
+        return builder.call(move, arguments)
+
+    return types.uint32(types.uint32), generate
+
+
+@stage
+def our_lane():
+    """Which of the threads that share a row this is.
+
+    Anew for each row: a thread has one row, seldom a few. Else the compiler computes the bounds of all loops of a row before
+    the first row, and keeps them in 70 registers.
+    """
+    return u32(anew(u32(cuda.threadIdx.x)) % u32(LANES))
 
 
 @stage
