@@ -100,10 +100,10 @@ def find_neighbours(w, a, clock, rows, pose, neighbours, p):
         for k in range(wanted):
             found[k] = i32(-1)
         return
-    x, y, scale = xs[a], ys[a], key_scale(p.view_range)
+    x, y, scale, own = xs[a], ys[a], key_scale(p.view_range), u32(a)
     for b in range(len(xs)):
         key = neighbour_key(xs[b] - x, ys[b] - y, b, scale)
-        keys[b] = key if (status[b] >= ENDED) & (b != a) else NOBODY
+        keys[b] = key if (status[b] >= ENDED) & (u32(b) != own) else NOBODY
     for b in range(len(xs), len(keys)):
         keys[b] = NOBODY
     bound = u32(0)
@@ -299,15 +299,16 @@ def observe_lanes(w, a, first, stride, row, out, pose, lane_routes, variant, net
             store(out, u32(k) * _LANE_SIZE, lane)
         return
     # First copied unchanged, then converted in place: the second loop vectorises, as it reads and writes all columns.
+    place, last = u64(begin), u64(count - 1)
     for k in range(p.lanes_kept):
-        place, at = listed(u64(begin), u64(k), u64(count)), k * _LANE_SIZE  # sums of 32 bits would be cut off each time
-        sample, distance = samples[u32(listing[place])], distances[place]
+        at, sample, distance = k * _LANE_SIZE, samples[u32(listing[place])], distances[place]
         out[at], out[at + 1], out[at + 2], out[at + 3] = sample.x, sample.y, sample.cos, sample.sin
-        out[at + 4], out[at + 5], out[at + 6] = sample.width, distance, distance - smallest
+        out[at + 4], out[at + 5], out[at + 6] = sample.width, distance, distance
+        place = u64(0) if place == last else u64(place + u64(1))
     for k in range(p.lanes_kept):
         at = k * _LANE_SIZE
         lane = lane_seen(
-            out[at] - x, out[at + 1] - y, out[at + 2], out[at + 3], out[at + 4], out[at + 5], out[at + 6],
+            out[at] - x, out[at + 1] - y, out[at + 2], out[at + 3], out[at + 4], out[at + 5], out[at + 6] - smallest,
             frame, area, scale, route_scale,
         )  # fmt: skip
         store(out, at, lane)
