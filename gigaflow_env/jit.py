@@ -239,7 +239,7 @@ _prefetch, _prefetch_to_write = _fetching(write=0), _fetching(write=1)
 
 
 def by_one(function: Callable) -> Callable:
-    """A stage only for one who is alone, in vectors that CUDA doesn't have: backend/cuda_rows.py puts nothing in its place."""
+    """A stage only for one who is alone, in the vectors of the CPU. On CUDA, where nobody is, it does nothing."""
     inner = stage(function)
 
     def known(*arguments: Any) -> Any:

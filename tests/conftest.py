@@ -265,7 +265,6 @@ def looped(name: str) -> Callable:
     """A kernel that runs one stage for some agents or lights of a world. `out` is the agent's own row."""
     stage = STAGES[name]
     if name == "observe":
-
         names = list(inspect.signature(plain(stage)).parameters)[5:]
         pose, body, neighbours, perceived = (names.index(one) for one in ("pose", "body", "neighbours", "perceived"))
 
