@@ -124,7 +124,7 @@ def find_places(typing: Any, keys: Any, count: Any, places: Any) -> Any:
 
 
 _FOUR = ir.VectorType(ir.FloatType(), 4)
-FOUR = types.UniTuple(types.float32, 4)
+FOUR = types.UniTuple(types.float32, 4)  # type: ignore[attr-defined]
 """Four numbers are an ordinary tuple. LLVM keeps it in one register where only the functions below use it."""
 
 
