@@ -129,6 +129,11 @@ def least_of_row(value: Any) -> Any:
     return value
 
 
+def lowest_bit(bits: Any) -> Any:
+    """Place of the lowest bit that is set in an uint64, which is not 0. Only on the CPU."""
+    return (int(bits) & -int(bits)).bit_length() - 1
+
+
 def row_at(table: Any, index: Any) -> Any:
     """The row of a table of records, which is read at random; on CUDA 16 bytes at a time."""
     return table[index]
@@ -168,6 +173,19 @@ def _place_of_one(flag):  # type: ignore[no-untyped-def]
 @overload(least_of_row, target="cpu")
 def _least_of_one(value):  # type: ignore[no-untyped-def]
     return lambda value: value
+
+
+@intrinsic
+def _trailing_zeros(typing: Any, bits: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint64(types.uint64), generate
+
+
+@overload(lowest_bit, target="cpu")
+def _lowest_bit(bits):  # type: ignore[no-untyped-def]
+    return lambda bits: _trailing_zeros(bits)
 
 
 @overload(row_at, target="cpu")
@@ -218,6 +236,20 @@ def _fetching(write: int) -> Any:
 
 
 _prefetch, _prefetch_to_write = _fetching(write=0), _fetching(write=1)
+
+
+def by_one(function: Callable) -> Callable:
+    """A stage only for one who is alone, in the vectors of the CPU. On CUDA, where nobody is, it does nothing."""
+    inner = stage(function)
+
+    def known(*arguments: Any) -> Any:
+        """Known only to compiled code."""
+
+    @overload(known, target="cpu")
+    def _known(*arguments):  # type: ignore[no-untyped-def]
+        return lambda *arguments: inner(*arguments)
+
+    return known
 
 
 def half_by_processor(by_integers: Callable) -> Callable:

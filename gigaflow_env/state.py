@@ -201,6 +201,9 @@ class Neighbours(NamedTuple):
     key: np.ndarray = array(
         "world list whole", "", "workspace: squared distances in 24 bits, agents in 8; their places; both in order", u32
     )
+    seen: np.ndarray = array(
+        "world other eight", "", "workspace: x, y, cos, sin, speed, height, length and width as others observe them"
+    )
     scratch: np.ndarray = array(
         "world worker other", "", "workspace: an entry for each agent; one worker does all where none needs more", u32
     )
@@ -211,8 +214,9 @@ class LaneRoutes(NamedTuple):
 
     lane: np.ndarray = array("world agent", "", "the first lane sample that it observes", i32)
     boundary: np.ndarray = array("world agent", "", "the first boundary point that it observes", i32)
-    route_distance: np.ndarray = array(
-        "world agent sample", "m", "from each lane sample of its row; -1e9 where that was not observed yet"
+    route_distance: np.ndarray = array("world agent sample", "m", "from each lane sample of its row that is measured")
+    measured: np.ndarray = array(
+        "world agent word", "", "a bit for each lane sample of its row: whether it has observed it there", np.uint64
     )
     smallest: np.ndarray = array("world agent", "m", "the smallest of those that it observes")
     row: np.ndarray = array("world agent", "", "the Nearby row they belong to", i32)
@@ -331,7 +335,7 @@ def make(
     sizes = {
         "two": 2, "world": worlds, "agent": agents, "coefficient": coefficients, "goal": goals,
         "light": max(lights, 1), "neighbour": max(neighbours, 1), "worker": workers, "other": agents, "sample": samples,
-        "list": 3, "whole": whole(max(agents, neighbours)),
+        "word": -(-samples // 64), "list": 3, "eight": 8, "whole": whole(max(agents, neighbours)),
         "kind": len(ROAD_USERS), "choice": choices,
     }  # fmt: skip
     groups: Any = GROUPS

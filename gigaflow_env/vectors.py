@@ -1,4 +1,4 @@
-"""What the processor does with sixteen keys at once, where LLVM finds no way from a loop over them.
+"""What the processor does with many keys or with four numbers at once, where LLVM finds no way by itself.
 
 Written in LLVM's own vectors, which it turns into whatever the processor has: results are the same everywhere. Only on the
 CPU: on CUDA threads share such work. Arrays are of uint32, and have room for a whole multiple of AT_ONCE.
@@ -16,8 +16,14 @@ from numba.extending import intrinsic
 AT_ONCE = 16
 """Keys that are compared at once."""
 
-_WORD, _SIZE, _MASK = ir.IntType(32), ir.IntType(64), ir.IntType(AT_ONCE)
-_WORDS, _BITS = ir.VectorType(_WORD, AT_ONCE), ir.VectorType(ir.IntType(1), AT_ONCE)
+_WORD, _SIZE = ir.IntType(32), ir.IntType(64)
+_WORDS = ir.VectorType(_WORD, AT_ONCE)
+_SIGN = 0x80000000
+
+_MOVED = 8
+"""Keys that are moved at once: a table says for each of 256 cases which of them come to the front."""
+_FEW, _CASE = ir.VectorType(_WORD, _MOVED), ir.VectorType(ir.IntType(8), _MOVED)
+_CASES = [sorted(range(_MOVED), key=lambda k, case=case: not case >> k & 1) for case in range(1 << _MOVED)]  # type: ignore[misc]
 
 
 def whole(count: int) -> int:
@@ -43,15 +49,28 @@ class _Row:
 
     def store(self, value: Any, index: Any) -> None:
         """Write numbers from an element on."""
-        self._builder.store(value, self._at(index, _WORDS)).align = 4
+        self._builder.store(value, self._at(index, value.type)).align = 4
 
 
-def _same(builder: Any, value: Any) -> Any:
+def _same(builder: Any, value: Any, kind: Any = _WORDS) -> Any:
     """A vector of the same number."""
-    nothing = ir.Constant(_WORDS, ir.Undefined)
-    return builder.shuffle_vector(
-        builder.insert_element(nothing, value, _WORD(0)), nothing, ir.Constant(_WORDS, [0] * AT_ONCE)
+    nothing = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(nothing, value, _WORD(0))
+    return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(_WORD, kind.count), [0] * kind.count))
+
+
+def _picked(builder: Any, some: Any, case: Any) -> Any:
+    """Of eight keys those of a case first. LLVM makes one instruction of it, where the processor has one."""
+    kind = ir.ArrayType(_CASE, len(_CASES))
+    table = cgutils.global_constant(
+        builder.module, "gigaflow_cases", ir.Constant(kind, [ir.Constant(_CASE, one) for one in _CASES])
     )
+    which = builder.zext(builder.load(builder.gep(table, [_SIZE(0), case])), _FEW)
+    found = ir.Constant(_FEW, ir.Undefined)
+    for k in range(_MOVED):
+        one = builder.extract_element(some, builder.extract_element(which, _WORD(k)))
+        found = builder.insert_element(found, one, _WORD(k))
+    return found
 
 
 @contextmanager
@@ -68,19 +87,16 @@ def keep_up_to(typing: Any, keys: Any, bound: Any) -> Any:
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        row, limit = _Row(context, builder, signature.args[0], arguments[0]), _same(builder, arguments[1])
-        kind = ir.FunctionType(_WORDS, [_WORDS, _BITS, _WORDS])
-        name = f"llvm.experimental.vector.compress.v{AT_ONCE}i32"
-        compress = cgutils.get_or_insert_function(builder.module, kind, name)
+        row, limit = _Row(context, builder, signature.args[0], arguments[0]), _same(builder, arguments[1], _FEW)
         kept = cgutils.alloca_once(builder, _SIZE)
         builder.store(_SIZE(0), kept)
-        with _steps(builder, row.size) as k:
-            some, count = row.load(k), builder.load(kept)
+        with _steps(builder, row.size, _MOVED) as k:
+            some, count = row.load(k, _FEW), builder.load(kept)
             near = builder.icmp_unsigned("<=", some, limit)
-            # All sixteen, of which the kept ones come first: what was behind them has been read.
-            row.store(builder.call(compress, [some, near, some]), count)
-            number = builder.zext(builder.ctpop(builder.bitcast(near, _MASK)), _SIZE)
-            builder.store(builder.add(count, number), kept)
+            case = builder.zext(builder.bitcast(near, ir.IntType(_MOVED)), _SIZE)
+            # All eight, of which the kept ones come first: what was behind them has been read.
+            row.store(_picked(builder, some, case), count)
+            builder.store(builder.add(count, builder.ctpop(case)), kept)
         return builder.load(kept)
 
     return types.int64(keys, types.uint32), generate
@@ -92,15 +108,71 @@ def find_places(typing: Any, keys: Any, count: Any, places: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         row, found = (_Row(context, builder, signature.args[k], arguments[k]) for k in (0, 2))
-        count, none = arguments[1], ir.Constant(_WORDS, [0] * AT_ONCE)
+        count, none, sign = arguments[1], ir.Constant(_WORDS, [0] * AT_ONCE), ir.Constant(_WORDS, [_SIGN] * AT_ONCE)
         smaller = cgutils.alloca_once(builder, _WORDS)
         with _steps(builder, count) as k:
-            ours = row.load(k)
+            # AVX2 compares numbers with a sign only: their highest bit is turned around.
+            ours = builder.xor(row.load(k), sign)
             builder.store(none, smaller)
             with _steps(builder, count, 1) as j:
-                less = builder.icmp_unsigned("<", _same(builder, row.load(j, _WORD)), ours)
-                builder.store(builder.add(builder.load(smaller), builder.zext(less, _WORDS)), smaller)
+                less = builder.icmp_signed("<", builder.xor(_same(builder, row.load(j, _WORD)), sign), ours)
+                builder.store(builder.sub(builder.load(smaller), builder.sext(less, _WORDS)), smaller)
             found.store(builder.load(smaller), k)
         return context.get_dummy_value()
 
     return types.void(keys, types.int64, places), generate
+
+
+_FOUR = ir.VectorType(ir.FloatType(), 4)
+FOUR = types.UniTuple(types.float32, 4)  # type: ignore[attr-defined]
+"""Four numbers are an ordinary tuple. LLVM keeps it in one register where only the functions below use it."""
+
+
+def _vector(builder: Any, four: Any) -> Any:
+    found = ir.Constant(_FOUR, ir.Undefined)
+    for k in range(4):
+        found = builder.insert_element(found, builder.extract_value(four, k), _WORD(k))
+    return found
+
+
+def _four(context: Any, builder: Any, vector: Any) -> Any:
+    return context.make_tuple(builder, FOUR, [builder.extract_element(vector, _WORD(k)) for k in range(4)])
+
+
+def _of_two(name: str) -> Any:
+    """What makes of two fours a third, number by number: an instruction of LLVM."""
+
+    @intrinsic
+    def made(typing: Any, one: Any, other: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            found = getattr(builder, name)(*(_vector(builder, four) for four in arguments))
+            return _four(context, builder, found)
+
+        return FOUR(FOUR, FOUR), generate
+
+    return made
+
+
+sums, differences, products = _of_two("fadd"), _of_two("fsub"), _of_two("fmul")
+
+
+@intrinsic
+def four_at(typing: Any, row: Any, at: Any) -> Any:
+    """The four numbers of an array of float32 from `at` on."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _four(context, builder, _Row(context, builder, signature.args[0], arguments[0]).load(arguments[1], _FOUR))
+
+    return FOUR(row, types.int64), generate
+
+
+@intrinsic
+def put_four(typing: Any, row: Any, at: Any, four: Any) -> Any:
+    """Write four numbers into an array of float32 from `at` on."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        out = _Row(context, builder, signature.args[0], arguments[0])
+        out.store(_vector(builder, arguments[2]), arguments[1])
+        return context.get_dummy_value()
+
+    return types.void(row, types.int64, FOUR), generate

@@ -26,7 +26,7 @@ from gigaflow_env.sim.lanes import locate
 from gigaflow_env.sim.lights import schedule, switch
 from gigaflow_env.sim.new_world import populate
 from gigaflow_env.sim.noise import add_noise
-from gigaflow_env.sim.observe import blank, find_neighbours, observe, select_lane_samples
+from gigaflow_env.sim.observe import blank, find_neighbours, line_up, observe, select_lane_samples
 from gigaflow_env.sim.reset import condition, end_episode, propose, resolve_spawns, spawn
 from gigaflow_env.sim.rewards import score
 from gigaflow_env.sim.traffic.drive import follow, intend
@@ -265,8 +265,12 @@ def looped(name: str) -> Callable:
     """A kernel that runs one stage for some agents or lights of a world. `out` is the agent's own row."""
     stage = STAGES[name]
     if name == "observe":
+        names = list(inspect.signature(plain(stage)).parameters)[5:]
+        pose, body, neighbours, perceived = (names.index(one) for one in ("pose", "body", "neighbours", "perceived"))
 
         def loop(elements, w, out, *groups):
+            for a in range(out.shape[1]):
+                line_up(w, a, groups[pose], groups[body], groups[neighbours], groups[perceived])
             for a in elements:
                 stage(w, a, FIRST, STRIDE, out[w, a], *groups)
     elif name == "select_lane_samples":

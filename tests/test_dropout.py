@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import clear, place, plain, ring, run, simulator
+from conftest import call, clear, place, plain, ring, run, simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,7 +10,7 @@ from gigaflow_env.config import laptop, paper
 from gigaflow_env.jit import f32, kernel
 from gigaflow_env.layout import NO_JERK, SPEED_SCALE, Layout
 from gigaflow_env.roads import load, shipped
-from gigaflow_env.sim.observe import UNMEASURED, listed, resumed, window_end
+from gigaflow_env.sim.observe import bits_below, bits_between, listed, resumed, window_end
 from gigaflow_env.state import LIVE
 
 HALF = {"lane_dropout": 0.5, "boundary_dropout": 0.4}
@@ -66,6 +66,13 @@ def _window(begin, count, kept, stride, out):
             out[first, k] = begin + k
         for k in range(resumed(end, first, stride), kept - end, stride):
             out[first, end + k] = k
+
+
+@given(st.integers(-300, 300), st.integers(-300, 300), st.integers(0, 3))
+def test_bits_of_a_part_of_a_list(begin, end, word):
+    bits = call(bits_between)(word, np.int32(begin), np.int32(end))
+    assert bits == sum(1 << k for k in range(64) if begin <= 64 * word + k < end)
+    assert call(bits_below)(np.int32(end)) == (1 << min(max(end, 0), 64)) - 1
 
 
 def test_all_are_kept_in_order_without_dropout():
@@ -196,7 +203,7 @@ def test_route_distances_that_are_kept_are_those_measured_anew():
     routes, count, more = sim.state.lane_routes, sim.roads.nearby.samples.shape[1], 0
     for _ in range(30):
         sim.step(np.full(12, NO_JERK))
-        live, kept = sim.state.rows.status == LIVE, routes.route_distance.copy()
+        live, kept, before = sim.state.rows.status == LIVE, routes.route_distance.copy(), routes.measured.copy()
         smallest, window = routes.smallest.copy(), routes.lane[..., None] + np.arange(config.lanes_kept)
         routes.goal[:] = -1
         for w in range(2):
@@ -204,8 +211,12 @@ def test_route_distances_that_are_kept_are_those_measured_anew():
         seen, window = window % count, np.zeros(kept.shape, bool)
         np.put_along_axis(window, seen, True, axis=2)
         assert np.array_equal(routes.route_distance[window & live[..., None]], kept[window & live[..., None]])
-        assert (routes.route_distance[~window & live[..., None]] == UNMEASURED).all()
+        known, anew = (
+            np.unpackbits(bits.view(np.uint8), axis=2, bitorder="little")[..., :count].astype(bool)
+            for bits in (before, routes.measured)
+        )
+        assert np.array_equal(anew[live], window[live]) and known[live][window[live]].all()
         assert np.array_equal(routes.smallest[live], smallest[live])
-        more += (kept[~window & live[..., None]] != UNMEASURED).sum()
-        routes.route_distance[:] = kept
+        more += (known & ~window)[live].sum()
+        routes.route_distance[:], routes.measured[:] = kept, before
     assert more > 300, "most agents stay in a row for some steps"

@@ -507,7 +507,7 @@ def test_the_way_from_a_sample_is_the_way_from_its_place(seen, share, data, matr
     goal = there["bundle"], there["order"], there["length"], goal_s, call(lane_stretch)(0, variant, there)
     tables = NETWORK.route, NETWORK.bends, NETWORK.leads, NETWORK.route_blocks
     starts = row["route_at"], at, row["leads_at"], row["blocks_at"]
-    found = call(sample_route_distance)(shape, bool(variant.plain[0]), *tables, *starts, sample, *goal)
+    found = call(sample_route_distance)(sample, shape, bool(variant.plain[0]), *tables, *starts, *goal)
     assert found == pytest.approx(expected, rel=1e-5, abs=1e-2)
 
 

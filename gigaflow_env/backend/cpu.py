@@ -19,6 +19,7 @@ from gigaflow_env.compiling import ready
 from gigaflow_env.jit import fetch_ahead, fetch_to_write, i32, stage
 from gigaflow_env.layout import FLOAT32
 from gigaflow_env.prepared import Call, arguments, bind, prepared, prepared_distinct
+from gigaflow_env.sim.observe import line_up
 from gigaflow_env.sim.precision import half_bits
 from gigaflow_env.state import ENDED
 
@@ -146,6 +147,8 @@ def write_observation(
     """Observations of all rows, or only of those whose episode has just ended."""
     for w in range(begin, end):
         for a in range(obs.shape[1]):
+            line_up(w, a, pose, body, neighbours, perceived)
+        for a in range(obs.shape[1]):
             fetch_row(w, a, only_ended, rows, lane_routes, obs)
             if world_step.prepare_observation(
                 w, a, only_ended, clock, rows, pose, lane_position, goals, outcome, neighbours, lane_routes, variant,
@@ -168,6 +171,8 @@ def write_observation_half(
 ):  # fmt: skip
     """The same in half precision. `row`, float32 (worlds, columns), holds one row at a time; `bits` are its uint32."""
     for w in range(begin, end):
+        for a in range(obs.shape[1]):
+            line_up(w, a, pose, body, neighbours, perceived)
         for a in range(obs.shape[1]):
             fetch_row(w, a, only_ended, rows, lane_routes, obs)
             if world_step.prepare_observation(
@@ -193,6 +198,8 @@ def observe_chosen(
 ):  # fmt: skip
     """Observations of some agents of each world, from a state of which only what they follow from is known."""
     for w in range(begin, end):
+        for a in range(rows.status.shape[1]):
+            line_up(w, a, pose, body, neighbours, perceived)
         for i in range(first[w], first[w + 1]):
             a = agents[i]
             lane_routes.goal[w, a] = i32(-1)  # not yet measured: it was another world's

@@ -5,9 +5,9 @@ from numba import cuda
 from numba.cuda import types
 from numba.cuda.extending import intrinsic, overload  # type: ignore[attr-defined]
 
-from gigaflow_env.jit import i32, least_of_row, stage, u32, write_half
+from gigaflow_env.jit import i32, least_of_row, lowest_bit, stage, u32, write_half
 from gigaflow_env.sim.erratic import is_blind
-from gigaflow_env.sim.observe import NOBODY, agent_of, clipped, key_scale, neighbour_key
+from gigaflow_env.sim.observe import NOBODY, agent_of, clipped, key_scale, neighbour_key, write_lined_up
 from gigaflow_env.sim.precision import nearest_half
 from gigaflow_env.state import ENDED
 
@@ -64,6 +64,16 @@ def without_first(bits, count):
 def first_of(bits):
     """Place of the first bit that is set."""
     return u32(WARP - 1 - cuda.clz(u32(bits & u32(-i32(bits)))))
+
+
+@overload(write_lined_up)
+def _nothing_lined_up(*arguments):  # type: ignore[no-untyped-def]
+    return lambda *arguments: None  # never called, as nobody is alone
+
+
+@overload(lowest_bit)
+def _no_bit(bits):  # type: ignore[no-untyped-def]
+    return lambda bits: bits  # the same
 
 
 @overload(least_of_row)

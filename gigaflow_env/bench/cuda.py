@@ -77,7 +77,8 @@ def measure(sim: Simulator, steps: int, rate: float) -> dict[str, Any]:
     by_kernel = {
         label: round(min(time for _, time in kernels[k :: len(names)]) / sim.rows * 1e9, 3) for k, label in enumerate(labels)
     }
-    state = sum(array.nbytes for group in sim.state for array in group) - sim.state.neighbours.scratch.nbytes
+    unused = sim.state.neighbours.scratch.nbytes + sim.state.neighbours.seen.nbytes
+    state = sum(array.nbytes for group in sim.state for array in group) - unused
     moved = 2 * state + sim.observations.nbytes
     return {
         "rows": sim.rows,

@@ -89,13 +89,13 @@ def collide(w, a, rows, pose, motion, body, neighbours, events):
                     return
         return
     # Two loops, as the first vectorises. Status and level are checked only for the few that are left.
-    any_close = u32(0)
+    any_close, own = u32(0), u32(a)  # all of 32 bits: twice as many fit into a vector
     for b in range(len(xs)):
         dx, dy = xs[b] - x, ys[b] - y
         far = reach + HALF * (lengths[b] + widths[b]) + moved[b]
-        meets = (dx * dx + dy * dy < far * far) & (b != a)
-        close[b] = u32(meets)
-        any_close |= close[b]
+        meets = u32((dx * dx + dy * dy < far * far) & (u32(b) != own))
+        close[b] = meets
+        any_close = u32(any_close | meets)
     if any_close == 0:
         return
     for b in range(len(xs)):

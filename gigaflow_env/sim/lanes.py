@@ -130,7 +130,7 @@ def route_distance(w, variant, network, map_row, lane, s, goal_lane, goal_s):
 
 @rule
 def sample_route_distance(
-    shape, plain, route, bends, leads, route_blocks, route_at, route_row, leads_at, block_row, sample, bundle, order, length,
+    sample, shape, plain, route, bends, leads, route_blocks, route_at, route_row, leads_at, block_row, bundle, order, length,
     goal_s, goal_stretch,
 ):  # fmt: skip
     """`route_distance` from a lane sample.

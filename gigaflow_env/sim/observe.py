@@ -3,7 +3,7 @@
 import math
 
 from gigaflow_env.config import CONDITIONING
-from gigaflow_env.jit import alone, f32, fetch_ahead, i32, least_of_row, row_at, rule, stage, u32, u64
+from gigaflow_env.jit import alone, by_one, f32, fetch_ahead, i32, least_of_row, lowest_bit, row_at, rule, stage, u32, u64
 from gigaflow_env.layout import (
     ACCELERATION_SCALE,
     COEFFICIENT_SCALE,
@@ -32,7 +32,7 @@ from gigaflow_env.sim.lights import shown
 from gigaflow_env.sim.random_numbers import DROPOUT, draws, pick
 from gigaflow_env.sim.variant import curved, frame_of, lane_stretch, seen_from, shape_of, to_map
 from gigaflow_env.state import ENDED, GREEN, OFF, RED, YELLOW
-from gigaflow_env.vectors import find_places, keep_up_to
+from gigaflow_env.vectors import differences, find_places, four_at, keep_up_to, products, put_four, sums
 
 _OFFSET, _ANGLE, _CURVATURE = f32(1 / OFFSET_SCALE), f32(1 / math.pi), f32(1 / CURVATURE_SCALE)
 _SPEED, _ACCELERATION, _COEFFICIENT = f32(1 / SPEED_SCALE), f32(1 / ACCELERATION_SCALE), f32(1 / COEFFICIENT_SCALE)
@@ -46,9 +46,10 @@ _LOW = tuple(f32(low) for low, _ in CONDITIONING_BOUNDS)
 _GAIN = tuple(f32(2 / (high - low)) for low, high in CONDITIONING_BOUNDS)
 NOBODY = u32(0xFFFFFFFF)
 _LAST = u32(0xFFFFFFFE)  # of the keys of somebody
-UNMEASURED = -FAR  # no route distance
+WORD, _ALL, _BIT = i32(64), u64(0xFFFFFFFFFFFFFFFF), u64(1)
 _KEY_STEPS, _KEY_SHIFT, _KEY_AGENT = f32(2.0**24), u32(8), u32(0xFF)
 _COEFFICIENTS = len(CONDITIONING)
+_Z, _COS, _VELOCITY_Y = (Neighbour._fields.index(name) for name in ("z", "cos", "velocity_y"))
 _GOAL_SIZE, _LANE_SIZE, _BOUNDARY_SIZE, _STOP_SIZE, _AGENT_SIZE = (len(group._fields) for group in FEATURES[2:])
 
 
@@ -100,10 +101,10 @@ def find_neighbours(w, a, clock, rows, pose, neighbours, p):
         for k in range(wanted):
             found[k] = i32(-1)
         return
-    x, y, scale = xs[a], ys[a], key_scale(p.view_range)
+    x, y, scale, own = xs[a], ys[a], key_scale(p.view_range), u32(a)
     for b in range(len(xs)):
         key = neighbour_key(xs[b] - x, ys[b] - y, b, scale)
-        keys[b] = key if (status[b] >= ENDED) & (b != a) else NOBODY
+        keys[b] = key if (status[b] >= ENDED) & (u32(b) != own) else NOBODY
     for b in range(len(xs), len(keys)):
         keys[b] = NOBODY
     bound = u32(0)
@@ -185,6 +186,19 @@ def resumed(end, first, stride):
 
 
 @rule
+def bits_below(place):
+    """The bits of an uint64 at places below `place`."""
+    return _ALL if place >= WORD else u64((_BIT << u64(max(place, i32(0)))) - _BIT)
+
+
+@rule
+def bits_between(word, begin, end):
+    """Of the places begin .. end - 1 of a list those that lie in its 64 bits number `word`: a bit for each."""
+    before = i32(word) * WORD
+    return u64(bits_below(i32(end - before)) & (bits_below(i32(begin - before)) ^ _ALL))
+
+
+@rule
 def listed(begin, k, count):
     """Index of the k-th element from `begin` on in a list of `count`, wrapped around at its end."""
     return begin + k if begin + k < count else begin + k - count
@@ -204,9 +218,9 @@ def select_lane_samples(w, a, first, stride, clock, lane_position, goals, lane_r
     often, a list needs one draw, and the elements are contiguous in memory. A remaining difference: on the 4 m of one row,
     elements far apart in its order are seldom observed together.
 
-    Route distances stay valid until the agent comes to another row or goal, and are kept for all that it has observed there.
-    Without dropout that is all at once. With dropout, one who is alone measures only those that are new in the window;
-    threads that share a row would wait for each other, and measure all.
+    Route distances stay valid until the agent comes to another row or goal, and are kept for all that it has observed there:
+    `measured` says which. Without dropout that is all at once. With dropout, one who is alone measures only those that are
+    new in the window; threads that share a row would wait for each other, and measure all.
     """
     row = nearby_row(network, lane_position.section[w, a])
     goal = goals.section[w, a, goals.next[w, a]]
@@ -223,35 +237,41 @@ def select_lane_samples(w, a, first, stride, clock, lane_position, goals, lane_r
         u, v, _, _ = draws(clock.seed, clock.number[w], a, clock.tick[w], DROPOUT, 0)
         begin, boundary = i32(pick(u, count)), i32(pick(v, i32(nearby.boundaries.shape[1])))
     fetch_ahead(nearby.boundaries, row)
-    if not stays:
-        # Only those outside of the window: of threads that share a row, none may mark what another one measures.
-        for k in range(p.lanes_kept + first, count, stride):
-            distances[u32(listed(begin, k, count))] = UNMEASURED
     map_row, goal_lane = network.maps[clock.map[w]], network.lanes[network.sections[goal].lane]
     bundle, order, length, goal_s = goal_lane.bundle, goal_lane.order, goal_lane.length, place_s(network, goal, HALF)
     shape, plain = shape_of(w, variant), variant.plain[w]
     route_row, goal_stretch = map_row.route_at + goal_lane.local * map_row.lanes, lane_stretch(w, variant, goal_lane)
-    samples, route, bends, smallest = network.samples, network.route, network.bends, FAR
-    leads, route_blocks, route_at, leads_at = network.leads, network.route_blocks, map_row.route_at, map_row.leads_at
+    samples, route_at, smallest = network.samples, map_row.route_at, FAR
     block_row = map_row.blocks_at
     if block_row >= 0:
         block_row += goal_lane.local * blocks_of(map_row)
+    way = (
+        shape, plain, network.route, network.bends, network.leads, network.route_blocks, route_at, route_row,
+        map_row.leads_at, block_row, bundle, order, length, goal_s, goal_stretch,
+    )  # fmt: skip
+    end, measured = i32(begin + p.lanes_kept), lane_routes.measured[w, a]
     # Indices are unsigned, here and below: Numba then does not check for negative ones.
-    end = window_end(begin, count, p.lanes_kept)
-    for part in range(2):
-        low, high, at = (i32(0), end, begin) if part == 0 else (end, p.lanes_kept, i32(0))
-        start = first if part == 0 else low + resumed(end, first, stride)
-        for k in range(start, high, stride):
-            place = u32(at + i32(k) - low)
-            found = distances[place]
-            if not alone() or not stays or found == UNMEASURED:
-                sample = row_at(samples, u32(listing[place]))
-                found = sample_route_distance(
-                    shape, plain, route, bends, leads, route_blocks, route_at, route_row, leads_at, block_row, sample,
-                    bundle, order, length, goal_s, goal_stretch,
-                )  # fmt: skip
-                distances[place] = found
+    if not alone():
+        for k in range(first, p.lanes_kept, stride):
+            place = u32(listed(begin, i32(k), count))
+            found = sample_route_distance(row_at(samples, u32(listing[place])), *way)
+            distances[place] = found
             smallest = min(smallest, found)
+    if first == 0:
+        for word in range(len(measured)):
+            window = bits_between(word, begin, min(end, count)) | bits_between(word, i32(0), i32(end - count))
+            known = measured[word] if stays else u64(0)
+            measured[word] = known | window
+            new = window & (known ^ _ALL) if alone() else u64(0)
+            while new != 0:
+                place = u32(u32(word) * u32(WORD) + u32(lowest_bit(new)))
+                distances[place] = sample_route_distance(row_at(samples, u32(listing[place])), *way)
+                new &= u64(new - _BIT)
+    if alone():
+        for k in range(begin, min(end, count)):
+            smallest = min(smallest, distances[u32(k)])
+        for k in range(i32(end - count)):
+            smallest = min(smallest, distances[u32(k)])
     smallest = least_of_row(smallest)
     if first == 0:
         lane_routes.row[w, a], lane_routes.goal[w, a], lane_routes.smallest[w, a] = row, goal, smallest
@@ -299,15 +319,16 @@ def observe_lanes(w, a, first, stride, row, out, pose, lane_routes, variant, net
             store(out, u32(k) * _LANE_SIZE, lane)
         return
     # First copied unchanged, then converted in place: the second loop vectorises, as it reads and writes all columns.
+    place, last = u64(begin), u64(count - 1)
     for k in range(p.lanes_kept):
-        place, at = listed(u64(begin), u64(k), u64(count)), k * _LANE_SIZE  # sums of 32 bits would be cut off each time
-        sample, distance = samples[u32(listing[place])], distances[place]
+        at, sample, distance = k * _LANE_SIZE, samples[u32(listing[place])], distances[place]
         out[at], out[at + 1], out[at + 2], out[at + 3] = sample.x, sample.y, sample.cos, sample.sin
-        out[at + 4], out[at + 5], out[at + 6] = sample.width, distance, distance - smallest
+        out[at + 4], out[at + 5], out[at + 6] = sample.width, distance, distance
+        place = u64(0) if place == last else u64(place + u64(1))
     for k in range(p.lanes_kept):
         at = k * _LANE_SIZE
         lane = lane_seen(
-            out[at] - x, out[at + 1] - y, out[at + 2], out[at + 3], out[at + 4], out[at + 5], out[at + 6],
+            out[at] - x, out[at + 1] - y, out[at + 2], out[at + 3], out[at + 4], out[at + 5], out[at + 6] - smallest,
             frame, area, scale, route_scale,
         )  # fmt: skip
         store(out, at, lane)
@@ -361,6 +382,30 @@ def observe_stops(w, a, first, stride, row, out, pose, lane_position, lights, va
 
 
 @stage
+def line_up(w, a, pose, body, neighbours, perceived):
+    """What others observe of agent a, one number behind the other, for one who is alone. Writes: neighbours.seen."""
+    seen = neighbours.seen[w, a]
+    seen[0], seen[1], seen[2], seen[3] = perceived.x[w, a], perceived.y[w, a], perceived.cos[w, a], perceived.sin[w, a]
+    seen[4], seen[5], seen[6], seen[7] = perceived.speed[w, a], pose.z[w, a], body.length[w, a], body.width[w, a]
+
+
+@by_one
+def write_lined_up(out, at, seen, x, y, z, cos, sin, scale):
+    """The features of another agent that was lined up, those of `observe_agents`, four at a time. Writes: obs."""
+    place, rest = differences(four_at(seen, 0), (x, y, ZERO, ZERO)), differences(four_at(seen, 4), (ZERO, z, ZERO, ZERO))
+    across = products((place[1], place[0], place[3], place[2]), (sin, -sin, sin, -sin))
+    place = sums(products(place, (cos, cos, cos, cos)), across)
+    speed = rest[0]
+    velocity = products(products((speed, speed, speed, speed), place), (_SPEED, _SPEED, _SPEED, _SPEED))
+    rest = products(rest, (ONE, _HEIGHT, _LENGTH, _WIDTH))
+    # What a later one writes again is of no use before.
+    put_four(out, at, products(place, (scale, scale, ONE, ONE)))
+    out[at + _Z] = rest[1]
+    put_four(out, at + _COS, (place[2], place[3], velocity[2], velocity[3]))
+    put_four(out, at + _VELOCITY_Y, (velocity[3], rest[2], rest[3], ONE))
+
+
+@stage
 def observe_agents(w, a, first, stride, out, pose, body, neighbours, perceived, p):
     """The agents block, or this worker's share of it. Writes: obs."""
     x, y, z, cos, sin, scale = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a], ONE / p.view_range
@@ -371,6 +416,9 @@ def observe_agents(w, a, first, stride, out, pose, body, neighbours, perceived, 
             store(out, at, Neighbour(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO))
             continue
         b = u32(b)
+        if alone():
+            write_lined_up(out, at, neighbours.seen[w, b], x, y, z, cos, sin, scale)
+            continue
         ahead, left = into_frame(perceived.x[w, b] - x, perceived.y[w, b] - y, cos, sin)
         other_cos, other_sin = into_frame(perceived.cos[w, b], perceived.sin[w, b], cos, sin)
         other = Neighbour(
