@@ -146,7 +146,7 @@ def write_observation(
 ):  # fmt: skip
     """Observations of all rows, or only of those whose episode has just ended."""
     for w in range(begin, end):
-        for a in range(obs.shape[1]):
+        for a in range(rows.status.shape[1]):  # more than are observed, where some have no row
             line_up(w, a, pose, body, neighbours, perceived)
         for a in range(obs.shape[1]):
             fetch_row(w, a, only_ended, rows, lane_routes, obs)
@@ -171,7 +171,7 @@ def write_observation_half(
 ):  # fmt: skip
     """The same in half precision. `row`, float32 (worlds, columns), holds one row at a time; `bits` are its uint32."""
     for w in range(begin, end):
-        for a in range(obs.shape[1]):
+        for a in range(rows.status.shape[1]):  # more than are observed, where some have no row
             line_up(w, a, pose, body, neighbours, perceived)
         for a in range(obs.shape[1]):
             fetch_row(w, a, only_ended, rows, lane_routes, obs)
