@@ -340,9 +340,9 @@ several lane changes, and corners that are tighter than a car turns."""
 def generalist() -> TrainConfig:
     """One driver for towns it has never seen: hours on a few CPU cores, many random towns, mixed traffic."""
     return laptop().replace(
-        maps=(*TOWNS, "random:1-64", "random:old:1-32", "random:wide:1-32"),
+        maps=(*TOWNS, "random:1-64", "random:old:1-32", "random:tight:1-32", "random:wide:1-32"),
         # Seven tenths of the worlds are of the kinds in which it failed most: many towns, so that none is learned by heart.
-        map_shares=(*TOWN_SHARES, *(0.4,) * 64, *(4.0,) * 32, *(2.0,) * 32),
+        map_shares=(*TOWN_SHARES, *(0.4,) * 64, *(3.0,) * 32, *(3.0,) * 32, *(2.0,) * 32),
         minutes=240.0,
         environment={
             "agents_per_world": [4, 32],

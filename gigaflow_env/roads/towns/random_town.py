@@ -53,6 +53,11 @@ STYLES = {
         around=(12, 22), bend=10, winding_speed=(4.0, 5.0), around_speed=(4.0, 5.5), wide=0, one_way_lanes=(1,),
         speed=(6.0, 10.0), roundabouts=0.0, lights=0.5, lane_km=(2.0, 40.0),
     ),
+    "tight": Style(
+        columns=(3, 5), rows=(3, 5), spacing=(65.0, 130.0), bent=6.0, lane_width=(3.3, 4.0), corner=(3.2, 6.5),
+        around=(7, 20), bend=9, winding_speed=(8.0, 14.0), around_speed=(9.0, 15.0), wide=0, one_way_lanes=(1,),
+        speed=(9.0, 14.0), roundabouts=0.0, lights=0.5, lane_km=(2.0, 40.0),
+    ),
     "wide": Style(
         columns=(3, 5), rows=(3, 4), spacing=(220.0, 340.0), lane_width=(3.3, 3.7), corner=(8.0, 12.0), around=(60, 90),
         wide=1, wide_lanes=(3, 4, 5), wide_speed=(14.0, 22.0), ring=4, one_way_too=0.7, one_way_lanes=(4, 5), spread=True,
@@ -61,7 +66,8 @@ STYLES = {
 }  # fmt: skip
 """Styles by the name in `random:STYLE:SEED`; the first one is that of `random:SEED`.
 
-`old` has short streets and tight corners, and is small, so that its cars meet often. `wide` has up to five lanes a direction
+`old` has short streets and tight corners, and is small, so that its cars meet often. `tight` is as small, and its bends are as
+narrow as its corners, but no speed limit tells of them: many real maps have one limit for all their streets. `wide` has up to five lanes a direction
 and many one-way streets, so that who passes a goal has a long way around.
 """
 
