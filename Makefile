@@ -80,6 +80,7 @@ traffic: $(READY)  ## rule-based cars on all towns, on the files in FOLDER, and 
 towns: $(READY)  ## 200 random towns of each style: all of them plausible (minutes)
 	$(BIN)/python benchmarks/towns.py --json benchmarks/results/towns.json
 	$(BIN)/python benchmarks/towns.py --style old --json benchmarks/results/towns_old.json
+	$(BIN)/python benchmarks/towns.py --style tight --json benchmarks/results/towns_tight.json
 	$(BIN)/python benchmarks/towns.py --style wide --json benchmarks/results/towns_wide.json
 
 gpu-check: $(READY)  ## on a machine with a card, 8 minutes: tests, throughput, training; benchmarks/results/cuda.json

@@ -43,7 +43,7 @@ SHARED = ROOT.parent / "shared" / "maps" / "carla"
 REAL = ("Town01", "Town02", "Town04", "Town06")
 UNSEEN = "random:1000001-1000020"
 """Seeds that no training may use."""
-STYLES = {"10 old random towns": "random:old:1000001-1000010", "10 wide random towns": "random:wide:1000001-1000010"}
+STYLES = {f"10 {style} random towns": f"random:{style}:1000001-1000010" for style in ("old", "tight", "wide")}
 """And of the other styles of random towns."""
 BACKING = 0.3
 """[m/s] Who is faster backwards drives in reverse."""

@@ -32,7 +32,7 @@ class Towns:
     seeds: int = 200
     """How many."""
     style: str = ""
-    """Of the towns: old, wide, or that of `random:SEED`."""
+    """Of the towns: old, tight, wide, or that of `random:SEED`."""
     json: Path | None = None
     """Write the result into this file."""
 

@@ -312,10 +312,11 @@ CHECKS = (
 
 
 def check_all(road_map: RoadMap, style: str = "") -> list[tuple[str, str]]:
-    """Every check of a random town: name and message of those that fail. The corners of old towns may be tighter, and the
-    crossings of wide ones have more lanes."""
+    """Every check of a random town: name and message of those that fail. The corners of old and tight towns may be tighter,
+    the limits of tight ones tell of no bend, and the crossings of wide ones have more lanes."""
     looser = {
         "old": {check_curves: {"radius": MIN_CORNER}},
+        "tight": {check_curves: {"radius": MIN_CORNER, "lateral": math.inf}, check_widths: {"wide": 4.0}},
         "wide": {check_density: {"most": 96}, check_connected: {"most": 10}},
     }.get(style, {})
     failed = []

@@ -57,16 +57,17 @@ def test_it_drives_what_it_lacks(script: Any, card: Any, tmp_path: Path, monkeyp
     found = json.loads(card.out.read_text())
     assert found["policy"]["samples"] == 77 and len(found["policy"]["sha256"]) == 64
     assert [row["name"].partition(",")[0] for row in found["rows"]] == [
-        "towns of the training", "20 random towns", "10 old random towns", "10 wide random towns", "20 random towns"
+        "towns of the training", "20 random towns", "10 old random towns", "10 tight random towns", "10 wide random towns",
+        "20 random towns",
     ]  # fmt: skip
     for row in found["rows"]:
         assert row["km"]["value"] > 0 and 0 < row["hours"] < 1 and row["stuck"] == 0  # it drives for 12 s
-    assert capsys.readouterr().out.count("ladder: ") == 5
+    assert capsys.readouterr().out.count("ladder: ") == 6
     script.main(card)
     assert capsys.readouterr().out == "", "what is there is not driven again"
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     shown = tables.driver_ladder().splitlines()
-    assert len(shown) == 2 + 5 and shown[2].startswith("| towns of the training | ")
+    assert len(shown) == 2 + 6 and shown[2].startswith("| towns of the training | ")
 
 
 def test_incidents_are_counted_once(script: Any, card: Any) -> None:

@@ -30,7 +30,7 @@ def test_random_towns_are_plausible(seed: int, towns: dict[int, RoadMap]) -> Non
     assert low <= lane_km(towns[seed]) <= high
 
 
-@pytest.mark.parametrize(("style", "seed"), [("old", 0), ("old", 63), ("wide", 0), ("wide", 1)])
+@pytest.mark.parametrize(("style", "seed"), [("old", 0), ("old", 63), ("tight", 0), ("tight", 8), ("wide", 0), ("wide", 1)])
 def test_towns_of_a_style_are_plausible(style: str, seed: int) -> None:
     town = find(f"random:{style}:{seed}")
     assert check_all(town, style) == []
@@ -44,16 +44,27 @@ def test_styles_are_what_they_are_called() -> None:
     def lanes(town: RoadMap) -> int:
         return max(int(key.rpartition(".")[2]) for key, lane in driving(town).items() if lane.junction is None) + 1
 
+    def faster(town: RoadMap) -> float:
+        """How many times as fast as a car can turn (`lateral_max`, 4 m/s^2) the limit of a road is at worst."""
+        roads = [lane for lane in driving(town).values() if lane.junction is None]
+        return max(lane.speed * np.sqrt(np.abs(sections(lane).curvature).max() / 4.0) for lane in roads)
+
     assert corners(random_town.town(0, "old").town) < 5.0 < 5.4 < corners(random_town.town(0).town)
     assert lanes(random_town.town(0).town) == 2 < lanes(random_town.town(0, "wide").town)
-    with pytest.raises(ValueError, match="style='odd' is not one of '', 'old', 'wide'"):
+    assert (
+        max(faster(random_town.town(0, style).town) for style in ("", "old", "wide"))
+        < 1
+        < 2
+        < faster(random_town.town(0, "tight").town)
+    )
+    with pytest.raises(ValueError, match="style='odd' is not one of '', 'old', 'tight', 'wide'"):
         random_town.town(0, "odd")
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("random:odd:7", "there is no style 'odd' of random towns, only old, wide, for example random:old:7"),
+        ("random:odd:7", "there is no style 'odd' of random towns, only old, tight, wide, for example random:old:7"),
         ("random::7", "there is no style ''"),
         ("random:old:x", "a random town is named by a whole number"),
     ],
