@@ -66,9 +66,9 @@ STYLES = {
 }  # fmt: skip
 """Styles by the name in `random:STYLE:SEED`; the first one is that of `random:SEED`.
 
-`old` has short streets and tight corners, and is small, so that its cars meet often. `tight` is as small, with bends
-as narrow as its corners that no speed limit tells of: many real maps have one limit for all their streets. `wide` has up to five
-lanes a direction and many one-way streets, so that who passes a goal has a long way around.
+`old` has short streets and tight corners, and is small, so that its cars meet often. `tight` is as small, and no speed limit
+tells of its bends, which are as narrow as corners: many real maps have one limit for all their streets. `wide` has up to
+five lanes a direction and many one-way streets, so that who passes a goal has a long way around.
 """
 
 
