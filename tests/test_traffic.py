@@ -51,6 +51,7 @@ from gigaflow_env.sim.traffic.car_following import (
 )
 from gigaflow_env.sim.traffic.cycles import BACK, ENDS, MAKES_ROOM, NO_TURN, STAY, YIELD
 from gigaflow_env.sim.traffic.drive import (
+    apart,
     back_room,
     backs_up,
     drift,
@@ -58,6 +59,7 @@ from gigaflow_env.sim.traffic.drive import (
     holding,
     leader_at,
     on_arc,
+    path_reach,
     pursuit,
     room_behind,
     sharpest,
@@ -325,6 +327,8 @@ def test_a_lane_change_begins_where_one_is_and_as_one_heads_and_ends_on_the_line
         offset += steep * step
     assert found == pytest.approx(offset, abs=0.01 * (abs(aside) + abs(slope) * preview) + 1e-4)
     assert found == -call(drift)(-aside, -slope, share * preview, preview)
+    least = call(path_reach)(2.0, 0.0, 0.0, preview, 1.0)
+    assert abs(found) <= call(path_reach)(2.0, aside, slope, preview, 1.0) - least + 1e-5
     assert call(drift)(aside, slope, 0.0, preview) == aside
     assert abs(call(drift)(aside, slope, 5 * preview, preview)) <= 0.06 * abs(aside) + 1e-4
     along = call(drift)(aside, 0.0, share * preview, preview)
@@ -1167,6 +1171,37 @@ def test_a_leader_that_backs_up_counts_as_nearer(speed, nearer, seen):
         state.body, state.variant, network,
     )[0]  # fmt: skip
     assert rests - gap == pytest.approx(nearer, abs=1e-3)
+
+
+@given(
+    st.tuples(reals(-12, 12), reals(-12, 12), reals(-math.pi, math.pi), reals(-2, 10)),
+    st.tuples(reals(-2, 2), reals(-0.9, 0.9), reals(0, 40), reals(2, 20)),
+)
+def test_no_body_is_in_the_path_where_none_is_near(where, own):
+    """What is skipped: `apart` is at least `path_reach` wherever `leader_at` finds somebody."""
+    sim, run, near, reach = ring_for_two()
+    (along, aside, heading, speed), (offset, slope, driven, preview) = where, own
+    state, network, close = sim.state, sim.roads.network, np.array([1], np.uint32)
+    section = int(state.lane_position.section[0, 0])
+    x, y = float(network.sections[section]["x"]), float(network.sections[section]["y"])
+    state.pose.x[0, 1], state.pose.y[0, 1], state.motion.speed[0, 1] = x + along, y + aside, speed
+    state.pose.cos[0, 1], state.pose.sin[0, 1] = math.cos(heading), math.sin(heading)
+    who = run(
+        0, 0, f32(20.0), f32(offset), f32(slope), f32(driven), f32(preview), section, 1, close, state.pose, state.motion,
+        state.body, state.variant, network,
+    )[2]  # fmt: skip
+    apart_by = near(0, f32(x), f32(y), 1, close, state.pose, state.motion, state.body)
+    clear = apart_by - reach(state.body.width[0, 0], f32(offset), f32(slope), f32(preview), f32(1.0))
+    assert who == -1 or clear < 0
+    assert who == 1 or clear > -15.0, "it is not said of everything"
+
+
+@functools.cache
+def ring_for_two():
+    sim = scene(ring(), 2)
+    put(sim, 0, "east", 60.0, ("west", 150.0))
+    put(sim, 1, "east", 60.0, ("west", 150.0))
+    return sim, kernel(plain(leader_at), cache=False), kernel(plain(apart), cache=False), call(path_reach)
 
 
 @pytest.mark.parametrize(("speed", "seen"), [(0.0, -1), (-1.2, 1), (1.2, -1)])

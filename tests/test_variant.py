@@ -21,6 +21,7 @@ from gigaflow_env.sim.variant import (
     curved,
     frame_of,
     lane_stretch,
+    most_gain,
     placed,
     seen_from,
     shape_of,
@@ -296,6 +297,7 @@ def test_a_direction_is_turned_and_what_is_seen_lies_in_a_turned_frame(matrix, a
     cos, sin, gain = call(turned)(0, variant, *heading.tolist())
     assert (gain * cos, gain * sin) == pytest.approx(tuple(matrix @ heading), abs=1e-5)
     assert math.hypot(cos, sin) == pytest.approx(1, abs=1e-6)
+    assert gain * 0.999 <= call(most_gain)(0, variant) == pytest.approx(np.linalg.norm(matrix), rel=1e-5)
     frame = call(frame_of)(0, variant, *heading.tolist())
     ahead, left = call(seen_from)(frame, *vector)
     image = complex(*(matrix @ vector)) * np.exp(-1j * angle)

@@ -48,6 +48,15 @@ def turned(w, variant, cos, sin):
 
 
 @rule
+def most_gain(w, variant):
+    """Not less than the gain of any direction: the Frobenius norm of A."""
+    return f32(math.sqrt(
+        variant.xx[w] * variant.xx[w] + variant.xy[w] * variant.xy[w]
+        + variant.yx[w] * variant.yx[w] + variant.yy[w] * variant.yy[w]
+    ))  # fmt: skip
+
+
+@rule
 def placed(w, variant, offset, half_width, cos, sin):
     """Frenet offset [m] and lane of the map as they are in the world: (offset, half width, cos, sin)."""
     cos, sin, gain = turned(w, variant, cos, sin)

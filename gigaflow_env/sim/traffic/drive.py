@@ -15,6 +15,8 @@ Sources: Treiber, Hennecke, Helbing, Phys. Rev. E 62 (2000) 1805 (IDM); Gipps, T
 Coulter, CMU-RI-TR-92-01 (pure pursuit). Ours: the rule of turns.
 """
 
+import math
+
 from gigaflow_env.jit import f32, i32, rule, stage, u32
 from gigaflow_env.roads.compiled.tables import NO_WAY_BACK
 from gigaflow_env.sim.collision import edges_met
@@ -55,9 +57,10 @@ from gigaflow_env.sim.traffic.right_of_way import (
     stop_lines,
     yields,
 )
-from gigaflow_env.sim.variant import curved, lane_stretch
+from gigaflow_env.sim.variant import curved, lane_stretch, most_gain, to_world
 from gigaflow_env.state import ELSEWHERE, IDM, LIVE
 
+_ROUNDED = f32(0.1)  # m: more than distances between places on a map are rounded
 _STRIDE = i32(2)  # sections from one sample of the road ahead to the next: 2 m of the map
 _STEPS = 200  # samples at most
 _MARGIN = f32(0.3)  # m, free distance at the sides
@@ -73,6 +76,7 @@ _SKEW, _SKEW_NEAR = f32(0.35), f32(0.15)
 _LEVEL = f32(0.02)  # 1/m: less is no bend
 _INWARD = f32(1 / 16)  # of squared length times curvature: a box so far inside of a bend sweeps as much on both sides
 _SIDE = f32(0.1)  # m, left free at the side of the lane by that
+_DRIFTS = f32(0.33)  # most of exp(-u) sin u: 0.322
 _STRAIGHT = f32(0.05)  # m, far less than _MARGIN
 _STANDS = f32(0.1)  # m/s: who is slower stands
 _TIDY = f32(1e-3)  # m/s: a slower vehicle stands, and does not roll back
@@ -111,6 +115,17 @@ def drift(aside, slope, distance, preview):
     u = min(distance / preview, PI)
     sine, cosine = sincos(u)
     return exp(-u) * (aside * (cosine + sine) + slope * preview * sine)
+
+
+@rule
+def path_reach(width, aside, slope, preview, gain):
+    """So near [m] to a section ahead a body must be to be in the path of another one, of this width [m], there.
+
+    At most half a stride before or behind it, and as far aside as the `drift` of aside, slope and preview and the margin.
+    gain: not less than that of any direction.
+    """
+    drifts = abs(aside) + abs(slope) * preview * _DRIFTS
+    return HALF * f32(_STRIDE) * gain + drifts + HALF * width + _MARGIN + _ROUNDED
 
 
 @rule
@@ -175,9 +190,9 @@ def around(w, a, reach, rows, pose, motion, close):
     """Number of agents on the road, and wrecks, within `reach` [m], faster ones from farther; writes who to `close`."""
     xs, ys, speeds, status, count = pose.x[w], pose.y[w], motion.speed[w], rows.status[w], i32(0)
     x, y, speed = xs[a], ys[a], speeds[a]
-    for b in range(len(xs)):  # this one vectorises
+    for b in range(len(xs)):  # this one vectorises, eight at a time, if the index has 32 bits, too
         dx, dy, far = xs[b] - x, ys[b] - y, reach + max(speeds[b] - speed, ZERO) * _CATCHES_UP
-        close[b] = u32((dx * dx + dy * dy < far * far) & (b != a))
+        close[b] = u32((dx * dx + dy * dy < far * far) & (i32(b) != i32(a)))
     for b in range(len(xs)):
         if close[b] != 0 and status[b] >= LIVE:
             close[u32(count)] = u32(b)
@@ -204,6 +219,18 @@ def abreast(w, b, x, y, z, along_x, along_y, stride, pose, body):
         return False
     ahead, _ = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, along_x, along_y)
     return abs(ahead) <= HALF * (body.length[w, b] + body.width[w, b]) + stride
+
+
+@stage
+def apart(w, x, y, count, close, pose, motion, body):
+    """Distance [m] from a place to where the nearest of `count` agents in `close` may be soon, whichever way it heads."""
+    nearest = FAR
+    for k in range(count):
+        b = close[u32(k)]
+        dx, dy = pose.x[w, b] - x, pose.y[w, b] - y
+        reach = HALF * (body.length[w, b] + body.width[w, b]) + way_back(motion.speed[w, b])
+        nearest = min(nearest, f32(math.sqrt(dx * dx + dy * dy)) - reach)
+    return nearest
 
 
 @stage
@@ -371,7 +398,11 @@ def let_in(w, a, rows, pose, motion, body, lane_position, network, traffic):
 
     Who has waited longer goes first: so cars of two lanes that become one take turns.
     """
-    lane, gap, who = network.sections[lane_position.section[w, a]].lane, FAR, i32(-1)
+    lane, gap, who, wished = network.sections[lane_position.section[w, a]].lane, FAR, i32(-1), False
+    for b in range(rows.status.shape[1]):  # this one vectorises
+        wished |= traffic.wish[w, b] == lane
+    if not wished:
+        return gap, who
     for b in range(rows.status.shape[1]):
         if traffic.wish[w, b] != lane or b == a or rows.status[w, b] != LIVE or abs(motion.speed[w, b]) > _CRAWL:
             continue
@@ -453,6 +484,10 @@ def intend(
     steer_x, steer_y, steered, before = x + cos * preview, y + sin * preview, False, motion.steer[w, a] / wheelbase
     target, gap, room_from, blocked, waiting, stop = i32(-1), FAR, FAR, False, False, FAR
     leader_gap, leader_speed, leader = FAR, ZERO, i32(-1)
+    # How far away the nearest body is is measured at one section; the next ones are skipped until it can be in the path.
+    most = most_gain(w, variant)
+    near = path_reach(body.width[w, a], own_aside, own_slope, preview, most)
+    clear, clear_x, clear_y = ZERO, x, y
     if waits:  # where a lane change is still possible: long before the lane's end, where it has a taper
         room = change_room(w, variant, conflicts, row, lane)
         stop = max(passed + conflicts.usable[lane] * row.length * scale - room - HALF, ZERO)
@@ -485,16 +520,26 @@ def intend(
             side, rest = clip(inward * bend, -room, room), distance + f32(on) * row.step * scale - preview
             steer_x, steer_y = aim_x - rest * aim_cos - side * aim_sin, aim_y - rest * aim_sin + side * aim_cos
             steered = True
+        free = FAR  # metres of the map for which no body can be in the path
         if leader_gap >= FAR and count > 0:
-            # Where the stretch begins for which this section stands: a lane change is least far there.
-            driven = max(distance - HALF * f32(_STRIDE) * row.step * scale - lag, ZERO)
-            leader_gap, leader_speed, leader = leader_at(
-                w, a, distance, own_aside, own_slope, driven, preview, number, count, close, pose, motion, body, variant,
-                network,
-            )  # fmt: skip
+            at_x, at_y = to_world(w, variant, at.x, at.y)
+            moved = f32(math.sqrt((at_x - clear_x) * (at_x - clear_x) + (at_y - clear_y) * (at_y - clear_y)))
+            if moved >= clear:
+                clear, clear_x, clear_y = apart(w, at_x, at_y, count, close, pose, motion, body) - near, at_x, at_y
+                if clear < ZERO:
+                    # Where the stretch begins for which this section stands: a lane change is least far there.
+                    driven = max(distance - HALF * f32(_STRIDE) * row.step * scale - lag, ZERO)
+                    leader_gap, leader_speed, leader = leader_at(
+                        w, a, distance, own_aside, own_slope, driven, preview, number, count, close, pose, motion, body,
+                        variant, network,
+                    )  # fmt: skip
+                clear, moved = max(clear, ZERO), ZERO
+            free = (clear - moved) / most
         if leader_gap < FAR and target >= 0 and (steered or not rules):
             break
-        k = i32(k + _STRIDE)
+        # Of drivers without rules nothing else is asked of a section, but at the lane's end, and where the look ahead ends.
+        strides = i32(1) if rules else i32(min(free, (limit - distance) / scale) / (f32(_STRIDE) * row.step))
+        k = i32(k + _STRIDE * clip(strides, i32(1), i32((row.quads - k + i32(1)) // _STRIDE)))
         if k < row.quads:
             continue
         # The goal may be on the lane that ends here. The final goal counts only below goal_speed.
