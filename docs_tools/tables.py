@@ -341,16 +341,25 @@ def driver_ladder() -> str:
     return _driven(_driver("ladder"), "towns")
 
 
+def driver_second_seed() -> str:
+    """The same ladder with other worlds and actions."""
+    return _driven(_driver("ladder", "driver_second_seed.json"), "towns")
+
+
+RUNS = (71, 72)
+"""Seeds of the runs of the last stage. The pretrained driver is the mean of their weights."""
+
+
 def driver_again() -> str:
-    """The pretrained driver beside the one of a shorter run with another seed."""
-    again = {row["name"]: row for row in _driver("ladder", "driver_again.json")}
+    """The pretrained driver beside the ends of the runs that it is the mean of."""
+    runs = [{row["name"]: row for row in _driver("ladder", f"driver_seed_{seed}.json")} for seed in RUNS]
     rows = []
     for row in _driver("ladder"):
-        if row["name"] in again:
-            pair = (row, again[row["name"]])
-            found = [_with_interval(one[f"{kind}_rate"], 100, 1, " %") for kind in ("goal", "collision") for one in pair]
-            rows.append([row["name"], *found])
-    return table(["towns", "goal reached", "trained again", "collided", "trained again"], rows)
+        beside = (row, *(run[row["name"]] for run in runs))
+        for what, kind in (("goal reached", "goal"), ("collided", "collision"), ("left the road", "offroad")):
+            found = [_with_interval(one[f"{kind}_rate"], 100, 1, " %") for one in beside]
+            rows.append([row["name"] if kind == "goal" else "", what, *found])
+    return table(["towns", "", "pretrained", *(f"run with seed {seed}" for seed in RUNS)], rows)
 
 
 def driver_robustness() -> str:
@@ -540,7 +549,7 @@ def headline() -> str:
         for r in rows
     ]
     results = json.loads((RESULTS / "driver.json").read_text())
-    shipped = [f"the pretrained driver, {results['policy']['samples'] / 1e6:.0f} M samples", "11 towns, 128 random ones"]
+    shipped = [f"the pretrained driver, {results['policy']['samples'] / 1e6:.0f} M samples", "11 towns, 160 random ones"]
     cells += [
         [*shipped, row["name"], *(percent(row[f"{one}_rate"]) for one in ("goal", "collision", "offroad"))]
         for row in _driver("ladder")
@@ -746,7 +755,8 @@ PARTS = {
     for part in (
         actions, observation, conditioning, config, population, state, events, cli, throughput, speed, stages, parts,
         against, against_kernels, cuda_code, cuda_cost, cuda_cost_kernels, ablations, newcomer, training_against, sizes,
-        instructions, shared_lines, learning, headline, traffic, large_maps, soak, scenes, driver_ladder, driver_again,
+        instructions, shared_lines, learning, headline, traffic, large_maps, soak, scenes, driver_ladder,
+        driver_second_seed, driver_again,
         driver_longform, driver_robustness, driver_conditioning, driver_worlds, libraries, benchmark_scenes,
         benchmark_routes,
     )

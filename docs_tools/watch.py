@@ -90,8 +90,9 @@ def draw_failures(page: Path, folder: Path, number: int) -> None:
             # The last moment before it, as its car begins anew at once.
             browser.run(
                 f"openClip({k}); byId('name').textContent = watch.tape.title; watch.view.scale = 7;"
-                "watch.at = Math.max(0, watch.tape.events.filter(e => e.row === watch.chosen && e.frame * watch.tape.dt >= "
-                "watch.tape.start).map(e => e.frame)[0] - 1); for (let n = 0; n < 40; n++) draw()"
+                "const shown = ['collision', 'offroad', 'red_light'];"
+                "watch.at = Math.max(0, watch.tape.events.filter(e => e.row === watch.chosen && shown.includes(e.kind) && "
+                "e.frame * watch.tape.dt >= watch.tape.start).map(e => e.frame)[0] - 1); for (let n = 0; n < 40; n++) draw()"
             )
             browser.settle()
             path = folder / f"failure_{k + 1}.png"
