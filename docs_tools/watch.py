@@ -84,13 +84,13 @@ def draw_failures(page: Path, folder: Path, number: int) -> None:
     with Browser((760, 520)) as browser:
         browser.open(page)
         browser.until("watch.tape && watch.frames > 0")
+        browser.run("globalThis.shown = ['collision', 'offroad', 'red_light']; 1")
         hidden = "#inspect, #transport, nav {display: none !important}"
         browser.run(f"setPlaying(false); fold(); document.head.append(make('style', {{textContent: {hidden!r}}})); 1")
         for k in range(min(number, browser.run("watch.head.clips.length"))):
             # The last moment before it, as its car begins anew at once.
             browser.run(
                 f"openClip({k}); byId('name').textContent = watch.tape.title; watch.view.scale = 7;"
-                "const shown = ['collision', 'offroad', 'red_light'];"
                 "watch.at = Math.max(0, watch.tape.events.filter(e => e.row === watch.chosen && shown.includes(e.kind) && "
                 "e.frame * watch.tape.dt >= watch.tape.start).map(e => e.frame)[0] - 1); for (let n = 0; n < 40; n++) draw()"
             )
