@@ -1,6 +1,6 @@
 """How many instructions an agent-step takes, by kernel.
 
-    python benchmarks/instructions.py [--against 163c8ce] [--json FILE]
+    python benchmarks/instructions.py [--against 163c8ce] [--idm 0.2] [--json FILE]
 
 Valgrind runs the compiled kernels and counts: a busy machine changes nothing. Valgrind knows no AVX-512, so kernels are
 compiled for AVX2 here; loops over many numbers at once take fewer instructions where a processor has it.
@@ -48,8 +48,9 @@ import ctypes, gc, json, sys
 import numpy as np
 from gigaflow_env import ACTIONS, GigaflowVectorEnv
 
-rows, agents, before, steps = json.loads(sys.argv[1])
-env = GigaflowVectorEnv(rows, map="downtown", preset="paper", agents_per_world=agents, threads=1, copy=False)
+rows, agents, before, steps, idm = json.loads(sys.argv[1])
+drivers = {"drivers": {"policy": 1.0 - idm, "idm": idm}} if idm else {}
+env = GigaflowVectorEnv(rows, map="downtown", preset="paper", agents_per_world=agents, threads=1, copy=False, **drivers)
 env.reset(seed=0)
 actions = np.random.default_rng(0).integers(0, ACTIONS, (before + steps, rows))
 if len(sys.argv) == 2:  # compiles
@@ -80,14 +81,17 @@ def needed() -> str:
     return compiler
 
 
-def count(tree: Path, folder: Path) -> dict[str, dict[str, float]]:
-    """Instructions, branches and mispredicted ones of an agent-step, by kernel, of the package in `tree`."""
+def count(tree: Path, folder: Path, idm: float = 0.0) -> dict[str, dict[str, float]]:
+    """Instructions, branches and mispredicted ones of an agent-step, by kernel, of the package in `tree`.
+
+    idm: share of rule-based drivers.
+    """
     library = folder / "shim.so"
     shim = folder / "shim.c"
     shim.write_text(SHIM)
     subprocess.run([needed(), "-shared", "-fPIC", "-o", str(library), str(shim)], check=True)
     environment = {**os.environ, **PROCESSOR, "PYTHONPATH": str(tree)}
-    worker = [sys.executable, "-c", WORKER, json.dumps([ROWS, AGENTS, BEFORE, STEPS])]
+    worker = [sys.executable, "-c", WORKER, json.dumps([ROWS, AGENTS, BEFORE, STEPS, idm])]
     subprocess.run(worker, check=True, env=environment, cwd=folder)
     print("counting, some minutes ...", file=sys.stderr, flush=True)
     out = folder / "counts"
@@ -119,10 +123,11 @@ def read(text: str) -> tuple[str, dict[str, int]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--against", help="count for this git revision, too")
+    parser.add_argument("--idm", type=float, default=0.0, help="share of rule-based drivers")
     parser.add_argument("--json", type=Path, help="write the result into this file")
     given = parser.parse_args()
     needed()
-    result: dict[str, Any] = {"rows": ROWS, "agents_per_world": AGENTS, "map": "downtown"}
+    result: dict[str, Any] = {"rows": ROWS, "agents_per_world": AGENTS, "map": "downtown", "idm": given.idm}
     with tempfile.TemporaryDirectory() as temporary:
         trees = {"now": ROOT}
         if given.against:
@@ -131,7 +136,7 @@ def main() -> None:
         for when, tree in trees.items():
             folder = Path(temporary) / when
             folder.mkdir()
-            result[when] = count(tree, folder)
+            result[when] = count(tree, folder, given.idm)
             for kernel, counts in result[when].items():
                 numbers = " ".join(f"{name} {number:8.1f}" for name, number in counts.items())
                 print(f"{when:7} {kernel:28} {numbers}", flush=True)

@@ -512,17 +512,26 @@ def shared_lines() -> str:
     )
 
 
-def instructions() -> str:
-    """Instructions of an agent-step by kernel, before and now."""
-    found = json.loads((RESULTS / "instructions.json").read_text())
+def _instructions(file: str, kernels: Sequence[str]) -> str:
+    found = json.loads((RESULTS / file).read_text())
     columns = [(event, when) for event in ("Ir", "Bc", "Bcm") for when in ("before", "now")]
     names = {"Ir": "instructions", "Bc": "branches", "Bcm": "mispredicted"}
     rows = []
-    for kernel in ("drive", "write_observation of ended", "respawn", "write_observation"):
+    for kernel in kernels:
         name, ended, _ = kernel.partition(" of ended")
         rows.append([f"`{name}`{ended}", *(f"{found[when][kernel][event]:,.0f}" for event, when in columns)])
     totals = [f"{sum(counts[event] for counts in found[when].values()):,.0f}" for event, when in columns]
     return table(["kernel", *(f"{names[event]} {when}" for event, when in columns)], [*rows, ["all", *totals]])
+
+
+def instructions() -> str:
+    """Instructions of an agent-step by kernel, before and now."""
+    return _instructions("instructions.json", ("drive", "write_observation of ended", "respawn", "write_observation"))
+
+
+def instructions_idm() -> str:
+    """The same where a fifth of the drivers go by rules: what that adds, and all."""
+    return _instructions("instructions_idm.json", ("plan_traffic",))
 
 
 def newcomer() -> str:
@@ -755,7 +764,7 @@ PARTS = {
     for part in (
         actions, observation, conditioning, config, population, state, events, cli, throughput, speed, stages, parts,
         against, against_kernels, cuda_code, cuda_cost, cuda_cost_kernels, ablations, newcomer, training_against, sizes,
-        instructions, shared_lines, learning, headline, traffic, large_maps, soak, scenes, driver_ladder,
+        instructions, instructions_idm, shared_lines, learning, headline, traffic, large_maps, soak, scenes, driver_ladder,
         driver_second_seed, driver_again,
         driver_longform, driver_robustness, driver_conditioning, driver_worlds, libraries, benchmark_scenes,
         benchmark_routes,
