@@ -341,7 +341,7 @@ def generalist() -> TrainConfig:
     """One driver for towns it has never seen: hours on a few CPU cores, many random towns, mixed traffic."""
     return laptop().replace(
         maps=(*TOWNS, "random:1-64", "random:old:1-32", "random:tight:1-32", "random:wide:1-32"),
-        # Seven tenths of the worlds are of the kinds in which it failed most: many towns, so that none is learned by heart.
+        # Three quarters of the worlds are of the kinds in which it failed most: many towns, none to be learned by heart.
         map_shares=(*TOWN_SHARES, *(0.4,) * 64, *(3.0,) * 32, *(3.0,) * 32, *(2.0,) * 32),
         minutes=240.0,
         environment={
