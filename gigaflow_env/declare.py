@@ -19,10 +19,10 @@ class Declared(NamedTuple):
     axes: tuple[str, ...]
     unit: str
     meaning: str
-    dtype: type
+    dtype: Any
 
 
-def array(axes: str, unit: str, meaning: str, dtype: type = np.float32) -> Any:
+def array(axes: str, unit: str, meaning: str, dtype: Any = np.float32) -> Any:
     """Declare an array with named axes, for example `array("world agent", "m/s", "signed speed")`."""
     return Declared(tuple(axes.split()), unit, meaning, dtype)
 

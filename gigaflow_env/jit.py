@@ -31,6 +31,7 @@ _KERNEL_SOURCES = (
     "declare.py",
     "inlined.py",
     "jit.py",
+    "packs.py",
     "prepared.py",
     "vectors.py",
     "layout.py",
@@ -206,8 +207,8 @@ def _fetch_lines_to_write(table, row):  # type: ignore[no-untyped-def]
 _LINE = 64  # bytes that come from memory at once
 
 
-def _fetching(write: int) -> Any:
-    """The code that has lines of memory fetched, to be read (0) or written (1)."""
+def _fetching(level: int) -> Any:
+    """The code that has lines of memory fetched, into all levels of the cache (3) or all but the first (2)."""
 
     def fetch(context: Any, builder: Any, kind: Any, table: Any, row: Any) -> None:
         if not isinstance(kind, types.Array):  # a tuple of tables
@@ -223,7 +224,7 @@ def _fetching(write: int) -> Any:
         prefetch = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
         step = ir.Constant(length.type, _LINE)
         with cgutils.for_range_slice(builder, ir.Constant(length.type, 0), length, step, length.type) as (offset, _):
-            builder.call(prefetch, [builder.inttoptr(builder.add(first, offset), pointer), flag(write), flag(3), flag(1)])
+            builder.call(prefetch, [builder.inttoptr(builder.add(first, offset), pointer), flag(0), flag(level), flag(1)])
 
     @intrinsic
     def made(typing: Any, table: Any, row: Any) -> Any:
@@ -235,21 +236,33 @@ def _fetching(write: int) -> Any:
     return made
 
 
-_prefetch, _prefetch_to_write = _fetching(write=0), _fetching(write=1)
+_prefetch, _prefetch_to_write = _fetching(level=3), _fetching(level=2)
 
 
-def by_one(function: Callable) -> Callable:
-    """A stage only for one who is alone, in the vectors of the CPU. On CUDA, where nobody is, it does nothing."""
-    inner = stage(function)
+ONLY_BY_ONE: dict[Callable, Any] = {}
+"""What `by_one` marks, and what each returns where it does nothing."""
 
-    def known(*arguments: Any) -> Any:
-        """Known only to compiled code."""
 
-    @overload(known, target="cpu")
-    def _known(*arguments):  # type: ignore[no-untyped-def]
-        return lambda *arguments: inner(*arguments)
+def by_one(nothing: Any = None) -> Callable:
+    """Marks a stage only for one who is alone, with the packs of the CPU. On CUDA, where nobody is, it does nothing.
 
-    return known
+    nothing: what it then returns, of the type that it returns otherwise.
+    """
+
+    def mark(function: Callable) -> Callable:
+        inner = stage(function)
+
+        def known(*arguments: Any) -> Any:
+            """Known only to compiled code."""
+
+        @overload(known, target="cpu")
+        def _known(*arguments):  # type: ignore[no-untyped-def]
+            return lambda *arguments: inner(*arguments)
+
+        ONLY_BY_ONE[known] = nothing
+        return known
+
+    return mark
 
 
 def half_by_processor(by_integers: Callable) -> Callable:

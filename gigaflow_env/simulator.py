@@ -233,7 +233,8 @@ class Simulator:
         ruled = self.page is not None or (self.drivers == IDM).any()  # only those need a workspace each on CUDA
         workers = self.agents if self.backend != "cpu" and ruled else 1
         goals = GOALS if self.page is None else self.page.tracks.goal_x.shape[2]
-        return make(worlds, self.agents, len(CONDITIONING), lights, seen, samples, len(CHOICES), workers, goals)
+        kept = self.config.lanes_kept
+        return make(worlds, self.agents, len(CONDITIONING), lights, seen, samples, len(CHOICES), workers, goals, kept)
 
     def observe(self) -> None:
         """Make the observations anew from the state as it is."""

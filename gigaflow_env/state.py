@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gigaflow_env.declare import allocate, array
+from gigaflow_env.declare import allocate, array, number, row_type
 from gigaflow_env.layout import GOALS
 from gigaflow_env.population import ROAD_USERS
 from gigaflow_env.vectors import whole
@@ -194,6 +194,19 @@ class Proposal(NamedTuple):
     who: np.ndarray = array("world agent", "", "workspace: the agents that wait, one after the other", i32)
 
 
+class SeenRow(NamedTuple):
+    """What others observe of an agent, one number behind the other."""
+
+    x: float = number("m", "perceived, as the four below")
+    y: float = number("m", "")
+    cos: float = number("", "")
+    sin: float = number("", "")
+    speed: float = number("m/s", "")
+    z: float = number("m", "height")
+    length: float = number("m", "")
+    width: float = number("m", "")
+
+
 class Neighbours(NamedTuple):
     """The agents nearest to each agent."""
 
@@ -201,9 +214,7 @@ class Neighbours(NamedTuple):
     key: np.ndarray = array(
         "world list whole", "", "workspace: squared distances in 24 bits, agents in 8; their places; both in order", u32
     )
-    seen: np.ndarray = array(
-        "world other eight", "", "workspace: x, y, cos, sin, speed, height, length and width as others observe them"
-    )
+    seen: np.ndarray = array("world other", "", "workspace: SeenRow, what others observe of each agent", row_type(SeenRow))
     scratch: np.ndarray = array(
         "world worker other", "", "workspace: an entry for each agent; one worker does all where none needs more", u32
     )
@@ -214,13 +225,11 @@ class LaneRoutes(NamedTuple):
 
     lane: np.ndarray = array("world agent", "", "the first lane sample that it observes", i32)
     boundary: np.ndarray = array("world agent", "", "the first boundary point that it observes", i32)
-    route_distance: np.ndarray = array("world agent sample", "m", "from each lane sample of its row that is measured")
-    measured: np.ndarray = array(
-        "world agent word", "", "a bit for each lane sample of its row: whether it has observed it there", np.uint64
-    )
+    route_distance: np.ndarray = array("world agent sample", "m", "from each lane sample that it observes, in their order")
     smallest: np.ndarray = array("world agent", "m", "the smallest of those that it observes")
     row: np.ndarray = array("world agent", "", "the Nearby row they belong to", i32)
     goal: np.ndarray = array("world agent", "", "quad of the goal they lead to, -1: not yet measured", i32)
+    twice: np.ndarray = array("world twice_sample", "", "workspace: a row of Nearby.samples, and the same again", i32)
 
 
 class Variant(NamedTuple):
@@ -327,15 +336,17 @@ def make(
     choices: int,
     workers: int = 1,
     goals: int = GOALS,
+    kept: int | None = None,
 ) -> State:
     """A State before the first reset. workers: how many agents of a world are processed at the same time.
 
-    goals: most goals of a route, GOALS at least.
+    samples: of a row of Nearby.samples; kept: of these, how many an agent observes, all by default. goals: most goals of a
+    route, GOALS at least.
     """
     sizes = {
         "two": 2, "world": worlds, "agent": agents, "coefficient": coefficients, "goal": goals,
-        "light": max(lights, 1), "neighbour": max(neighbours, 1), "worker": workers, "other": agents, "sample": samples,
-        "word": -(-samples // 64), "list": 3, "eight": 8, "whole": whole(max(agents, neighbours)),
+        "light": max(lights, 1), "neighbour": max(neighbours, 1), "worker": workers, "other": agents,
+        "sample": kept or samples, "twice_sample": 2 * samples, "list": 3, "whole": whole(max(agents, neighbours)),
         "kind": len(ROAD_USERS), "choice": choices,
     }  # fmt: skip
     groups: Any = GROUPS

@@ -1,7 +1,7 @@
-"""What the processor does with many keys or with four numbers at once, where LLVM finds no way by itself.
+"""What the processor does with many keys at once, where LLVM finds no way by itself.
 
-Written in LLVM's own vectors, which it turns into whatever the processor has: results are the same everywhere. Only on the
-CPU: on CUDA threads share such work. Arrays are of uint32, and have room for a whole multiple of AT_ONCE.
+Written in LLVM's own vectors, as packs are. Only on the CPU: on CUDA threads share such work. Arrays are of uint32, and have
+room for a whole multiple of AT_ONCE.
 """
 
 from collections.abc import Iterator
@@ -121,58 +121,3 @@ def find_places(typing: Any, keys: Any, count: Any, places: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(keys, types.int64, places), generate
-
-
-_FOUR = ir.VectorType(ir.FloatType(), 4)
-FOUR = types.UniTuple(types.float32, 4)  # type: ignore[attr-defined]
-"""Four numbers are an ordinary tuple. LLVM keeps it in one register where only the functions below use it."""
-
-
-def _vector(builder: Any, four: Any) -> Any:
-    found = ir.Constant(_FOUR, ir.Undefined)
-    for k in range(4):
-        found = builder.insert_element(found, builder.extract_value(four, k), _WORD(k))
-    return found
-
-
-def _four(context: Any, builder: Any, vector: Any) -> Any:
-    return context.make_tuple(builder, FOUR, [builder.extract_element(vector, _WORD(k)) for k in range(4)])
-
-
-def _of_two(name: str) -> Any:
-    """What makes of two fours a third, number by number: an instruction of LLVM."""
-
-    @intrinsic
-    def made(typing: Any, one: Any, other: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            found = getattr(builder, name)(*(_vector(builder, four) for four in arguments))
-            return _four(context, builder, found)
-
-        return FOUR(FOUR, FOUR), generate
-
-    return made
-
-
-sums, differences, products = _of_two("fadd"), _of_two("fsub"), _of_two("fmul")
-
-
-@intrinsic
-def four_at(typing: Any, row: Any, at: Any) -> Any:
-    """The four numbers of an array of float32 from `at` on."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _four(context, builder, _Row(context, builder, signature.args[0], arguments[0]).load(arguments[1], _FOUR))
-
-    return FOUR(row, types.int64), generate
-
-
-@intrinsic
-def put_four(typing: Any, row: Any, at: Any, four: Any) -> Any:
-    """Write four numbers into an array of float32 from `at` on."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        out = _Row(context, builder, signature.args[0], arguments[0])
-        out.store(_vector(builder, arguments[2]), arguments[1])
-        return context.get_dummy_value()
-
-    return types.void(row, types.int64, FOUR), generate

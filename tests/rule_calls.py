@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 WRAPPERS = ("call", "plain", "kernel")
 """Functions that make something of a rule that is called like it."""
+WRITERS = ("put_eight", "put_columns")
+"""Functions that write packs into the array that is given first."""
 
 
 class Rule(NamedTuple):
@@ -124,6 +126,8 @@ def follow(node: ast.AST, scope: Scope, walk: tuple[str, ...]) -> None:
     elif isinstance(node, ast.Call):
         if isinstance(node.func, ast.Attribute) and node.func.attr in ("append", "add", "update", "extend"):
             bind([node.func.value], scope.results, union(reached(one, scope, walk) for one in node.args))
+        elif isinstance(node.func, ast.Name) and node.func.id in WRITERS:
+            bind(node.args[:1], scope.results, union(reached(one, scope, walk) for one in node.args[1:]))
         elif isinstance(node.func, ast.Name) and node.func.id in scope.functions:
             written = helper(node, scope, walk).parameters
             for name, argument in arguments(node, scope.functions[node.func.id]):

@@ -28,7 +28,7 @@ TESTS = sorted(Path(__file__).parent.glob("test_*.py"))
 LAYERS = (
     ("bounds",),
     ("declare", "extras", "files", "memory", "population", "progress", "version"),
-    ("inlined", "kernel_cache", "vectors"),
+    ("inlined", "kernel_cache", "packs", "vectors"),
     ("jit",),
     ("prepared",),
     ("compiling", "kernels"),
@@ -150,7 +150,7 @@ def test_tests_import_no_tests(path):
 
 
 SIM_MAY = re.compile(
-    r"(math|enum|numpy|gigaflow_env\.(jit|vectors|config|layout|state|roads\.levels|roads\.compiled\.tables|sim))\b.*"
+    r"(math|enum|numpy|typing|gigaflow_env\.(jit|packs|vectors|config|layout|state|roads\.levels|roads\.compiled\.tables|sim))\b.*"
 )
 
 
@@ -217,6 +217,8 @@ def test_every_rule_has_a_property():
         ("out, other = [0], [0]\n    call(gap)(x, out)\n    assert other[0]", False),
         ("out = [0]\n    _kernel(x, out)\n    assert out[0]", True),
         ("_kernel(x, [0])", False),
+        ("out = [0]\n    put_eight(out, 0, call(gap)(x))\n    assert out", True),
+        ("out, other = [0], [0]\n    put_eight(out, 0, call(gap)(x))\n    assert other", False),
         ("check(call(gap)(x))", True),
         ("check(x)", False),
         ("found = call(gap)(x)\n    check(x)", False),

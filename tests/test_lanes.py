@@ -34,6 +34,7 @@ from gigaflow_env.roads.compiled.compile import compile_roads
 from gigaflow_env.roads.compiled.tables import LANE_CHANGE_COST, LEAD_UNIT, UNREACHABLE
 from gigaflow_env.sim.geometry import LEVEL_GAP
 from gigaflow_env.sim.lanes import (
+    Way,
     along_quad,
     in_quad,
     misfit,
@@ -504,10 +505,10 @@ def test_the_way_from_a_sample_is_the_way_from_its_place(seen, share, data, matr
     expected = call(route_distance)(0, variant, NETWORK, row, lane, float(sample["s"]), goal_lane, goal_s)
     at = int(row["route_at"] + LANES["local"][goal_lane] * row["lanes"])
     shape, there = tuple(map(np.float32, call(shape_of)(0, variant))), LANES[goal_lane]
-    goal = there["bundle"], there["order"], there["length"], goal_s, call(lane_stretch)(0, variant, there)
+    goal = there["bundle"], there["order"], there["length"], call(lane_stretch)(0, variant, there), np.float32(goal_s)
     tables = NETWORK.route, NETWORK.bends, NETWORK.leads, NETWORK.route_blocks
-    starts = row["route_at"], at, row["leads_at"], row["blocks_at"]
-    found = call(sample_route_distance)(sample, shape, bool(variant.plain[0]), *tables, *starts, *goal)
+    starts = row["route_at"], row["leads_at"], at, row["blocks_at"]
+    found = call(sample_route_distance)(sample, Way(shape, bool(variant.plain[0]), *tables, *starts, *goal))
     assert found == pytest.approx(expected, rel=1e-5, abs=1e-2)
 
 

@@ -1,13 +1,16 @@
 """What the threads of a warp do together for one row of the observation."""
 
+import math
+
 from llvmlite import ir
 from numba import cuda
 from numba.cuda import types
 from numba.cuda.extending import intrinsic, overload  # type: ignore[attr-defined]
 
-from gigaflow_env.jit import i32, least_of_row, lowest_bit, stage, u32, write_half
+from gigaflow_env.jit import ONLY_BY_ONE, f32, i32, least_of_row, lowest_bit, stage, u32, write_half
+from gigaflow_env.packs import root
 from gigaflow_env.sim.erratic import is_blind
-from gigaflow_env.sim.observe import NOBODY, agent_of, clipped, key_scale, neighbour_key, write_lined_up
+from gigaflow_env.sim.observe import NOBODY, agent_of, clipped, key_scale, neighbour_key
 from gigaflow_env.sim.precision import nearest_half
 from gigaflow_env.state import ENDED
 
@@ -66,9 +69,19 @@ def first_of(bits):
     return u32(WARP - 1 - cuda.clz(u32(bits & u32(-i32(bits)))))
 
 
-@overload(write_lined_up)
-def _nothing_lined_up(*arguments):  # type: ignore[no-untyped-def]
-    return lambda *arguments: None  # never called, as nobody is alone
+def _never_called(marked, nothing):  # type: ignore[no-untyped-def]
+    @overload(marked)
+    def _nothing(*arguments):  # type: ignore[no-untyped-def]
+        return lambda *arguments: nothing  # as nobody is alone
+
+
+for _marked, _its_nothing in ONLY_BY_ONE.items():
+    _never_called(_marked, _its_nothing)
+
+
+@overload(root)
+def _root(value):  # type: ignore[no-untyped-def]
+    return lambda value: f32(math.sqrt(value))
 
 
 @overload(lowest_bit)

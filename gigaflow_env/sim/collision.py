@@ -1,6 +1,7 @@
 """Collision with other agents, with the edge of the road, and with red lights."""
 
-from gigaflow_env.jit import alone, f32, i32, rule, stage, u32
+from gigaflow_env.jit import alone, by_one, f32, i32, rule, stage, u32, u64
+from gigaflow_env.packs import EIGHT, bits_of, columns, counted
 from gigaflow_env.roads.compiled.tables import EDGE_CELL, ROW_QUADS, STOP_SIGN
 from gigaflow_env.sim.geometry import (
     HALF,
@@ -118,27 +119,53 @@ def edges_met(w, variant, grid, map_row, x, y, z, cos, sin, old_x, old_y, half_l
     left_x, left_y = to_map(w, variant, -sin, cos)
     reach_x = half_length * abs(ahead_x) + half_width * abs(left_x)
     reach_y = half_length * abs(ahead_y) + half_width * abs(left_y)
-    columns = (map_row.columns + i32(1)) // i32(2)
+    across = (map_row.columns + i32(1)) // i32(2)
     rows = (map_row.rows + i32(1)) // i32(2)
     low_x, high_x = min(x - reach_x, old_x), max(x + reach_x, old_x)
     low_y, high_y = min(y - reach_y, old_y), max(y + reach_y, old_y)
-    low_column = clip(i32((low_x - map_row.x) / _EDGE_CELL), i32(0), i32(columns - i32(1)))
-    high_column = clip(i32((high_x - map_row.x) / _EDGE_CELL), i32(0), i32(columns - i32(1)))
+    low_column = clip(i32((low_x - map_row.x) / _EDGE_CELL), i32(0), i32(across - i32(1)))
+    high_column = clip(i32((high_x - map_row.x) / _EDGE_CELL), i32(0), i32(across - i32(1)))
     low_row = clip(i32((low_y - map_row.y) / _EDGE_CELL), i32(0), i32(rows - i32(1)))
     high_row = clip(i32((high_y - map_row.y) / _EDGE_CELL), i32(0), i32(rows - i32(1)))
     frame = frame_of(w, variant, cos, sin)
     met = False
     for row in range(low_row, high_row + 1):
         # Cells of a row lie one after the other, and so do their edges.
-        first_cell = map_row.edge_cells_at + row * columns
-        for entry in range(grid.edges_at[u32(first_cell + low_column)], grid.edges_at[u32(first_cell + high_column + 1)]):
+        first_cell = map_row.edge_cells_at + row * across
+        begin, end = grid.edges_at[u32(first_cell + low_column)], grid.edges_at[u32(first_cell + high_column + 1)]
+        if alone():
+            met |= any_edge_met(grid.edges, begin, end, frame, x, y, z, old_x, old_y, half_length, half_width)
+            continue
+        for entry in range(begin, end):
             edge = grid.edges[u32(entry)]
-            x1, y1 = seen_from(frame, edge.x1 - x, edge.y1 - y)
-            x2, y2 = seen_from(frame, edge.x2 - x, edge.y2 - y)
-            touched = segment_hits_box(x1, y1, x2, y2, half_length, half_width)
-            crossed = segments_cross(old_x, old_y, x, y, edge.x1, edge.y1, edge.x2, edge.y2)
-            met |= (touched | crossed) & (abs(edge.z - z) <= LEVEL_GAP)
+            met |= edge_met(
+                edge.x1, edge.y1, edge.x2, edge.y2, edge.z, frame, x, y, z, old_x, old_y, half_length, half_width
+            )  # fmt: skip
     return met
+
+
+@rule
+def edge_met(x1, y1, x2, y2, edge_z, frame, x, y, z, old_x, old_y, half_length, half_width):
+    """Whether `edges_met` holds for one edge. Positions are in map coordinates. Also of packs."""
+    ahead1, left1 = seen_from(frame, x1 - x, y1 - y)
+    ahead2, left2 = seen_from(frame, x2 - x, y2 - y)
+    touched = segment_hits_box(ahead1, left1, ahead2, left2, half_length, half_width)
+    crossed = segments_cross(old_x, old_y, x, y, x1, y1, x2, y2)
+    return (touched | crossed) & (abs(edge_z - z) <= LEVEL_GAP)
+
+
+@by_one(nothing=False)
+def any_edge_met(edges, begin, end, frame, x, y, z, old_x, old_y, half_length, half_width):
+    """Whether `edge_met` holds for any edge of begin .. end - 1, EIGHT at a time."""
+    met = u64(0)
+    for entry in range(begin, end, EIGHT):
+        places = counted(entry, end - 1)
+        x1, y1, x2, y2 = columns(edges, places, 0, "x1")
+        _, _, _, edge_z = columns(edges, places, 0, "y1")
+        met |= bits_of(
+            edge_met(x1, y1, x2, y2, edge_z, frame, x, y, z, old_x, old_y, half_length, half_width)
+        )  # fmt: skip
+    return met != 0
 
 
 @stage

@@ -1,10 +1,12 @@
 """Lanes: the lane position of an agent (Frenet coordinates), and the route distance to its goal."""
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from gigaflow_env.jit import f32, fetch_ahead, i32, rule, stage, u32
+from gigaflow_env.jit import alone, by_one, f32, fetch_ahead, i32, lowest_bit, rule, stage, u32, u64
+from gigaflow_env.packs import EIGHT, bits_of, chosen, columns, picked, repeated, sizes, words, words_until
 from gigaflow_env.roads.compiled.tables import CELL, LANE_CHANGE_COST, LEAD_UNIT, ROUTE_BLOCK, UNREACHABLE
 from gigaflow_env.sim.geometry import EPSILON, HALF, LEVEL_GAP, ONE, ZERO, atan2, clip, into_frame
 from gigaflow_env.sim.variant import lane_stretch, placed, shape_of, stretch, to_map
@@ -27,14 +29,25 @@ _TRACK_LIMIT = i32(64)
 _AHEAD = 4  # agents; a row of a table takes as long to come from memory as they do
 _BEND = f32(1 / 127)
 _LEAD = f32(1 / LEAD_UNIT)
+_BLOCK = i32(ROUTE_BLOCK)
+
+
+@rule
+def past_line(x, y, line_x, line_y, cos, sin):
+    """Metres by which a point is past the line at (line_x, line_y) that is normal to (cos, sin). Also of packs."""
+    return (x - line_x) * cos + (y - line_y) * sin
+
+
+@rule
+def before_line(x, y, line_x, line_y, cos, sin):
+    """Metres by which a point is before it. Also of packs."""
+    return (line_x - x) * cos + (line_y - y) * sin
 
 
 @rule
 def along_quad(x, y, a, b):
     """Position of a point between two sections: (metres past the first, metres before the second)."""
-    past = (x - a.x) * a.cos + (y - a.y) * a.sin
-    before = (b.x - x) * b.cos + (b.y - y) * b.sin
-    return past, before
+    return past_line(x, y, a.x, a.y, a.cos, a.sin), before_line(x, y, b.x, b.y, b.cos, b.sin)
 
 
 @rule
@@ -129,33 +142,86 @@ def route_distance(w, variant, network, map_row, lane, s, goal_lane, goal_s):
 
 
 @rule
-def sample_route_distance(
-    sample, shape, plain, route, bends, leads, route_blocks, route_at, route_row, leads_at, block_row, bundle, order, length,
-    goal_s, goal_stretch,
-):  # fmt: skip
-    """`route_distance` from a lane sample.
-
-    route_row: first entry of the goal lane's row in Network.route; block_row: that in Network.route_blocks, or -1. Values
-    that are the same for all samples are arguments. Read from arrays, they would be loaded again for each sample.
-    """
-    scaled = sample.share * length
-    if sample.bundle == bundle and goal_s >= scaled:
-        return (goal_s - scaled) * goal_stretch + _CHANGE * f32(abs(sample.order - order))
-    entry = route_row + sample.local
-    if block_row >= 0:
-        entry = block_entry(route_blocks, route_at, block_row, sample.local)
-        if entry < 0:
-            return FAR
-    found = route_length(plain, shape, route, bends, entry)
-    gain = lead(leads, leads_at, entry - route_at)
-    return found - sample.s * gain * stretch(shape, sample.cos2, sample.sin2) + goal_s * goal_stretch
-
-
-@rule
 def place_s(network, section, fraction):
     """Distance [m] of a lane position from the start of its lane."""
     lane = network.lanes[u32(network.sections[u32(section)].lane)]
     return (f32(section - lane.first) + fraction) * lane.step
+
+
+class Way(NamedTuple):
+    """Where the route distances to a goal are found, and what is the same for all samples.
+
+    Read from arrays, that would be loaded again for each of them.
+    """
+
+    shape: Any  # of the world, see `shape_of`
+    plain: Any
+    route: Any  # of Network, and the three below
+    bends: Any
+    leads: Any
+    route_blocks: Any
+    route_at: Any  # of MapRow
+    leads_at: Any
+    route_row: Any  # first entry of the goal lane's row in Network.route
+    block_row: Any  # the same in Network.route_blocks, or -1
+    bundle: Any  # of the goal lane, and the two below
+    order: Any
+    length: Any
+    stretch: Any
+    goal_s: Any  # [m] the goal, from the start of its lane
+
+
+@rule
+def way_to(w, variant, network, map_row, goal_section):
+    """The Way to the middle of a quad."""
+    lane, block_row = network.lanes[u32(network.sections[u32(goal_section)].lane)], map_row.blocks_at
+    if block_row >= 0:
+        block_row += lane.local * blocks_of(map_row)
+    return Way(
+        shape_of(w, variant), variant.plain[w], network.route, network.bends, network.leads, network.route_blocks,
+        map_row.route_at, map_row.leads_at, map_row.route_at + lane.local * map_row.lanes, block_row,
+        lane.bundle, lane.order, lane.length, lane_stretch(w, variant, lane), place_s(network, goal_section, HALF),
+    )  # fmt: skip
+
+
+@rule
+def sample_route_distance(sample, way):
+    """`route_distance` from a lane sample, a SampleRow."""
+    scaled = sample.share * way.length
+    if sample.bundle == way.bundle and way.goal_s >= scaled:
+        return (way.goal_s - scaled) * way.stretch + _CHANGE * f32(abs(sample.order - way.order))
+    entry = way.route_row + sample.local
+    if way.block_row >= 0:
+        entry = block_entry(way.route_blocks, way.route_at, way.block_row, sample.local)
+        if entry < 0:
+            return FAR
+    found = route_length(way.plain, way.shape, way.route, way.bends, entry)
+    gain = lead(way.leads, way.leads_at, entry - way.route_at)
+    return found - sample.s * gain * stretch(way.shape, sample.cos2, sample.sin2) + way.goal_s * way.stretch
+
+
+@rule
+def eight_route_distances(samples, places, at, way):
+    """`sample_route_distance` from EIGHT lane samples, a pack: of those at `places`, from `at` on."""
+    _, s, share, local = columns(samples, places, at, "width")
+    bundle, order, cos2, sin2 = columns(samples, places, at, "bundle")
+    first, entries = way.route_row, words(local)
+    blocks = entries
+    if way.block_row >= 0:
+        blocks = picked(way.route_blocks, way.block_row, entries // _BLOCK)
+        first, entries = way.route_at, chosen(blocks < i32(0), blocks - blocks, blocks * _BLOCK + entries % _BLOCK)
+    found = picked(way.route, first, entries)
+    if not way.plain:
+        bend_cos2, bend_sin2 = picked(way.bends, first, entries)
+        found = found * stretch(way.shape, bend_cos2 * _BEND, bend_sin2 * _BEND)
+    if way.leads_at >= 0:
+        s = s * (picked(way.leads, way.leads_at + (first - way.route_at), entries) * _LEAD)
+    around = found - s * stretch(way.shape, cos2, sin2) + way.goal_s * way.stretch
+    if way.block_row >= 0:
+        around = chosen(blocks < i32(0), repeated((FAR,)), around)
+    scaled = share * way.length
+    ahead = (way.goal_s - scaled) * way.stretch + _CHANGE * sizes(words(order) - way.order)
+    return chosen((words(bundle) == way.bundle) & (scaled <= way.goal_s), ahead, around)
 
 
 @rule
@@ -174,6 +240,20 @@ def track(network, section, x, y):
     return section
 
 
+@by_one(nothing=u64(0))
+def abreast(sections, quads, first, end, margin, x, y, z):
+    """Which of EIGHT quads from entry `first` on a point on their level is abreast of, or nearly: a bit each."""
+    places = words_until(quads, first, end)
+    there = places >= i32(0)
+    places = chosen(there, places, places - places)
+    ax, ay, az, ac = columns(sections, places, 0, "x")
+    as_, _, _, _ = columns(sections, places, 0, "sin")
+    bx, by, _, bc = columns(sections, places + i32(1), 0, "x")
+    bs, _, _, _ = columns(sections, places + i32(1), 0, "sin")
+    past, before = past_line(x, y, ax, ay, ac, as_), before_line(x, y, bx, by, bc, bs)
+    return bits_of(there & (past >= -margin) & (before >= -margin) & (abs(az - z) <= LEVEL_GAP))
+
+
 @rule
 def search(w, variant, network, grid, map_row, section, x, y, z, cos, sin, goal_section):
     """The quad that fits a pose best, of all in its grid cell on its level; `section` if there is none.
@@ -189,22 +269,27 @@ def search(w, variant, network, grid, map_row, section, x, y, z, cos, sin, goal_
     # First only the quads beside which the point lies: inside of one of them it fits better than any ahead or behind can.
     for margin in (ZERO, _NEAR_LANE):
         best, best_cost = section, FAR
-        for entry in range(grid.quads_at[u32(cell)], grid.quads_at[u32(cell + 1)]):
-            quad = grid.quads[u32(entry)]
-            a, b = network.sections[u32(quad)], network.sections[u32(quad + i32(1))]
-            past, before = along_quad(x, y, a, b)
-            # Most quads of the cell are ahead or behind: they are skipped before the costly part.
-            if (past < -margin) | (before < -margin) | (abs(a.z - z) > LEVEL_GAP):
-                continue
-            fraction, offset, half_width, lane_cos, lane_sin = in_quad(x, y, past, before, a, b)
-            offset, half_width, lane_cos, lane_sin = placed(w, variant, offset, half_width, lane_cos, lane_sin)
-            cost, _ = misfit(cos, sin, offset, half_width, lane_cos, lane_sin, past, before)
-            if cost < best_cost:
-                s = place_s(network, quad, fraction)
-                route = route_distance(w, variant, network, map_row, a.lane, s, goal_lane, goal_s)
-                cost += _ROUTE_WEIGHT * min(route, _ROUTE_LIMIT)
+        begin, end = grid.quads_at[u32(cell)], grid.quads_at[u32(cell + 1)]
+        # Most quads of the cell are ahead or behind: they are skipped before the costly part.
+        for first in range(begin, end, EIGHT if alone() else 1):
+            left = abreast(network.sections, grid.quads, first, end, margin, x, y, z) if alone() else u64(1)
+            while left != 0:
+                entry = u32(u32(first) + u32(lowest_bit(left))) if alone() else u32(first)
+                left &= u64(left - u64(1))
+                quad = grid.quads[entry]
+                a, b = network.sections[u32(quad)], network.sections[u32(quad + i32(1))]
+                past, before = along_quad(x, y, a, b)
+                if (past < -margin) | (before < -margin) | (abs(a.z - z) > LEVEL_GAP):
+                    continue
+                fraction, offset, half_width, lane_cos, lane_sin = in_quad(x, y, past, before, a, b)
+                offset, half_width, lane_cos, lane_sin = placed(w, variant, offset, half_width, lane_cos, lane_sin)
+                cost, _ = misfit(cos, sin, offset, half_width, lane_cos, lane_sin, past, before)
                 if cost < best_cost:
-                    best, best_cost = quad, cost
+                    s = place_s(network, quad, fraction)
+                    route = route_distance(w, variant, network, map_row, a.lane, s, goal_lane, goal_s)
+                    cost += _ROUTE_WEIGHT * min(route, _ROUTE_LIMIT)
+                    if cost < best_cost:
+                        best, best_cost = quad, cost
         if best_cost < _INSIDE:
             break
     return best

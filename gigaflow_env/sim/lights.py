@@ -5,6 +5,7 @@ the world's age and the tables.
 """
 
 from gigaflow_env.jit import f32, i32, rule, stage
+from gigaflow_env.packs import chosen, picked
 from gigaflow_env.roads.compiled.tables import YIELD_SIGN
 from gigaflow_env.sim.geometry import ZERO, floor
 from gigaflow_env.sim.random_numbers import LIGHTS, between, draws
@@ -50,6 +51,18 @@ def shown(w, a, number, light, lane_position, lights, p):
     if p.signs_count == 0:
         return i32(OFF)
     return i32(GREEN) if lane_position.stood[w, a] == number else i32(RED)
+
+
+@rule
+def eight_shown(w, a, numbers, light, lane_position, lights, p):
+    """`shown` of EIGHT stop lines, a pack."""
+    red = light - light + i32(RED)
+    colour = red - i32(RED)
+    if p.signs_count != 0:
+        colour = chosen(numbers == lane_position.stood[w, a], red - i32(RED - GREEN), red)
+    colour = chosen(light == i32(YIELD_SIGN), red - i32(RED - YELLOW), colour)
+    lit = light >= i32(0)
+    return chosen(lit, picked(lights.colour[w], 0, chosen(lit, light, light - light)), colour)
 
 
 @stage

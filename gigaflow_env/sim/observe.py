@@ -3,7 +3,7 @@
 import math
 
 from gigaflow_env.config import CONDITIONING
-from gigaflow_env.jit import alone, by_one, f32, fetch_ahead, i32, least_of_row, lowest_bit, row_at, rule, stage, u32, u64
+from gigaflow_env.jit import alone, by_one, f32, fetch_ahead, i32, least_of_row, row_at, rule, stage, u32
 from gigaflow_env.layout import (
     ACCELERATION_SCALE,
     COEFFICIENT_SCALE,
@@ -24,15 +24,33 @@ from gigaflow_env.layout import (
     Neighbour,
     StopLine,
 )
+from gigaflow_env.packs import (
+    EIGHT,
+    bits_of,
+    chosen,
+    columns,
+    eight_from,
+    put_columns,
+    put_eight,
+    repeated,
+    root,
+    smaller,
+    smallest_of,
+    swapped,
+    where,
+    within,
+    words,
+    words_until,
+)
 from gigaflow_env.sim.collision import nearby_row
 from gigaflow_env.sim.erratic import is_blind
-from gigaflow_env.sim.geometry import HALF, ONE, ZERO, clip, into_frame
-from gigaflow_env.sim.lanes import FAR, blocks_of, place_s, sample_route_distance
-from gigaflow_env.sim.lights import shown
+from gigaflow_env.sim.geometry import ONE, ZERO, clip, into_frame
+from gigaflow_env.sim.lanes import FAR, eight_route_distances, sample_route_distance, way_to
+from gigaflow_env.sim.lights import eight_shown, shown
 from gigaflow_env.sim.random_numbers import DROPOUT, draws, pick
-from gigaflow_env.sim.variant import curved, frame_of, lane_stretch, seen_from, shape_of, to_map
+from gigaflow_env.sim.variant import curved, frame_of, seen_from, to_map
 from gigaflow_env.state import ENDED, GREEN, OFF, RED, YELLOW
-from gigaflow_env.vectors import differences, find_places, four_at, keep_up_to, products, put_four, sums
+from gigaflow_env.vectors import find_places, keep_up_to
 
 _OFFSET, _ANGLE, _CURVATURE = f32(1 / OFFSET_SCALE), f32(1 / math.pi), f32(1 / CURVATURE_SCALE)
 _SPEED, _ACCELERATION, _COEFFICIENT = f32(1 / SPEED_SCALE), f32(1 / ACCELERATION_SCALE), f32(1 / COEFFICIENT_SCALE)
@@ -44,12 +62,12 @@ _LENGTH, _WIDTH, _LANE_WIDTH, _HEIGHT = (
 )
 _LOW = tuple(f32(low) for low, _ in CONDITIONING_BOUNDS)
 _GAIN = tuple(f32(2 / (high - low)) for low, high in CONDITIONING_BOUNDS)
+_LOW_FIRST, _LOW_LAST, _GAIN_FIRST, _GAIN_LAST = _LOW[:EIGHT], _LOW[-EIGHT:], _GAIN[:EIGHT], _GAIN[-EIGHT:]
 NOBODY = u32(0xFFFFFFFF)
 _LAST = u32(0xFFFFFFFE)  # of the keys of somebody
-WORD, _ALL, _BIT = i32(64), u64(0xFFFFFFFFFFFFFFFF), u64(1)
 _KEY_STEPS, _KEY_SHIFT, _KEY_AGENT = f32(2.0**24), u32(8), u32(0xFF)
 _COEFFICIENTS = len(CONDITIONING)
-_Z, _COS, _VELOCITY_Y = (Neighbour._fields.index(name) for name in ("z", "cos", "velocity_y"))
+_POINTS = EIGHT // 2  # whose coordinates are EIGHT numbers
 _GOAL_SIZE, _LANE_SIZE, _BOUNDARY_SIZE, _STOP_SIZE, _AGENT_SIZE = (len(group._fields) for group in FEATURES[2:])
 
 
@@ -60,10 +78,16 @@ def clipped(value):
 
 
 @rule
+def seen_value(value):
+    """A feature as it is written: clipped. Threads that share a row clip it on its way to memory."""
+    return clipped(value) if alone() else value
+
+
+@rule
 def store(out, at, features):
-    """Write a declared tuple to the columns of `out` from `at` on, not yet clipped. at: u32 times a size."""
+    """Write a declared tuple to the columns of `out` from `at` on. at: u32 times a size."""
     for i in range(len(features)):
-        out[at + i] = features[i]
+        out[at + i] = seen_value(features[i])
 
 
 @rule
@@ -156,9 +180,22 @@ def observe_ego(w, a, first, out, motion, body, lane_position, variant, network,
 @stage
 def observe_conditioning(w, a, first, stride, out, reward_weights):
     """The conditioning block: the agent's own reward coefficients. Writes: obs."""
+    if alone():
+        write_conditioning(out, reward_weights.coefficients[w, a])
+        return
     for i in range(first, _COEFFICIENTS, stride):
         value = (reward_weights.coefficients[w, a, i] - _LOW[i]) * _GAIN[i] - ONE
         out[u32(i)] = value
+
+
+@by_one()
+def write_conditioning(out, given):
+    """The conditioning block of one who is alone, clipped: the first EIGHT and the last EIGHT columns. Writes: obs."""
+    last = _COEFFICIENTS - EIGHT
+    begin = (eight_from(given, 0) - repeated(_LOW_FIRST)) * repeated(_GAIN_FIRST) - ONE
+    end = (eight_from(given, last) - repeated(_LOW_LAST)) * repeated(_GAIN_LAST) - ONE
+    put_eight(out, 0, within(begin, -ONE, ONE))
+    put_eight(out, last, within(end, -ONE, ONE))
 
 
 @stage
@@ -186,22 +223,46 @@ def resumed(end, first, stride):
 
 
 @rule
-def bits_below(place):
-    """The bits of an uint64 at places below `place`."""
-    return _ALL if place >= WORD else u64((_BIT << u64(max(place, i32(0)))) - _BIT)
-
-
-@rule
-def bits_between(word, begin, end):
-    """Of the places begin .. end - 1 of a list those that lie in its 64 bits number `word`: a bit for each."""
-    before = i32(word) * WORD
-    return u64(bits_below(i32(end - before)) & (bits_below(i32(begin - before)) ^ _ALL))
-
-
-@rule
 def listed(begin, k, count):
     """Index of the k-th element from `begin` on in a list of `count`, wrapped around at its end."""
     return begin + k if begin + k < count else begin + k - count
+
+
+@rule
+def in_one_piece(begin, kept, listing, twice):
+    """An array in which a window of a list lies in one piece from `begin` on: the list, or the list and the same again.
+
+    Writes: twice.
+    """
+    count = len(listing)
+    if begin + kept <= count:
+        return listing
+    for k in range(0, count - EIGHT + 1, EIGHT):
+        some = eight_from(listing, k)
+        put_eight(twice, k, some)
+        put_eight(twice, count + k, some)
+    for k in range(count - count % EIGHT, count):
+        twice[u32(k)] = twice[u32(count + k)] = listing[u32(k)]
+    return twice
+
+
+@by_one()
+def measure_alone(w, a, begin, listing, samples, way, lane_routes, p):
+    """The route distances from the lane samples that agent a observes, EIGHT at a time. Writes: lane_routes."""
+    distances, kept = lane_routes.route_distance[w, a], p.lanes_kept
+    places = in_one_piece(begin, kept, listing, lane_routes.twice[w])
+    at_once = kept - kept % EIGHT
+    smallest = repeated((FAR,))
+    for k in range(0, at_once, EIGHT):
+        found = eight_route_distances(samples, places, begin + k, way)
+        put_eight(distances, k, found)
+        smallest = smaller(found, smallest)
+    least = smallest_of(smallest)
+    for k in range(at_once, kept):
+        one = sample_route_distance(samples[u32(places[u32(begin + k)])], way)
+        distances[u32(k)] = one
+        least = min(least, one)
+    lane_routes.smallest[w, a] = least
 
 
 @stage
@@ -218,9 +279,7 @@ def select_lane_samples(w, a, first, stride, clock, lane_position, goals, lane_r
     often, a list needs one draw, and the elements are contiguous in memory. A remaining difference: on the 4 m of one row,
     elements far apart in its order are seldom observed together.
 
-    Route distances stay valid until the agent comes to another row or goal, and are kept for all that it has observed there:
-    `measured` says which. Without dropout that is all at once. With dropout, one who is alone measures only those that are
-    new in the window; threads that share a row would wait for each other, and measure all.
+    Without dropout the route distances stay valid until the agent comes to another row or goal.
     """
     row = nearby_row(network, lane_position.section[w, a])
     goal = goals.section[w, a, goals.next[w, a]]
@@ -237,57 +296,34 @@ def select_lane_samples(w, a, first, stride, clock, lane_position, goals, lane_r
         u, v, _, _ = draws(clock.seed, clock.number[w], a, clock.tick[w], DROPOUT, 0)
         begin, boundary = i32(pick(u, count)), i32(pick(v, i32(nearby.boundaries.shape[1])))
     fetch_ahead(nearby.boundaries, row)
-    map_row, goal_lane = network.maps[clock.map[w]], network.lanes[network.sections[goal].lane]
-    bundle, order, length, goal_s = goal_lane.bundle, goal_lane.order, goal_lane.length, place_s(network, goal, HALF)
-    shape, plain = shape_of(w, variant), variant.plain[w]
-    route_row, goal_stretch = map_row.route_at + goal_lane.local * map_row.lanes, lane_stretch(w, variant, goal_lane)
-    samples, route_at, smallest = network.samples, map_row.route_at, FAR
-    block_row = map_row.blocks_at
-    if block_row >= 0:
-        block_row += goal_lane.local * blocks_of(map_row)
-    way = (
-        shape, plain, network.route, network.bends, network.leads, network.route_blocks, route_at, route_row,
-        map_row.leads_at, block_row, bundle, order, length, goal_s, goal_stretch,
-    )  # fmt: skip
-    end, measured = i32(begin + p.lanes_kept), lane_routes.measured[w, a]
+    samples, way, smallest = network.samples, way_to(w, variant, network, network.maps[clock.map[w]], goal), FAR
     # Indices are unsigned, here and below: Numba then does not check for negative ones.
-    if not alone():
+    if alone():
+        measure_alone(w, a, begin, listing, samples, way, lane_routes, p)
+    else:
         for k in range(first, p.lanes_kept, stride):
             place = u32(listed(begin, i32(k), count))
-            found = sample_route_distance(row_at(samples, u32(listing[place])), *way)
-            distances[place] = found
+            found = sample_route_distance(row_at(samples, u32(listing[place])), way)
+            distances[u32(k)] = found
             smallest = min(smallest, found)
+        smallest = least_of_row(smallest)
+        if first == 0:
+            lane_routes.smallest[w, a] = smallest
     if first == 0:
-        for word in range(len(measured)):
-            window = bits_between(word, begin, min(end, count)) | bits_between(word, i32(0), i32(end - count))
-            known = measured[word] if stays else u64(0)
-            measured[word] = known | window
-            new = window & (known ^ _ALL) if alone() else u64(0)
-            while new != 0:
-                place = u32(u32(word) * u32(WORD) + u32(lowest_bit(new)))
-                distances[place] = sample_route_distance(row_at(samples, u32(listing[place])), *way)
-                new &= u64(new - _BIT)
-    if alone():
-        for k in range(begin, min(end, count)):
-            smallest = min(smallest, distances[u32(k)])
-        for k in range(i32(end - count)):
-            smallest = min(smallest, distances[u32(k)])
-    smallest = least_of_row(smallest)
-    if first == 0:
-        lane_routes.row[w, a], lane_routes.goal[w, a], lane_routes.smallest[w, a] = row, goal, smallest
+        lane_routes.row[w, a], lane_routes.goal[w, a] = row, goal
         lane_routes.lane[w, a], lane_routes.boundary[w, a] = begin, boundary
 
 
 @rule
 def lane_seen(x, y, cos, sin, width, route_distance, detour, frame, area, scale, route_scale):
-    """The features of a lane sample at (x, y) from the agent, in map coordinates, for a frame of the world.
+    """The features of a lane sample at (x, y) from the agent, in map coordinates, for a frame of the world. Also of packs.
 
     detour: route_distance minus the smallest of all samples. area, frame: of the map variant, see sim/variant.py.
     scale, route_scale: 1 / view_range, 1 / route_range.
     """
     ahead, left = seen_from(frame, x, y)
     lane_cos, lane_sin = seen_from(frame, cos, sin)
-    shrink = ONE / f32(math.sqrt(lane_cos * lane_cos + lane_sin * lane_sin))  # 1 / gain: a frame turns, no more
+    shrink = ONE / root(lane_cos * lane_cos + lane_sin * lane_sin)  # 1 / gain: a frame turns, no more
     return LaneSample(
         x=ahead * scale,
         y=left * scale,
@@ -304,34 +340,38 @@ def observe_lanes(w, a, first, stride, row, out, pose, lane_routes, variant, net
     """The lanes block, or this worker's share of it. Writes: obs."""
     x, y = to_map(w, variant, pose.x[w, a], pose.y[w, a])
     frame = frame_of(w, variant, pose.cos[w, a], pose.sin[w, a])
-    scale, route_scale, smallest = ONE / p.view_range, ONE / p.route_range, lane_routes.smallest[w, a]
-    area, distances = abs(variant.det[w]), lane_routes.route_distance[w, a]
-    listing, begin, count = nearby.samples[row], lane_routes.lane[w, a], i32(nearby.samples.shape[1])
-    samples = network.samples
-    if not alone():
-        for k in range(first, p.lanes_kept, stride):
-            place = u32(listed(begin, k, count))
-            sample, distance = row_at(samples, u32(listing[place])), distances[place]
-            lane = lane_seen(
-                sample.x - x, sample.y - y, sample.cos, sample.sin, sample.width, distance, distance - smallest,
-                frame, area, scale, route_scale,
-            )  # fmt: skip
-            store(out, u32(k) * _LANE_SIZE, lane)
+    smallest, distances, begin = lane_routes.smallest[w, a], lane_routes.route_distance[w, a], lane_routes.lane[w, a]
+    measures = frame, abs(variant.det[w]), ONE / p.view_range, ONE / p.route_range
+    listing, count, samples = nearby.samples[row], i32(nearby.samples.shape[1]), network.samples
+    if alone():
+        write_lanes(out, begin, listing, lane_routes.twice[w], samples, x, y, distances, smallest, measures, p)
         return
-    # First copied unchanged, then converted in place: the second loop vectorises, as it reads and writes all columns.
-    place, last = u64(begin), u64(count - 1)
-    for k in range(p.lanes_kept):
-        at, sample, distance = k * _LANE_SIZE, samples[u32(listing[place])], distances[place]
-        out[at], out[at + 1], out[at + 2], out[at + 3] = sample.x, sample.y, sample.cos, sample.sin
-        out[at + 4], out[at + 5], out[at + 6] = sample.width, distance, distance
-        place = u64(0) if place == last else u64(place + u64(1))
-    for k in range(p.lanes_kept):
-        at = k * _LANE_SIZE
+    for k in range(first, p.lanes_kept, stride):
+        sample, distance = row_at(samples, u32(listing[u32(listed(begin, k, count))])), distances[u32(k)]
         lane = lane_seen(
-            out[at] - x, out[at + 1] - y, out[at + 2], out[at + 3], out[at + 4], out[at + 5], out[at + 6] - smallest,
-            frame, area, scale, route_scale,
-        )  # fmt: skip
-        store(out, at, lane)
+            sample.x - x, sample.y - y, sample.cos, sample.sin, sample.width, distance, distance - smallest, *measures
+        )
+        store(out, u32(k) * _LANE_SIZE, lane)
+
+
+@by_one()
+def write_lanes(out, begin, listing, twice, samples, x, y, distances, smallest, measures, p):
+    """The lanes block of one who is alone, EIGHT samples at a time, clipped. Writes: obs, twice."""
+    kept = p.lanes_kept
+    places = in_one_piece(begin, kept, listing, twice)
+    at_once = kept - kept % EIGHT
+    for k in range(0, at_once, EIGHT):
+        lane_x, lane_y, cos, sin = columns(samples, places, begin + k, "x")
+        width, _, _, _ = columns(samples, places, begin + k, "width")
+        distance = eight_from(distances, k)
+        lane = lane_seen(lane_x - x, lane_y - y, cos, sin, width, distance, distance - smallest, *measures)
+        put_columns(out, k * _LANE_SIZE, lane, -ONE, ONE, EIGHT)
+    for k in range(at_once, kept):
+        sample, distance = samples[u32(places[u32(begin + k)])], distances[u32(k)]
+        lane = lane_seen(
+            sample.x - x, sample.y - y, sample.cos, sample.sin, sample.width, distance, distance - smallest, *measures
+        )
+        store(out, u32(k) * _LANE_SIZE, lane)
 
 
 @stage
@@ -345,10 +385,47 @@ def observe_boundaries(w, a, first, stride, row, out, pose, lane_routes, variant
         low, high, start = (0, end, first) if part == 0 else (end, kept, resumed(end, first, stride))
         at = begin if part == 0 else 0
         points, slots = nearby.boundaries[row, at : at + high - low], out[low * _BOUNDARY_SIZE :]
+        if alone():
+            write_boundaries(slots, points, x, y, frame, scale)
+            continue
         for k in range(start, len(points), stride):
             point = row_at(points, u32(k))
             ahead, left = seen_from(frame, point.x - x, point.y - y)
             store(slots, u32(k) * _BOUNDARY_SIZE, Boundary(x=ahead * scale, y=left * scale))
+
+
+@by_one()
+def write_boundaries(out, points, x, y, frame, scale):
+    """Boundary points of one who is alone, four at a time, clipped. Writes: obs."""
+    place, straight, across = repeated((x, y)), repeated((frame[0], frame[3])), repeated((frame[1], frame[2]))
+    last = len(points) - _POINTS
+    for k in range(0, len(points) if last >= 0 else 0, _POINTS):
+        at = min(k, last)  # of the last ones some a second time
+        away = eight_from(points, at) - place
+        seen = (away * straight + swapped(away) * across) * scale
+        put_eight(out, at * _BOUNDARY_SIZE, within(seen, -ONE, ONE))
+    for k in range(len(points) if last < 0 else 0):
+        point = points[u32(k)]
+        ahead, left = seen_from(frame, point.x - x, point.y - y)
+        store(out, u32(k) * _BOUNDARY_SIZE, Boundary(x=ahead * scale, y=left * scale))
+
+
+@rule
+def stop_seen(x, y, cos, sin, frame, scale, red, yellow, green):
+    """The features of a stop line, (x, y) from the agent, in map coordinates, for a frame of the world. Also of packs."""
+    ahead, left = seen_from(frame, x, y)
+    stop_cos, stop_sin = seen_from(frame, cos, sin)
+    shrink = ONE / root(stop_cos * stop_cos + stop_sin * stop_sin)
+    return StopLine(
+        x=ahead * scale, y=left * scale, cos=stop_cos * shrink, sin=stop_sin * shrink, red=red, yellow=yellow, green=green
+    )  # fmt: skip
+
+
+@rule
+def square_distance(x, y, frame):
+    """Squared distance [m^2] in the world of what is (x, y) away in the map. Also of packs."""
+    ahead, left = seen_from(frame, x, y)
+    return ahead * ahead + left * left
 
 
 @stage
@@ -356,6 +433,9 @@ def observe_stops(w, a, first, stride, row, out, pose, lane_position, lights, va
     """The stops block, or this worker's share of it. Writes: obs."""
     x, y = to_map(w, variant, pose.x[w, a], pose.y[w, a])
     frame, scale = frame_of(w, variant, pose.cos[w, a], pose.sin[w, a]), ONE / p.view_range
+    if alone():
+        write_stops(w, a, out, nearby.stops[u32(row)], x, y, frame, scale, lane_position, lights, network, p)
+        return
     for k in range(first, nearby.stops.shape[1], stride):
         number = nearby.stops[u32(row), u32(k)]
         at = u32(k) * _STOP_SIZE
@@ -364,51 +444,75 @@ def observe_stops(w, a, first, stride, row, out, pose, lane_position, lights, va
             continue
         stop = network.stops[u32(number)]
         colour = shown(w, a, number, stop.light, lane_position, lights, p)
-        ahead, left = seen_from(frame, stop.x - x, stop.y - y)
-        if colour == OFF or ahead * ahead + left * left > p.view_range * p.view_range:
+        if colour == OFF or square_distance(stop.x - x, stop.y - y, frame) > p.view_range * p.view_range:
             continue
-        stop_cos, stop_sin = seen_from(frame, stop.cos, stop.sin)
-        shrink = ONE / f32(math.sqrt(stop_cos * stop_cos + stop_sin * stop_sin))
-        line = StopLine(
-            x=ahead * scale,
-            y=left * scale,
-            cos=stop_cos * shrink,
-            sin=stop_sin * shrink,
-            red=ONE if colour == RED else ZERO,
-            yellow=ONE if colour == YELLOW else ZERO,
-            green=ONE if colour == GREEN else ZERO,
-        )
+        line = stop_seen(
+            stop.x - x, stop.y - y, stop.cos, stop.sin, frame, scale,
+            ONE if colour == RED else ZERO, ONE if colour == YELLOW else ZERO, ONE if colour == GREEN else ZERO,
+        )  # fmt: skip
         store(out, at, line)
+
+
+@by_one()
+def write_stops(w, a, out, numbers, x, y, frame, scale, lane_position, lights, network, p):
+    """The stops block of one who is alone, EIGHT at a time, clipped. Writes: obs."""
+    zero, one = repeated((ZERO,)), repeated((ONE,))
+    for k in range(0, len(numbers), EIGHT):
+        number = words_until(numbers, k, len(numbers))
+        there = number >= i32(0)
+        if bits_of(there) == 0:  # perhaps the map has none
+            put_columns(out, k * _STOP_SIZE, StopLine(zero, zero, zero, zero, zero, zero, zero), -ONE, ONE, len(numbers) - k)
+            continue
+        places = chosen(there, number, number - number)
+        stop_x, stop_y, _, _ = columns(network.stops, places, 0, "x")
+        cos, sin, _, light = columns(network.stops, places, 0, "cos")
+        colour = eight_shown(w, a, places, words(light), lane_position, lights, p)
+        near = square_distance(stop_x - x, stop_y - y, frame) <= p.view_range * p.view_range
+        line = stop_seen(
+            stop_x - x, stop_y - y, cos, sin, frame, scale,
+            chosen(colour == i32(RED), one, zero), chosen(colour == i32(YELLOW), one, zero),
+            chosen(colour == i32(GREEN), one, zero),
+        )  # fmt: skip
+        seen = there & near & (colour > i32(OFF))
+        put_columns(out, k * _STOP_SIZE, where(seen, line), -ONE, ONE, len(numbers) - k)
 
 
 @stage
 def line_up(w, a, pose, body, neighbours, perceived):
-    """What others observe of agent a, one number behind the other, for one who is alone. Writes: neighbours.seen."""
+    """What others observe of agent a, for one who is alone. Writes: neighbours.seen."""
     seen = neighbours.seen[w, a]
-    seen[0], seen[1], seen[2], seen[3] = perceived.x[w, a], perceived.y[w, a], perceived.cos[w, a], perceived.sin[w, a]
-    seen[4], seen[5], seen[6], seen[7] = perceived.speed[w, a], pose.z[w, a], body.length[w, a], body.width[w, a]
+    seen.x, seen.y, seen.cos, seen.sin = perceived.x[w, a], perceived.y[w, a], perceived.cos[w, a], perceived.sin[w, a]
+    seen.speed, seen.z, seen.length, seen.width = (
+        perceived.speed[w, a], pose.z[w, a], body.length[w, a], body.width[w, a]
+    )  # fmt: skip
 
 
-@by_one
-def write_lined_up(out, at, seen, x, y, z, cos, sin, scale):
-    """The features of another agent that was lined up, those of `observe_agents`, four at a time. Writes: obs."""
-    place, rest = differences(four_at(seen, 0), (x, y, ZERO, ZERO)), differences(four_at(seen, 4), (ZERO, z, ZERO, ZERO))
-    across = products((place[1], place[0], place[3], place[2]), (sin, -sin, sin, -sin))
-    place = sums(products(place, (cos, cos, cos, cos)), across)
-    speed = rest[0]
-    velocity = products(products((speed, speed, speed, speed), place), (_SPEED, _SPEED, _SPEED, _SPEED))
-    rest = products(rest, (ONE, _HEIGHT, _LENGTH, _WIDTH))
-    # What a later one writes again is of no use before.
-    put_four(out, at, products(place, (scale, scale, ONE, ONE)))
-    out[at + _Z] = rest[1]
-    put_four(out, at + _COS, (place[2], place[3], velocity[2], velocity[3]))
-    put_four(out, at + _VELOCITY_Y, (velocity[3], rest[2], rest[3], ONE))
+@rule
+def neighbour_seen(x, y, z, cos, sin, speed, length, width, own_cos, own_sin, scale, present):
+    """The features of another agent, (x, y, z) from the own place, for a heading of (own_cos, own_sin). Also of packs."""
+    ahead, left = into_frame(x, y, own_cos, own_sin)
+    other_cos, other_sin = into_frame(cos, sin, own_cos, own_sin)
+    return Neighbour(
+        x=ahead * scale,
+        y=left * scale,
+        z=z * _HEIGHT,
+        cos=other_cos,
+        sin=other_sin,
+        velocity_x=speed * other_cos * _SPEED,
+        velocity_y=speed * other_sin * _SPEED,
+        length=length * _LENGTH,
+        width=width * _WIDTH,
+        present=present,
+    )
 
 
 @stage
 def observe_agents(w, a, first, stride, out, pose, body, neighbours, perceived, p):
     """The agents block, or this worker's share of it. Writes: obs."""
     x, y, z, cos, sin, scale = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a], ONE / p.view_range
+    if alone():
+        write_agents(out, neighbours.agent[w, a], neighbours.seen[w], x, y, z, cos, sin, scale, p)
+        return
     for k in range(first, p.agent_count, stride):
         b = neighbours.agent[w, a, u32(k)]
         at = u32(k) * _AGENT_SIZE
@@ -416,24 +520,26 @@ def observe_agents(w, a, first, stride, out, pose, body, neighbours, perceived, 
             store(out, at, Neighbour(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO))
             continue
         b = u32(b)
-        if alone():
-            write_lined_up(out, at, neighbours.seen[w, b], x, y, z, cos, sin, scale)
-            continue
-        ahead, left = into_frame(perceived.x[w, b] - x, perceived.y[w, b] - y, cos, sin)
-        other_cos, other_sin = into_frame(perceived.cos[w, b], perceived.sin[w, b], cos, sin)
-        other = Neighbour(
-            x=ahead * scale,
-            y=left * scale,
-            z=(pose.z[w, b] - z) * _HEIGHT,
-            cos=other_cos,
-            sin=other_sin,
-            velocity_x=perceived.speed[w, b] * other_cos * _SPEED,
-            velocity_y=perceived.speed[w, b] * other_sin * _SPEED,
-            length=body.length[w, b] * _LENGTH,
-            width=body.width[w, b] * _WIDTH,
-            present=ONE,
-        )
+        other = neighbour_seen(
+            perceived.x[w, b] - x, perceived.y[w, b] - y, pose.z[w, b] - z, perceived.cos[w, b], perceived.sin[w, b],
+            perceived.speed[w, b], body.length[w, b], body.width[w, b], cos, sin, scale, ONE,
+        )  # fmt: skip
         store(out, at, other)
+
+
+@by_one()
+def write_agents(out, found, seen, x, y, z, cos, sin, scale, p):
+    """The agents block of one who is alone, EIGHT at a time, clipped. Writes: obs."""
+    for k in range(0, p.agent_count, EIGHT):
+        others = words_until(found, k, p.agent_count)
+        there = others >= i32(0)
+        places = chosen(there, others, others - others)
+        its_x, its_y, its_cos, its_sin = columns(seen, places, 0, "x")
+        speed, its_z, length, width = columns(seen, places, 0, "speed")
+        other = neighbour_seen(
+            its_x - x, its_y - y, its_z - z, its_cos, its_sin, speed, length, width, cos, sin, scale, repeated((ONE,))
+        )
+        put_columns(out, k * _AGENT_SIZE, where(there, other), -ONE, ONE, p.agent_count - k)
 
 
 @stage
@@ -458,10 +564,6 @@ def observe(
         w, a, first, stride, row, out[starts.stops : starts.agents], pose, lane_position, lights, variant, network, nearby, p
     )  # fmt: skip
     observe_agents(w, a, first, stride, out[starts.agents :], pose, body, neighbours, perceived, p)
-    # A row is clipped once it is whole, eight columns at a time. Threads that share it do so on its way to memory.
-    if alone():
-        for i in range(len(out)):
-            out[u32(i)] = clipped(out[u32(i)])
 
 
 @rule

@@ -7,7 +7,8 @@ import math
 
 from gigaflow_env.config import CHOICES
 from gigaflow_env.config import CONDITIONING as COEFFICIENTS
-from gigaflow_env.jit import f32, i32, rule, stage
+from gigaflow_env.jit import alone, by_one, f32, i32, lowest_bit, rule, stage, u32, u64
+from gigaflow_env.packs import EIGHT, bits_of, chosen, eight_from, words_of_bytes
 from gigaflow_env.sim.collision import edges_met
 from gigaflow_env.sim.erratic import INATTENTIVE, PHANTOM
 from gigaflow_env.sim.geometry import EPSILON, HALF, LEVEL_GAP, ONE, TWO, ZERO, into_frame
@@ -151,25 +152,72 @@ def resolve_spawns(w, a, clock, rows, pose, motion, body, proposal, variant, net
     ):  # fmt: skip
         return
     own_room = half_length + half_width + _BESIDE + p.spawn_gap + speed * speed / p.brake_max
+    if alone():
+        judge_by_others(w, a, own_room, rows, pose, motion, body, proposal, p)
+        return
     for b in range(rows.status.shape[1]):
-        if rows.status[w, b] >= LIVE:
-            bx, by, bz, bc, bs = pose.x[w, b], pose.y[w, b], pose.z[w, b], pose.cos[w, b], pose.sin[w, b]
-            other_length, other_width, other_speed = body.length[w, b], body.width[w, b], motion.speed[w, b]
-        elif rows.status[w, b] == WAITING and b < a:
-            bx, by, bz = proposal.x[w, b], proposal.y[w, b], proposal.z[w, b]
-            bc, bs = proposal.cos[w, b], proposal.sin[w, b]
-            other_length, other_width, other_speed = proposal.length[w, b], proposal.width[w, b], proposal.speed[w, b]
-        else:
-            continue
-        other_length, other_width = HALF * other_length, HALF * other_width
-        # Most are so far away that `in_the_way` is False for any direction.
-        far = own_room + TWO * (other_length + other_width) + other_speed * other_speed / p.brake_max
-        dx, dy = bx - x, by - y
-        if abs(bz - z) > TWO * LEVEL_GAP or dx * dx + dy * dy > far * far:  # on a ramp the height changes within the gap
-            continue
-        ahead, left = into_frame(dx, dy, cos, sin)
-        c, s = into_frame(bc, bs, cos, sin)
-        if in_the_way(ahead, left, c, s, half_length, half_width, speed, other_length, other_width, other_speed, p):
+        if takes_place(w, a, b, own_room, rows, pose, motion, body, proposal, p):
+            return
+    proposal.free[w, a] = True
+
+
+@rule
+def closer_than(dx, dy, dz, own_room, length, width, speed, p):
+    """Whether another agent, or its proposal, may be in the way in any direction. Also of packs."""
+    far = own_room + TWO * (HALF * length + HALF * width) + speed * speed / p.brake_max
+    # On a ramp the height changes within the gap.
+    return (abs(dz) <= TWO * LEVEL_GAP) & (dx * dx + dy * dy <= far * far)
+
+
+@rule
+def takes_place(w, a, b, own_room, rows, pose, motion, body, proposal, p):
+    """Whether agent b, on the road or with a proposal and a lower number, is in the way of what agent a proposes."""
+    if rows.status[w, b] >= LIVE:
+        bx, by, bz, bc, bs = pose.x[w, b], pose.y[w, b], pose.z[w, b], pose.cos[w, b], pose.sin[w, b]
+        length, width, speed = body.length[w, b], body.width[w, b], motion.speed[w, b]
+    elif rows.status[w, b] == WAITING and b < a:
+        bx, by, bz = proposal.x[w, b], proposal.y[w, b], proposal.z[w, b]
+        bc, bs = proposal.cos[w, b], proposal.sin[w, b]
+        length, width, speed = proposal.length[w, b], proposal.width[w, b], proposal.speed[w, b]
+    else:
+        return False
+    dx, dy, cos, sin = bx - proposal.x[w, a], by - proposal.y[w, a], proposal.cos[w, a], proposal.sin[w, a]
+    if not closer_than(dx, dy, bz - proposal.z[w, a], own_room, length, width, speed, p):
+        return False
+    ahead, left = into_frame(dx, dy, cos, sin)
+    c, s = into_frame(bc, bs, cos, sin)
+    half_length, half_width = HALF * proposal.length[w, a], HALF * proposal.width[w, a]
+    return in_the_way(
+        ahead, left, c, s, half_length, half_width, proposal.speed[w, a], HALF * length, HALF * width, speed, p
+    )  # fmt: skip
+
+
+@by_one()
+def judge_by_others(w, a, own_room, rows, pose, motion, body, proposal, p):
+    """Whether nobody takes the place that agent a proposes, for one who is alone. Writes: proposal.free.
+
+    Who is close enough to be looked at is found EIGHT at a time: most are far away.
+    """
+    status, agents = rows.status[w], rows.status.shape[1]
+    x, y, z = proposal.x[w, a], proposal.y[w, a], proposal.z[w, a]
+    at_once = agents - agents % EIGHT
+    for first in range(0, at_once, EIGHT):
+        its = words_of_bytes(status, first)
+        drives = its >= i32(LIVE)
+        bx = chosen(drives, eight_from(pose.x[w], first), eight_from(proposal.x[w], first))
+        by = chosen(drives, eight_from(pose.y[w], first), eight_from(proposal.y[w], first))
+        bz = chosen(drives, eight_from(pose.z[w], first), eight_from(proposal.z[w], first))
+        length = chosen(drives, eight_from(body.length[w], first), eight_from(proposal.length[w], first))
+        width = chosen(drives, eight_from(body.width[w], first), eight_from(proposal.width[w], first))
+        speed = chosen(drives, eight_from(motion.speed[w], first), eight_from(proposal.speed[w], first))
+        left = bits_of((its >= i32(WAITING)) & closer_than(bx - x, by - y, bz - z, own_room, length, width, speed, p))
+        while left != 0:
+            b = u32(u32(first) + u32(lowest_bit(left)))
+            left &= u64(left - u64(1))
+            if takes_place(w, a, b, own_room, rows, pose, motion, body, proposal, p):
+                return
+    for b in range(at_once, agents):
+        if takes_place(w, a, b, own_room, rows, pose, motion, body, proposal, p):
             return
     proposal.free[w, a] = True
 

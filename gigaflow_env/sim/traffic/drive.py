@@ -17,7 +17,8 @@ Coulter, CMU-RI-TR-92-01 (pure pursuit). Ours: the rule of turns.
 
 import math
 
-from gigaflow_env.jit import f32, i32, rule, stage, u32
+from gigaflow_env.jit import alone, by_one, f32, i32, lowest_bit, rule, stage, u32, u64
+from gigaflow_env.packs import EIGHT, bits_of, eight_from, within, words_of_bytes
 from gigaflow_env.roads.compiled.tables import NO_WAY_BACK
 from gigaflow_env.sim.collision import edges_met
 from gigaflow_env.sim.dynamics import hold_zero
@@ -189,14 +190,31 @@ def way_back(speed):
 def around(w, a, reach, rows, pose, motion, close):
     """Number of agents on the road, and wrecks, within `reach` [m], faster ones from farther; writes who to `close`."""
     xs, ys, speeds, status, count = pose.x[w], pose.y[w], motion.speed[w], rows.status[w], i32(0)
-    x, y, speed = xs[a], ys[a], speeds[a]
-    for b in range(len(xs)):  # this one vectorises, eight at a time, if the index has 32 bits, too
+    x, y, speed, agents = xs[a], ys[a], speeds[a], len(xs)
+    at_once = agents - agents % EIGHT if alone() else 0
+    if alone():
+        count = around_alone(at_once, a, x, y, speed, reach, xs, ys, speeds, status, close)
+    for b in range(at_once, agents):
         dx, dy, far = xs[b] - x, ys[b] - y, reach + max(speeds[b] - speed, ZERO) * _CATCHES_UP
-        close[b] = u32((dx * dx + dy * dy < far * far) & (i32(b) != i32(a)))
-    for b in range(len(xs)):
-        if close[b] != 0 and status[b] >= LIVE:
+        if dx * dx + dy * dy < far * far and b != a and status[b] >= LIVE:
             close[u32(count)] = u32(b)
             count = i32(count + i32(1))
+    return count
+
+
+@by_one(nothing=i32(0))
+def around_alone(agents, a, x, y, speed, reach, xs, ys, speeds, status, close):
+    """What `around` does with the first agents, EIGHT at a time, for one who is alone."""
+    count = i32(0)
+    for first in range(0, agents, EIGHT):
+        dx, dy = eight_from(xs, first) - x, eight_from(ys, first) - y
+        far = within(eight_from(speeds, first) - speed, ZERO, FAR) * _CATCHES_UP + reach
+        left = bits_of((dx * dx + dy * dy < far * far) & (words_of_bytes(status, first) >= i32(LIVE)))
+        while left != 0:
+            b = u32(u32(first) + u32(lowest_bit(left)))
+            left &= u64(left - u64(1))
+            close[u32(count)] = b
+            count = i32(count + i32(b != u32(a)))
     return count
 
 
