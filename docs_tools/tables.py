@@ -598,7 +598,7 @@ def state() -> str:
     parts = []
     for name, group in GROUPS._asdict().items():
         rows = [
-            [f"`{name}.{array}`", " x ".join(f.axes), f.dtype.__name__.rstrip("_"), f.unit, f.meaning]
+            [f"`{name}.{array}`", " x ".join(f.axes), getattr(f.dtype, "__name__", "record").rstrip("_"), f.unit, f.meaning]
             for array, f in fields(group).items()
         ]
         said = " ".join((group.__doc__ or "").split())
