@@ -73,7 +73,7 @@ class _Table:
 
     def __init__(self, context: Any, builder: Any, kind: Any, array: Any) -> None:
         made = context.make_array(kind)(context, builder, array)
-        self._builder, self.dtype = builder, kind.dtype
+        self._builder = builder
         self._first = builder.bitcast(made.data, _BYTE.as_pointer())
         self._length = kind.dtype.size if isinstance(kind.dtype, types.Record) else kind.dtype.bitwidth // 8
 
@@ -146,15 +146,23 @@ _operator(operator.and_, {"flag": _by_two("and_")})
 _operator(operator.or_, {"flag": _by_two("or_")})
 
 
-@intrinsic
-def _size(typing: Any, pack: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind = signature.return_type.vector
-        name = f"llvm.fabs.v{signature.return_type.count}f32"
-        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind]), name)
-        return builder.call(function, arguments)
+def _of_each(name: str) -> Any:
+    """A function of LLVM, for each number of a pack of float32."""
 
-    return pack(pack), generate
+    @intrinsic
+    def made(typing: Any, pack: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            kind = ir.FunctionType(pack.vector, [pack.vector])
+            return builder.call(
+                cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{pack.count}f32"), arguments
+            )
+
+        return pack(pack), generate
+
+    return made
+
+
+_size, _root = _of_each("fabs"), _of_each("sqrt")
 
 
 @overload(abs, target="cpu")
@@ -162,19 +170,8 @@ def _size_of_each(value):  # type: ignore[no-untyped-def]
     return (lambda value: _size(value)) if isinstance(value, Pack) and value.kind == "float32" else None
 
 
-@intrinsic
-def _root(typing: Any, pack: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind = signature.return_type.vector
-        name = f"llvm.sqrt.v{signature.return_type.count}f32"
-        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind]), name)
-        return builder.call(function, arguments)
-
-    return pack(pack), generate
-
-
 def root(value: Any) -> Any:
-    """The square root of a float32, or of each in a pack. backend/cuda.py says what it is on CUDA."""
+    """The square root of a float32, or of each in a pack. backend/cuda_rows.py says what it is on CUDA."""
     return np.float32(math.sqrt(value))
 
 
@@ -314,7 +311,7 @@ def swapped(typing: Any, pack: Any) -> Any:
 
 @intrinsic
 def eight_from(typing: Any, table: Any, at: Any) -> Any:
-    """EIGHT float32 from row `at` of a table on, of numbers or of records of float32."""
+    """EIGHT float32 from row `at` on, of numbers of 4 bytes or of records of such. Of other kinds: see `words`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return _loaded(builder, _Table(context, builder, table, arguments[0]).at(arguments[1]), _FLOATS.vector)
