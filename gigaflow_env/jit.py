@@ -33,7 +33,6 @@ _KERNEL_SOURCES = (
     "jit.py",
     "packs.py",
     "prepared.py",
-    "vectors.py",
     "layout.py",
     "state.py",
     "population.py",

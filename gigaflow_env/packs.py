@@ -19,6 +19,12 @@ from numba.extending import intrinsic, overload, register_model
 EIGHT = 8
 """Elements that are computed at once: as many as fit a vector of AVX2."""
 
+
+def whole(count: int) -> int:
+    """Numbers for which an array has to have room so that `count` of them are read or written EIGHT at a time."""
+    return -(-count // EIGHT) * EIGHT
+
+
 _BYTE, _WORD, _SIZE, _FLOAT = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.FloatType()
 _KINDS = {"float32": _FLOAT, "int32": _WORD, "flag": ir.IntType(1)}
 
@@ -141,8 +147,9 @@ _operator(operator.lt, {"float32": _by_two("fcmp_ordered", "<"), "int32": _by_tw
 _operator(operator.ge, {"float32": _by_two("fcmp_ordered", ">="), "int32": _by_two("icmp_signed", ">=")})
 _operator(operator.gt, {"int32": _by_two("icmp_signed", ">")})
 _operator(operator.eq, {"int32": _by_two("icmp_signed", "==")})
-_operator(operator.le, {"float32": _by_two("fcmp_ordered", "<=")})
-_operator(operator.and_, {"flag": _by_two("and_")})
+_operator(operator.le, {"float32": _by_two("fcmp_ordered", "<="), "int32": _by_two("icmp_signed", "<=")})
+_operator(operator.ne, {"int32": _by_two("icmp_signed", "!=")})
+_operator(operator.and_, {"flag": _by_two("and_"), "int32": _by_two("and_")})
 _operator(operator.or_, {"flag": _by_two("or_")})
 
 
@@ -180,6 +187,16 @@ def _root_of_either(value):  # type: ignore[no-untyped-def]
     if isinstance(value, Pack):
         return lambda value: _root(value)
     return lambda value: np.float32(math.sqrt(value))
+
+
+def like(number: Any, value: Any) -> Any:
+    """A number beside another one, or a pack of it beside a pack. backend/cuda_rows.py says what it is on CUDA."""
+    return number
+
+
+@overload(like, target="cpu")
+def _like_either(number, value):  # type: ignore[no-untyped-def]
+    return (lambda number, value: repeated((number,))) if isinstance(value, Pack) else (lambda number, value: number)
 
 
 def _within(builder: Any, value: Any, low: Any, high: Any) -> Any:
@@ -275,6 +292,16 @@ def words(typing: Any, pack: Any) -> Any:
 
 
 @intrinsic
+def truncated(typing: Any, pack: Any) -> Any:
+    """Each float32 as int32, rounded towards 0. What does not fit becomes any number."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fptosi(arguments[0], _WORDS.vector)
+
+    return _WORDS(pack), generate
+
+
+@intrinsic
 def sizes(typing: Any, pack: Any) -> Any:
     """How far each int32 is from 0, as float32."""
 
@@ -288,15 +315,16 @@ def sizes(typing: Any, pack: Any) -> Any:
 
 @intrinsic
 def repeated(typing: Any, numbers: Any) -> Any:
-    """A pack of these float32, over and over."""
+    """A pack of these numbers, float32 or int32, over and over."""
+    result = {types.float32: _FLOATS, types.int32: _WORDS}[numbers.dtype]
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        found, count = ir.Constant(_FLOATS.vector, ir.Undefined), len(signature.args[0])
+        found, count = ir.Constant(result.vector, ir.Undefined), len(signature.args[0])
         for k in range(count):
             found = builder.insert_element(found, builder.extract_value(arguments[0], k), _WORD(k))
         return _shuffled(builder, found, found, [k % count for k in range(EIGHT)])
 
-    return _FLOATS(numbers), generate
+    return result(numbers), generate
 
 
 @intrinsic
@@ -311,12 +339,29 @@ def swapped(typing: Any, pack: Any) -> Any:
 
 @intrinsic
 def eight_from(typing: Any, table: Any, at: Any) -> Any:
-    """EIGHT float32 from row `at` on, of numbers of 4 bytes or of records of such. Of other kinds: see `words`."""
+    """EIGHT numbers from row `at` on, of int32 or float32, or of records of float32. Of other kinds: see `words`."""
+    result = _WORDS if table.dtype == types.int32 else _FLOATS
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _loaded(builder, _Table(context, builder, table, arguments[0]).at(arguments[1]), _FLOATS.vector)
+        return _loaded(builder, _Table(context, builder, table, arguments[0]).at(arguments[1]), result.vector)
 
-    return _FLOATS(table, types.int64), generate
+    return result(table, types.int64), generate
+
+
+@intrinsic
+def one_alone(typing: Any, row: Any, at: Any) -> Any:
+    """A number of an array of int32 whose neighbours have just been written, too, but not with it.
+
+    A processor reads what it wrote at once only where one write covers it. All at once, such numbers could only be read when
+    they have reached the cache, and meanwhile little else would be done.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address = _Table(context, builder, row, arguments[0]).at(arguments[1])
+        # Of ordered reads LLVM makes no vector.
+        return builder.load_atomic(builder.bitcast(address, _WORD.as_pointer()), "monotonic", 4)
+
+    return types.int32(row, types.int64), generate
 
 
 @intrinsic
@@ -353,13 +398,41 @@ def words_until(typing: Any, row: Any, at: Any, end: Any) -> Any:
 
 @intrinsic
 def put_eight(typing: Any, row: Any, at: Any, pack: Any) -> Any:
-    """Write EIGHT float32 into an array, from `at` on."""
+    """Write EIGHT numbers into an array of such, from `at` on."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _stored(builder, arguments[2], _Table(context, builder, row, arguments[0]).at(arguments[1]))
         return context.get_dummy_value()
 
-    return types.void(row, types.int64, _FLOATS), generate
+    return types.void(row, types.int64, pack), generate
+
+
+_CASE = ir.VectorType(_BYTE, EIGHT)
+_CASES = [sorted(range(EIGHT), key=lambda k, case=case: not case >> k & 1) for case in range(1 << EIGHT)]  # type: ignore[misc]
+
+
+@intrinsic
+def keep(typing: Any, row: Any, at: Any, pack: Any, flags: Any) -> Any:
+    """Write those numbers of a pack whose flag is set into an array, from `at` on. Returns where the next ones belong.
+
+    EIGHT are written: what is behind those that are kept is of no use. AVX2 can't compress, so a table says for each of 256
+    cases which numbers come first.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        case = builder.zext(builder.bitcast(arguments[3], ir.IntType(EIGHT)), _SIZE)
+        kind = ir.ArrayType(_CASE, len(_CASES))
+        cases = ir.Constant(kind, [ir.Constant(_CASE, one) for one in _CASES])
+        table = cgutils.global_constant(builder.module, "gigaflow_cases", cases)
+        which = builder.zext(builder.load(builder.gep(table, [_SIZE(0), case])), _WORDS.vector)
+        found = ir.Constant(arguments[2].type, ir.Undefined)
+        for k in range(EIGHT):  # LLVM makes one instruction of it
+            one = builder.extract_element(arguments[2], builder.extract_element(which, _WORD(k)))
+            found = builder.insert_element(found, one, _WORD(k))
+        _stored(builder, found, _Table(context, builder, row, arguments[0]).at(arguments[1]))
+        return builder.add(arguments[1], builder.ctpop(case))
+
+    return types.int64(row, types.int64, pack, flags), generate
 
 
 def _across(builder: Any, rows: list[Any]) -> list[Any]:

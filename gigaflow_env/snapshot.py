@@ -39,7 +39,9 @@ OBSERVED = (
 """The arrays from which the observations of a world follow: what chance decides follows from its key, the world's number and
 its tick. `neighbours` and `lane_routes` do not count: they follow from these."""
 
-WORKSPACE = ("neighbours.scratch", "neighbours.key", "neighbours.seen", "lane_routes.twice", "proposal.who")
+WORKSPACE = (
+    "neighbours.scratch", "neighbours.key", "neighbours.seen", "lane_routes.windows", "lane_routes.twice", "proposal.who"
+)  # fmt: skip
 """Written before it is read in every stage that uses it, by one agent after another on the CPU: nobody needs to keep it."""
 
 CHUNK = 64

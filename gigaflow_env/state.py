@@ -9,8 +9,8 @@ import numpy as np
 
 from gigaflow_env.declare import allocate, array, number, row_type
 from gigaflow_env.layout import GOALS
+from gigaflow_env.packs import EIGHT, whole
 from gigaflow_env.population import ROAD_USERS
-from gigaflow_env.vectors import whole
 
 i8, i32, u32, flag = np.int8, np.int32, np.uint32, np.bool_
 
@@ -212,7 +212,10 @@ class Neighbours(NamedTuple):
 
     agent: np.ndarray = array("world agent neighbour", "", "agent, nearest first, -1: none", i32)
     key: np.ndarray = array(
-        "world list whole", "", "workspace: squared distances in 24 bits, agents in 8; their places; both in order", u32
+        "world list whole",
+        "",
+        "workspace: keys of one agent and the next, of distance and number; places; agents; in order",
+        i32,
     )
     seen: np.ndarray = array("world other", "", "workspace: SeenRow, what others observe of each agent", row_type(SeenRow))
     scratch: np.ndarray = array(
@@ -229,6 +232,7 @@ class LaneRoutes(NamedTuple):
     smallest: np.ndarray = array("world agent", "m", "the smallest of those that it observes")
     row: np.ndarray = array("world agent", "", "the Nearby row they belong to", i32)
     goal: np.ndarray = array("world agent", "", "quad of the goal they lead to, -1: not yet measured", i32)
+    windows: np.ndarray = array("world two other", "", "workspace: `lane` and `boundary` of each agent's next choice", i32)
     twice: np.ndarray = array("world twice_sample", "", "workspace: a row of Nearby.samples, and the same again", i32)
 
 
@@ -346,7 +350,7 @@ def make(
     sizes = {
         "two": 2, "world": worlds, "agent": agents, "coefficient": coefficients, "goal": goals,
         "light": max(lights, 1), "neighbour": max(neighbours, 1), "worker": workers, "other": agents,
-        "sample": kept or samples, "twice_sample": 2 * samples, "list": 3, "whole": whole(max(agents, neighbours)),
+        "sample": kept or samples, "twice_sample": 2 * samples, "list": 5, "whole": whole(max(agents, neighbours)) + EIGHT,
         "kind": len(ROAD_USERS), "choice": choices,
     }  # fmt: skip
     groups: Any = GROUPS

@@ -28,7 +28,7 @@ TESTS = sorted(Path(__file__).parent.glob("test_*.py"))
 LAYERS = (
     ("bounds",),
     ("declare", "extras", "files", "memory", "population", "progress", "version"),
-    ("inlined", "kernel_cache", "packs", "vectors"),
+    ("inlined", "kernel_cache", "packs"),
     ("jit",),
     ("prepared",),
     ("compiling", "kernels"),
@@ -150,7 +150,7 @@ def test_tests_import_no_tests(path):
 
 
 SIM_MAY = re.compile(
-    r"(math|enum|numpy|typing|gigaflow_env\.(jit|packs|vectors|config|layout|state|roads\.levels|roads\.compiled\.tables|sim))\b.*"
+    r"(math|enum|numpy|typing|gigaflow_env\.(jit|packs|config|layout|state|roads\.levels|roads\.compiled\.tables|sim))\b.*"
 )
 
 

@@ -8,10 +8,10 @@ import pytest
 from gigaflow_env.config import Config, params
 from gigaflow_env.declare import Declared, allocate, array, describe, fields, number, record, row_type
 from gigaflow_env.layout import FEATURES, GOALS
+from gigaflow_env.packs import EIGHT
 from gigaflow_env.population import ROAD_USERS
 from gigaflow_env.roads.compiled.tables import Grid, Nearby, Network
 from gigaflow_env.state import GROUPS, make
-from gigaflow_env.vectors import AT_ONCE
 
 
 class Cars(NamedTuple):
@@ -64,8 +64,8 @@ def test_every_field_is_declared(group):
 def test_state_has_the_declared_shapes():
     sizes = {
         "two": 2, "world": 3, "agent": 5, "coefficient": 7, "goal": GOALS, "light": 4, "neighbour": 6, "other": 5,
-        "sample": 9, "kind": len(ROAD_USERS), "choice": 8, "worker": 2, "list": 3,
-        "twice_sample": 18, "whole": AT_ONCE,
+        "sample": 9, "kind": len(ROAD_USERS), "choice": 8, "worker": 2, "list": 5,
+        "twice_sample": 18, "whole": 2 * EIGHT,
     }  # fmt: skip
     state = make(3, 5, 7, 4, 6, 9, 8, 2)
     for group, arrays in zip(GROUPS, state, strict=True):

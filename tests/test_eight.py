@@ -1,5 +1,6 @@
 """What is done eight at a time is what is done one at a time, to the last bit; and it means what it should."""
 
+import copy
 import functools
 import math
 
@@ -15,26 +16,45 @@ from gigaflow_env.config import laptop, params
 from gigaflow_env.declare import row_type
 from gigaflow_env.jit import f32, kernel, u32, u64
 from gigaflow_env.layout import CONDITIONING_BOUNDS, Layout
-from gigaflow_env.packs import EIGHT, bits_of, eight_from, put_columns, put_eight, sizes, words
+from gigaflow_env.packs import EIGHT, bits_of, counted, eight_from, put_columns, put_eight, sizes, words
 from gigaflow_env.roads import find
 from gigaflow_env.roads.compiled import routes
 from gigaflow_env.roads.compiled.compile import compile_roads
 from gigaflow_env.roads.compiled.tables import EdgeRow
-from gigaflow_env.sim.collision import any_edge_met, edge_met
+from gigaflow_env.sim.collision import any_edge_met, edge_met, run_light, run_lights
 from gigaflow_env.sim.geometry import LEVEL_GAP
 from gigaflow_env.sim.lanes import (
     abreast,
     along_quad,
     before_line,
+    cell_at,
     eight_route_distances,
+    find_place,
+    find_places,
     past_line,
     sample_route_distance,
     way_to,
 )
 from gigaflow_env.sim.lights import eight_shown, shown
-from gigaflow_env.sim.observe import in_one_piece, lane_seen, neighbour_seen, seen_value, square_distance, stop_seen
+from gigaflow_env.sim.observe import (
+    draw_windows,
+    eight_keys,
+    in_one_piece,
+    key_scale,
+    lane_seen,
+    neighbour_key,
+    neighbour_seen,
+    scaled_distance,
+    seen_value,
+    square_distance,
+    stop_seen,
+    window,
+    with_sign,
+)
+from gigaflow_env.sim.random_numbers import DROPOUT, draws, pick
 from gigaflow_env.sim.reset import closer_than, in_the_way, judge_by_others, takes_place
 from gigaflow_env.sim.traffic.drive import around
+from gigaflow_env.sim.traffic.right_of_way import crossing_gap, gap_to, yields, yields_to
 from gigaflow_env.sim.variant import frame_of
 from gigaflow_env.state import GREEN, LIVE, OFF, RED, WAITING, YELLOW, make
 
@@ -384,6 +404,154 @@ def test_quads_are_abreast_as_each_of_them_is(quads, data, first, dx, dy, dz, ma
     eight, one = np.zeros(1, np.uint64), np.zeros(EIGHT, bool)
     _abreast(BRIDGE.sections, row, np.int32(first), np.int32(len(quads)), *place, eight, one)
     assert int(eight[0]) == sum(1 << k for k in range(EIGHT) if one[k])
+
+
+@given(st.integers(1, 40), st.integers(1, 30), reals(-50, 500), reals(-50, 500))
+def test_a_point_is_in_a_cell_of_its_grid_or_the_nearest(columns, rows, x, y):
+    """Cells of 4 m, row by row."""
+    row = np.zeros(1, BRIDGE.maps.dtype)[0]
+    row["x"], row["y"], row["columns"], row["rows"], row["cells_at"] = 16, -8, columns, rows, 1000
+    found = call(cell_at)(row, np.float32(x), np.float32(y)) - 1000
+    assert found % columns == min(max(math.floor((np.float32(x) - 16) / 4), 0), columns - 1)
+    assert found // columns == min(max(math.floor((np.float32(y) + 8) / 4), 0), rows - 1)
+
+
+# All agents of a world together
+
+
+@compiled
+def _places(alone, w, clock, rows, pose, goals, variant, network, grid, neighbours, lane_position):
+    if alone:
+        find_places(w, clock, rows, pose, goals, variant, network, grid, neighbours, lane_position)
+        return
+    for a in range(rows.status.shape[1]):
+        find_place(w, a, clock, rows, pose, goals, variant, network, grid, lane_position)
+
+
+@compiled
+def _lights(alone, w, rows, pose, motion, body, lane_position, lights, variant, network, nearby, neighbours, events, p):
+    if alone:
+        run_lights(w, rows, pose, motion, body, lane_position, lights, variant, network, nearby, neighbours, events, p)
+        return
+    for a in range(rows.status.shape[1]):
+        run_light(w, a, rows, pose, motion, body, lane_position, lights, variant, network, nearby, events, p)
+
+
+def test_what_a_world_does_at_once_is_what_each_agent_does():
+    """Places on lanes, of which some are left, and stop lines, that some cross and of which there are none near others."""
+    sim = simulator([crossing(lights=True), find("downtown")], 42, laptop().replace(agents_per_world=21))
+    rng, lost, met, without = np.random.default_rng(5), 0, 0, 0
+    for _ in range(12):
+        sim.step(rng.integers(0, 12, sim.rows))
+        for w in range(2):
+            s, roads = sim.state, sim.roads
+            s.pose.x[w] += rng.normal(0, 3, 21).astype(np.float32)
+            s.pose.cos[w], s.pose.sin[w] = (f(rng.uniform(-3, 3, 21)).astype(np.float32) for f in (np.cos, np.sin))
+            for a in range(8):  # the front has just crossed a line
+                stop = rng.choice(roads.network.stops)
+                back = s.body.length[w, a] / 2
+                s.pose.cos[w, a] = s.pose.old_cos[w, a] = stop["cos"]
+                s.pose.sin[w, a] = s.pose.old_sin[w, a] = stop["sin"]
+                s.pose.x[w, a] = stop["x"] - (back - 0.4) * stop["cos"]
+                s.pose.y[w, a] = stop["y"] - (back - 0.4) * stop["sin"]
+                s.pose.old_x[w, a], s.pose.old_y[w, a] = s.pose.x[w, a] - stop["cos"], s.pose.y[w, a] - stop["sin"]
+            s.lights.colour[w] = rng.integers(OFF, RED + 1, s.lights.colour.shape[1])
+            results = []
+            for alone in (True, False):
+                own = copy.deepcopy(s)
+                _places(
+                    alone, w, own.clock, own.rows, own.pose, own.goals, own.variant, roads.network, roads.grid,
+                    own.neighbours, own.lane_position,
+                )  # fmt: skip
+                _lights(
+                    alone, w, own.rows, own.pose, own.motion, own.body, own.lane_position, own.lights, own.variant,
+                    roads.network, roads.nearby, own.neighbours, own.events, sim._params,
+                )  # fmt: skip
+                results.append((*own.lane_position, own.pose.z, own.events.red_light))
+            assert all(np.array_equal(one, other) for one, other in zip(*results, strict=True))
+            lost += int((results[0][0][w] != s.lane_position.section[w]).sum())
+            met += int(results[0][-1][w].sum())
+            without += int((results[0][-1][w] == 0).sum())
+    assert lost > 50 and met > 5 and without > 50
+
+
+@compiled
+def _windows(w, a, clock, lane_routes, nearby, p):
+    draw_windows(w, clock, lane_routes, nearby, p)
+    samples, points = nearby.samples.shape[1], nearby.boundaries.shape[1]
+    one, other = window(clock.seed, clock.number[w], a, clock.tick[w], samples, points, p)
+    u, v, _, _ = draws(clock.seed, clock.number[w], a, clock.tick[w], DROPOUT, 0)
+    return one, other, pick(u, np.int32(samples)), pick(v, np.int32(points))
+
+
+@given(st.integers(0, 10), st.integers(0, 10**6), SEEDS, st.booleans())
+def test_windows_are_drawn_for_each_agent(a, tick, seed, drops):
+    """What is drawn for all together is what is drawn for each; without dropout a window begins at the first element."""
+    sim = WINDOWS
+    state, nearby = sim.state, sim.roads.nearby
+    state.clock.seed[:], state.clock.tick[:] = seed, tick
+    one, other, lane, point = _windows(0, a, state.clock, state.lane_routes, nearby, sim._params._replace(drops=int(drops)))
+    assert (one, other) == ((lane, point) if drops else (0, 0))
+    assert 0 <= one < nearby.samples.shape[1] and 0 <= other < nearby.boundaries.shape[1]
+    assert state.lane_routes.windows[0, :, a].tolist() == [one, other]
+
+
+WINDOWS = simulator(crossing(lights=True), 11, laptop().replace(agents_per_world=11))
+
+
+@compiled
+def _keys(dx, dy, first, scale, out):
+    distance = scaled_distance(eight_from(dx, 0), eight_from(dy, 0), scale)
+    put_eight(out[0], 0, eight_keys(distance, counted(first, first + EIGHT)))
+    for k in range(EIGHT):
+        out[1, k] = with_sign(neighbour_key(dx[k], dy[k], first + k, scale))
+
+
+@given(SEEDS, st.integers(0, 248), reals(20, 300), reals(1, 200))
+def test_keys_of_eight_are_those_of_each_and_have_their_order(seed, first, view_range, spread):
+    draw = np.random.default_rng(seed)
+    dx, dy = draw.uniform(-spread, spread, (2, EIGHT)).astype(np.float32)
+    scale, out = call(key_scale)(np.float32(view_range)), np.zeros((2, EIGHT), np.int32)
+    _keys(dx, dy, first, np.float32(scale), out)
+    near = (dx * dx + dy * dy) * np.float32(scale) < 2**24
+    assert np.array_equal(out[0][near], out[1][near]) and (out[1][~near] == 2**31 - 1).all()
+    unsigned = [call(neighbour_key)(x, y, first + k, np.float32(scale)) for k, (x, y) in enumerate(zip(dx, dy, strict=True))]
+    assert np.argsort(unsigned, kind="stable").tolist() == np.argsort(out[1], kind="stable").tolist()
+
+
+@compiled
+def _given_way(w, a, rows, motion, body, lane_position, variant, network, conflicts, traffic, p):
+    gap, who, first, yielded = f32(1e9), -1, -1, -1
+    for b in range(rows.status.shape[1]):
+        gap, who = gap_to(w, a, b, gap, who, rows, motion, body, variant, network, conflicts, traffic, p)
+        if traffic.next[w, a] >= 0 and first < 0:
+            first = b if yields_to(w, a, b, rows, body, lane_position, variant, network, conflicts, traffic) else -1
+    found = crossing_gap(w, a, rows, motion, body, variant, network, conflicts, traffic, p)
+    if traffic.next[w, a] >= 0:
+        yielded = yields(w, a, rows, body, lane_position, variant, network, conflicts, traffic)
+    return who, first, found[1], yielded
+
+
+def test_whom_to_give_way_is_found_among_eight_as_among_each():
+    """At a crossing where 21 drivers go by rules; those behind whole packs, too."""
+    sim = simulator(crossing(), 21, laptop().replace(agents_per_world=21), drivers={"idm": 1.0})
+    rng, crosses, waits = np.random.default_rng(2), set(), set()
+    conflicts = sim._parts.conflicts
+    overlapping = np.unique(conflicts.rows["lane"])
+    for step in range(60):
+        sim.step(np.zeros(sim.rows, int))
+        s = copy.deepcopy(sim.state)
+        if step % 2:  # as they give way, hardly two are inside of the crossing at once
+            s.traffic.inside[0], s.traffic.front[0] = rng.choice(overlapping, 21), rng.uniform(0, 12, 21)
+        for a in np.flatnonzero((s.rows.status[0] == LIVE) & (s.traffic.inside[0] >= 0)):
+            who, first, found, yielded = _given_way(
+                0, a, s.rows, s.motion, s.body, s.lane_position, s.variant, sim.roads.network, conflicts, s.traffic,
+                sim._params,
+            )  # fmt: skip
+            assert (found, yielded) == (who, first)
+            crosses.add(who)
+            waits.add(first)
+    assert len(crosses) > 10 and len(waits) > 10, "everybody meets somebody"
 
 
 # Places to spawn

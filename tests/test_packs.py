@@ -20,6 +20,9 @@ from gigaflow_env.packs import (
     columns,
     counted,
     eight_from,
+    keep,
+    like,
+    one_alone,
     picked,
     put_columns,
     put_eight,
@@ -29,7 +32,9 @@ from gigaflow_env.packs import (
     smaller,
     smallest_of,
     swapped,
+    truncated,
     where,
+    whole,
     within,
     words,
     words_of_bytes,
@@ -185,6 +190,11 @@ def _word_operators(given, other, number, out, flags, far):
     flags[3], flags[4], flags[5] = bits_of(one >= two), bits_of(one >= number), bits_of(number >= one)
     flags[6], flags[7], flags[8] = bits_of(one > two), bits_of(one > number), bits_of(number > one)
     flags[9], flags[10], flags[11] = bits_of(one == two), bits_of(one == number), bits_of(number == one)
+    flags[12], flags[13], flags[14] = bits_of(one <= two), bits_of(one <= number), bits_of(number <= one)
+    flags[15], flags[16], flags[17] = bits_of(one != two), bits_of(one != number), bits_of(number != one)
+    put_eight(out[10], 0, bits(one & two))
+    put_eight(out[11], 0, bits(one & number))
+    put_eight(out[12], 0, bits(like(number, one)))
     put_eight(far, 0, sizes(one))
 
 
@@ -194,20 +204,70 @@ def test_whole_numbers_are_computed_and_compared_like_one_alone(one, two, number
     one, two = np.array(one, np.int32), np.array(two, np.int32)
     two = np.where(alike >> np.arange(EIGHT) & 1, one, two)
     number = one[3] if number is None else np.int32(number)
-    out, flags, far = np.zeros((10, EIGHT), np.int32), np.zeros(12, np.uint64), np.zeros(EIGHT, np.float32)
+    out, flags, far = np.zeros((13, EIGHT), np.int32), np.zeros(18, np.uint64), np.zeros(EIGHT, np.float32)
     _word_operators(one, two, number, out.view(np.float32), flags, far)
     expected = [
         one + two, one + number, number + one, one - two, one - number, number - one, one * two, one * number,
-        np.minimum(one, two), one[[1, 0, 3, 2, 5, 4, 7, 6]],
+        np.minimum(one, two), one[[1, 0, 3, 2, 5, 4, 7, 6]], one & two, one & number, np.full(EIGHT, number),
     ]  # fmt: skip
     assert np.array_equal(out, expected)
     expected = [
         one < two, one < number, number < one, one >= two, one >= number, number >= one, one > two, one > number,
-        number > one, one == two, one == number, number == one,
+        number > one, one == two, one == number, number == one, one <= two, one <= number, number <= one, one != two,
+        one != number, number != one,
     ]  # fmt: skip
     assert flags.tolist() == [packed(row) for row in expected]
     least = one == -(2**31)  # that many are none of int32
     assert same(far[~least], np.abs(one.astype(np.int64)).astype(np.float32)[~least])
+
+
+@compiled
+def _kept(numbers, bound, at, row):
+    pack = eight_from(numbers, 0)
+    return keep(row, at, pack, pack <= bound)
+
+
+@given(eight(WORD), WORD, st.integers(0, 5))
+def test_kept_numbers_stay_in_order_and_nothing_is_written_beside_them(numbers, bound, at):
+    numbers, row = np.array(numbers, np.int32), np.full(16, 77, np.int32)
+    expected = numbers[numbers <= bound].tolist()
+    after = _kept(numbers, np.int32(bound), at, row)
+    assert row[at:after].tolist() == expected
+    assert (row[:at] == 77).all() and (row[at + EIGHT :] == 77).all()
+
+
+@compiled
+def _one_by_one(row, out, either):
+    for k in range(len(row)):
+        row[len(row) - 1 - k] += 1
+    for k in range(len(row)):
+        out[k] = one_alone(row, k)
+    either[0] = like(np.float32(3), either[1])
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=40))
+def test_numbers_may_be_read_one_by_one(numbers):
+    row, either = np.array(numbers, np.int32), np.zeros(2, np.float32)
+    out = np.zeros_like(row)
+    _one_by_one(row, out, either)
+    assert out.tolist() == [number + 1 for number in numbers] and either[0] == 3
+
+
+@compiled
+def _truncated(numbers, out):
+    put_eight(out, 0, truncated(eight_from(numbers, 0)))
+    put_eight(out, EIGHT, repeated((np.int32(5), np.int32(-6))))
+
+
+@given(eight(st.floats(-(2.0**31), 2.0**31 - 128, width=32)))
+def test_floats_lose_their_fraction(numbers):
+    out = np.zeros(2 * EIGHT, np.int32)
+    _truncated(np.array(numbers, np.float32), out)
+    assert out[:EIGHT].tolist() == [int(number) for number in numbers] and out[EIGHT:].tolist() == [5, -6] * 4
+
+
+def test_room_is_a_whole_number_of_packs():
+    assert [whole(count) for count in (0, 1, EIGHT, EIGHT + 1)] == [0, EIGHT, EIGHT, 2 * EIGHT]
 
 
 @compiled
@@ -311,12 +371,12 @@ def test_columns_are_those_of_the_rows_that_are_named(places, at, seed):
 
 
 @compiled
-def _picked(floats, halves, small, whole, pairs, first, places, out):
+def _picked(floats, halves, small, wide, pairs, first, places, out):
     which = words(eight_from(places, 0))
     put_eight(out[0], 0, picked(floats, first, which))
     put_eight(out[1], 0, picked(halves, first, which))
     put_eight(out[2], 0, bits(picked(small, first, which)))
-    put_eight(out[3], 0, bits(picked(whole, first, which)))
+    put_eight(out[3], 0, bits(picked(wide, first, which)))
     one, other = picked(pairs, first, which)
     put_eight(out[4], 0, one)
     put_eight(out[5], 0, other)

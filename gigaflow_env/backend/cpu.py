@@ -19,7 +19,7 @@ from gigaflow_env.compiling import ready
 from gigaflow_env.jit import fetch_ahead, fetch_to_write, i32, stage
 from gigaflow_env.layout import FLOAT32
 from gigaflow_env.prepared import Call, arguments, bind, prepared, prepared_distinct
-from gigaflow_env.sim.observe import line_up
+from gigaflow_env.sim.observe import draw_windows, line_up
 from gigaflow_env.sim.precision import half_bits
 from gigaflow_env.state import ENDED
 
@@ -148,10 +148,13 @@ def write_observation(
     for w in range(begin, end):
         for a in range(rows.status.shape[1]):  # more than are observed, where some have no row
             line_up(w, a, pose, body, neighbours, perceived)
+        draw_windows(w, clock, lane_routes, nearby, p)
+        following = world_step.look_around(w, 0, only_ended, clock, rows, pose, neighbours, p)
         for a in range(obs.shape[1]):
+            near, following = following, world_step.look_around(w, a + 1, only_ended, clock, rows, pose, neighbours, p)
             fetch_row(w, a, only_ended, rows, lane_routes, obs)
             if world_step.prepare_observation(
-                w, a, only_ended, clock, rows, pose, lane_position, goals, outcome, neighbours, lane_routes, variant,
+                w, a, near, only_ended, clock, rows, pose, lane_position, goals, outcome, neighbours, lane_routes, variant,
                 network, nearby, p,
             ):  # fmt: skip
                 world_step.write_observation(
@@ -173,10 +176,13 @@ def write_observation_half(
     for w in range(begin, end):
         for a in range(rows.status.shape[1]):  # more than are observed, where some have no row
             line_up(w, a, pose, body, neighbours, perceived)
+        draw_windows(w, clock, lane_routes, nearby, p)
+        following = world_step.look_around(w, 0, only_ended, clock, rows, pose, neighbours, p)
         for a in range(obs.shape[1]):
+            near, following = following, world_step.look_around(w, a + 1, only_ended, clock, rows, pose, neighbours, p)
             fetch_row(w, a, only_ended, rows, lane_routes, obs)
             if world_step.prepare_observation(
-                w, a, only_ended, clock, rows, pose, lane_position, goals, outcome, neighbours, lane_routes, variant,
+                w, a, near, only_ended, clock, rows, pose, lane_position, goals, outcome, neighbours, lane_routes, variant,
                 network, nearby, p,
             ):  # fmt: skip
                 world_step.write_observation(
@@ -200,12 +206,14 @@ def observe_chosen(
     for w in range(begin, end):
         for a in range(rows.status.shape[1]):
             line_up(w, a, pose, body, neighbours, perceived)
+        draw_windows(w, clock, lane_routes, nearby, p)
         for i in range(first[w], first[w + 1]):
             a = agents[i]
             lane_routes.goal[w, a] = i32(-1)  # not yet measured: it was another world's
+            near = world_step.look_around(w, a, False, clock, rows, pose, neighbours, p)
             world_step.prepare_observation(
-                w, a, False, clock, rows, pose, lane_position, goals, outcome, neighbours, lane_routes, variant, network,
-                nearby, p,
+                w, a, near, False, clock, rows, pose, lane_position, goals, outcome, neighbours, lane_routes, variant,
+                network, nearby, p,
             )  # fmt: skip
             world_step.write_observation(
                 w, a, FIRST, STRIDE, obs[places[i]], starts,

@@ -8,7 +8,7 @@ from numba.cuda import types
 from numba.cuda.extending import intrinsic, overload  # type: ignore[attr-defined]
 
 from gigaflow_env.jit import ONLY_BY_ONE, f32, i32, least_of_row, lowest_bit, stage, u32, write_half
-from gigaflow_env.packs import root
+from gigaflow_env.packs import like, root
 from gigaflow_env.sim.erratic import is_blind
 from gigaflow_env.sim.observe import NOBODY, agent_of, clipped, key_scale, neighbour_key
 from gigaflow_env.sim.precision import nearest_half
@@ -77,6 +77,11 @@ def _never_called(marked, nothing):  # type: ignore[no-untyped-def]
 
 for _marked, _its_nothing in ONLY_BY_ONE.items():
     _never_called(_marked, _its_nothing)
+
+
+@overload(like)
+def _like(number, value):  # type: ignore[no-untyped-def]
+    return lambda number, value: number
 
 
 @overload(root)

@@ -10,17 +10,17 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from gigaflow_env.jit import alone, anyone, barrier, f32, i32, place_among, stage, u32
+from gigaflow_env.jit import alone, anyone, barrier, f32, fetch_ahead, i32, place_among, rule, stage, u32
 from gigaflow_env.roads.compiled.tables import Roads
-from gigaflow_env.sim.collision import collide, leave_road, run_light
+from gigaflow_env.sim.collision import collide, leave_road, run_light, run_lights
 from gigaflow_env.sim.dynamics import decide, move
 from gigaflow_env.sim.fault import record_contact
 from gigaflow_env.sim.goals import arrive
-from gigaflow_env.sim.lanes import find_place, measure_angle
+from gigaflow_env.sim.lanes import find_place, find_places, measure_angle
 from gigaflow_env.sim.lights import schedule, switch
 from gigaflow_env.sim.new_world import begin, populate
 from gigaflow_env.sim.noise import add_noise
-from gigaflow_env.sim.observe import blank, find_neighbours, observe, select_lane_samples
+from gigaflow_env.sim.observe import blank, list_near, measure_routes, observe, order_neighbours
 from gigaflow_env.sim.reset import end_episode, propose, resolve_spawns, spawn
 from gigaflow_env.sim.rewards import score
 from gigaflow_env.sim.traffic.drive import follow, intend
@@ -128,8 +128,11 @@ def drive(
         decide(w, a, actions, wanted, rows, motion, p)
     for a in range(first, agents, stride):
         move(w, a, clock, rows, pose, motion, body, p)
-    for a in range(first, agents, stride):
-        find_place(w, a, clock, rows, pose, goals, variant, network, grid, lane_position)
+    if alone():
+        find_places(w, clock, rows, pose, goals, variant, network, grid, neighbours, lane_position)
+    else:
+        for a in range(first, agents, stride):
+            find_place(w, a, clock, rows, pose, goals, variant, network, grid, lane_position)
     for a in range(first, agents, stride):
         measure_angle(w, a, rows, lane_position)
     barrier()  # collide reads the poses of others
@@ -137,8 +140,11 @@ def drive(
         collide(w, a, rows, pose, motion, body, neighbours, events)
     for a in range(first, agents, stride):
         leave_road(w, a, clock, rows, pose, body, variant, network, grid, events)
-    for a in range(first, agents, stride):
-        run_light(w, a, rows, pose, motion, body, lane_position, lights, variant, network, nearby, events, p)
+    if alone():
+        run_lights(w, rows, pose, motion, body, lane_position, lights, variant, network, nearby, neighbours, events, p)
+    else:
+        for a in range(first, agents, stride):
+            run_light(w, a, rows, pose, motion, body, lane_position, lights, variant, network, nearby, events, p)
     for a in range(first, agents, stride):
         arrive(w, a, clock, rows, pose, motion, reward_weights, variant, network, events, goals, lane_position, p)
     barrier()  # score changes the status, which collide reads of others
@@ -155,7 +161,7 @@ def drive(
 
 
 @stage
-def list_waiting(w, first, rows, who):
+def list_waiting(w, first, rows, overrides, who):
     """The number of agents that wait to spawn; `who` are they, in order. On CUDA a worker has one agent at most."""
     agents = i32(rows.status.shape[1])
     if not alone():
@@ -167,6 +173,7 @@ def list_waiting(w, first, rows, who):
     count = i32(0)
     for a in range(agents):
         if rows.status[w, a] == WAITING:
+            fetch_ahead((overrides.low[w], overrides.high[w]), a)  # nobody has read them for long
             who[count] = i32(a)
             count += i32(1)
     return count
@@ -202,7 +209,7 @@ def respawn(
     for attempt in range(attempts):
         barrier()  # spawn changes the status of agents that another worker counts
         # Few wait: workers take them from a list, as to be idle beside one that works costs as much.
-        waiting = list_waiting(w, first, rows, who)
+        waiting = list_waiting(w, first, rows, overrides, who)
         if waiting == 0:
             break
         barrier()
@@ -272,10 +279,24 @@ def say_active(w, a, rows, outcome):
     outcome.erratic[w, a] = live and rows.erratic[w, a] != 0
 
 
+@rule
+def observes(status, only_ended):
+    """Whether a row of this status has an agent that observes something."""
+    return status == ENDED or (status == LIVE and not only_ended)
+
+
+@stage
+def look_around(w, a, only_ended, clock, rows, pose, neighbours, p):
+    """What `prepare_observation` is given as `near`. Done for the next agent first, see observe.list_near."""
+    agents = rows.status.shape[1]
+    return list_near(w, a, clock, rows, pose, neighbours, p) if a < agents and observes(rows.status[w, a], only_ended) else 0
+
+
 @stage
 def prepare_observation(
-    w, a, only_ended, clock, rows, pose, lane_position, goals, outcome, neighbours, lane_routes, variant, network, nearby, p
-):
+    w, a, near, only_ended, clock, rows, pose, lane_position, goals, outcome, neighbours, lane_routes, variant, network,
+    nearby, p,
+):  # fmt: skip
     """Select what agent a observes of others and of its route. Returns whether the row is to be observed.
 
     Writes: outcome.active, erratic, neighbours, lane_routes.
@@ -284,9 +305,12 @@ def prepare_observation(
     if only_ended and status != ENDED:
         return False
     say_active(w, a, rows, outcome)
-    if status == LIVE or status == ENDED:
-        find_neighbours(w, a, clock, rows, pose, neighbours, p)
-        select_lane_samples(w, a, 0, 1, clock, lane_position, goals, lane_routes, variant, network, nearby, p)
+    if observes(status, only_ended):
+        order_neighbours(w, a, near, neighbours)
+        begin, boundary = lane_routes.windows[w, 0, a], lane_routes.windows[w, 1, a]  # see draw_windows
+        measure_routes(
+            w, a, 0, 1, begin, boundary, clock, lane_position, goals, lane_routes, variant, network, nearby, p
+        )  # fmt: skip
     return True
 
 

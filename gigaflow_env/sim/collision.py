@@ -1,7 +1,7 @@
 """Collision with other agents, with the edge of the road, and with red lights."""
 
-from gigaflow_env.jit import alone, by_one, f32, i32, rule, stage, u32, u64
-from gigaflow_env.packs import EIGHT, bits_of, columns, counted
+from gigaflow_env.jit import alone, by_one, f32, i32, lowest_bit, rule, stage, u32, u64
+from gigaflow_env.packs import EIGHT, bits_of, chosen, columns, counted, repeated, words, words_until
 from gigaflow_env.roads.compiled.tables import EDGE_CELL, ROW_QUADS, STOP_SIGN
 from gigaflow_env.sim.geometry import (
     HALF,
@@ -13,7 +13,7 @@ from gigaflow_env.sim.geometry import (
     segment_hits_box,
     segments_cross,
 )
-from gigaflow_env.sim.lights import shown
+from gigaflow_env.sim.lights import eight_shown, shown
 from gigaflow_env.sim.variant import frame_of, placed, seen_from, to_map, to_world
 from gigaflow_env.state import LIVE, RED
 
@@ -211,6 +211,12 @@ def run_light(w, a, rows, pose, motion, body, lane_position, lights, variant, ne
     old_y = pose.old_y[w, a] + half_length * pose.old_sin[w, a]
     stands, stood = abs(motion.speed[w, a]) < p.stop_sign_speed, i32(-1)
     row = nearby_row(network, lane_position.section[w, a])
+    if alone():
+        fronts = front_x, front_y, old_x, old_y
+        lane_position.stood[w, a] = meet_stops(
+            w, a, nearby.stops[u32(row)], fronts, z, stands, lane_position, lights, variant, network, events, p
+        )  # fmt: skip
+        return
     for k in range(nearby.stops.shape[1]):
         number = nearby.stops[u32(row), u32(k)]
         if number < 0:
@@ -233,3 +239,52 @@ def run_light(w, a, rows, pose, motion, body, lane_position, lights, variant, ne
         if sign and stood < 0 and (at_line or (not red and not crossed)):
             stood = number
     lane_position.stood[w, a] = stood
+
+
+@by_one()
+def run_lights(w, rows, pose, motion, body, lane_position, lights, variant, network, nearby, neighbours, events, p):
+    """What `run_light` does, for all agents of a world and one who is alone: those who have no stop line near are left out.
+
+    Writes: neighbours.scratch, too.
+    """
+    near, count = neighbours.scratch[w, 0], i32(0)
+    for a in range(rows.status.shape[1]):
+        live = rows.status[w, a] == LIVE
+        # Where no agent drives the section may be another map's.
+        row = nearby_row(network, lane_position.section[w, a] if live else i32(0))
+        meets = live & (nearby.stops.shape[1] > 0 and nearby.stops[u32(row), u32(0)] >= 0)
+        events.red_light[w, a] = False
+        lane_position.stood[w, a] = i32(-1) if live & (not meets) else lane_position.stood[w, a]
+        near[u32(count)] = u32(a)  # without a branch: it would be mispredicted
+        count = i32(count + i32(meets))
+    for k in range(count):
+        run_light(w, near[u32(k)], rows, pose, motion, body, lane_position, lights, variant, network, nearby, events, p)
+
+
+@by_one(nothing=i32(-1))
+def meet_stops(w, a, numbers, fronts, z, stands, lane_position, lights, variant, network, events, p):
+    """What `run_light` does with the stop lines of a list, EIGHT at a time. Writes: events.red_light. Returns `stood`."""
+    front_x, front_y, old_x, old_y = fronts
+    stood, zero = i32(-1), repeated((ZERO,))
+    for first in range(0, len(numbers), EIGHT):
+        number = words_until(numbers, first, len(numbers))
+        there = number >= i32(0)
+        if bits_of(there) == 0:
+            break
+        places = chosen(there, number, number - number)
+        stop_x, stop_y, stop_z, _ = columns(network.stops, places, 0, "x")
+        cos, sin, half_width, light = columns(network.stops, places, 0, "cos")
+        line_x, line_y = to_world(w, variant, stop_x, stop_y)
+        _, half_width, cos, sin = placed(w, variant, zero, half_width, cos, sin)
+        past, left = into_frame(front_x - line_x, front_y - line_y, cos, sin)
+        old_past, old_left = into_frame(old_x - line_x, old_y - line_y, cos, sin)
+        share = old_past / (old_past - past)
+        crossed = bits_of((old_past <= ZERO) & (ZERO < past) & (abs(old_left + share * (left - old_left)) <= half_width))
+        red = bits_of(eight_shown(w, a, places, words(light), lane_position, lights, p) == i32(RED))
+        level = there & (abs(stop_z - z) <= LEVEL_GAP)
+        events.red_light[w, a] = events.red_light[w, a] or (bits_of(level) & red & crossed) != 0
+        at_line = bits_of((-p.stop_sign_distance <= past) & (past <= ZERO) & (abs(left) <= half_width)) if stands else u64(0)
+        stopped = bits_of(level & (words(light) == i32(STOP_SIGN))) & (at_line | ~(red | crossed))
+        if stood < 0 and stopped != 0:
+            stood = numbers[u32(first + lowest_bit(stopped))]
+    return stood

@@ -169,9 +169,9 @@ def arrive(w, a, clock, rows, pose, motion, reward_weights, variant, network, ev
             goals.best[w, a] = _NOWHERE
             return
     gained = min(goals.best[w, a] - lane_position.route_distance[w, a], _NOISE_GAIN * motion.distance[w, a])
-    if gained > ZERO:
-        goals.gained[w, a] = gained
-        goals.best[w, a] -= gained
+    gained = max(gained, ZERO)
+    goals.gained[w, a] = gained
+    goals.best[w, a] -= gained
 
     k = goals.next[w, a]
     radius = reward_weights.coefficients[w, a, GOAL_RADIUS]

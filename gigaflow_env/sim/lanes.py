@@ -27,6 +27,7 @@ _NEAR_LANE = f32(2.0)  # m, the grid's margin: a cell lists only some of the qua
 _OFF_ROAD = f32(10.0)  # m, wider than any shoulder
 _TRACK_LIMIT = i32(64)
 _AHEAD = 4  # agents; a row of a table takes as long to come from memory as they do
+_LINE = 16  # numbers that come from memory at once
 _BEND = f32(1 / 127)
 _LEAD = f32(1 / LEAD_UNIT)
 _BLOCK = i32(ROUTE_BLOCK)
@@ -255,14 +256,20 @@ def abreast(sections, quads, first, end, margin, x, y, z):
 
 
 @rule
+def cell_at(map_row, x, y):
+    """Number of the grid cell of a point in map coordinates."""
+    column = clip(i32((x - map_row.x) / _CELL), i32(0), i32(map_row.columns - i32(1)))
+    row = clip(i32((y - map_row.y) / _CELL), i32(0), i32(map_row.rows - i32(1)))
+    return map_row.cells_at + row * map_row.columns + column
+
+
+@rule
 def search(w, variant, network, grid, map_row, section, x, y, z, cos, sin, goal_section):
     """The quad that fits a pose best, of all in its grid cell on its level; `section` if there is none.
 
     (x, y) is in map coordinates, (cos, sin) in world coordinates.
     """
-    column = clip(i32((x - map_row.x) / _CELL), i32(0), i32(map_row.columns - i32(1)))
-    row = clip(i32((y - map_row.y) / _CELL), i32(0), i32(map_row.rows - i32(1)))
-    cell = map_row.cells_at + row * map_row.columns + column
+    cell = cell_at(map_row, x, y)
     goal_lane = network.sections[u32(goal_section)].lane
     goal_s = place_s(network, goal_section, HALF)
     best = section
@@ -315,34 +322,90 @@ def measure_angle(w, a, rows, lane_position):
 @stage
 def find_place(w, a, clock, rows, pose, goals, variant, network, grid, lane_position):
     """What `locate` does, but for the angle: in its place is its sine."""
-    if rows.status[w, a] != LIVE:
-        return
-    fetch_ahead(network.sections, lane_position.section[w, min(a + _AHEAD, rows.status.shape[1] - 1)])
-    map_row = network.maps[clock.map[w]]
-    x, y, z, cos, sin = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a]
-    goal_section = goals.section[w, a, goals.next[w, a]]
-    x, y = to_map(w, variant, x, y)
+    if not stay_on_lane(w, a, clock, rows, pose, goals, variant, network, grid, lane_position):
+        search_lane(w, a, clock, pose, goals, variant, network, grid, lane_position)
 
+
+@by_one()
+def find_places(w, clock, rows, pose, goals, variant, network, grid, neighbours, lane_position):
+    """What `find_place` does, for all agents of a world and one who is alone.
+
+    Those who have left their lane come last: what a cell of the grid holds is on its way from memory meanwhile.
+    """
+    lost, count, map_row = neighbours.scratch[w, 0], i32(0), network.maps[clock.map[w]]
+    for a in range(rows.status.shape[1]):
+        if not stay_on_lane(w, a, clock, rows, pose, goals, variant, network, grid, lane_position):
+            lost[u32(count)] = u32(a)
+            count = i32(count + i32(1))
+    for k in range(count):
+        a = lost[u32(k)]
+        x, y = to_map(w, variant, pose.x[w, a], pose.y[w, a])
+        begin = grid.quads_at[u32(cell_at(map_row, x, y))]
+        fetch_ahead(grid.quads, begin)
+        fetch_ahead(grid.quads, begin + _LINE)
+    for k in range(count):
+        search_lane(w, lost[u32(k)], clock, pose, goals, variant, network, grid, lane_position)
+
+
+@stage
+def stay_on_lane(w, a, clock, rows, pose, goals, variant, network, grid, lane_position):
+    """Find the place of an agent that is on its lane and heads along it. Returns whether it is, or isn't on the road at all.
+
+    Writes: lane_position, pose.z.
+    """
+    if rows.status[w, a] != LIVE:
+        return True
+    fetch_ahead(network.sections, lane_position.section[w, min(a + _AHEAD, rows.status.shape[1] - 1)])
+    x, y, cos, sin = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a]
+    x, y = to_map(w, variant, x, y)
     section = track(network, lane_position.section[w, a], x, y)
+    place = place_beside(w, variant, network, section, x, y)
+    past, before, _, offset, half_width, lane_cos, lane_sin = place
+    if past < ZERO or before < ZERO or abs(offset) > half_width or cos * lane_cos + sin * lane_sin < HALF:
+        lane_position.section[w, a] = section
+        fetch_ahead(grid.quads_at, cell_at(network.maps[clock.map[w]], x, y))
+        return False
+    take_place(w, a, section, place, clock, pose, goals, variant, network, lane_position)
+    return True
+
+
+@stage
+def search_lane(w, a, clock, pose, goals, variant, network, grid, lane_position):
+    """Find the place of an agent that has left its lane. Writes: lane_position, pose.z."""
+    x, y, z, cos, sin = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a]
+    x, y = to_map(w, variant, x, y)
+    map_row, goal_section = network.maps[clock.map[w]], goals.section[w, a, goals.next[w, a]]
+    section = search(
+        w, variant, network, grid, map_row, lane_position.section[w, a], x, y, z, cos, sin, goal_section
+    )  # fmt: skip
+    place = place_beside(w, variant, network, section, x, y)
+    take_place(w, a, section, place, clock, pose, goals, variant, network, lane_position)
+
+
+@stage
+def place_beside(w, variant, network, section, x, y):
+    """Where (x, y), in map coordinates, lies in a quad: `along_quad`, and `in_quad` as it is in the world."""
     first, second = network.sections[u32(section)], network.sections[u32(section + i32(1))]
     past, before = along_quad(x, y, first, second)
     fraction, offset, half_width, lane_cos, lane_sin = in_quad(x, y, past, before, first, second)
     offset, half_width, lane_cos, lane_sin = placed(w, variant, offset, half_width, lane_cos, lane_sin)
-    along = cos * lane_cos + sin * lane_sin
-    if past < ZERO or before < ZERO or abs(offset) > half_width or along < HALF:
-        section = search(w, variant, network, grid, map_row, section, x, y, z, cos, sin, goal_section)
-        first, second = network.sections[u32(section)], network.sections[u32(section + i32(1))]
-        past, before = along_quad(x, y, first, second)
-        fraction, offset, half_width, lane_cos, lane_sin = in_quad(x, y, past, before, first, second)
-        offset, half_width, lane_cos, lane_sin = placed(w, variant, offset, half_width, lane_cos, lane_sin)
+    return past, before, fraction, offset, half_width, lane_cos, lane_sin
 
+
+@stage
+def take_place(w, a, section, place, clock, pose, goals, variant, network, lane_position):
+    """Agent a is there. place: see `place_beside`. Writes: lane_position, pose.z."""
+    past, before, fraction, offset, half_width, lane_cos, lane_sin = place
+    first, second = network.sections[u32(section)], network.sections[u32(section + i32(1))]
+    goal_section = goals.section[w, a, goals.next[w, a]]
     lane_position.section[w, a], lane_position.fraction[w, a], lane_position.offset[w, a] = section, fraction, offset
-    along, across = into_frame(cos, sin, lane_cos, lane_sin)
+    along, across = into_frame(pose.cos[w, a], pose.sin[w, a], lane_cos, lane_sin)
     lane_position.cos[w, a], lane_position.angle[w, a] = along, across
     lane_position.route_distance[w, a] = route_distance(
-        w, variant, network, map_row, first.lane, place_s(network, section, fraction),
+        w, variant, network, network.maps[clock.map[w]], first.lane, place_s(network, section, fraction),
         network.sections[u32(goal_section)].lane, place_s(network, goal_section, HALF),
     )  # fmt: skip
     # Far from any lane an agent keeps its height: the nearest point of the lane it left may be on another level.
     outside = max(abs(offset) - half_width, max(-past, -before))
-    pose.z[w, a] = first.z + fraction * (second.z - first.z) if outside < _OFF_ROAD else z
+    if outside < _OFF_ROAD:
+        pose.z[w, a] = first.z + fraction * (second.z - first.z)

@@ -29,7 +29,10 @@ from gigaflow_env.packs import (
     bits_of,
     chosen,
     columns,
+    counted,
     eight_from,
+    keep,
+    one_alone,
     put_columns,
     put_eight,
     repeated,
@@ -37,9 +40,11 @@ from gigaflow_env.packs import (
     smaller,
     smallest_of,
     swapped,
+    truncated,
     where,
     within,
     words,
+    words_of_bytes,
     words_until,
 )
 from gigaflow_env.sim.collision import nearby_row
@@ -50,7 +55,6 @@ from gigaflow_env.sim.lights import eight_shown, shown
 from gigaflow_env.sim.random_numbers import DROPOUT, draws, pick
 from gigaflow_env.sim.variant import curved, frame_of, seen_from, to_map
 from gigaflow_env.state import ENDED, GREEN, OFF, RED, YELLOW
-from gigaflow_env.vectors import find_places, keep_up_to
 
 _OFFSET, _ANGLE, _CURVATURE = f32(1 / OFFSET_SCALE), f32(1 / math.pi), f32(1 / CURVATURE_SCALE)
 _SPEED, _ACCELERATION, _COEFFICIENT = f32(1 / SPEED_SCALE), f32(1 / ACCELERATION_SCALE), f32(1 / COEFFICIENT_SCALE)
@@ -64,8 +68,10 @@ _LOW = tuple(f32(low) for low, _ in CONDITIONING_BOUNDS)
 _GAIN = tuple(f32(2 / (high - low)) for low, high in CONDITIONING_BOUNDS)
 _LOW_FIRST, _LOW_LAST, _GAIN_FIRST, _GAIN_LAST = _LOW[:EIGHT], _LOW[-EIGHT:], _GAIN[:EIGHT], _GAIN[-EIGHT:]
 NOBODY = u32(0xFFFFFFFF)
-_LAST = u32(0xFFFFFFFE)  # of the keys of somebody
 _KEY_STEPS, _KEY_SHIFT, _KEY_AGENT = f32(2.0**24), u32(8), u32(0xFF)
+_SIGN, _MIDDLE, _AGENTS, _LAST = u32(1 << 31), i32(1 << 23), i32(1 << 8), i32(2**31 - 1)  # of keys with a sign
+_NO_AGENT = i32(-1)
+_FARTHER = f32(1.15)  # of squared distances: with less, too few are found more often; with more, more have to be ordered
 _COEFFICIENTS = len(CONDITIONING)
 _POINTS = EIGHT // 2  # whose coordinates are EIGHT numbers
 _GOAL_SIZE, _LANE_SIZE, _BOUNDARY_SIZE, _STOP_SIZE, _AGENT_SIZE = (len(group._fields) for group in FEATURES[2:])
@@ -91,9 +97,15 @@ def store(out, at, features):
 
 
 @rule
+def scaled_distance(dx, dy, scale):
+    """Squared distance in the units of a key. scale: `key_scale`. Also of packs."""
+    return (dx * dx + dy * dy) * scale
+
+
+@rule
 def neighbour_key(dx, dy, b, scale):
     """The order of neighbours, as one number: squared distance, then agent. NOBODY: out of range. scale: `key_scale`."""
-    distance = (dx * dx + dy * dy) * scale
+    distance = scaled_distance(dx, dy, scale)
     key = u32(u32(u32(i32(distance)) << _KEY_SHIFT) | u32(b))
     return NOBODY if distance >= _KEY_STEPS else key
 
@@ -110,39 +122,98 @@ def agent_of(key):
     return i32(key & _KEY_AGENT) if key != NOBODY else i32(-1)
 
 
+@rule
+def with_sign(key):
+    """A neighbour key as an int32 in the same order: AVX2 compares numbers with a sign."""
+    return i32(key ^ _SIGN)
+
+
+@rule
+def eight_keys(distance, others):
+    """Neighbour keys with a sign of EIGHT agents that are in range, from their `scaled_distance`."""
+    return (truncated(distance) - _MIDDLE) * _AGENTS + others
+
+
 @stage
 def find_neighbours(w, a, clock, rows, pose, neighbours, p):
     """The nearest agents in view_range, nearest first; none for an inattentive driver. Writes: neighbours.
 
     Agents are ordered by a key: squared distance in units of 2^-24 of the squared range, then number. The order is unique,
-    so the result does not depend on whom the search starts from. These are the neighbours of the last step: nobody is among
-    the nearest who is farther away than all of them. The place of each that is left is the number of smaller keys.
+    so the result does not depend on whom the search starts from.
+
+    Two halves, as a kernel does the first one for the next agent before it does the second one for this one: branches that
+    depend on how many there are, and reads of what was just written, would else have to wait for all of it.
     """
-    xs, ys, status, found = pose.x[w], pose.y[w], rows.status[w], neighbours.agent[w, a]
-    keys, places, ordered = neighbours.key[w, 0], neighbours.key[w, 1], neighbours.key[w, 2]
-    wanted = len(found)
-    if is_blind(w, a, clock, rows, p):
-        for k in range(wanted):
-            found[k] = i32(-1)
-        return
-    x, y, scale, own = xs[a], ys[a], key_scale(p.view_range), u32(a)
-    for b in range(len(xs)):
-        key = neighbour_key(xs[b] - x, ys[b] - y, b, scale)
-        keys[b] = key if (status[b] >= ENDED) & (u32(b) != own) else NOBODY
-    for b in range(len(xs), len(keys)):
-        keys[b] = NOBODY
-    bound = u32(0)
-    for k in range(wanted):
-        key = keys[u32(found[k] if found[k] >= 0 else i32(a))]  # its own is nobody's
-        bound = key if key > bound else bound
-    count = keep_up_to(keys, min(bound, _LAST))
-    find_places(keys, count, places)
-    for k in range(count):
-        ordered[places[k]] = keys[k]
-    for k in range(count, wanted):
-        ordered[k] = NOBODY
-    for k in range(wanted):
-        found[k] = agent_of(ordered[k])
+    order_neighbours(w, a, list_near(w, a, clock, rows, pose, neighbours, p), neighbours)
+
+
+@stage
+def list_near(w, a, clock, rows, pose, neighbours, p):
+    """List the keys of all who may be among the nearest. Returns how many. Writes: neighbours.key."""
+    found, keys, scale = neighbours.agent[w, a], neighbours.key[w, a % 2], key_scale(p.view_range)
+    if len(found) == 0 or is_blind(w, a, clock, rows, p):
+        return 0
+    limit = far_enough(w, a, found[len(found) - 1], pose, scale)
+    count = keys_within(limit, a, pose.x[w], pose.y[w], rows.status[w], scale, keys)
+    if count < len(found) and not limit >= _KEY_STEPS:
+        count = keys_within(_KEY_STEPS, a, pose.x[w], pose.y[w], rows.status[w], scale, keys)
+    put_eight(keys, count, repeated((_LAST,)))  # they become a whole number of packs
+    return count
+
+
+@stage
+def order_neighbours(w, a, count, neighbours):
+    """The nearest of `count` that are listed: the place of each is the number of smaller keys. Writes: neighbours."""
+    found, keys, places = neighbours.agent[w, a], neighbours.key[w, a % 2], neighbours.key[w, 2]
+    agents, ordered = neighbours.key[w, 3], neighbours.key[w, 4]
+    for k in range(0, count, EIGHT):
+        key = eight_from(keys, k)
+        put_eight(places, k, smaller_keys(keys, count, key))
+        put_eight(agents, k, chosen(key == _LAST, repeated((_NO_AGENT,)), key & i32(_KEY_AGENT)))
+    for k in range(0, len(found), EIGHT):
+        put_eight(ordered, k, repeated((_NO_AGENT,)))
+    for first in range(0, count, EIGHT):
+        for k in range(first, first + EIGHT):
+            ordered[u32(places[u32(k)])] = agents[u32(k)]
+    for k in range(len(found)):
+        found[k] = one_alone(ordered, k)
+
+
+@stage
+def far_enough(w, a, b, pose, scale):
+    """Up to which `scaled_distance` neighbours are looked for first: somewhat farther than b, the farthest of the last step.
+
+    All are looked for if b is -1, nobody, and again if these are too few. Only time depends on it.
+    """
+    if b < 0:
+        return _KEY_STEPS
+    dx, dy = pose.x[w, u32(b)] - pose.x[w, a], pose.y[w, u32(b)] - pose.y[w, a]
+    return min(scaled_distance(dx, dy, scale) * _FARTHER, _KEY_STEPS)
+
+
+@stage
+def keys_within(limit, a, xs, ys, status, scale, keys):
+    """List the keys of all others within a `scaled_distance` of agent a. Returns how many. Writes: keys."""
+    x, y, count, at_once = xs[a], ys[a], 0, len(xs) - len(xs) % EIGHT
+    for first in range(0, at_once, EIGHT):
+        distance = scaled_distance(x - eight_from(xs, first), y - eight_from(ys, first), scale)
+        others = counted(first, first + EIGHT)
+        near = (distance < limit) & (words_of_bytes(status, first) >= i32(ENDED)) & (others != i32(a))
+        count = keep(keys, count, eight_keys(distance, others), near)
+    for b in range(at_once, len(xs)):
+        keys[u32(count)] = with_sign(neighbour_key(x - xs[b], y - ys[b], b, scale))
+        count += (scaled_distance(x - xs[b], y - ys[b], scale) < limit) & (status[b] >= ENDED) & (b != a)
+    return count
+
+
+@stage
+def smaller_keys(keys, count, given):
+    """Of EIGHT keys, a pack, how many of the first `count`, made a whole number of packs, are smaller than each."""
+    smaller = given - given
+    for first in range(0, count, EIGHT):
+        for k in range(first, first + EIGHT):
+            smaller = chosen(given > keys[u32(k)], smaller + i32(1), smaller)
+    return smaller
 
 
 # A worker writes the elements first, first + stride, ... of each block. On the CPU these are all elements. On CUDA the
@@ -265,6 +336,25 @@ def measure_alone(w, a, begin, listing, samples, way, lane_routes, p):
     lane_routes.smallest[w, a] = least
 
 
+@rule
+def window(seed, world, a, tick, samples, points, p):
+    """Where what agent a observes begins in lists of so many lane samples and boundary points."""
+    if p.drops == 0:
+        return i32(0), i32(0)
+    u, v, _, _ = draws(seed, world, a, tick, DROPOUT, 0)
+    return i32(pick(u, i32(samples))), i32(pick(v, i32(points)))
+
+
+@stage
+def draw_windows(w, clock, lane_routes, nearby, p):
+    """`window` of all agents of a world, in a loop that computes several at once. Writes: lane_routes.windows."""
+    seed, world, tick = (clock.seed[0], clock.seed[1]), clock.number[w], clock.tick[w]
+    lanes, boundaries = lane_routes.windows[w, 0], lane_routes.windows[w, 1]
+    samples, points = nearby.samples.shape[1], nearby.boundaries.shape[1]
+    for a in range(len(lanes)):
+        lanes[a], boundaries[a] = window(seed, world, a, tick, samples, points, p)
+
+
 @stage
 def select_lane_samples(w, a, first, stride, clock, lane_position, goals, lane_routes, variant, network, nearby, p):
     """Select the lane samples and boundary points that agent a observes, and their route distances, or this worker's share.
@@ -278,6 +368,19 @@ def select_lane_samples(w, a, first, stride, clock, lane_position, goals, lane_r
     a list, wrapped around at its end, that begins at a random element in each step. So all elements are observed equally
     often, a list needs one draw, and the elements are contiguous in memory. A remaining difference: on the 4 m of one row,
     elements far apart in its order are seldom observed together.
+    """
+    samples, points = nearby.samples.shape[1], nearby.boundaries.shape[1]
+    begin, boundary = window(clock.seed, clock.number[w], a, clock.tick[w], samples, points, p)
+    measure_routes(
+        w, a, first, stride, begin, boundary, clock, lane_position, goals, lane_routes, variant, network, nearby, p
+    )  # fmt: skip
+
+
+@stage
+def measure_routes(
+    w, a, first, stride, begin, boundary, clock, lane_position, goals, lane_routes, variant, network, nearby, p
+):
+    """What `select_lane_samples` does with the window that begins there. Writes: lane_routes.
 
     Without dropout the route distances stay valid until the agent comes to another row or goal.
     """
@@ -290,17 +393,14 @@ def select_lane_samples(w, a, first, stride, clock, lane_position, goals, lane_r
     stays = lane_routes.row[w, a] == row and lane_routes.goal[w, a] == goal
     if p.drops == 0 and stays:
         return
-    listing, distances = nearby.samples[row], lane_routes.route_distance[w, a]
-    begin, boundary, count = i32(0), i32(0), i32(nearby.samples.shape[1])
-    if p.drops != 0:
-        u, v, _, _ = draws(clock.seed, clock.number[w], a, clock.tick[w], DROPOUT, 0)
-        begin, boundary = i32(pick(u, count)), i32(pick(v, i32(nearby.boundaries.shape[1])))
     fetch_ahead(nearby.boundaries, row)
-    samples, way, smallest = network.samples, way_to(w, variant, network, network.maps[clock.map[w]], goal), FAR
+    samples, way = network.samples, way_to(w, variant, network, network.maps[clock.map[w]], goal)
+    listing, distances, smallest = nearby.samples[row], lane_routes.route_distance[w, a], FAR
     # Indices are unsigned, here and below: Numba then does not check for negative ones.
     if alone():
         measure_alone(w, a, begin, listing, samples, way, lane_routes, p)
     else:
+        count = i32(nearby.samples.shape[1])
         for k in range(first, p.lanes_kept, stride):
             place = u32(listed(begin, i32(k), count))
             found = sample_route_distance(row_at(samples, u32(listing[place])), way)

@@ -24,7 +24,7 @@ def comfort(acceleration, lateral, jerk, side_jerk, limit, jerk_limit):
     """How many of acceleration, lateral acceleration and jerk exceed their limits: 0 to 3. Jerk is limited per axis (C)."""
     harsh = ONE if abs(acceleration) > limit else ZERO
     harsh += ONE if abs(lateral) > limit else ZERO
-    harsh += ONE if abs(jerk) > jerk_limit or abs(side_jerk) > jerk_limit else ZERO
+    harsh += ONE if (abs(jerk) > jerk_limit) | (abs(side_jerk) > jerk_limit) else ZERO  # no branch: it'd be mispredicted
     return harsh
 
 
@@ -66,7 +66,7 @@ def score(w, a, clock, rows, motion, lane_position, reward_weights, events, outc
     c = reward_weights.coefficients[w, a]
     speed, acceleration = motion.speed[w, a], motion.acceleration[w, a]
     cos, angle = lane_position.cos[w, a], lane_position.angle[w, a]
-    moving = abs(speed) > ZERO or abs(acceleration) > ZERO
+    moving = (abs(speed) > ZERO) | (abs(acceleration) > ZERO)
     crashed = events.collision[w, a] or events.offroad[w, a]
 
     reward = goals.gained[w, a] * c[PROGRESS]
@@ -84,8 +84,8 @@ def score(w, a, clock, rows, motion, lane_position, reward_weights, events, outc
     reward += c[LANE_ALIGN] * p.dt * lane_align(cos, angle, speed, c[VELOCITY_ALIGN])
     reward -= c[LANE_CENTER] * p.dt * lane_center(cos, lane_position.offset[w, a] - c[CENTER_BIAS], p.center_gate)
     reward += c[VELOCITY] * p.dt * velocity(cos, speed)
-    reward -= c[REVERSE] * p.dt if speed < ZERO else ZERO
-    reward -= c[TIMESTEP] * p.dt if moving else ZERO
+    reward -= c[REVERSE] * p.dt * (ONE if speed < ZERO else ZERO)
+    reward -= c[TIMESTEP] * p.dt * (ONE if moving else ZERO)
 
     steps = i32(rows.steps[w, a] + i32(1))
     rows.steps[w, a] = steps

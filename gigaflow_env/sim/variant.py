@@ -17,6 +17,7 @@ drawn anew for every world, amplitudes are ours (D).
 import math
 
 from gigaflow_env.jit import f32, rule, stage
+from gigaflow_env.packs import like, root
 from gigaflow_env.sim.geometry import HALF, ONE, ZERO, into_frame, sincos
 from gigaflow_env.sim.random_numbers import VARIANT, between, draws
 
@@ -26,7 +27,7 @@ _SECOND1, _SECOND3, _SECOND5 = f32(1 / 2), f32(3 / 64), f32(35 / 2048)
 
 @rule
 def to_world(w, variant, x, y):
-    """A vector or position of the map in world coordinates: (x, y)."""
+    """A vector or position of the map in world coordinates: (x, y). Also of packs."""
     return variant.xx[w] * x + variant.xy[w] * y, variant.yx[w] * x + variant.yy[w] * y
 
 
@@ -38,11 +39,11 @@ def to_map(w, variant, x, y):
 
 @rule
 def turned(w, variant, cos, sin):
-    """Direction in the world of a unit direction of the map, and its gain: (cos, sin, gain)."""
+    """Direction in the world of a unit direction of the map, and its gain: (cos, sin, gain). Also of packs."""
     if variant.plain[w]:
-        return cos, sin, ONE
+        return cos, sin, like(ONE, cos)
     x, y = to_world(w, variant, cos, sin)
-    gain = f32(math.sqrt(x * x + y * y))
+    gain = root(x * x + y * y)
     scale = ONE / gain
     return x * scale, y * scale, gain
 
@@ -58,7 +59,7 @@ def most_gain(w, variant):
 
 @rule
 def placed(w, variant, offset, half_width, cos, sin):
-    """Frenet offset [m] and lane of the map as they are in the world: (offset, half width, cos, sin)."""
+    """Frenet offset [m] and lane of the map as they are in the world: (offset, half width, cos, sin). Also of packs."""
     cos, sin, gain = turned(w, variant, cos, sin)
     return offset * variant.det[w] / gain, half_width * abs(variant.det[w]) / gain, cos, sin
 

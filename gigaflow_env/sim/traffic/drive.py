@@ -17,8 +17,8 @@ Coulter, CMU-RI-TR-92-01 (pure pursuit). Ours: the rule of turns.
 
 import math
 
-from gigaflow_env.jit import alone, by_one, f32, i32, lowest_bit, rule, stage, u32, u64
-from gigaflow_env.packs import EIGHT, bits_of, eight_from, within, words_of_bytes
+from gigaflow_env.jit import alone, by_one, f32, i32, rule, stage, u32
+from gigaflow_env.packs import EIGHT, counted, eight_from, keep, within, words_of_bytes
 from gigaflow_env.roads.compiled.tables import NO_WAY_BACK
 from gigaflow_env.sim.collision import edges_met
 from gigaflow_env.sim.dynamics import hold_zero
@@ -205,17 +205,13 @@ def around(w, a, reach, rows, pose, motion, close):
 @by_one(nothing=i32(0))
 def around_alone(agents, a, x, y, speed, reach, xs, ys, speeds, status, close):
     """What `around` does with the first agents, EIGHT at a time, for one who is alone."""
-    count = i32(0)
+    count = 0
     for first in range(0, agents, EIGHT):
-        dx, dy = eight_from(xs, first) - x, eight_from(ys, first) - y
+        dx, dy, others = eight_from(xs, first) - x, eight_from(ys, first) - y, counted(first, agents)
         far = within(eight_from(speeds, first) - speed, ZERO, FAR) * _CATCHES_UP + reach
-        left = bits_of((dx * dx + dy * dy < far * far) & (words_of_bytes(status, first) >= i32(LIVE)))
-        while left != 0:
-            b = u32(u32(first) + u32(lowest_bit(left)))
-            left &= u64(left - u64(1))
-            close[u32(count)] = b
-            count = i32(count + i32(b != u32(a)))
-    return count
+        drives = (words_of_bytes(status, first) >= i32(LIVE)) & (others != i32(a))
+        count = keep(close, count, others, (dx * dx + dy * dy < far * far) & drives)
+    return i32(count)
 
 
 @stage

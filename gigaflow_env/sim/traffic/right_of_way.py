@@ -5,7 +5,8 @@ of the junction, then who has waited longest, then the nearest. So nobody waits 
 a yield sign counts as farther away, by what others need to pass.
 """
 
-from gigaflow_env.jit import f32, i32, rule, stage
+from gigaflow_env.jit import alone, by_one, f32, i32, lowest_bit, rule, stage, u32, u64
+from gigaflow_env.packs import EIGHT, bits_of, chosen, columns, eight_from, words, words_of_bytes
 from gigaflow_env.roads.compiled.tables import YIELD_SIGN
 from gigaflow_env.sim.geometry import HALF, TWO, ZERO
 from gigaflow_env.sim.lanes import FAR, place_s
@@ -128,25 +129,49 @@ def crossing_gap(w, a, rows, motion, body, variant, network, conflicts, traffic,
 
     FAR and -1 if there is none.
     """
-    lane, front, gap, who = traffic.inside[w, a], traffic.front[w, a], FAR, i32(-1)
-    first, last = conflicts.at[lane], conflicts.at[lane + i32(1)]
-    if first == last:
+    lane, gap, who, agents = traffic.inside[w, a], FAR, i32(-1), rows.status.shape[1]
+    if conflicts.at[lane] == conflicts.at[lane + i32(1)]:
         return gap, who
+    if alone():
+        gap, who = crossing_alone(w, a, rows, motion, body, variant, network, conflicts, traffic, p)
+    for b in range(agents - agents % EIGHT if alone() else 0, agents):
+        gap, who = gap_to(w, a, b, gap, who, rows, motion, body, variant, network, conflicts, traffic, p)
+    return gap, who
+
+
+@by_one(nothing=(FAR, i32(-1)))
+def crossing_alone(w, a, rows, motion, body, variant, network, conflicts, traffic, p):
+    """What `crossing_gap` finds among whole packs of agents, for one who is alone: most are inside of no such lane."""
+    inside, lane, gap, who = traffic.inside[w], traffic.inside[w, a], FAR, i32(-1)
+    for first in range(0, len(inside) - EIGHT + 1, EIGHT):
+        its, left = eight_from(inside, first), u64(0)
+        for k in range(conflicts.at[lane], conflicts.at[lane + i32(1)]):
+            left |= bits_of(its == conflicts.rows[k].lane)
+        while left != 0:
+            b = u32(u32(first) + u32(lowest_bit(left)))
+            left &= u64(left - u64(1))
+            gap, who = gap_to(w, a, b, gap, who, rows, motion, body, variant, network, conflicts, traffic, p)
+    return gap, who
+
+
+@stage
+def gap_to(w, a, b, gap, who, rows, motion, body, variant, network, conflicts, traffic, p):
+    """What `crossing_gap` knows when it has looked at agent b, too."""
+    if b == a or rows.status[w, b] != LIVE:
+        return gap, who
+    lane, front = traffic.inside[w, a], traffic.front[w, a]
     length = lane_length(w, variant, network, lane)
     stops = stopping_distance(max(motion.speed[w, a], ZERO), motion.acceleration[w, a], p.brake_max, p)
-    for b in range(rows.status.shape[1]):
-        if b == a or rows.status[w, b] != LIVE:
-            continue
-        for k in range(first, last):
-            other = conflicts.rows[k]
-            if traffic.inside[w, b] == other.lane and not passed(w, b, other, body, variant, network, traffic):
-                mine = other.enter * length - front
-                its = other.other_enter * lane_length(w, variant, network, other.lane) - traffic.front[w, b]
-                if mine <= ZERO or mine >= gap:
-                    continue
-                its_stops = stopping_distance(max(motion.speed[w, b], ZERO), motion.acceleration[w, b], p.brake_max, p)
-                if goes_on(mine, stops, i32(a), its, its_stops, i32(b)):
-                    gap, who = mine, i32(b)
+    for k in range(conflicts.at[lane], conflicts.at[lane + i32(1)]):
+        other = conflicts.rows[k]
+        if traffic.inside[w, b] == other.lane and not passed(w, b, other, body, variant, network, traffic):
+            mine = other.enter * length - front
+            its = other.other_enter * lane_length(w, variant, network, other.lane) - traffic.front[w, b]
+            if mine <= ZERO or mine >= gap:
+                continue
+            its_stops = stopping_distance(max(motion.speed[w, b], ZERO), motion.acceleration[w, b], p.brake_max, p)
+            if goes_on(mine, stops, i32(a), its, its_stops, i32(b)):
+                gap, who = mine, i32(b)
     return gap, who
 
 
@@ -156,25 +181,58 @@ def yields(w, a, rows, body, lane_position, variant, network, conflicts, traffic
 
     Wrecks do not count: where they are in the path, `leader_at` finds them.
     """
-    target, priority, committed = traffic.next[w, a], traffic.priority[w, a], traffic.committed[w, a]
-    for b in range(rows.status.shape[1]):
-        if b == a or rows.status[w, b] != LIVE:
-            continue
-        on, next_ = network.sections[lane_position.section[w, b]].lane, traffic.next[w, b]
-        front = traffic.inside[w, b]
-        for k in range(conflicts.at[target], conflicts.at[target + i32(1)]):
-            other = conflicts.rows[k]
-            if on == other.lane:
-                s = place_s(network, lane_position.section[w, b], lane_position.fraction[w, b])
-                rear = s * lane_stretch(w, variant, network.lanes[on]) - HALF * body.length[w, b]
-                if rear < other.other_leave * lane_length(w, variant, network, on):
-                    return i32(b)
-            if front == other.lane and on != other.lane and not passed(w, b, other, body, variant, network, traffic):
-                return i32(b)
-            if next_ == other.lane:
-                first = goes_first(priority, i32(a), traffic.priority[w, b], i32(b))
-                if traffic.committed[w, b] and (not committed or first):
-                    return i32(b)
-                if traffic.may_enter[w, b] and not committed and first:
-                    return i32(b)
+    agents = rows.status.shape[1]
+    if alone():
+        who = yields_alone(w, a, rows, body, lane_position, variant, network, conflicts, traffic)
+        if who >= 0:
+            return who
+    for b in range(agents - agents % EIGHT if alone() else 0, agents):
+        if yields_to(w, a, b, rows, body, lane_position, variant, network, conflicts, traffic):
+            return i32(b)
     return i32(-1)
+
+
+@by_one(nothing=i32(-1))
+def yields_alone(w, a, rows, body, lane_position, variant, network, conflicts, traffic):
+    """What `yields` finds among whole packs of agents, for one who is alone: most are near no such lane."""
+    section, inside, following, target = lane_position.section[w], traffic.inside[w], traffic.next[w], traffic.next[w, a]
+    for first in range(0, len(inside) - EIGHT + 1, EIGHT):
+        drives, its = words_of_bytes(rows.status[w], first) == i32(LIVE), eight_from(section, first)
+        # Where no agent drives the section may be another map's.
+        _, _, _, on = columns(network.sections, chosen(drives, its, its - its), 0, "sin")
+        on, front, next_, left = words(on), eight_from(inside, first), eight_from(following, first), u64(0)
+        for k in range(conflicts.at[target], conflicts.at[target + i32(1)]):
+            lane = conflicts.rows[k].lane
+            left |= bits_of(drives & ((on == lane) | (front == lane) | (next_ == lane)))
+        while left != 0:
+            b = u32(u32(first) + u32(lowest_bit(left)))
+            left &= u64(left - u64(1))
+            if yields_to(w, a, b, rows, body, lane_position, variant, network, conflicts, traffic):
+                return i32(b)
+    return i32(-1)
+
+
+@stage
+def yields_to(w, a, b, rows, body, lane_position, variant, network, conflicts, traffic):
+    """Whether agent b is what `yields` looks for."""
+    if b == a or rows.status[w, b] != LIVE:
+        return False
+    target, priority, committed = traffic.next[w, a], traffic.priority[w, a], traffic.committed[w, a]
+    on, next_ = network.sections[lane_position.section[w, b]].lane, traffic.next[w, b]
+    front = traffic.inside[w, b]
+    for k in range(conflicts.at[target], conflicts.at[target + i32(1)]):
+        other = conflicts.rows[k]
+        if on == other.lane:
+            s = place_s(network, lane_position.section[w, b], lane_position.fraction[w, b])
+            rear = s * lane_stretch(w, variant, network.lanes[on]) - HALF * body.length[w, b]
+            if rear < other.other_leave * lane_length(w, variant, network, on):
+                return True
+        if front == other.lane and on != other.lane and not passed(w, b, other, body, variant, network, traffic):
+            return True
+        if next_ == other.lane:
+            first = goes_first(priority, i32(a), traffic.priority[w, b], i32(b))
+            if traffic.committed[w, b] and (not committed or first):
+                return True
+            if traffic.may_enter[w, b] and not committed and first:
+                return True
+    return False
