@@ -169,7 +169,7 @@ def arrive(w, a, clock, rows, pose, motion, reward_weights, variant, network, ev
             goals.best[w, a] = _NOWHERE
             return
     gained = min(goals.best[w, a] - lane_position.route_distance[w, a], _NOISE_GAIN * motion.distance[w, a])
-    gained = max(gained, ZERO)
+    gained = gained if gained > ZERO else ZERO  # nan is no progress
     goals.gained[w, a] = gained
     goals.best[w, a] -= gained
 
