@@ -36,6 +36,7 @@ from gigaflow_env.sim.lanes import (
     way_to,
 )
 from gigaflow_env.sim.lights import eight_shown, shown
+from gigaflow_env.sim.noise import add_noise, add_noise_to_all, noisy
 from gigaflow_env.sim.observe import (
     draw_windows,
     eight_keys,
@@ -473,6 +474,45 @@ def test_what_a_world_does_at_once_is_what_each_agent_does():
             met += int(results[0][-1][w].sum())
             without += int((results[0][-1][w] == 0).sum())
     assert lost > 50 and met > 5 and without > 50
+
+
+@compiled
+def _noise(alone, w, clock, rows, pose, motion, perceived, p):
+    if alone:
+        add_noise_to_all(w, clock, rows, pose, motion, perceived, p)
+        return
+    for a in range(rows.status.shape[1]):
+        add_noise(w, a, clock, rows, pose, motion, perceived, p)
+
+
+@given(SEEDS)
+@settings(max_examples=20)
+def test_noise_of_a_world_is_that_of_each_agent(seed):
+    """Who isn't on the road is seen as before."""
+    draw, state = np.random.default_rng(seed), WINDOWS.state
+    given_noise = WINDOWS._params._replace(noisy=1, noise_position=f32(0.5), noise_heading=f32(0.2), noise_speed=f32(1))
+    state.clock.seed[:], state.rows.status[0] = seed, draw.integers(0, 6, 11)
+    for array in (*state.pose[:5], state.motion.speed, *state.perceived):
+        array[:] = draw.uniform(-50, 50, array.shape).astype(np.float32)
+    results = []
+    for alone in (True, False):
+        own = copy.deepcopy(state)
+        _noise(alone, 0, own.clock, own.rows, own.pose, own.motion, own.perceived, given_noise)
+        results.append(np.array(own.perceived))
+    assert same(*results)
+
+
+@given(
+    st.tuples(*[reals(0, 1)] * 4), reals(-1e3, 1e3), reals(-1e3, 1e3), directions, reals(-30, 30), reals(0, 2),
+    reals(0, 0.3), reals(0, 2),
+)  # fmt: skip
+def test_noise_stays_within_its_bounds(drawn, x, y, angle, speed, position, heading, change):
+    seen = call(noisy)(
+        drawn, x, y, np.float32(math.cos(angle)), np.float32(math.sin(angle)), speed, position, heading, change
+    )
+    assert abs(seen[0] - x) <= position + 1e-4 and abs(seen[1] - y) <= position + 1e-4
+    assert abs(seen[4] - speed) <= change + 1e-5
+    assert abs(math.remainder(math.atan2(seen[3], seen[2]) - angle, 2 * math.pi)) <= heading + 1e-5
 
 
 @compiled

@@ -148,7 +148,8 @@ def write_observation(
     for w in range(begin, end):
         for a in range(rows.status.shape[1]):  # more than are observed, where some have no row
             line_up(w, a, pose, body, neighbours, perceived)
-        draw_windows(w, clock, lane_routes, nearby, p)
+        if not only_ended:
+            draw_windows(w, clock, lane_routes, nearby, p)
         following = world_step.look_around(w, 0, only_ended, clock, rows, pose, neighbours, p)
         for a in range(obs.shape[1]):
             near, following = following, world_step.look_around(w, a + 1, only_ended, clock, rows, pose, neighbours, p)
@@ -176,7 +177,8 @@ def write_observation_half(
     for w in range(begin, end):
         for a in range(rows.status.shape[1]):  # more than are observed, where some have no row
             line_up(w, a, pose, body, neighbours, perceived)
-        draw_windows(w, clock, lane_routes, nearby, p)
+        if not only_ended:
+            draw_windows(w, clock, lane_routes, nearby, p)
         following = world_step.look_around(w, 0, only_ended, clock, rows, pose, neighbours, p)
         for a in range(obs.shape[1]):
             near, following = following, world_step.look_around(w, a + 1, only_ended, clock, rows, pose, neighbours, p)

@@ -19,8 +19,8 @@ from gigaflow_env.sim.goals import arrive
 from gigaflow_env.sim.lanes import find_place, find_places, measure_angle
 from gigaflow_env.sim.lights import schedule, switch
 from gigaflow_env.sim.new_world import begin, populate
-from gigaflow_env.sim.noise import add_noise
-from gigaflow_env.sim.observe import blank, list_near, measure_routes, observe, order_neighbours
+from gigaflow_env.sim.noise import add_noise, add_noise_to_all
+from gigaflow_env.sim.observe import blank, list_near, measure_routes, observe, order_neighbours, window
 from gigaflow_env.sim.reset import end_episode, propose, resolve_spawns, spawn
 from gigaflow_env.sim.rewards import score
 from gigaflow_env.sim.traffic.drive import follow, intend
@@ -150,8 +150,11 @@ def drive(
     barrier()  # score changes the status, which collide reads of others
     for a in range(first, agents, stride):
         score(w, a, clock, rows, motion, lane_position, reward_weights, events, outcome, goals, p)
-    for a in range(first, agents, stride):
-        add_noise(w, a, clock, rows, pose, motion, perceived, p)
+    if alone() and p.noisy != 0:
+        add_noise_to_all(w, clock, rows, pose, motion, perceived, p)
+    else:
+        for a in range(first, agents, stride):
+            add_noise(w, a, clock, rows, pose, motion, perceived, p)
     barrier()  # score and run_light read what changes now: red lights are judged by the colours that the agents saw
     if first == 0:
         clock.step[w] += i32(1)
@@ -308,6 +311,9 @@ def prepare_observation(
     if observes(status, only_ended):
         order_neighbours(w, a, near, neighbours)
         begin, boundary = lane_routes.windows[w, 0, a], lane_routes.windows[w, 1, a]  # see draw_windows
+        if only_ended:
+            samples, points = nearby.samples.shape[1], nearby.boundaries.shape[1]
+            begin, boundary = window(clock.seed, clock.number[w], a, clock.tick[w], samples, points, p)
         measure_routes(
             w, a, 0, 1, begin, boundary, clock, lane_position, goals, lane_routes, variant, network, nearby, p
         )  # fmt: skip
