@@ -40,7 +40,8 @@ OBSERVED = (
 its tick. `neighbours` and `lane_routes` do not count: they follow from these."""
 
 WORKSPACE = (
-    "neighbours.scratch", "neighbours.key", "neighbours.seen", "lane_routes.windows", "lane_routes.twice", "proposal.who"
+    "neighbours.scratch", "neighbours.key", "neighbours.place", "neighbours.near", "neighbours.ordered", "neighbours.seen",
+    "lane_routes.next_lane", "lane_routes.next_boundary", "lane_routes.twice", "proposal.who",
 )  # fmt: skip
 """Written before it is read in every stage that uses it, by one agent after another on the CPU: nobody needs to keep it."""
 

@@ -212,11 +212,11 @@ class Neighbours(NamedTuple):
 
     agent: np.ndarray = array("world agent neighbour", "", "agent, nearest first, -1: none", i32)
     key: np.ndarray = array(
-        "world list whole",
-        "",
-        "workspace: keys of one agent and the next, of distance and number; places; agents; in order",
-        i32,
+        "world two whole", "", "workspace: distance and number of who is near, of one agent and the next", i32
     )
+    place: np.ndarray = array("world whole", "", "workspace: the place of each of them", i32)
+    near: np.ndarray = array("world whole", "", "workspace: who they are", i32)
+    ordered: np.ndarray = array("world whole", "", "workspace: the same in order", i32)
     seen: np.ndarray = array("world other", "", "workspace: SeenRow, what others observe of each agent", row_type(SeenRow))
     scratch: np.ndarray = array(
         "world worker other", "", "workspace: an entry for each agent; one worker does all where none needs more", u32
@@ -232,7 +232,8 @@ class LaneRoutes(NamedTuple):
     smallest: np.ndarray = array("world agent", "m", "the smallest of those that it observes")
     row: np.ndarray = array("world agent", "", "the Nearby row they belong to", i32)
     goal: np.ndarray = array("world agent", "", "quad of the goal they lead to, -1: not yet measured", i32)
-    windows: np.ndarray = array("world two other", "", "workspace: `lane` and `boundary` of each agent's next choice", i32)
+    next_lane: np.ndarray = array("world other", "", "workspace: `lane` of the choice that comes", i32)
+    next_boundary: np.ndarray = array("world other", "", "workspace: `boundary` of the choice that comes", i32)
     twice: np.ndarray = array("world twice_sample", "", "workspace: a row of Nearby.samples, and the same again", i32)
 
 
@@ -350,7 +351,8 @@ def make(
     sizes = {
         "two": 2, "world": worlds, "agent": agents, "coefficient": coefficients, "goal": goals,
         "light": max(lights, 1), "neighbour": max(neighbours, 1), "worker": workers, "other": agents,
-        "sample": kept or samples, "twice_sample": 2 * samples, "list": 5, "whole": whole(max(agents, neighbours)) + EIGHT,
+        "sample": kept or samples, "twice_sample": 2 * samples,
+        "whole": whole(max(agents, neighbours)) + EIGHT,  # and a pack that is nobody's behind them
         "kind": len(ROAD_USERS), "choice": choices,
     }  # fmt: skip
     groups: Any = GROUPS

@@ -64,7 +64,7 @@ def test_every_field_is_declared(group):
 def test_state_has_the_declared_shapes():
     sizes = {
         "two": 2, "world": 3, "agent": 5, "coefficient": 7, "goal": GOALS, "light": 4, "neighbour": 6, "other": 5,
-        "sample": 9, "kind": len(ROAD_USERS), "choice": 8, "worker": 2, "list": 5,
+        "sample": 9, "kind": len(ROAD_USERS), "choice": 8, "worker": 2,
         "twice_sample": 18, "whole": 2 * EIGHT,
     }  # fmt: skip
     state = make(3, 5, 7, 4, 6, 9, 8, 2)

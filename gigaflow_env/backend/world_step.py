@@ -310,8 +310,8 @@ def prepare_observation(
     say_active(w, a, rows, outcome)
     if observes(status, only_ended):
         order_neighbours(w, a, near, neighbours)
-        begin, boundary = lane_routes.windows[w, 0, a], lane_routes.windows[w, 1, a]  # see draw_windows
-        if only_ended:
+        begin, boundary = lane_routes.next_lane[w, a], lane_routes.next_boundary[w, a]  # see draw_windows
+        if only_ended:  # few: to draw for all costs more
             samples, points = nearby.samples.shape[1], nearby.boundaries.shape[1]
             begin, boundary = window(clock.seed, clock.number[w], a, clock.tick[w], samples, points, p)
         measure_routes(

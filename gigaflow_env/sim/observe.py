@@ -164,17 +164,17 @@ def list_near(w, a, clock, rows, pose, neighbours, p):
 @stage
 def order_neighbours(w, a, count, neighbours):
     """The nearest of `count` that are listed: the place of each is the number of smaller keys. Writes: neighbours."""
-    found, keys, places = neighbours.agent[w, a], neighbours.key[w, a % 2], neighbours.key[w, 2]
-    agents, ordered = neighbours.key[w, 3], neighbours.key[w, 4]
+    found, keys, places = neighbours.agent[w, a], neighbours.key[w, a % 2], neighbours.place[w]
+    near, ordered = neighbours.near[w], neighbours.ordered[w]
     for k in range(0, count, EIGHT):
         key = eight_from(keys, k)
         put_eight(places, k, smaller_keys(keys, count, key))
-        put_eight(agents, k, chosen(key == _LAST, repeated((_NO_AGENT,)), key & i32(_KEY_AGENT)))
+        put_eight(near, k, chosen(key == _LAST, repeated((_NO_AGENT,)), key & i32(_KEY_AGENT)))
     for k in range(0, len(found), EIGHT):
         put_eight(ordered, k, repeated((_NO_AGENT,)))
     for first in range(0, count, EIGHT):
         for k in range(first, first + EIGHT):
-            ordered[u32(places[u32(k)])] = agents[u32(k)]
+            ordered[u32(places[u32(k)])] = near[u32(k)]
     for k in range(len(found)):
         found[k] = one_alone(ordered, k)
 
@@ -347,9 +347,12 @@ def window(seed, world, a, tick, samples, points, p):
 
 @stage
 def draw_windows(w, clock, lane_routes, nearby, p):
-    """`window` of all agents of a world, in a loop that computes several at once. Writes: lane_routes.windows."""
+    """`window` of all agents of a world, in a loop that computes several at once.
+
+    Writes: lane_routes.next_lane, next_boundary.
+    """
     seed, world, tick = (clock.seed[0], clock.seed[1]), clock.number[w], clock.tick[w]
-    lanes, boundaries = lane_routes.windows[w, 0], lane_routes.windows[w, 1]
+    lanes, boundaries = lane_routes.next_lane[w], lane_routes.next_boundary[w]
     samples, points = nearby.samples.shape[1], nearby.boundaries.shape[1]
     for a in range(len(lanes)):
         lanes[a], boundaries[a] = window(seed, world, a, tick, samples, points, p)
