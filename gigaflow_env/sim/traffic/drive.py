@@ -17,8 +17,7 @@ Coulter, CMU-RI-TR-92-01 (pure pursuit). Ours: the rule of turns.
 
 import math
 
-from gigaflow_env.jit import alone, by_one, f32, i32, rule, stage, u32
-from gigaflow_env.packs import EIGHT, counted, eight_from, keep, within, words_of_bytes
+from gigaflow_env.jit import f32, i32, rule, stage, u32
 from gigaflow_env.roads.compiled.tables import NO_WAY_BACK
 from gigaflow_env.sim.collision import edges_met
 from gigaflow_env.sim.dynamics import hold_zero
@@ -49,6 +48,7 @@ from gigaflow_env.sim.traffic.car_following import (
 )  # fmt: skip
 from gigaflow_env.sim.traffic.cycles import BACK, CYCLE_TIME, ENDS, MAKES_ROOM, NO_TURN, STAY, YIELD, turn_of
 from gigaflow_env.sim.traffic.lane_choice import PREVIEW_LEAST, change_room, choose_lane, lane_length, next_lane, seat
+from gigaflow_env.sim.traffic.others import around
 from gigaflow_env.sim.traffic.right_of_way import (
     announce,
     crossing_gap,
@@ -99,7 +99,6 @@ _GETS_ON = f32(5.0)  # m/s: who drives so fast no longer waits
 _FORGETS = i32(10)  # steps of waiting, that a step at less than that forgets, but not at a crawl
 _GIVES_UP = f32(45.0)  # s: who has stood for so long before a lane change drives elsewhere
 _BACKS_FOR = f32(1.0)  # s, for which somebody who backs up is thought to go on
-_CATCHES_UP = f32(2.0)  # s: who is faster is seen from so much farther, before a lane change
 _SOON = f32(1.5)  # s, for which who crawls across its lane thinks that those who drive go straight on
 _LET_IN = f32(30.0)  # m: who waits so near ahead for a lane change is let in
 
@@ -184,46 +183,6 @@ def road_end(conflicts, lane, row, passed, scale):
 def way_back(speed):
     """Way [m] for which somebody at this speed [m/s] is thought to back up; 0 where it does not."""
     return max(-speed, ZERO) * _BACKS_FOR
-
-
-@stage
-def around(w, a, reach, rows, pose, motion, close):
-    """Number of agents on the road, and wrecks, within `reach` [m], faster ones from farther; writes who to `close`."""
-    xs, ys, speeds, status, count = pose.x[w], pose.y[w], motion.speed[w], rows.status[w], i32(0)
-    x, y, speed, agents = xs[a], ys[a], speeds[a], len(xs)
-    at_once = agents - agents % EIGHT if alone() else 0
-    if alone():
-        count = around_alone(at_once, a, x, y, speed, reach, xs, ys, speeds, status, close)
-    for b in range(at_once, agents):
-        dx, dy, far = xs[b] - x, ys[b] - y, reach + max(speeds[b] - speed, ZERO) * _CATCHES_UP
-        if dx * dx + dy * dy < far * far and b != a and status[b] >= LIVE:
-            close[u32(count)] = u32(b)
-            count = i32(count + i32(1))
-    return count
-
-
-@by_one(nothing=i32(0))
-def around_alone(agents, a, x, y, speed, reach, xs, ys, speeds, status, close):
-    """What `around` does with the first agents, EIGHT at a time, for one who is alone."""
-    count = 0
-    for first in range(0, agents, EIGHT):
-        dx, dy, others = eight_from(xs, first) - x, eight_from(ys, first) - y, counted(first, agents)
-        far = within(eight_from(speeds, first) - speed, ZERO, FAR) * _CATCHES_UP + reach
-        drives = (words_of_bytes(status, first) >= i32(LIVE)) & (others != i32(a))
-        count = keep(close, count, others, (dx * dx + dy * dy < far * far) & drives)
-    return i32(count)
-
-
-@stage
-def keep_ahead(w, a, count, pose, close):
-    """Move those of `close` that are ahead of agent a to its front: the others keep their own distance. Returns how many."""
-    x, y, cos, sin, kept = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a], i32(0)
-    for k in range(count):
-        b = close[u32(k)]
-        before, _ = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, cos, sin)
-        close[u32(kept)] = b
-        kept = i32(kept + i32(not before < ZERO))
-    return kept
 
 
 @stage
@@ -468,13 +427,11 @@ def intend(
     wheelbase = p.wheelbase * body.length[w, a]
     tightest = sharpest(body.length[w, a], p)
     horizon = f32(15.0) + TWO * speed + speed * speed / (TWO * p.idm_deceleration)
-    close = neighbours.scratch[w, min(a, neighbours.scratch.shape[1] - 1)]
-    count = around(w, a, horizon + f32(25.0), rows, pose, motion, close)
+    sight, close = horizon + f32(25.0), neighbours.scratch[w, min(a, neighbours.scratch.shape[1] - 1)]
     section, s, preview, wished, beside, waits, short = choose_lane(
-        w, a, settled, inside, inside_front, idle, backs, tightest, goal_lane, goal_s, count, close, pose, motion, body,
-        lane_position, variant, network, conflicts, map_row, p,
+        w, a, settled, inside, inside_front, idle, backs, tightest, goal_lane, goal_s, sight, close, rows, pose, motion,
+        body, lane_position, variant, network, conflicts, map_row, p,
     )  # fmt: skip
-    count = keep_ahead(w, a, count, pose, close)
     preview += wider(stood, speed)
     held = wished >= 0
     lane = network.sections[section].lane
@@ -493,7 +450,8 @@ def intend(
     front = s * scale + half_length
     cap = min(p.speed_max * body.c_vel[w, a], row.speed * (_PATIENCE if held else ONE))
     cap = min(cap, _WALK) if skewed(slope, bend_here, preview) else cap
-    passed, k = -s * scale, i32(section - row.first)  # distance from here to the start of the lane; section on the lane
+    start, first = -s * scale, i32(section - row.first)
+    passed, k = start, first  # distance from here to the start of the lane; section on the lane
     inward, aside_most = _INWARD * body.length[w, a] * body.length[w, a], HALF * body.width[w, a] + _SIDE
     steer_x, steer_y, steered, before = x + cos * preview, y + sin * preview, False, motion.steer[w, a] / wheelbase
     target, gap, room_from, blocked, waiting, stop = i32(-1), FAR, FAR, False, False, FAR
@@ -507,7 +465,12 @@ def intend(
         stop = max(passed + conflicts.usable[lane] * row.length * scale - room - HALF, ZERO)
     stop = min(stop, road_end(conflicts, lane, row, passed, scale) - half_length)
     limit = horizon
+    # Of those whom others drive only a body on their way to a junction counts. Mostly none comes: they look for that first,
+    # and where one comes, once more from here for bodies.
+    seeks, listed, count = rules, False, i32(0)
     for _ in range(_STEPS):
+        if seeks and not listed:
+            count, listed = around(w, a, sight, True, rows, pose, motion, close), True
         distance = passed + f32(k) * row.step * scale
         if distance > limit:
             break
@@ -584,8 +547,10 @@ def intend(
         elif target < 0 and line < lag and traffic.inside[w, a] < 0 and conflicts.at[lane + i32(1)] == conflicts.at[lane]:
             # Soon its middle is beyond a fork at which nobody is in the way: it takes the branch that it looked at.
             traffic.inside[w, a], traffic.front[w, a] = follower, -line
-        k = i32(k - row.quads)
-        lane, passed, row = follower, end, network.lanes[follower]
+        again = target >= 0 and not seeks
+        k, lane, passed = (first, here.lane, start) if again else (i32(k - row.quads), follower, end)
+        seeks = seeks or again
+        row = network.lanes[lane]
         scale = lane_stretch(w, variant, row)
         stop = min(stop, road_end(conflicts, lane, row, passed, scale) - half_length)
     goal_distance = passed + goal_s * scale

@@ -10,6 +10,7 @@ from gigaflow_env.jit import f32, i32, rule, stage
 from gigaflow_env.roads.compiled.tables import LANE_CHANGE_COST, UNREACHABLE
 from gigaflow_env.sim.geometry import HALF, LEVEL_GAP, ONE, TWO, ZERO, clip, into_frame
 from gigaflow_env.sim.lanes import FAR, place_s, route_distance
+from gigaflow_env.sim.traffic.others import around
 from gigaflow_env.sim.variant import lane_stretch, to_world, turned
 
 _CHANGE_COST = f32(LANE_CHANGE_COST)
@@ -242,7 +243,7 @@ def change_room(w, variant, conflicts, row, lane):
 
 @stage
 def choose_lane(
-    w, a, settled, inside, front, stood, backs, tightest, goal_lane, goal_s, count, close, pose, motion, body,
+    w, a, settled, inside, front, stood, backs, tightest, goal_lane, goal_s, sight, close, rows, pose, motion, body,
     lane_position, variant, network, conflicts, map_row, p,
 ):  # fmt: skip
     """The lane to drive on: (section, s, preview [m], wished, beside, waits, short).
@@ -250,6 +251,7 @@ def choose_lane(
     The neighbour lane that the route needs, if there is room on it and a does not back up; `wished` is -1 then. Else
     `wished` is that lane, and `beside` who is in the way, -1 if nobody. waits: no route leads on without it, so the driver
     stops where it can still change. short: it is past that place. inside, front: as announced in the last step.
+    sight: how far away [m] others are looked at, before they are written to `close`.
     """
     speed, section = max(motion.speed[w, a], ZERO), lane_position.section[w, a]
     lane, s = network.sections[section].lane, place_s(network, section, lane_position.fraction[w, a])
@@ -294,6 +296,7 @@ def choose_lane(
         half_width = network.sections[target].half_width
         fits = room > change * to_go * to_go
         short = not fits
+        count = around(w, a, sight, False, rows, pose, motion, close)
         beside = in_the_way_beside(
             w, a, lane, target, stood, count, close, pose, motion, body, lane_position, variant, network, p
         )
