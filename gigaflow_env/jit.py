@@ -130,7 +130,7 @@ def least_of_row(value: Any) -> Any:
 
 
 def lowest_bit(bits: Any) -> Any:
-    """Place of the lowest bit that is set in an uint64, which is not 0. Only on the CPU."""
+    """Place of the lowest bit that is set in an uint64, which is not 0; on CUDA in its lower half."""
     return (int(bits) & -int(bits)).bit_length() - 1
 
 

@@ -100,10 +100,10 @@ def _each(context: Any, builder: Any, kind: Any, places: Any, at: Any) -> list[A
     return [builder.zext(one, _SIZE) for one in found]
 
 
-def _by_two(name: str, compares: str = "") -> Any:
+def _by_two(name: Any, compares: str = "") -> Any:
     """What makes of two packs a third, number by number, or of a pack and a number.
 
-    name: LLVM's name of it. compares: how, where it does so.
+    name: LLVM's name of it, or what calls LLVM. compares: how, where it does so.
     """
 
     @intrinsic
@@ -118,6 +118,8 @@ def _by_two(name: str, compares: str = "") -> Any:
                 value if isinstance(its, Pack) else _same(builder, value, kind)
                 for value, its in zip(arguments, signature.args, strict=True)
             ]
+            if callable(name):
+                return name(builder, *both)
             return getattr(builder, name)(compares, *both) if compares else getattr(builder, name)(*both)
 
         return result(*given), generate
@@ -145,10 +147,10 @@ _operator(operator.floordiv, {"int32": _by_two("udiv")})  # of what is not negat
 _operator(operator.mod, {"int32": _by_two("urem")})
 _operator(operator.lt, {"float32": _by_two("fcmp_ordered", "<"), "int32": _by_two("icmp_signed", "<")})
 _operator(operator.ge, {"float32": _by_two("fcmp_ordered", ">="), "int32": _by_two("icmp_signed", ">=")})
-_operator(operator.gt, {"int32": _by_two("icmp_signed", ">")})
+_operator(operator.gt, {"float32": _by_two("fcmp_ordered", ">"), "int32": _by_two("icmp_signed", ">")})
 _operator(operator.eq, {"int32": _by_two("icmp_signed", "==")})
 _operator(operator.le, {"float32": _by_two("fcmp_ordered", "<="), "int32": _by_two("icmp_signed", "<=")})
-_operator(operator.ne, {"int32": _by_two("icmp_signed", "!=")})
+_operator(operator.ne, {"float32": _by_two("fcmp_unordered", "!="), "int32": _by_two("icmp_signed", "!=")})
 _operator(operator.and_, {"flag": _by_two("and_"), "int32": _by_two("and_")})
 _operator(operator.or_, {"flag": _by_two("or_")})
 
@@ -199,6 +201,69 @@ def _like_either(number, value):  # type: ignore[no-untyped-def]
     return (lambda number, value: repeated((number,))) if isinstance(value, Pack) else (lambda number, value: number)
 
 
+def _first_if(compares: str) -> Any:
+    """Of each two numbers the first where it compares so with the second."""
+    return _by_two(lambda builder, *both: builder.select(builder.fcmp_ordered(compares, *both), *both))
+
+
+_smaller, _larger = _first_if("<"), _first_if(">")
+
+
+def smaller(one: Any, other: Any) -> Any:
+    """The smaller of two float32, or of each two, where one is a pack. backend/cuda_rows.py says what it is on CUDA."""
+    return min(one, other)
+
+
+def larger(one: Any, other: Any) -> Any:
+    """The larger of two float32, or of each two, where one is a pack. backend/cuda_rows.py says what it is on CUDA."""
+    return max(one, other)
+
+
+def chosen(flag: Any, one: Any, other: Any) -> Any:
+    """The first of two numbers where the flag is set, else the second; with a pack of flags for each of them.
+
+    backend/cuda_rows.py says what it is on CUDA.
+    """
+    return one if flag else other
+
+
+@overload(smaller, target="cpu")
+def _smaller_of_either(one, other):  # type: ignore[no-untyped-def]
+    if isinstance(one, Pack) or isinstance(other, Pack):
+        return lambda one, other: _smaller(one, other)
+    return lambda one, other: min(one, other)
+
+
+@overload(larger, target="cpu")
+def _larger_of_either(one, other):  # type: ignore[no-untyped-def]
+    if isinstance(one, Pack) or isinstance(other, Pack):
+        return lambda one, other: _larger(one, other)
+    return lambda one, other: max(one, other)
+
+
+@intrinsic
+def _chosen(typing: Any, flags: Any, one: Any, other: Any) -> Any:
+    result = one if isinstance(one, Pack) else other if isinstance(other, Pack) else _FLOATS
+    number = {"float32": types.float32, "int32": types.int32}[result.kind]
+    given = [kind if isinstance(kind, Pack) else number for kind in (one, other)]
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        both = [
+            value if isinstance(its, Pack) else _same(builder, value, result)
+            for value, its in zip(arguments[1:], signature.args[1:], strict=True)
+        ]
+        return builder.select(arguments[0], *both)
+
+    return result(flags, *given), generate
+
+
+@overload(chosen, target="cpu")
+def _chosen_of_either(flag, one, other):  # type: ignore[no-untyped-def]
+    if isinstance(flag, Pack):
+        return lambda flag, one, other: _chosen(flag, one, other)
+    return lambda flag, one, other: one if flag else other
+
+
 def _within(builder: Any, value: Any, low: Any, high: Any) -> Any:
     low, high = (_same(builder, bound, _FLOATS) for bound in (low, high))
     value = builder.select(builder.fcmp_ordered("<=", value, low), low, value)
@@ -216,12 +281,6 @@ def within(typing: Any, pack: Any, low: Any, high: Any) -> Any:
 
 
 @intrinsic
-def chosen(typing: Any, flags: Any, one: Any, other: Any) -> Any:
-    """Of each two numbers the first where the flag is set, else the second."""
-    return one(flags, one, one), lambda context, builder, signature, arguments: builder.select(*arguments)
-
-
-@intrinsic
 def where(typing: Any, flags: Any, packs: Any) -> Any:
     """A tuple of packs, with 0 where the flag is not set."""
 
@@ -231,16 +290,6 @@ def where(typing: Any, flags: Any, packs: Any) -> Any:
         return context.make_tuple(builder, packs, [builder.select(arguments[0], one, zero) for one in given])
 
     return packs(flags, packs), generate
-
-
-@intrinsic
-def smaller(typing: Any, one: Any, other: Any) -> Any:
-    """The smaller of each two numbers."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.select(builder.fcmp_ordered("<", *arguments), *arguments)
-
-    return one(one, one), generate
 
 
 @intrinsic
@@ -335,6 +384,25 @@ def swapped(typing: Any, pack: Any) -> Any:
         return _shuffled(builder, arguments[0], arguments[0], [k ^ 1 for k in range(pack.count)])
 
     return pack(pack), generate
+
+
+@intrinsic
+def shifted(typing: Any, number: Any, pack: Any) -> Any:
+    """A number, and behind it those of a pack of float32 but the last."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        number, pack = arguments
+        return _shuffled(builder, _same(builder, number, _FLOATS), pack, [0, *range(EIGHT, 2 * EIGHT - 1)])
+
+    return _FLOATS(types.float32, pack), generate
+
+
+@intrinsic
+def last_of(typing: Any, pack: Any) -> Any:
+    """The last number of a pack of float32."""
+    return types.float32(pack), lambda context, builder, signature, given: builder.extract_element(
+        given[0], _WORD(EIGHT - 1)
+    )
 
 
 @intrinsic

@@ -8,7 +8,7 @@ from numba.cuda import types
 from numba.cuda.extending import intrinsic, overload  # type: ignore[attr-defined]
 
 from gigaflow_env.jit import ONLY_BY_ONE, f32, i32, least_of_row, lowest_bit, stage, u32, write_half
-from gigaflow_env.packs import like, root
+from gigaflow_env.packs import chosen, larger, like, root, smaller
 from gigaflow_env.sim.erratic import is_blind
 from gigaflow_env.sim.observe import NOBODY, agent_of, clipped, key_scale, neighbour_key
 from gigaflow_env.sim.precision import nearest_half
@@ -89,9 +89,24 @@ def _root(value):  # type: ignore[no-untyped-def]
     return lambda value: f32(math.sqrt(value))
 
 
+@overload(smaller)
+def _smaller(one, other):  # type: ignore[no-untyped-def]
+    return lambda one, other: min(one, other)
+
+
+@overload(larger)
+def _larger(one, other):  # type: ignore[no-untyped-def]
+    return lambda one, other: max(one, other)
+
+
+@overload(chosen)
+def _chosen(flag, one, other):  # type: ignore[no-untyped-def]
+    return lambda flag, one, other: one if flag else other
+
+
 @overload(lowest_bit)
-def _no_bit(bits):  # type: ignore[no-untyped-def]
-    return lambda bits: bits  # the same
+def _lowest_bit(bits):  # type: ignore[no-untyped-def]
+    return lambda bits: first_of(u32(bits))
 
 
 @overload(least_of_row)

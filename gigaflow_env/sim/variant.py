@@ -66,7 +66,7 @@ def placed(w, variant, offset, half_width, cos, sin):
 
 @rule
 def curved(w, variant, curvature, cos, sin):
-    """Curvature in the world of a lane of this direction."""
+    """Curvature in the world of a lane of this direction. Also of packs."""
     _, _, gain = turned(w, variant, cos, sin)
     return curvature * variant.det[w] / (gain * gain * gain)
 

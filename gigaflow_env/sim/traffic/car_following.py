@@ -6,6 +6,7 @@ Sources: Treiber, Hennecke, Helbing, Phys. Rev. E 62 (2000) 1805 (IDM); Gipps, T
 import math
 
 from gigaflow_env.jit import f32, rule
+from gigaflow_env.packs import larger, root
 from gigaflow_env.sim.geometry import EPSILON, HALF, ONE, TWO, ZERO
 
 _LEADER_BRAKE = f32(5.0)  # m/s^2, the hardest braking expected of a leader
@@ -45,8 +46,8 @@ def safe_speed(gap, leader_speed, p):
 
 @rule
 def stopping_speed(distance, end_speed, p):
-    """Speed [m/s] from which comfortable braking over `distance` [m] leads to `end_speed` [m/s]."""
-    return f32(math.sqrt(end_speed * end_speed + TWO * p.idm_deceleration * max(distance, ZERO)))
+    """Speed [m/s] from which comfortable braking over `distance` [m] leads to `end_speed` [m/s]. Also of packs."""
+    return root(end_speed * end_speed + TWO * p.idm_deceleration * larger(distance, ZERO))
 
 
 @rule
@@ -77,8 +78,8 @@ def needed_brake(speed, acceleration, distance, p):
 
 @rule
 def curve_speed(curvature, p):
-    """Speed [m/s] at which a curve is comfortable."""
-    return f32(math.sqrt(p.idm_lateral / max(abs(curvature), f32(1e-4))))
+    """Speed [m/s] at which a curve is comfortable. Also of packs."""
+    return root(p.idm_lateral / larger(abs(curvature), f32(1e-4)))
 
 
 @rule

@@ -15,9 +15,7 @@ Sources: Treiber, Hennecke, Helbing, Phys. Rev. E 62 (2000) 1805 (IDM); Gipps, T
 Coulter, CMU-RI-TR-92-01 (pure pursuit). Ours: the rule of turns.
 """
 
-import math
-
-from gigaflow_env.jit import f32, i32, rule, stage, u32
+from gigaflow_env.jit import f32, i32, rule, stage
 from gigaflow_env.roads.compiled.tables import NO_WAY_BACK
 from gigaflow_env.sim.collision import edges_met
 from gigaflow_env.sim.dynamics import hold_zero
@@ -25,20 +23,16 @@ from gigaflow_env.sim.geometry import (
     HALF,
     LEVEL_GAP,
     ONE,
-    PI,
     TWO,
     ZERO,
     boxes_overlap,
     clip,
-    exp,
     into_frame,
-    sincos,
     sincos_small,
 )
 from gigaflow_env.sim.lanes import FAR, place_s
 from gigaflow_env.sim.traffic.car_following import (
     behind,
-    curve_speed,
     free,
     needed_brake,
     no_reverse,
@@ -46,9 +40,11 @@ from gigaflow_env.sim.traffic.car_following import (
     stopping_speed,
     to_jerk,
 )  # fmt: skip
+from gigaflow_env.sim.traffic.curves import slow_for_curves
 from gigaflow_env.sim.traffic.cycles import BACK, CYCLE_TIME, ENDS, MAKES_ROOM, NO_TURN, STAY, YIELD, turn_of
 from gigaflow_env.sim.traffic.lane_choice import PREVIEW_LEAST, change_room, choose_lane, lane_length, next_lane, seat
-from gigaflow_env.sim.traffic.others import around
+from gigaflow_env.sim.traffic.leader import find_leader
+from gigaflow_env.sim.traffic.others import STRIDE, around, last_sample, sample_distance
 from gigaflow_env.sim.traffic.right_of_way import (
     announce,
     crossing_gap,
@@ -58,12 +54,10 @@ from gigaflow_env.sim.traffic.right_of_way import (
     stop_lines,
     yields,
 )
-from gigaflow_env.sim.variant import curved, lane_stretch, most_gain, to_world
+from gigaflow_env.sim.variant import curved, lane_stretch
 from gigaflow_env.state import ELSEWHERE, IDM, LIVE
 
-_ROUNDED = f32(0.1)  # m: more than distances between places on a map are rounded
-_STRIDE = i32(2)  # sections from one sample of the road ahead to the next: 2 m of the map
-_STEPS = 200  # samples at most
+_LANES = 200  # at most
 _MARGIN = f32(0.3)  # m, free distance at the sides
 _STOP_GAP = f32(0.8)  # m, from the front to a line
 _LEADER_BRAKE = f32(5.0)  # m/s^2, the hardest braking expected of a leader
@@ -77,7 +71,6 @@ _SKEW, _SKEW_NEAR = f32(0.35), f32(0.15)
 _LEVEL = f32(0.02)  # 1/m: less is no bend
 _INWARD = f32(1 / 16)  # of squared length times curvature: a box so far inside of a bend sweeps as much on both sides
 _SIDE = f32(0.1)  # m, left free at the side of the lane by that
-_DRIFTS = f32(0.33)  # most of exp(-u) sin u: 0.322
 _STRAIGHT = f32(0.05)  # m, far less than _MARGIN
 _STANDS = f32(0.1)  # m/s: who is slower stands
 _TIDY = f32(1e-3)  # m/s: a slower vehicle stands, and does not roll back
@@ -98,34 +91,8 @@ _BACK_ROOM, _BACK_LEAST = f32(0.6), f32(3.0)  # m: room that is kept behind, and
 _GETS_ON = f32(5.0)  # m/s: who drives so fast no longer waits
 _FORGETS = i32(10)  # steps of waiting, that a step at less than that forgets, but not at a crawl
 _GIVES_UP = f32(45.0)  # s: who has stood for so long before a lane change drives elsewhere
-_BACKS_FOR = f32(1.0)  # s, for which somebody who backs up is thought to go on
 _SOON = f32(1.5)  # s, for which who crawls across its lane thinks that those who drive go straight on
 _LET_IN = f32(30.0)  # m: who waits so near ahead for a lane change is let in
-
-
-@rule
-def drift(aside, slope, distance, preview):
-    """Lateral offset [m] from a line, left positive, after `distance` [m] of pure pursuit.
-
-    aside: offset [m] now. slope: sine of the heading relative to the line. preview: distance [m] to the point on the line
-    that is steered to. As that moves on with the car, the car does not meet the line there: its curvature of
-    -2 (offset + slope * preview) / preview^2 makes it a damped oscillation. So a driver that begins a lane change, or aborts
-    it, still is in its old lane for a while. Beyond half a period, 4 % of the offset, it counts as settled.
-    """
-    u = min(distance / preview, PI)
-    sine, cosine = sincos(u)
-    return exp(-u) * (aside * (cosine + sine) + slope * preview * sine)
-
-
-@rule
-def path_reach(width, aside, slope, preview, gain):
-    """So near [m] to a section ahead a body must be to be in the path of another one, of this width [m], there.
-
-    At most half a stride before or behind it, and as far aside as the `drift` of aside, slope and preview and the margin.
-    gain: not less than that of any direction.
-    """
-    drifts = abs(aside) + abs(slope) * preview * _DRIFTS
-    return HALF * f32(_STRIDE) * gain + drifts + HALF * width + _MARGIN + _ROUNDED
 
 
 @rule
@@ -177,78 +144,6 @@ def road_end(conflicts, lane, row, passed, scale):
     passed: distance [m] to its start. scale: metres of the world per metre of the map.
     """
     return passed + conflicts.usable[lane] * row.length * scale if row.successors == 0 else FAR
-
-
-@rule
-def way_back(speed):
-    """Way [m] for which somebody at this speed [m/s] is thought to back up; 0 where it does not."""
-    return max(-speed, ZERO) * _BACKS_FOR
-
-
-@stage
-def abreast(w, b, x, y, z, along_x, along_y, stride, pose, body):
-    """Whether some of agent b may lie within `stride` [m] along a road of this direction from the place (x, y, z)."""
-    if abs(pose.z[w, b] - z) > LEVEL_GAP:
-        return False
-    ahead, _ = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, along_x, along_y)
-    return abs(ahead) <= HALF * (body.length[w, b] + body.width[w, b]) + stride
-
-
-@stage
-def apart(w, x, y, count, close, pose, motion, body):
-    """Distance [m] from a place to where the nearest of `count` agents in `close` may be soon, whichever way it heads."""
-    nearest = FAR
-    for k in range(count):
-        b = close[u32(k)]
-        dx, dy = pose.x[w, b] - x, pose.y[w, b] - y
-        reach = HALF * (body.length[w, b] + body.width[w, b]) + way_back(motion.speed[w, b])
-        nearest = min(nearest, f32(math.sqrt(dx * dx + dy * dy)) - reach)
-    return nearest
-
-
-@stage
-def leader_at(
-    w, a, distance, aside, slope, driven, preview, section, count, close, pose, motion, body, variant, network
-):  # fmt: skip
-    """The nearest body in the own path at a section `distance` [m] ahead: (gap [m], speed [m/s] along the road, number).
-
-    The gap is between the bumpers, FAR if there is none. The own path lies beside the section by the `drift` of aside,
-    slope, driven and preview. close: the numbers of `count` agents ahead.
-    """
-    x, y, along_x, along_y, gain = seat(w, variant, network, section)
-    stride, z = f32(_STRIDE) * gain, network.sections[section].z
-    half_length, half_width = HALF * body.length[w, a], HALF * body.width[w, a]
-    gap, speed, who = FAR, ZERO, i32(-1)
-    # The drift takes as long as ten bodies, and beside many sections there is none: a loop of its own finds that out. In the
-    # next one the compiler would compute the drift first, for all sections.
-    beside = i32(0)
-    while beside < count and not abreast(w, close[u32(beside)], x, y, z, along_x, along_y, stride, pose, body):
-        beside = i32(beside + i32(1))
-    if beside == count:
-        return gap, speed, who
-    shift = drift(aside, slope, driven, preview)
-    for k in range(beside, count):
-        b = close[u32(k)]
-        if not abreast(w, b, x, y, z, along_x, along_y, stride, pose, body):
-            continue
-        ahead, left = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, along_x, along_y)
-        back = way_back(motion.speed[w, b])
-        reach = HALF * (body.length[w, b] + body.width[w, b]) + back
-        if abs(left - shift) > reach + half_width + _MARGIN:
-            continue
-        cos, sin = into_frame(pose.cos[w, b], pose.sin[w, b], along_x, along_y)
-        # Who backs up takes its way of the next moment with it.
-        ahead, left, length = ahead - HALF * back * cos, left - HALF * back * sin, body.length[w, b] + back
-        long = HALF * (length * abs(cos) + body.width[w, b] * abs(sin))
-        wide = HALF * (length * abs(sin) + body.width[w, b] * abs(cos))
-        if abs(ahead) > long + HALF * stride or abs(left - shift) > wide + half_width + _MARGIN:
-            continue
-        free_distance = distance + ahead - long - half_length
-        if free_distance < ZERO and abs(left - shift) > wide + half_width:  # it is passed already, and not touched
-            continue
-        if free_distance < gap:
-            gap, speed, who = free_distance, max(motion.speed[w, b] * cos, ZERO), i32(b)
-    return gap, speed, who
 
 
 @stage
@@ -456,10 +351,6 @@ def intend(
     steer_x, steer_y, steered, before = x + cos * preview, y + sin * preview, False, motion.steer[w, a] / wheelbase
     target, gap, room_from, blocked, waiting, stop = i32(-1), FAR, FAR, False, False, FAR
     leader_gap, leader_speed, leader = FAR, ZERO, i32(-1)
-    # How far away the nearest body is is measured at one section; the next ones are skipped until it can be in the path.
-    most = most_gain(w, variant)
-    near = path_reach(body.width[w, a], own_aside, own_slope, preview, most)
-    clear, clear_x, clear_y = ZERO, x, y
     if waits:  # where a lane change is still possible: long before the lane's end, where it has a taper
         room = change_room(w, variant, conflicts, row, lane)
         stop = max(passed + conflicts.usable[lane] * row.length * scale - room - HALF, ZERO)
@@ -468,57 +359,49 @@ def intend(
     # Of those whom others drive only a body on their way to a junction counts. Mostly none comes: they look for that first,
     # and where one comes, once more from here for bodies.
     seeks, listed, count = rules, False, i32(0)
-    for _ in range(_STEPS):
+    for _ in range(_LANES):
+        if sample_distance(f32(k), passed, row, scale) > limit:
+            break
         if seeks and not listed:
             count, listed = around(w, a, sight, True, rows, pose, motion, close), True
-        distance = passed + f32(k) * row.step * scale
-        if distance > limit:
+        # Of this lane's samples k, k + STRIDE, ..., last, those up to `until` are within the limit.
+        last, in_sight = last_sample(k, row.quads), i32((limit - passed) / (row.step * scale))
+        until, found, aimed = min(last, last_sample(k, max(in_sight, k) + i32(1))), k, k
+        if seeks and count > 0 and leader_gap >= FAR:
+            leader_gap, leader_speed, leader, found = find_leader(
+                w, a, k, until, passed, row, scale, own_aside, own_slope, preview, lag, count, close, pose, motion, body,
+                variant, network,
+            )  # fmt: skip
+        if rules and not steered:
+            while (
+                aimed <= until
+                and sample_distance(f32(aimed), passed, row, scale) + row.step * scale * f32(STRIDE) <= preview
+            ):
+                aimed = i32(aimed + STRIDE)
+            if aimed <= until:
+                # On this lane, though the next sample may lie on the one behind it, which may bend the other way.
+                distance = sample_distance(f32(aimed), passed, row, scale)
+                on = min(i32(max((preview - distance) / (row.step * scale), ZERO)) + i32(1), i32(row.quads - aimed))
+                number = i32(row.first + aimed + on)
+                aim = network.sections[number]
+                aim_x, aim_y, aim_cos, aim_sin, gain = seat(w, variant, network, number)
+                bend = curved(w, variant, aim.curvature, aim.cos, aim.sin)
+                if abs(bend_here) > abs(bend) and bend_here * bend >= ZERO:  # the front leaves a bend before the rest does
+                    bend = bend_here
+                room = max(aim.half_width * abs(variant.det[w]) / gain - aside_most, ZERO)
+                side, rest = clip(inward * bend, -room, room), distance + f32(on) * row.step * scale - preview
+                steer_x, steer_y = aim_x - rest * aim_cos - side * aim_sin, aim_y - rest * aim_sin + side * aim_cos
+                steered = True
+        # With somebody in the way to a junction nothing behind matters.
+        ends = leader_gap < FAR and target >= 0 and (steered or not rules)
+        until = max(found, aimed) if ends else until
+        if rules:
+            cap, before = slow_for_curves(
+                w, k, until, passed, row, scale, cap, before, wheelbase, tightest, preview, variant, network, p
+            )
+        if ends or until < last:
             break
-        number = i32(row.first + k)
-        at = network.sections[number]
-        if rules and distance >= -row.step * scale:
-            curvature = curved(w, variant, at.curvature, at.cos, at.sin)
-            curve = curve_speed(curvature, p)
-            change = abs(curvature - before)
-            before = curvature
-            if change * wheelbase * row.speed > _SPAN * p.steer_rate:  # the steering needs time
-                curve = min(curve, max(_SPAN * p.steer_rate / (change * wheelbase), _WALK))
-            curve = _WALK if abs(curvature) > _TIGHT * tightest else curve
-            cap = min(cap, stopping_speed(distance - HALF * preview, min(curve, row.speed), p))
-        if rules and not steered and distance + f32(_STRIDE) * row.step * scale > preview:
-            # On this lane, though the next sample may lie on the one behind it, which may bend the other way.
-            on = min(i32(max((preview - distance) / (row.step * scale), ZERO)) + i32(1), i32(row.quads - k))
-            aim = network.sections[number + on]
-            aim_x, aim_y, aim_cos, aim_sin, gain = seat(w, variant, network, i32(number + on))
-            bend = curved(w, variant, aim.curvature, aim.cos, aim.sin)
-            if abs(bend_here) > abs(bend) and bend_here * bend >= ZERO:  # the front leaves a bend before the rest does
-                bend = bend_here
-            room = max(aim.half_width * abs(variant.det[w]) / gain - aside_most, ZERO)
-            side, rest = clip(inward * bend, -room, room), distance + f32(on) * row.step * scale - preview
-            steer_x, steer_y = aim_x - rest * aim_cos - side * aim_sin, aim_y - rest * aim_sin + side * aim_cos
-            steered = True
-        free = FAR  # metres of the map for which no body can be in the path
-        if leader_gap >= FAR and count > 0:
-            at_x, at_y = to_world(w, variant, at.x, at.y)
-            moved = f32(math.sqrt((at_x - clear_x) * (at_x - clear_x) + (at_y - clear_y) * (at_y - clear_y)))
-            if moved >= clear:
-                clear, clear_x, clear_y = apart(w, at_x, at_y, count, close, pose, motion, body) - near, at_x, at_y
-                if clear < ZERO:
-                    # Where the stretch begins for which this section stands: a lane change is least far there.
-                    driven = max(distance - HALF * f32(_STRIDE) * row.step * scale - lag, ZERO)
-                    leader_gap, leader_speed, leader = leader_at(
-                        w, a, distance, own_aside, own_slope, driven, preview, number, count, close, pose, motion, body,
-                        variant, network,
-                    )  # fmt: skip
-                clear, moved = max(clear, ZERO), ZERO
-            free = (clear - moved) / most
-        if leader_gap < FAR and target >= 0 and (steered or not rules):
-            break
-        # Of drivers without rules nothing else is asked of a section, but at the lane's end, and where the look ahead ends.
-        strides = i32(1) if rules else i32(min(free, (limit - distance) / scale) / (f32(_STRIDE) * row.step))
-        k = i32(k + _STRIDE * clip(strides, i32(1), i32((row.quads - k + i32(1)) // _STRIDE)))
-        if k < row.quads:
-            continue
+        k = i32(last + STRIDE)
         # The goal may be on the lane that ends here. The final goal counts only below goal_speed.
         goal_distance = passed + goal_s * scale
         if final and lane == goal_lane and goal_distance > ZERO:

@@ -1,12 +1,30 @@
 """Others: who is so near to a driver that it has to look at them."""
 
-from gigaflow_env.jit import alone, by_one, f32, i32, stage, u32
+from gigaflow_env.jit import alone, by_one, f32, i32, rule, stage, u32
 from gigaflow_env.packs import EIGHT, counted, eight_from, keep, within, words_of_bytes
 from gigaflow_env.sim.geometry import ZERO, into_frame
 from gigaflow_env.sim.lanes import FAR
 from gigaflow_env.state import LIVE
 
+STRIDE = i32(2)
+"""Sections from one sample of the road ahead to the next: 2 m of the map."""
+
 _CATCHES_UP = f32(2.0)  # s: who is faster is seen from so much farther, before a lane change
+
+
+@rule
+def sample_distance(k, passed, row, scale):
+    """Distance [m] to the k-th section of a lane; k is a float32, or a pack of such.
+
+    passed: distance [m] to the start of the lane. scale: metres of the world per metre of the map.
+    """
+    return passed + k * row.step * scale
+
+
+@rule
+def last_sample(k, quads):
+    """The last of the sections k, k + STRIDE, ... before the `quads`-th."""
+    return i32(k + (quads - i32(1) - k) // STRIDE * STRIDE)
 
 
 @stage
