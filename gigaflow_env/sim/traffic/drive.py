@@ -15,7 +15,8 @@ Sources: Treiber, Hennecke, Helbing, Phys. Rev. E 62 (2000) 1805 (IDM); Gipps, T
 Coulter, CMU-RI-TR-92-01 (pure pursuit). Ours: the rule of turns.
 """
 
-from gigaflow_env.jit import f32, i32, rule, stage
+from gigaflow_env.jit import alone, by_one, f32, i32, lowest_bit, rule, stage, u32, u64
+from gigaflow_env.packs import EIGHT, bits_of, chosen, counted, eight_from, larger, smaller, smallest_of, words_of_bytes
 from gigaflow_env.roads.compiled.tables import NO_WAY_BACK
 from gigaflow_env.sim.collision import edges_met
 from gigaflow_env.sim.dynamics import hold_zero
@@ -159,22 +160,54 @@ def room_behind(w, a, rows, pose, motion, body, lane_position, variant, network,
     if conflicts.begins[lane]:
         s = place_s(network, section, lane_position.fraction[w, a])
         room = s * lane_stretch(w, variant, network.lanes[lane]) - half_length
-    for b in range(rows.status.shape[1]):
-        if b == a or rows.status[w, b] < LIVE or abs(pose.z[w, b] - pose.z[w, a]) > LEVEL_GAP:
-            continue
-        ahead, left = into_frame(pose.x[w, b] - pose.x[w, a], pose.y[w, b] - pose.y[w, a], pose.cos[w, a], pose.sin[w, a])
-        cos, sin = into_frame(pose.cos[w, b], pose.sin[w, b], pose.cos[w, a], pose.sin[w, a])
-        long = HALF * (body.length[w, b] * abs(cos) + body.width[w, b] * abs(sin))
-        wide = HALF * (body.length[w, b] * abs(sin) + body.width[w, b] * abs(cos))
-        # Who crosses is soon elsewhere: it may lie anywhere on the way to there.
-        crosses = HALF * motion.speed[w, b] * sin * _CROSS_FOR
-        left, wide = left + crosses, wide + abs(crosses)
-        apart = min(abs(left), abs(left - HALF * bend * ahead * ahead))
-        if ahead < ZERO and apart < wide + half_width + TWO * _MARGIN:
-            comes = max(motion.speed[w, b] * cos, ZERO)
-            stops = comes * (TWO * p.dt + comes / (TWO * _LEADER_BRAKE))
-            room = min(room, -ahead - long - half_length - stops)
+    x, y, z, cos, sin = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a]
+    agents = rows.status.shape[1]
+    if alone():
+        room = min(room, room_alone(w, a, bend, half_length, half_width, rows, pose, motion, body, p))
+    for b in range(agents - agents % EIGHT if alone() else 0, agents):
+        if b != a and rows.status[w, b] >= LIVE:
+            room = min(room, room_to(
+                pose.x[w, b] - x, pose.y[w, b] - y, pose.z[w, b] - z, pose.cos[w, b], pose.sin[w, b], body.length[w, b],
+                body.width[w, b], motion.speed[w, b], cos, sin, bend, half_length, half_width, p,
+            ))  # fmt: skip
     return room
+
+
+@by_one(nothing=FAR)
+def room_alone(w, a, bend, half_length, half_width, rows, pose, motion, body, p):
+    """What `room_behind` has before whole packs of agents, for one who is alone."""
+    x, y, z, cos, sin = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a]
+    xs, ys, zs, coses, sines = pose.x[w], pose.y[w], pose.z[w], pose.cos[w], pose.sin[w]
+    lengths, widths, speeds, status, least = body.length[w], body.width[w], motion.speed[w], rows.status[w], FAR
+    for b in range(0, len(xs) - EIGHT + 1, EIGHT):
+        room = room_to(
+            eight_from(xs, b) - x, eight_from(ys, b) - y, eight_from(zs, b) - z, eight_from(coses, b), eight_from(sines, b),
+            eight_from(lengths, b), eight_from(widths, b), eight_from(speeds, b), cos, sin, bend, half_length, half_width, p,
+        )  # fmt: skip
+        drives = (words_of_bytes(status, b) >= i32(LIVE)) & (counted(b, len(xs)) != i32(a))
+        least = min(least, smallest_of(chosen(drives, room, FAR)))
+    return least
+
+
+@rule
+def room_to(dx, dy, dz, other_cos, other_sin, length, width, speed, cos, sin, bend, half_length, half_width, p):
+    """Distance [m] from the own rear to where a body behind can stop; FAR where it isn't behind. Also of packs.
+
+    dx, dy, dz: from the own middle to that of the body [m]; other_cos, other_sin, length, width, speed: of the body. bend:
+    curvature [1/m] of the arc on which the own one, of half_length and half_width [m], would back up.
+    """
+    ahead, left = into_frame(dx, dy, cos, sin)
+    along, across = into_frame(other_cos, other_sin, cos, sin)
+    long = HALF * (length * abs(along) + width * abs(across))
+    wide = HALF * (length * abs(across) + width * abs(along))
+    # Who crosses is soon elsewhere: it may lie anywhere on the way to there.
+    crosses = HALF * speed * across * _CROSS_FOR
+    left, wide = left + crosses, wide + abs(crosses)
+    apart = smaller(abs(left), abs(left - HALF * bend * ahead * ahead))
+    comes = larger(speed * along, ZERO)
+    stops = comes * (TWO * p.dt + comes / (TWO * _LEADER_BRAKE))
+    behind = (ahead < ZERO) & (apart < wide + half_width + TWO * _MARGIN) & (abs(dz) <= LEVEL_GAP)
+    return chosen(behind, ZERO - ahead - long - half_length - stops, FAR)
 
 
 @rule
@@ -499,27 +532,64 @@ def touched(w, a, clock, distance, bend, rows, pose, motion, body, variant, netw
     half_length, half_width = HALF * body.length[w, a], HALF * body.width[w, a]
     if edges_met(w, variant, grid, network.maps[clock.map[w]], x, y, z, cos, sin, x, y, half_length, half_width):
         return i32(a)
-    for b in range(rows.status.shape[1]):
-        if b == a or rows.status[w, b] < LIVE or abs(pose.z[w, b] - z) > LEVEL_GAP:
-            continue
-        ahead, left = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, cos, sin)
-        along, across = into_frame(pose.cos[w, b], pose.sin[w, b], cos, sin)
-        near = TWO * (body.length[w, a] + body.length[w, b]) + _SOON * max(motion.speed[w, b], ZERO)
-        drives, passed = motion.speed[w, b] > _WALK + _STANDS, ahead * distance < ZERO
-        if abs(ahead) + abs(left) > near or (passed and drives):
-            continue
-        away = motion.speed[w, b] * along if distance > ZERO else -motion.speed[w, b] * along
-        if away > max(abs(motion.speed[w, a]), _WALK):  # it gets away, also from one that begins to drive
-            continue
-        other_length, other_width = HALF * body.length[w, b], HALF * body.width[w, b]
-        if drives:  # who drives on goes first, and takes its way of the next moment with it
-            sweep = HALF * _SOON * motion.speed[w, b]
-            ahead, left, other_length = ahead + sweep * along, left + sweep * across, other_length + sweep
-        # Beside the other end it has no gap: only where that swings out it comes nearer.
-        aside = ZERO if passed else _BODY_GAP
-        if boxes_overlap(ahead, left, along, across, half_length, half_width + aside, other_length, other_width):
+    agents = rows.status.shape[1]
+    if alone():
+        met = touched_alone(w, a, distance, x, y, z, cos, sin, rows, pose, motion, body)
+        if met >= 0:
+            return met
+    for b in range(agents - agents % EIGHT if alone() else 0, agents):
+        if touches(w, a, b, distance, x, y, z, cos, sin, rows, pose, motion, body):
             return i32(b)
     return i32(-1)
+
+
+@by_one(nothing=i32(-1))
+def touched_alone(w, a, distance, x, y, z, cos, sin, rows, pose, motion, body):
+    """What `touched` finds among whole packs of agents, for one who is alone: most are far away."""
+    xs, ys, zs, lengths, speeds = pose.x[w], pose.y[w], pose.z[w], body.length[w], motion.speed[w]
+    for first in range(0, len(xs) - EIGHT + 1, EIGHT):
+        ahead, left = into_frame(eight_from(xs, first) - x, eight_from(ys, first) - y, cos, sin)
+        dz, other_lengths, other_speeds = eight_from(zs, first) - z, eight_from(lengths, first), eight_from(speeds, first)
+        near = in_touch(ahead, left, dz, body.length[w, a], other_lengths, other_speeds)
+        found = bits_of(near & (words_of_bytes(rows.status[w], first) >= i32(LIVE)))
+        while found != 0:
+            b = u32(u32(first) + u32(lowest_bit(found)))
+            found &= u64(found - u64(1))
+            if touches(w, a, b, distance, x, y, z, cos, sin, rows, pose, motion, body):
+                return i32(b)
+    return i32(-1)
+
+
+@rule
+def in_touch(ahead, left, dz, length, other_length, other_speed):
+    """Whether a body is near enough to be touched at once, or soon. Also of packs.
+
+    ahead, left, dz: from the own middle to its [m]. length, other_length: of both [m]. other_speed: its [m/s].
+    """
+    near = TWO * (length + other_length) + _SOON * larger(other_speed, ZERO)
+    return (abs(ahead) + abs(left) <= near) & (abs(dz) <= LEVEL_GAP)
+
+
+@stage
+def touches(w, a, b, distance, x, y, z, cos, sin, rows, pose, motion, body):
+    """Whether agent a would touch agent b from the place (x, y, z), where it heads to (cos, sin), see `obstacle`."""
+    ahead, left = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, cos, sin)
+    near = in_touch(ahead, left, pose.z[w, b] - z, body.length[w, a], body.length[w, b], motion.speed[w, b])
+    if b == a or rows.status[w, b] < LIVE or not near:
+        return False
+    along, across = into_frame(pose.cos[w, b], pose.sin[w, b], cos, sin)
+    drives, passed = motion.speed[w, b] > _WALK + _STANDS, ahead * distance < ZERO
+    away = motion.speed[w, b] * along if distance > ZERO else -motion.speed[w, b] * along
+    if (passed and drives) or away > max(abs(motion.speed[w, a]), _WALK):  # it gets away, also from one that begins to drive
+        return False
+    half_length, half_width = HALF * body.length[w, a], HALF * body.width[w, a]
+    other_length, other_width = HALF * body.length[w, b], HALF * body.width[w, b]
+    if drives:  # who drives on goes first, and takes its way of the next moment with it
+        sweep = HALF * _SOON * motion.speed[w, b]
+        ahead, left, other_length = ahead + sweep * along, left + sweep * across, other_length + sweep
+    # Beside the other end it has no gap: only where that swings out it comes nearer.
+    aside = ZERO if passed else _BODY_GAP
+    return boxes_overlap(ahead, left, along, across, half_length, half_width + aside, other_length, other_width)
 
 
 @stage
