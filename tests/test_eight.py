@@ -54,7 +54,7 @@ from gigaflow_env.sim.observe import (
 )
 from gigaflow_env.sim.random_numbers import DROPOUT, draws, pick
 from gigaflow_env.sim.reset import closer_than, in_the_way, judge_by_others, takes_place
-from gigaflow_env.sim.traffic.drive import around
+from gigaflow_env.sim.traffic.others import around
 from gigaflow_env.sim.traffic.right_of_way import crossing_gap, gap_to, yields, yields_to
 from gigaflow_env.sim.variant import frame_of
 from gigaflow_env.state import GREEN, LIVE, OFF, RED, WAITING, YELLOW, make
@@ -828,23 +828,28 @@ def test_on_a_map_without_stop_lines_no_light_is_looked_up():
 
 
 @kernel
-def _around(w, a, reach, rows, pose, motion, close):
-    return around(w, a, reach, rows, pose, motion, close)
+def _around(w, a, reach, ahead, rows, pose, motion, close):
+    return around(w, a, reach, ahead, rows, pose, motion, close)
 
 
-@given(st.integers(1, 21), st.data())
-def test_around_an_agent_are_all_on_the_road_who_may_reach_it(agents, data):
-    """Also wrecks; faster ones from two seconds of their lead farther away; in the order of their numbers."""
+@given(st.integers(1, 21), st.booleans(), st.data())
+def test_around_an_agent_are_all_on_the_road_who_may_reach_it(agents, ahead, data):
+    """Also wrecks; faster ones from two seconds of their lead farther away; in the order of their numbers, if wanted only
+    those ahead."""
     state = make(1, agents, 1, 0, 0, 1, 1)
     draw = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     state.pose.x[0], state.pose.y[0] = np.float32(draw.uniform(-60, 60, (2, agents)))
     state.motion.speed[0] = np.float32(draw.uniform(-5, 25, agents))
     state.rows.status[0] = draw.integers(0, 6, agents)
     a, reach, close = data.draw(st.integers(0, agents - 1)), data.draw(reals(0, 80)), np.zeros(agents, np.uint32)
-    count = _around(0, a, np.float32(reach), state.rows, state.pose, state.motion, close)
-    away = np.hypot(*(array[0].astype(float) - float(array[0, a]) for array in (state.pose.x, state.pose.y)))
+    angle = data.draw(directions)
+    state.pose.cos[0, a], state.pose.sin[0, a] = math.cos(angle), math.sin(angle)
+    count = _around(0, a, np.float32(reach), ahead, state.rows, state.pose, state.motion, close)
+    dx, dy = (array[0].astype(float) - float(array[0, a]) for array in (state.pose.x, state.pose.y))
+    away, before = np.hypot(dx, dy), dx * math.cos(angle) + dy * math.sin(angle)
     speed = state.motion.speed[0].astype(float)
     spare = reach + 2 * np.maximum(speed - speed[a], 0) - away
+    spare = np.minimum(spare, before) if ahead else spare
     counts = (state.rows.status[0] >= LIVE) & (np.arange(agents) != a)
     sure, never = set(np.flatnonzero(counts & (spare > 1e-3))), set(np.flatnonzero(~counts | (spare < -1e-3)))
     found = close[:count].tolist()

@@ -21,6 +21,8 @@ from gigaflow_env.packs import (
     counted,
     eight_from,
     keep,
+    larger,
+    last_of,
     like,
     one_alone,
     picked,
@@ -28,6 +30,7 @@ from gigaflow_env.packs import (
     put_eight,
     repeated,
     root,
+    shifted,
     sizes,
     smaller,
     smallest_of,
@@ -113,6 +116,8 @@ def _float_comparisons(given, other, number, out):
     out[3], out[4], out[5] = bits_of(one <= two), bits_of(one <= number), bits_of(number <= one)
     out[6], out[7], out[8] = bits_of(one >= two), bits_of(one >= number), bits_of(number >= one)
     out[9], out[10] = bits_of((one < two) & (one < number)), bits_of((one < two) | (one < number))
+    out[11], out[12], out[13] = bits_of(one > two), bits_of(one > number), bits_of(number > one)
+    out[14], out[15], out[16] = bits_of(one != two), bits_of(one != number), bits_of(number != one)
 
 
 def packed(flags):
@@ -126,12 +131,12 @@ def test_floats_are_compared_like_one_alone(one, two, number, alike):
     one, two = np.float32(one), np.float32(two)
     two = np.where(alike >> np.arange(EIGHT) & 1, one, two)
     number = one[number] if isinstance(number, int) else np.float32(number)
-    out = np.zeros(11, np.uint64)
+    out = np.zeros(17, np.uint64)
     _float_comparisons(one, two, number, out)
     less, below = one < two, one < number
     expected = [
         less, below, number < one, one <= two, one <= number, number <= one, one >= two, one >= number, number >= one,
-        less & below, less | below,
+        less & below, less | below, one > two, one > number, number > one, one != two, one != number, number != one,
     ]  # fmt: skip
     assert out.tolist() == [packed(flags) for flags in expected]
 
@@ -154,13 +159,14 @@ def _choices(given, other, low, high, numbers, out):
         out[10], 0,
         repeated((numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6], numbers[7])),
     )  # fmt: skip
-    out[11, 0] = smallest_of(two)
+    put_eight(out[11], 0, shifted(low, one))
+    out[12, 0], out[12, 1] = smallest_of(two), last_of(one)
 
 
 @given(eight(FLOAT), eight(NUMBER), NUMBER, NUMBER)
 def test_numbers_are_chosen_like_one_alone(one, two, low, high):
     one, two, (low, high) = np.float32(one), np.float32(two), np.sort(np.float32([low, high]))
-    out = np.zeros((12, EIGHT), np.float32)
+    out = np.zeros((13, EIGHT), np.float32)
     _choices(one, two, low, high, two, out)
     less = one < two
     limited = np.where(one <= low, low, one)
@@ -168,9 +174,40 @@ def test_numbers_are_chosen_like_one_alone(one, two, low, high):
     expected = [
         np.where(limited >= high, high, limited), np.where(less, one, two), kept[0], kept[1], kept[0],
         np.where(less, one, two), one[[1, 0, 3, 2, 5, 4, 7, 6]], np.repeat(two[:1], 8), np.tile(two[:2], 4),
-        np.tile(two[:4], 2), two,
+        np.tile(two[:4], 2), two, np.append(low, one[:-1]),
     ]  # fmt: skip
-    assert same(out[:11], np.array(expected)) and out[11, 0] == two.min()
+    assert same(out[:12], np.array(expected)) and out[12, 0] == two.min() and same(out[12, 1], one[-1])
+
+
+@compiled
+def _either(given, other, number, flag, out):
+    one, two = eight_from(given, 0), eight_from(other, 0)
+    put_eight(out[0], 0, smaller(one, two))
+    put_eight(out[1], 0, smaller(one, number))
+    put_eight(out[2], 0, smaller(number, one))
+    put_eight(out[3], 0, larger(one, two))
+    put_eight(out[4], 0, larger(one, number))
+    put_eight(out[5], 0, larger(number, one))
+    put_eight(out[6], 0, chosen(one < two, one, number))
+    put_eight(out[7], 0, chosen(one < two, number, two))
+    put_eight(out[8], 0, chosen(one < two, number, given[0]))
+    for k in range(EIGHT):
+        out[9, k], out[10, k] = smaller(given[k], other[k]), larger(given[k], other[k])
+        out[11, k] = chosen(flag, given[k], other[k])
+
+
+@given(eight(NUMBER), eight(NUMBER), NUMBER, st.booleans())
+def test_numbers_and_packs_are_chosen_from_together(one, two, number, flag):
+    one, two, number = np.float32(one), np.float32(two), np.float32(number)
+    out = np.zeros((12, EIGHT), np.float32)
+    _either(one, two, number, flag, out)
+    less, least, most = one < two, np.minimum(one, two), np.maximum(one, two)
+    expected = [
+        least, np.minimum(one, number), np.minimum(one, number), most, np.maximum(one, number), np.maximum(one, number),
+        np.where(less, one, number), np.where(less, number, two), np.where(less, number, one[0]), least, most,
+        one if flag else two,
+    ]  # fmt: skip
+    assert np.array_equal(out, np.array(expected))  # which of 0 and -0 is less is not said
 
 
 @compiled

@@ -51,22 +51,17 @@ from gigaflow_env.sim.traffic.car_following import (
 )
 from gigaflow_env.sim.traffic.cycles import BACK, ENDS, MAKES_ROOM, NO_TURN, STAY, YIELD
 from gigaflow_env.sim.traffic.drive import (
-    apart,
     back_room,
     backs_up,
-    drift,
     forgotten,
     holding,
-    leader_at,
     on_arc,
-    path_reach,
     pursuit,
     room_behind,
     sharpest,
     skewed,
     turned_by,
     wait,
-    way_back,
 )
 from gigaflow_env.sim.traffic.lane_choice import (
     astray,
@@ -82,6 +77,7 @@ from gigaflow_env.sim.traffic.lane_choice import (
     too_narrow,
     wished_lane,
 )
+from gigaflow_env.sim.traffic.leader import drift, leader_at, most_aside, way_back
 from gigaflow_env.sim.traffic.right_of_way import goes_first, goes_on, in_conflict, passed
 from gigaflow_env.simulator import drivers_of
 from gigaflow_env.state import FROZEN, GREEN, IDM, POLICY, RED
@@ -327,8 +323,8 @@ def test_a_lane_change_begins_where_one_is_and_as_one_heads_and_ends_on_the_line
         offset += steep * step
     assert found == pytest.approx(offset, abs=0.01 * (abs(aside) + abs(slope) * preview) + 1e-4)
     assert found == -call(drift)(-aside, -slope, share * preview, preview)
-    least = call(path_reach)(2.0, 0.0, 0.0, preview, 1.0)
-    assert abs(found) <= call(path_reach)(2.0, aside, slope, preview, 1.0) - least + 1e-5
+    least = call(most_aside)(2.0, 0.0, 0.0, preview)
+    assert 1.0 < least and abs(found) <= call(most_aside)(2.0, aside, slope, preview) - least + 1e-5
     assert call(drift)(aside, slope, 0.0, preview) == aside
     assert abs(call(drift)(aside, slope, 5 * preview, preview)) <= 0.06 * abs(aside) + 1e-4
     along = call(drift)(aside, 0.0, share * preview, preview)
@@ -1171,48 +1167,6 @@ def test_a_leader_that_backs_up_counts_as_nearer(speed, nearer, seen):
         state.body, state.variant, network,
     )[0]  # fmt: skip
     assert rests - gap == pytest.approx(nearer, abs=1e-3)
-
-
-@pytest.mark.parametrize("along", [-0.98, 0.0, 0.98])
-@pytest.mark.parametrize("aside", [-0.98, 0.0, 0.98])
-@given(reals(-math.pi, math.pi), reals(-2, 10), reals(-2, 2), reals(-0.9, 0.9), reals(0, 2), reals(2, 20))
-def test_who_is_just_in_the_path_is_not_skipped(along, aside, heading, speed, offset, slope, share, preview):
-    """Where `leader_at` finds somebody, at shares of how far along and aside it looks, `apart` is less than `path_reach`."""
-    sim, run, near, reach = ring_for_two()
-    state, network, close = sim.state, sim.roads.network, np.array([1], np.uint32)
-    section = int(state.lane_position.section[0, 0])
-    x, y = float(network.sections[section]["x"]), float(network.sections[section]["y"])  # the road leads to the east there
-    length, width, own_width = state.body.length[0, 1], state.body.width[0, 1], state.body.width[0, 0]
-    cos, sin, back = math.cos(heading), math.sin(heading), max(-speed, 0.0)
-    long = ((length + back) * abs(cos) + width * abs(sin)) / 2 + 1.0
-    wide = ((length + back) * abs(sin) + width * abs(cos)) / 2 + own_width / 2 + 0.3
-    left = call(drift)(offset, slope, share * preview, preview) + aside * wide
-    state.pose.x[0, 1], state.pose.y[0, 1] = x + along * long + back * cos / 2, y + left + back * sin / 2
-    state.pose.cos[0, 1], state.pose.sin[0, 1], state.motion.speed[0, 1] = cos, sin, speed
-    who = run(
-        0, 0, f32(20.0), f32(offset), f32(slope), f32(share * preview), f32(preview), section, 1, close, state.pose,
-        state.motion, state.body, state.variant, network,
-    )[2]  # fmt: skip
-    assert who == 1, "the scene is what it is meant to be"
-    apart_by = near(0, f32(x), f32(y), 1, close, state.pose, state.motion, state.body)
-    assert apart_by < reach(own_width, f32(offset), f32(slope), f32(preview), f32(1.0))
-
-
-def test_who_is_far_from_the_path_is_skipped():
-    sim, _, near, reach = ring_for_two()
-    state, section = sim.state, int(sim.state.lane_position.section[0, 0])
-    x, y = (float(sim.roads.network.sections[section][name]) for name in "xy")
-    state.pose.x[0, 1], state.pose.y[0, 1], state.motion.speed[0, 1] = x + 12.0, y, 5.0
-    apart_by = near(0, f32(x), f32(y), 1, np.array([1], np.uint32), state.pose, state.motion, state.body)
-    assert apart_by > reach(state.body.width[0, 0], f32(0), f32(0), f32(10), f32(1.0))
-
-
-@functools.cache
-def ring_for_two():
-    sim = scene(ring(), 2)
-    put(sim, 0, "east", 60.0, ("west", 150.0))
-    put(sim, 1, "east", 60.0, ("west", 150.0))
-    return sim, kernel(plain(leader_at), cache=False), kernel(plain(apart), cache=False), call(path_reach)
 
 
 @pytest.mark.parametrize(("speed", "seen"), [(0.0, -1), (-1.2, 1), (1.2, -1)])
