@@ -11,7 +11,7 @@ import pytest
 from conftest import call, plain, reals, ring, run, simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_traffic import put, scene
+from rule_driven import put, scene
 from warps import give, matrices
 
 from gigaflow_env.config import Config, laptop, params
@@ -22,10 +22,10 @@ from gigaflow_env.sim.geometry import LEVEL_GAP
 from gigaflow_env.sim.lanes import FAR
 from gigaflow_env.sim.traffic.car_following import curve_speed
 from gigaflow_env.sim.traffic.curves import slow_for_curves, speed_before
-from gigaflow_env.sim.traffic.drive import in_touch, room_behind, room_to, touched, touches
 from gigaflow_env.sim.traffic.lane_choice import seat
 from gigaflow_env.sim.traffic.leader import beside, drift, find_leader, leader_at, samples_beside
 from gigaflow_env.sim.traffic.others import STRIDE, last_sample, sample_distance
+from gigaflow_env.sim.traffic.room import in_touch, room_behind, room_to, touched, touches
 from gigaflow_env.sim.variant import curved
 from gigaflow_env.state import IDM, LIVE, POLICY
 

@@ -12,7 +12,6 @@ from conftest import (
     bend,
     bridge,
     call,
-    clear,
     crossing,
     lane_number,
     motorway,
@@ -22,12 +21,12 @@ from conftest import (
     ring,
     road_map,
     run,
-    section_at,
     simulator,
     straight,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rule_driven import put, scene
 from warps import SHAPES, bound, give, image, matrices, warped
 
 from gigaflow_env.config import Config, laptop, params
@@ -51,16 +50,11 @@ from gigaflow_env.sim.traffic.car_following import (
 )
 from gigaflow_env.sim.traffic.cycles import BACK, ENDS, MAKES_ROOM, NO_TURN, STAY, YIELD
 from gigaflow_env.sim.traffic.drive import (
-    back_room,
     backs_up,
     forgotten,
     holding,
-    on_arc,
     pursuit,
-    room_behind,
-    sharpest,
     skewed,
-    turned_by,
     wait,
 )
 from gigaflow_env.sim.traffic.lane_choice import (
@@ -79,6 +73,7 @@ from gigaflow_env.sim.traffic.lane_choice import (
 )
 from gigaflow_env.sim.traffic.leader import drift, leader_at, most_aside, way_back
 from gigaflow_env.sim.traffic.right_of_way import goes_first, goes_on, in_conflict, passed
+from gigaflow_env.sim.traffic.room import back_room, on_arc, room_behind, sharpest, turned_by
 from gigaflow_env.simulator import drivers_of
 from gigaflow_env.state import FROZEN, GREEN, IDM, POLICY, RED
 
@@ -596,34 +591,6 @@ def test_several_maps_do_not_mix():
 
 
 # Scenes
-
-
-def scene(town, rows=3, **changes):
-    config = laptop().replace(agents_per_world=rows, on_route_done="new_route", lights_off=0.0, **changes)
-    sim = simulator(town, rows, config, drivers="idm")
-    clear(sim)
-    return sim
-
-
-def put(sim, a, lane, s, goal, speed=0.0):
-    """Put an agent on the middle of a lane, on its way to a goal. Metres of the map."""
-    sections = sim.roads.network.sections
-    section = section_at(sim, lane, s)
-    first, second = sections[section], sections[section + 1]
-    matrix = np.reshape([array[0] for array in sim.state.variant[:4]], (2, 2))
-    x, y = matrix @ [(first["x"] + second["x"]) / 2, (first["y"] + second["y"]) / 2]
-    along = matrix @ [first["cos"], first["sin"]]
-    origin = sim.roads.origins[0]
-    place(sim, a, float(x + origin[0]), float(y + origin[1]), math.atan2(along[1], along[0]), speed=speed)
-    sim.state.lane_position.section[0, a] = section
-    sim.state.lane_position.fraction[0, a], sim.state.lane_position.offset[0, a], sim.state.lane_position.angle[0, a] = (
-        0.5,
-        0,
-        0,
-    )
-    sim.state.lane_position.stood[0, a] = -1
-    aim_at(sim, a, goal)
-    sim.state.reward_weights.coefficients[0, a, 0] = 3.0
 
 
 def steps(sim, count, find_neighbours=lambda: None):

@@ -9,10 +9,20 @@ from gigaflow_env.jit import f32, rule
 from gigaflow_env.packs import larger, root
 from gigaflow_env.sim.geometry import EPSILON, HALF, ONE, TWO, ZERO
 
-_LEADER_BRAKE = f32(5.0)  # m/s^2, the hardest braking expected of a leader
+LEADER_BRAKE = f32(5.0)
+"""m/s^2, the hardest braking expected of a leader."""
+
+WALK = f32(1.4)
+"""m/s: walking pace."""
+
+STANDS = f32(0.1)
+"""m/s: who is slower stands."""
+
+TIDY = f32(1e-3)
+"""m/s: a slower vehicle stands, and does not roll back."""
+
 _GUARD_BRAKE = f32(4.0)  # m/s^2, for which the distance to a leader is always enough
 _TRACK = f32(0.6)  # s, in which a speed above the cap is corrected
-_TIDY = f32(1e-3)  # m/s: a slower vehicle stands
 
 
 @rule
@@ -40,7 +50,7 @@ def safe_speed(gap, leader_speed, p):
     Two steps pass until its own brake acts: an acceleration that changes its sign is 0 for one step.
     """
     delay = TWO * p.dt * _GUARD_BRAKE
-    room = max(gap, ZERO) + leader_speed * leader_speed / (TWO * _LEADER_BRAKE)
+    room = max(gap, ZERO) + leader_speed * leader_speed / (TWO * LEADER_BRAKE)
     return f32(math.sqrt(delay * delay + TWO * _GUARD_BRAKE * room)) - delay
 
 
@@ -102,6 +112,6 @@ def no_reverse(wanted, speed, acceleration, p):
     at a speed of exactly 0.
     """
     left = speed + HALF * acceleration * p.dt
-    if left < _TIDY and wanted <= ZERO:
+    if left < TIDY and wanted <= ZERO:
         return ZERO
     return max(wanted, -left / p.dt)

@@ -4,12 +4,12 @@ from gigaflow_env.jit import alone, by_one, f32, i32, rule, stage
 from gigaflow_env.packs import EIGHT, chosen, columns, counted, larger, last_of, shifted, sizes, smaller, smallest_of
 from gigaflow_env.sim.geometry import HALF, ZERO
 from gigaflow_env.sim.lanes import FAR
-from gigaflow_env.sim.traffic.car_following import curve_speed, stopping_speed
+from gigaflow_env.sim.traffic.car_following import WALK, curve_speed, stopping_speed
 from gigaflow_env.sim.traffic.others import STRIDE, sample_distance
 from gigaflow_env.sim.variant import curved
 
 _SPAN = f32(2.0)  # m, over which the steering angle may change where the curvature does at once
-_WALK, _TIGHT = f32(1.4), f32(0.7)  # m/s: walking pace, in lanes that need more than this share of the body's curvature
+_TIGHT = f32(0.7)  # share of the body's curvature: lanes that need more are driven at walking pace
 
 
 @rule
@@ -21,8 +21,8 @@ def speed_before(curvature, change, distance, limit, wheelbase, tightest, previe
     """
     speed, turn, fastest_turn = curve_speed(curvature, p), change * wheelbase, _SPAN * p.steer_rate
     # The steering needs time.
-    speed = chosen(turn * limit > fastest_turn, smaller(speed, larger(fastest_turn / turn, _WALK)), speed)
-    speed = chosen(abs(curvature) > _TIGHT * tightest, _WALK, speed)
+    speed = chosen(turn * limit > fastest_turn, smaller(speed, larger(fastest_turn / turn, WALK)), speed)
+    speed = chosen(abs(curvature) > _TIGHT * tightest, WALK, speed)
     return stopping_speed(distance - HALF * preview, smaller(speed, limit), p)
 
 

@@ -15,24 +15,23 @@ Sources: Treiber, Hennecke, Helbing, Phys. Rev. E 62 (2000) 1805 (IDM); Gipps, T
 Coulter, CMU-RI-TR-92-01 (pure pursuit). Ours: the rule of turns.
 """
 
-from gigaflow_env.jit import alone, by_one, f32, i32, lowest_bit, rule, stage, u32, u64
-from gigaflow_env.packs import EIGHT, bits_of, chosen, counted, eight_from, larger, smaller, smallest_of, words_of_bytes
+from gigaflow_env.jit import f32, i32, rule, stage
 from gigaflow_env.roads.compiled.tables import NO_WAY_BACK
-from gigaflow_env.sim.collision import edges_met
 from gigaflow_env.sim.dynamics import hold_zero
 from gigaflow_env.sim.geometry import (
     HALF,
-    LEVEL_GAP,
     ONE,
     TWO,
     ZERO,
-    boxes_overlap,
     clip,
     into_frame,
-    sincos_small,
 )
 from gigaflow_env.sim.lanes import FAR, place_s
 from gigaflow_env.sim.traffic.car_following import (
+    LEADER_BRAKE,
+    STANDS,
+    TIDY,
+    WALK,
     behind,
     free,
     needed_brake,
@@ -55,44 +54,34 @@ from gigaflow_env.sim.traffic.right_of_way import (
     stop_lines,
     yields,
 )
+from gigaflow_env.sim.traffic.room import NEAR, back_room, blocks, obstacle, room_behind, sharpest
 from gigaflow_env.sim.variant import curved, lane_stretch
 from gigaflow_env.state import ELSEWHERE, IDM, LIVE
 
 _LANES = 200  # at most
-_MARGIN = f32(0.3)  # m, free distance at the sides
 _STOP_GAP = f32(0.8)  # m, from the front to a line
-_LEADER_BRAKE = f32(5.0)  # m/s^2, the hardest braking expected of a leader
 _SAFE_GAP = f32(0.3)  # m, from the front to a line after hard braking
 _PATIENCE = f32(0.7)  # share of the speed limit at which a driver that needs another lane waits for room there
 _CRAWL = f32(3.0)  # m/s: a slower leader may stop behind the junction
-_SPAN = f32(2.0)  # m, over which the steering angle may change where the curvature does at once
-_WALK, _TIGHT = f32(1.4), f32(0.7)  # m/s: walking pace, in lanes that need more than this share of the body's curvature
-# Sine of the angle to the lane above which a driver slows to that, until it heads along it: in a lane change, and else.
+# Sine of the angle to the lane above which a driver slows to walking pace until it heads along it: in lane changes, and else.
 _SKEW, _SKEW_NEAR = f32(0.35), f32(0.15)
 _LEVEL = f32(0.02)  # 1/m: less is no bend
 _INWARD = f32(1 / 16)  # of squared length times curvature: a box so far inside of a bend sweeps as much on both sides
 _SIDE = f32(0.1)  # m, left free at the side of the lane by that
-_STRAIGHT = f32(0.05)  # m, far less than _MARGIN
-_STANDS = f32(0.1)  # m/s: who is slower stands
-_TIDY = f32(1e-3)  # m/s: a slower vehicle stands, and does not roll back
-_NEAR = f32(3.0)  # m: a leader so near, and standing, is waited for
+_STRAIGHT = f32(0.05)  # m, far less than MARGIN
 _BACK_FOR, _BACK_SPEED = f32(6.0), f32(1.2)  # s, m/s: how long and how fast a driver backs up: 7 m
 _HOLD = f32(10.0)  # s, for which it then stands, so that whom it backed up for can pass
 _TRIED, _TRY, _WIDER = f32(60.0), f32(15.0), f32(2.0)  # s, s, m: after so long, in turns of that, so much farther
 _CLEAR_FOR = f32(4.5)  # s, for which it goes on when it has left a narrow lane: a car's length
-_BACK_BEND = f32(0.2)  # 1/m, the tightest arc for that
 _TURN_FOR = f32(3.0)  # s, for which a driver backs up that would leave the road
 _ACROSS = f32(0.3)  # rad: who stands so much across its lane looks at the edge of the road
 _EDGE, _EDGE_BRAKE, _REACTION = f32(0.3), f32(4.0), f32(0.6)  # m, m/s^2, s: room to it, how it brakes for that, and when
-_LOOKS, _BODY_GAP = 4, f32(0.15)  # places on the way to there that it looks at; m, the gap beside other bodies there
 _NO_WAY_BACK = f32(NO_WAY_BACK)
 _BACK_TIME = f32(0.6)  # s, in which that speed is reached
-_CROSS_FOR = f32(2.0)  # s, for which those who cross behind are extrapolated: until it stands
-_BACK_ROOM, _BACK_LEAST = f32(0.6), f32(3.0)  # m: room that is kept behind, and that is needed to begin
+_BACK_LEAST = f32(3.0)  # m: room behind that is needed to begin to back up
 _GETS_ON = f32(5.0)  # m/s: who drives so fast no longer waits
 _FORGETS = i32(10)  # steps of waiting, that a step at less than that forgets, but not at a crawl
 _GIVES_UP = f32(45.0)  # s: who has stood for so long before a lane change drives elsewhere
-_SOON = f32(1.5)  # s, for which who crawls across its lane thinks that those who drive go straight on
 _LET_IN = f32(30.0)  # m: who waits so near ahead for a lane change is let in
 
 
@@ -100,13 +89,6 @@ _LET_IN = f32(30.0)  # m: who waits so near ahead for a lane change is let in
 def pursuit(ahead, left):
     """Curvature [1/m] of the arc through a point (ahead, left) [m] of the own frame. Source: Coulter 1992."""
     return TWO * left / max(ahead * ahead + left * left, ONE)
-
-
-@rule
-def sharpest(length, p):
-    """Curvature [1/m] of the tightest arc that a body of this length [m] can follow."""
-    most_sin, most_cos = sincos_small(p.steer_max)
-    return most_sin / (most_cos * p.wheelbase * length)
 
 
 @rule
@@ -124,7 +106,7 @@ def wider(stood, speed):
 
     Who comes too near to the edge of the road backs up and tries again: in every second try with a wider bend.
     """
-    return _WIDER if speed < _WALK + _STANDS and stood > _TRIED and i32(stood / _TRY) % i32(2) == i32(0) else ZERO
+    return _WIDER if speed < WALK + STANDS and stood > _TRIED and i32(stood / _TRY) % i32(2) == i32(0) else ZERO
 
 
 @rule
@@ -145,76 +127,6 @@ def road_end(conflicts, lane, row, passed, scale):
     passed: distance [m] to its start. scale: metres of the world per metre of the map.
     """
     return passed + conflicts.usable[lane] * row.length * scale if row.successors == 0 else FAR
-
-
-@stage
-def room_behind(w, a, rows, pose, motion, body, lane_position, variant, network, conflicts, traffic, p):
-    """Distance [m] from the rear of agent a to where the next body can stop or the road ends; else FAR.
-
-    Straight back, and on the arc on which it would back up.
-    """
-    bend = clip(traffic.curvature[w, a], -_BACK_BEND, _BACK_BEND)
-    room, half_length, half_width = FAR, HALF * body.length[w, a], HALF * body.width[w, a]
-    section = lane_position.section[w, a]
-    lane = network.sections[section].lane
-    if conflicts.begins[lane]:
-        s = place_s(network, section, lane_position.fraction[w, a])
-        room = s * lane_stretch(w, variant, network.lanes[lane]) - half_length
-    x, y, z, cos, sin = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a]
-    agents = rows.status.shape[1]
-    if alone():
-        room = min(room, room_alone(w, a, bend, half_length, half_width, rows, pose, motion, body, p))
-    for b in range(agents - agents % EIGHT if alone() else 0, agents):
-        if b != a and rows.status[w, b] >= LIVE:
-            room = min(room, room_to(
-                pose.x[w, b] - x, pose.y[w, b] - y, pose.z[w, b] - z, pose.cos[w, b], pose.sin[w, b], body.length[w, b],
-                body.width[w, b], motion.speed[w, b], cos, sin, bend, half_length, half_width, p,
-            ))  # fmt: skip
-    return room
-
-
-@by_one(nothing=FAR)
-def room_alone(w, a, bend, half_length, half_width, rows, pose, motion, body, p):
-    """What `room_behind` has before whole packs of agents, for one who is alone."""
-    x, y, z, cos, sin = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a]
-    xs, ys, zs, coses, sines = pose.x[w], pose.y[w], pose.z[w], pose.cos[w], pose.sin[w]
-    lengths, widths, speeds, status, least = body.length[w], body.width[w], motion.speed[w], rows.status[w], FAR
-    for b in range(0, len(xs) - EIGHT + 1, EIGHT):
-        room = room_to(
-            eight_from(xs, b) - x, eight_from(ys, b) - y, eight_from(zs, b) - z, eight_from(coses, b), eight_from(sines, b),
-            eight_from(lengths, b), eight_from(widths, b), eight_from(speeds, b), cos, sin, bend, half_length, half_width, p,
-        )  # fmt: skip
-        drives = (words_of_bytes(status, b) >= i32(LIVE)) & (counted(b, len(xs)) != i32(a))
-        least = min(least, smallest_of(chosen(drives, room, FAR)))
-    return least
-
-
-@rule
-def room_to(dx, dy, dz, other_cos, other_sin, length, width, speed, cos, sin, bend, half_length, half_width, p):
-    """Distance [m] from the own rear to where a body behind can stop; FAR where it isn't behind. Also of packs.
-
-    dx, dy, dz: from the own middle to that of the body [m]; other_cos, other_sin, length, width, speed: of the body. bend:
-    curvature [1/m] of the arc on which the own one, of half_length and half_width [m], would back up.
-    """
-    ahead, left = into_frame(dx, dy, cos, sin)
-    along, across = into_frame(other_cos, other_sin, cos, sin)
-    long = HALF * (length * abs(along) + width * abs(across))
-    wide = HALF * (length * abs(across) + width * abs(along))
-    # Who crosses is soon elsewhere: it may lie anywhere on the way to there.
-    crosses = HALF * speed * across * _CROSS_FOR
-    left, wide = left + crosses, wide + abs(crosses)
-    apart = smaller(abs(left), abs(left - HALF * bend * ahead * ahead))
-    comes = larger(speed * along, ZERO)
-    stops = comes * (TWO * p.dt + comes / (TWO * _LEADER_BRAKE))
-    behind = (ahead < ZERO) & (apart < wide + half_width + TWO * _MARGIN) & (abs(dz) <= LEVEL_GAP)
-    return chosen(behind, ZERO - ahead - long - half_length - stops, FAR)
-
-
-@rule
-def back_room(speed, p):
-    """Room [m] that a car needs which still backs up with this speed [m/s]: it stops with 1 m/s^2, from the next step on."""
-    back = max(-speed, ZERO)
-    return _BACK_ROOM + back * (ONE + HALF) * p.dt + HALF * back * back
 
 
 @stage
@@ -348,7 +260,7 @@ def intend(
     map_row = network.maps[clock.map[w]]
     x, y, cos, sin, speed = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a], max(motion.speed[w, a], ZERO)
     half_length = HALF * body.length[w, a]
-    idle = stood if abs(motion.speed[w, a]) < _STANDS else ZERO  # who creeps is no bolder for what it has waited
+    idle = stood if abs(motion.speed[w, a]) < STANDS else ZERO  # who creeps is no bolder for what it has waited
     goal_section, final = goals.section[w, a, goals.next[w, a]], goals.next[w, a] == goals.count[w, a] - i32(1)
     goal_lane, goal_s = network.sections[goal_section].lane, place_s(network, goal_section, HALF)
 
@@ -377,7 +289,7 @@ def intend(
     lag = TWO * p.dt * speed  # distance until steering has an effect
     front = s * scale + half_length
     cap = min(p.speed_max * body.c_vel[w, a], row.speed * (_PATIENCE if held else ONE))
-    cap = min(cap, _WALK) if skewed(slope, bend_here, preview) else cap
+    cap = min(cap, WALK) if skewed(slope, bend_here, preview) else cap
     start, first = -s * scale, i32(section - row.first)
     passed, k = start, first  # distance from here to the start of the lane; section on the lane
     inward, aside_most = _INWARD * body.length[w, a] * body.length[w, a], HALF * body.width[w, a] + _SIDE
@@ -475,7 +387,7 @@ def intend(
 
     if leader_gap < FAR:
         # Will there be room behind the junction when the leader has stopped?
-        stands = leader_gap + half_length + leader_speed * leader_speed / (TWO * _LEADER_BRAKE)
+        stands = leader_gap + half_length + leader_speed * leader_speed / (TWO * LEADER_BRAKE)
         blocked = target >= 0 and leader_speed < _CRAWL and stands < room_from + TWO * half_length + p.idm_gap
         if blocked:  # who crosses is waited for in any case, but takes no room behind the junction
             blocked = not in_conflict(conflicts, target, network.sections[lane_position.section[w, leader]].lane)
@@ -484,127 +396,12 @@ def intend(
         cap = min(cap, safe_speed(leader_gap - HALF, leader_speed, p))
     traffic.cap[w, a], traffic.stop[w, a] = max(cap, ZERO), stop
     ahead, left = into_frame(steer_x - x, steer_y - y, cos, sin)
-    reverses = backs and motion.speed[w, a] < _STANDS
+    reverses = backs and motion.speed[w, a] < STANDS
     traffic.curvature[w, a] = backwards(aside, slope, bend_here) if reverses else pursuit(ahead, left)
     traffic.beside[w, a], traffic.wish[w, a], traffic.short[w, a] = beside, wished if waits else i32(-1), short
     announce(w, a, target, gap, stood, blocked, waiting, rows, motion, lane_position, network, conflicts, traffic, p)
     if traffic.inside[w, a] < 0:
         traffic.inside[w, a], traffic.front[w, a] = network.sections[section].lane, front
-
-
-@stage
-def obstacle(w, a, clock, reach, rows, pose, motion, body, variant, network, grid, traffic, p):
-    """What agent a would touch on the next `reach` [m], if it steers from how it does now to how it wants, or so at once.
-
-    The number of another agent, its own number for the edge of the road, or -1. For a car across its lane, whose way
-    `leader_at` does not know.
-    """
-    steer_sin, steer_cos = sincos_small(motion.steer[w, a])
-    most, now = sharpest(body.length[w, a], p), steer_sin / (steer_cos * p.wheelbase * body.length[w, a])
-    then = clip(traffic.curvature[w, a], -most, most)
-    met = on_arc(w, a, clock, reach, then, then, rows, pose, motion, body, variant, network, grid)
-    if met >= 0:
-        return met
-    return on_arc(w, a, clock, reach, now, then, rows, pose, motion, body, variant, network, grid)
-
-
-@stage
-def on_arc(w, a, clock, reach, now, then, rows, pose, motion, body, variant, network, grid):
-    """What agent a would touch first on the next `reach` [m], while its curvature becomes `then` instead of `now` [1/m]."""
-    met = i32(-1)
-    for k in range(_LOOKS):  # where the front swings out, the end of the way may be free again
-        share = f32(k + i32(1)) / f32(_LOOKS)
-        bend = now + HALF * share * (then - now)
-        if met < 0:
-            met = touched(w, a, clock, share * reach, bend, rows, pose, motion, body, variant, network, grid)
-    return met
-
-
-@stage
-def touched(w, a, clock, distance, bend, rows, pose, motion, body, variant, network, grid):
-    """What agent a would touch after `distance` [m] on an arc of curvature `bend` [1/m], see `obstacle`."""
-    x, y, z, cos, sin = pose.x[w, a], pose.y[w, a], pose.z[w, a], pose.cos[w, a], pose.sin[w, a]
-    turn = distance * bend
-    # On the chord of the arc, and turned by its angle.
-    half_cos, half_sin = turned_by(cos, sin, HALF * turn)
-    cos, sin = turned_by(cos, sin, turn)
-    x, y = x + distance * half_cos, y + distance * half_sin
-    half_length, half_width = HALF * body.length[w, a], HALF * body.width[w, a]
-    if edges_met(w, variant, grid, network.maps[clock.map[w]], x, y, z, cos, sin, x, y, half_length, half_width):
-        return i32(a)
-    agents = rows.status.shape[1]
-    if alone():
-        met = touched_alone(w, a, distance, x, y, z, cos, sin, rows, pose, motion, body)
-        if met >= 0:
-            return met
-    for b in range(agents - agents % EIGHT if alone() else 0, agents):
-        if touches(w, a, b, distance, x, y, z, cos, sin, rows, pose, motion, body):
-            return i32(b)
-    return i32(-1)
-
-
-@by_one(nothing=i32(-1))
-def touched_alone(w, a, distance, x, y, z, cos, sin, rows, pose, motion, body):
-    """What `touched` finds among whole packs of agents, for one who is alone: most are far away."""
-    xs, ys, zs, lengths, speeds = pose.x[w], pose.y[w], pose.z[w], body.length[w], motion.speed[w]
-    for first in range(0, len(xs) - EIGHT + 1, EIGHT):
-        ahead, left = into_frame(eight_from(xs, first) - x, eight_from(ys, first) - y, cos, sin)
-        dz, other_lengths, other_speeds = eight_from(zs, first) - z, eight_from(lengths, first), eight_from(speeds, first)
-        near = in_touch(ahead, left, dz, body.length[w, a], other_lengths, other_speeds)
-        found = bits_of(near & (words_of_bytes(rows.status[w], first) >= i32(LIVE)))
-        while found != 0:
-            b = u32(u32(first) + u32(lowest_bit(found)))
-            found &= u64(found - u64(1))
-            if touches(w, a, b, distance, x, y, z, cos, sin, rows, pose, motion, body):
-                return i32(b)
-    return i32(-1)
-
-
-@rule
-def in_touch(ahead, left, dz, length, other_length, other_speed):
-    """Whether a body is near enough to be touched at once, or soon. Also of packs.
-
-    ahead, left, dz: from the own middle to its [m]. length, other_length: of both [m]. other_speed: its [m/s].
-    """
-    near = TWO * (length + other_length) + _SOON * larger(other_speed, ZERO)
-    return (abs(ahead) + abs(left) <= near) & (abs(dz) <= LEVEL_GAP)
-
-
-@stage
-def touches(w, a, b, distance, x, y, z, cos, sin, rows, pose, motion, body):
-    """Whether agent a would touch agent b from the place (x, y, z), where it heads to (cos, sin), see `obstacle`."""
-    ahead, left = into_frame(pose.x[w, b] - x, pose.y[w, b] - y, cos, sin)
-    near = in_touch(ahead, left, pose.z[w, b] - z, body.length[w, a], body.length[w, b], motion.speed[w, b])
-    if b == a or rows.status[w, b] < LIVE or not near:
-        return False
-    along, across = into_frame(pose.cos[w, b], pose.sin[w, b], cos, sin)
-    drives, passed = motion.speed[w, b] > _WALK + _STANDS, ahead * distance < ZERO
-    away = motion.speed[w, b] * along if distance > ZERO else -motion.speed[w, b] * along
-    if (passed and drives) or away > max(abs(motion.speed[w, a]), _WALK):  # it gets away, also from one that begins to drive
-        return False
-    half_length, half_width = HALF * body.length[w, a], HALF * body.width[w, a]
-    other_length, other_width = HALF * body.length[w, b], HALF * body.width[w, b]
-    if drives:  # who drives on goes first, and takes its way of the next moment with it
-        sweep = HALF * _SOON * motion.speed[w, b]
-        ahead, left, other_length = ahead + sweep * along, left + sweep * across, other_length + sweep
-    # Beside the other end it has no gap: only where that swings out it comes nearer.
-    aside = ZERO if passed else _BODY_GAP
-    return boxes_overlap(ahead, left, along, across, half_length, half_width + aside, other_length, other_width)
-
-
-@stage
-def blocks(w, a, clock, b, rows, pose, motion, body, variant, network, grid, traffic, p):
-    """Whether agent b stands where agent a, which stands, too, would soon be on the arc that it steers to."""
-    most = sharpest(body.length[w, a], p)
-    then = clip(traffic.curvature[w, a], -most, most)
-    return on_arc(w, a, clock, _NEAR, then, then, rows, pose, motion, body, variant, network, grid) == b
-
-
-@rule
-def turned_by(cos, sin, angle):
-    """A direction turned by a small angle [rad]."""
-    turn_sin, turn_cos = sincos_small(angle)
-    return cos * turn_cos - sin * turn_sin, sin * turn_cos + cos * turn_sin
 
 
 @stage
@@ -622,7 +419,7 @@ def wait(
     still = i32(still + i32(1)) if stands or traffic.backing[w, a] > 0 else still
     speed, room, met = motion.speed[w, a], FAR, i32(-1)
     within = conflicts.within[network.sections[lane_position.section[w, a]].lane]
-    across = -_TIDY < speed < TWO * _WALK and (
+    across = -TIDY < speed < TWO * WALK and (
         abs(lane_position.angle[w, a]) > _ACROSS
         or abs(traffic.curvature[w, a]) > sharpest(body.length[w, a], p)
         or (within and f32(still) * p.dt > CYCLE_TIME)  # others may stand in its way, whom it no longer gives way to
@@ -664,7 +461,7 @@ def wait(
         who, ends = traffic.waits_for[w, a], BACK if backing > hold or room > _BACK_LEAST else STAY
     elif stands:
         # The body in the path first: as long as it is there, nothing else helps.
-        near = met >= 0 or (traffic.leader[w, a] >= 0 and traffic.leader_gap[w, a] < _NEAR)
+        near = met >= 0 or (traffic.leader[w, a] >= 0 and traffic.leader_gap[w, a] < NEAR)
         near = near or faces(w, a, traffic.leader[w, a], pose, lane_position, network, conflicts, traffic)
         if met >= 0:
             who = met
@@ -678,7 +475,7 @@ def wait(
             who = traffic.beside[w, a]
         elif traffic.short[w, a]:
             who = i32(a)
-        elif traffic.stop[w, a] > _NEAR:  # at a line nobody is to blame
+        elif traffic.stop[w, a] > NEAR:  # at a line nobody is to blame
             who = traffic.leader[w, a]
         beside = not near and giver < 0 and traffic.beside[w, a] >= 0 and not traffic.short[w, a]
         if ends == STAY and room > _BACK_LEAST and not beside:
@@ -720,7 +517,7 @@ def follow(w, a, clock, rows, pose, motion, body, lane_position, goals, variant,
                 first = traffic.leader[w, a] if traffic.stop[w, a] > traffic.gap[w, a] else i32(-1)
             giver = first
             traffic.yielded[w, a] = True
-    stands = abs(speed) < _STANDS
+    stands = abs(speed) < STANDS
     halts = wait(
         w, a, clock, stands, giver, YIELD, rows, pose, motion, body, lane_position, variant, network, grid, conflicts,
         traffic, p,
@@ -737,7 +534,7 @@ def follow(w, a, clock, rows, pose, motion, body, lane_position, goals, variant,
     wanted = clip(wanted, -p.brake_max, p.throttle_max * body.c_acc[w, a])
     if traffic.backing[w, a] > holding(p):
         wanted = clip((-_BACK_SPEED - speed) / _BACK_TIME, -(_EDGE_BRAKE if speed > ZERO else ONE), ONE)
-    elif speed < -_TIDY:
+    elif speed < -TIDY:
         wanted = max(-speed / _BACK_TIME, ONE)
     elif traffic.backing[w, a] > 0 or halts:
         wanted = no_reverse(min(wanted, -_EDGE_BRAKE if halts else -ONE), speed, acceleration, p)

@@ -10,14 +10,14 @@ from gigaflow_env.jit import f32, i32, rule, stage
 from gigaflow_env.roads.compiled.tables import LANE_CHANGE_COST, UNREACHABLE
 from gigaflow_env.sim.geometry import HALF, LEVEL_GAP, ONE, TWO, ZERO, clip, into_frame
 from gigaflow_env.sim.lanes import FAR, place_s, route_distance
-from gigaflow_env.sim.traffic.others import around
+from gigaflow_env.sim.traffic.car_following import WALK
+from gigaflow_env.sim.traffic.others import MARGIN, around
 from gigaflow_env.sim.variant import lane_stretch, to_world, turned
 
 _CHANGE_COST = f32(LANE_CHANGE_COST)
 _REACHABLE = f32(UNREACHABLE / 2)
-_MARGIN = f32(0.3)  # m, free distance at the sides
 _PREVIEW, PREVIEW_LEAST = f32(0.9), f32(3.5)  # s, m: distance to the point that is steered to, as a time and at least
-_WALK, _WALK_PREVIEW, _NEARER = f32(1.4), f32(2.0), f32(3.0)  # m/s, m, s: at walking pace it is nearer; faster, that swings
+_WALK_PREVIEW, _NEARER = f32(2.0), f32(3.0)  # m, s: at walking pace it is nearer; faster, that swings
 _CHANGE, _CHANGE_LEAST = f32(2.0), f32(8.0)  # the same during a lane change: gentler
 _CHANGE_NEAR = f32(5.0)  # m, at least to the point that is steered to: near, where only that room is left
 _REACH = f32(0.6)  # share of the room: after 1.6 times the distance to that point 80 % of the offset are done
@@ -185,7 +185,7 @@ def in_the_way_beside(
         cos, sin = into_frame(pose.cos[w, b], pose.sin[w, b], along_x, along_y)
         other_speed = motion.speed[w, b]
         long = half_length + HALF * (body.length[w, b] * abs(cos) + body.width[w, b] * abs(sin))
-        wide = half_width + HALF * (body.length[w, b] * abs(sin) + body.width[w, b] * abs(cos)) + _MARGIN
+        wide = half_width + HALF * (body.length[w, b] * abs(sin) + body.width[w, b] * abs(cos)) + MARGIN
         aside = left + other_speed * sin * _ASIDE
         if min(left, aside) > wide or max(left, aside) < -wide:
             continue
@@ -255,7 +255,7 @@ def choose_lane(
     """
     speed, section = max(motion.speed[w, a], ZERO), lane_position.section[w, a]
     lane, s = network.sections[section].lane, place_s(network, section, lane_position.fraction[w, a])
-    least = clip(_WALK_PREVIEW + _NEARER * (speed - _WALK), _WALK_PREVIEW, PREVIEW_LEAST)
+    least = clip(_WALK_PREVIEW + _NEARER * (speed - WALK), _WALK_PREVIEW, PREVIEW_LEAST)
     preview = max(_PREVIEW * speed, least)
     if settled >= 0 and settled != lane:
         # Lanes that branch or cross overlap. There the lane position follows the goal, and may differ from the settled lane.

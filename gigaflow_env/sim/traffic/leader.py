@@ -5,11 +5,10 @@ from gigaflow_env.packs import EIGHT, bits_of, columns, counted
 from gigaflow_env.sim.geometry import HALF, LEVEL_GAP, PI, ZERO, exp, into_frame, sincos
 from gigaflow_env.sim.lanes import FAR
 from gigaflow_env.sim.traffic.lane_choice import seat
-from gigaflow_env.sim.traffic.others import STRIDE, sample_distance
+from gigaflow_env.sim.traffic.others import MARGIN, STRIDE, sample_distance
 from gigaflow_env.sim.variant import to_world, turned
 
 _ROUNDED = f32(0.1)  # m: more than distances between places on a map are rounded
-_MARGIN = f32(0.3)  # m, free distance at the sides
 _DRIFTS = f32(0.33)  # most of exp(-u) sin u: 0.322
 _BACKS_FOR = f32(1.0)  # s, for which somebody who backs up is thought to go on
 
@@ -34,7 +33,7 @@ def most_aside(width, aside, slope, preview):
 
     aside, slope, preview: see `drift`.
     """
-    return abs(aside) + abs(slope) * preview * _DRIFTS + HALF * width + _MARGIN + _ROUNDED
+    return abs(aside) + abs(slope) * preview * _DRIFTS + HALF * width + MARGIN + _ROUNDED
 
 
 @rule
@@ -68,7 +67,7 @@ def leader_at(
         ahead, left, length = ahead - HALF * back * cos, left - HALF * back * sin, body.length[w, b] + back
         long = HALF * (length * abs(cos) + body.width[w, b] * abs(sin))
         wide = HALF * (length * abs(sin) + body.width[w, b] * abs(cos))
-        if abs(ahead) > long + HALF * stride or abs(left - shift) > wide + half_width + _MARGIN:
+        if abs(ahead) > long + HALF * stride or abs(left - shift) > wide + half_width + MARGIN:
             continue
         free_distance = distance + ahead - long - half_length
         if free_distance < ZERO and abs(left - shift) > wide + half_width:  # it is passed already, and not touched

@@ -9,6 +9,9 @@ from gigaflow_env.state import LIVE
 STRIDE = i32(2)
 """Sections from one sample of the road ahead to the next: 2 m of the map."""
 
+MARGIN = f32(0.3)
+"""m, left free at the sides."""
+
 _CATCHES_UP = f32(2.0)  # s: who is faster is seen from so much farther, before a lane change
 
 
