@@ -63,7 +63,7 @@ _STOP_GAP = f32(0.8)  # m, from the front to a line
 _SAFE_GAP = f32(0.3)  # m, from the front to a line after hard braking
 _PATIENCE = f32(0.7)  # share of the speed limit at which a driver that needs another lane waits for room there
 _CRAWL = f32(3.0)  # m/s: a slower leader may stop behind the junction
-# Sine of the angle to the lane above which a driver slows to walking pace until it heads along it: in lane changes, and else.
+# Sine of the angle to the lane above which a driver slows to walking pace, until it heads along it: in lane changes, else.
 _SKEW, _SKEW_NEAR = f32(0.35), f32(0.15)
 _LEVEL = f32(0.02)  # 1/m: less is no bend
 _INWARD = f32(1 / 16)  # of squared length times curvature: a box so far inside of a bend sweeps as much on both sides
