@@ -146,26 +146,33 @@ def edges_met(w, variant, grid, map_row, x, y, z, cos, sin, old_x, old_y, half_l
 
 @rule
 def edge_met(x1, y1, x2, y2, edge_z, frame, x, y, z, old_x, old_y, half_length, half_width):
-    """Whether `edges_met` holds for one edge. Positions are in map coordinates. Also of packs."""
+    """Whether `edges_met` holds for one edge. Positions are in map coordinates."""
+    reached = edge_reached(x1, y1, x2, y2, frame, x, y, old_x, old_y, half_length, half_width)
+    return reached & (abs(edge_z - z) <= LEVEL_GAP)
+
+
+@rule
+def edge_reached(x1, y1, x2, y2, frame, x, y, old_x, old_y, half_length, half_width):
+    """The same, whatever the level. Also of packs."""
     ahead1, left1 = seen_from(frame, x1 - x, y1 - y)
     ahead2, left2 = seen_from(frame, x2 - x, y2 - y)
     touched = segment_hits_box(ahead1, left1, ahead2, left2, half_length, half_width)
     crossed = segments_cross(old_x, old_y, x, y, x1, y1, x2, y2)
-    return (touched | crossed) & (abs(edge_z - z) <= LEVEL_GAP)
+    return touched | crossed
 
 
 @by_one(nothing=False)
 def any_edge_met(edges, begin, end, frame, x, y, z, old_x, old_y, half_length, half_width):
     """Whether `edge_met` holds for any edge of begin .. end - 1, EIGHT at a time."""
-    met = u64(0)
     for entry in range(begin, end, EIGHT):
-        places = counted(entry, end - 1)
-        x1, y1, x2, y2 = columns(edges, places, 0, "x1")
-        _, _, _, edge_z = columns(edges, places, 0, "y1")
-        met |= bits_of(
-            edge_met(x1, y1, x2, y2, edge_z, frame, x, y, z, old_x, old_y, half_length, half_width)
-        )  # fmt: skip
-    return met != 0
+        x1, y1, x2, y2 = columns(edges, counted(entry, end - 1), 0, "x1")
+        left = bits_of(edge_reached(x1, y1, x2, y2, frame, x, y, old_x, old_y, half_length, half_width))
+        while left != 0:  # seldom
+            place = min(u32(u32(entry) + u32(lowest_bit(left))), u32(end - 1))
+            if abs(edges[place].z - z) <= LEVEL_GAP:
+                return True
+            left &= u64(left - u64(1))
+    return False
 
 
 @stage

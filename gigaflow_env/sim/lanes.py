@@ -242,17 +242,14 @@ def track(network, section, x, y):
 
 
 @by_one(nothing=u64(0))
-def abreast(sections, quads, first, end, margin, x, y, z):
-    """Which of EIGHT quads from entry `first` on a point on their level is abreast of, or nearly: a bit each."""
+def abreast(sections, quads, first, end, margin, x, y):
+    """Which of EIGHT quads from entry `first` on a point is abreast of, or nearly, on whatever level: a bit each."""
     places = words_until(quads, first, end)
     there = places >= i32(0)
     places = chosen(there, places, places - places)
-    ax, ay, az, ac = columns(sections, places, 0, "x")
-    as_, _, _, _ = columns(sections, places, 0, "sin")
-    bx, by, _, bc = columns(sections, places + i32(1), 0, "x")
-    bs, _, _, _ = columns(sections, places + i32(1), 0, "sin")
-    past, before = past_line(x, y, ax, ay, ac, as_), before_line(x, y, bx, by, bc, bs)
-    return bits_of(there & (past >= -margin) & (before >= -margin) & (abs(az - z) <= LEVEL_GAP))
+    past = past_line(x, y, *columns(sections, places, 0, "x"))
+    before = before_line(x, y, *columns(sections, places + i32(1), 0, "x"))
+    return bits_of(there & (past >= -margin) & (before >= -margin))
 
 
 @rule
@@ -279,7 +276,7 @@ def search(w, variant, network, grid, map_row, section, x, y, z, cos, sin, goal_
         begin, end = grid.quads_at[u32(cell)], grid.quads_at[u32(cell + 1)]
         # Most quads of the cell are ahead or behind: they are skipped before the costly part.
         for first in range(begin, end, EIGHT if alone() else 1):
-            left = abreast(network.sections, grid.quads, first, end, margin, x, y, z) if alone() else u64(1)
+            left = abreast(network.sections, grid.quads, first, end, margin, x, y) if alone() else u64(1)
             while left != 0:
                 entry = u32(u32(first) + u32(lowest_bit(left))) if alone() else u32(first)
                 left &= u64(left - u64(1))

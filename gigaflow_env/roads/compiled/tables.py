@@ -45,11 +45,11 @@ class Section(NamedTuple):
 
     x: float = number("m", "lane center")
     y: float = number("m", "lane center")
-    z: float = number("m", "height")
     cos: float = number("", "lane direction, x")
     sin: float = number("", "lane direction, y")
-    half_width: float = number("m", "half of the lane width")
     curvature: float = number("1/m", "of the center line, left positive")
+    z: float = number("m", "height")
+    half_width: float = number("m", "half of the lane width")
     lane: int = number("", "its lane", i32)
 
 

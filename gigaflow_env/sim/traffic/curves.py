@@ -62,7 +62,7 @@ def curves_alone(w, k, until, passed, row, scale, before, wheelbase, tightest, p
     most, samples = FAR, (until - k) // STRIDE + 1
     for first in range(0, samples, EIGHT):
         places = counted(first, samples - 1) * STRIDE + k
-        cos, sin, _, curvature = columns(network.sections, places + row.first, 0, "cos")
+        cos, sin, curvature, _ = columns(network.sections, places + row.first, 0, "cos")
         curvature = curved(w, variant, curvature, cos, sin)
         change, before = abs(curvature - shifted(before, curvature)), last_of(curvature)
         distance = sample_distance(sizes(places), passed, row, scale)

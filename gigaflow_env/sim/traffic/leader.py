@@ -127,8 +127,8 @@ def samples_beside(w, k, until, first, reach, count, close, pose, motion, body, 
 def eight_beside(w, k, until, first, reach, count, close, pose, motion, body, variant, network):
     """What `samples_beside` finds, for one who is alone: all at once."""
     places = counted(0, (until - k) // STRIDE) * STRIDE + (first + k)
-    x, y, z, _ = columns(network.sections, places, 0, "x")
-    cos, sin, _, _ = columns(network.sections, places, 0, "cos")
+    x, y, cos, sin = columns(network.sections, places, 0, "x")
+    _, z, _, _ = columns(network.sections, places, 0, "curvature")
     x, y = to_world(w, variant, x, y)
     cos, sin, gain = turned(w, variant, cos, sin)
     near = x != x

@@ -199,7 +199,7 @@ def yields_alone(w, a, rows, body, lane_position, variant, network, conflicts, t
     for first in range(0, len(inside) - EIGHT + 1, EIGHT):
         drives, its = words_of_bytes(rows.status[w], first) == i32(LIVE), eight_from(section, first)
         # Where no agent drives the section may be another map's.
-        _, _, _, on = columns(network.sections, chosen(drives, its, its - its), 0, "sin")
+        _, _, _, on = columns(network.sections, chosen(drives, its, its - its), 0, "curvature")
         on, front, next_, left = words(on), eight_from(inside, first), eight_from(following, first), u64(0)
         for k in range(conflicts.at[target], conflicts.at[target + i32(1)]):
             lane = conflicts.rows[k].lane
