@@ -270,14 +270,30 @@ def _within(builder: Any, value: Any, low: Any, high: Any) -> Any:
     return builder.select(builder.fcmp_ordered(">=", value, high), high, value)
 
 
-@intrinsic
-def within(typing: Any, pack: Any, low: Any, high: Any) -> Any:
-    """Each number, or the bound that it is beyond: `geometry.clip` of a pack."""
+def within(value: Any, low: Any, high: Any) -> Any:
+    """`geometry.clip` of a float32, or of each in a pack. backend/cuda_rows.py says what it is on CUDA."""
+    value = low if value <= low else value
+    return high if value >= high else value
 
+
+@intrinsic
+def _limited(typing: Any, pack: Any, low: Any, high: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return _within(builder, *arguments)
 
     return _FLOATS(pack, types.float32, types.float32), generate
+
+
+@overload(within, target="cpu")
+def _within_of_either(value, low, high):  # type: ignore[no-untyped-def]
+    if isinstance(value, Pack):
+        return lambda value, low, high: _limited(value, low, high)
+
+    def limited(value, low, high):  # type: ignore[no-untyped-def]
+        value = low if value <= low else value
+        return high if value >= high else value
+
+    return limited
 
 
 @intrinsic

@@ -36,6 +36,7 @@ from gigaflow_env.sim.geometry import LEVEL_GAP
 from gigaflow_env.sim.lanes import (
     Way,
     along_quad,
+    has_left,
     in_quad,
     misfit,
     place_s,
@@ -437,6 +438,15 @@ def test_frenet_coordinates_are_those_of_the_road_wherever_it_lies(section, shar
     assert other[:3] == pytest.approx((fraction, -found if flip else found, half_width), abs=5e-4)
     direction = complex(cos, -sin if flip else sin) * np.exp(1j * turn)
     assert complex(*other[3:]) == pytest.approx(direction, abs=1e-4)
+
+
+@given(reals(-1, 3), reals(-1, 3), reals(-4, 4), reals(1, 3), reals(-math.pi, math.pi))
+def test_a_quad_is_left_ahead_behind_at_its_sides_and_by_who_turns_too_far(past, before, offset, half_width, angle):
+    found = call(has_left)(past, before, offset, half_width, math.cos(angle))
+    assert found == call(has_left)(before, past, -offset, half_width, math.cos(angle))
+    inside = min(past, before, half_width - abs(offset)) >= 0
+    if abs(abs(angle) - math.pi / 3) > 1e-3:
+        assert found == (not inside or abs(angle) > math.pi / 3)
 
 
 @given(st.integers(0, len(NETWORK.route) - 1), matrices)

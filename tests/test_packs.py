@@ -194,18 +194,19 @@ def _either(given, other, number, flag, out):
     for k in range(EIGHT):
         out[9, k], out[10, k] = smaller(given[k], other[k]), larger(given[k], other[k])
         out[11, k] = chosen(flag, given[k], other[k])
+        out[12, k] = within(given[k], min(other[0], number), max(other[0], number))
 
 
 @given(eight(NUMBER), eight(NUMBER), NUMBER, st.booleans())
 def test_numbers_and_packs_are_chosen_from_together(one, two, number, flag):
     one, two, number = np.float32(one), np.float32(two), np.float32(number)
-    out = np.zeros((12, EIGHT), np.float32)
+    out = np.zeros((13, EIGHT), np.float32)
     _either(one, two, number, flag, out)
     less, least, most = one < two, np.minimum(one, two), np.maximum(one, two)
     expected = [
         least, np.minimum(one, number), np.minimum(one, number), most, np.maximum(one, number), np.maximum(one, number),
         np.where(less, one, number), np.where(less, number, two), np.where(less, number, one[0]), least, most,
-        one if flag else two,
+        one if flag else two, np.clip(one, min(two[0], number), max(two[0], number)),
     ]  # fmt: skip
     assert np.array_equal(out, np.array(expected))  # which of 0 and -0 is less is not said
 

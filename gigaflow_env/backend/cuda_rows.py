@@ -8,8 +8,9 @@ from numba.cuda import types
 from numba.cuda.extending import intrinsic, overload  # type: ignore[attr-defined]
 
 from gigaflow_env.jit import ONLY_BY_ONE, f32, i32, least_of_row, lowest_bit, stage, u32, write_half
-from gigaflow_env.packs import chosen, larger, like, root, smaller
+from gigaflow_env.packs import chosen, larger, like, root, smaller, within
 from gigaflow_env.sim.erratic import is_blind
+from gigaflow_env.sim.geometry import clip
 from gigaflow_env.sim.observe import NOBODY, agent_of, clipped, key_scale, neighbour_key
 from gigaflow_env.sim.precision import nearest_half
 from gigaflow_env.state import ENDED
@@ -102,6 +103,11 @@ def _larger(one, other):  # type: ignore[no-untyped-def]
 @overload(chosen)
 def _chosen(flag, one, other):  # type: ignore[no-untyped-def]
     return lambda flag, one, other: one if flag else other
+
+
+@overload(within)
+def _within(value, low, high):  # type: ignore[no-untyped-def]
+    return lambda value, low, high: clip(value, low, high)
 
 
 @overload(lowest_bit)

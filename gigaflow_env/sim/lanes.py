@@ -1,12 +1,28 @@
 """Lanes: the lane position of an agent (Frenet coordinates), and the route distance to its goal."""
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gigaflow_env.jit import alone, by_one, f32, fetch_ahead, i32, lowest_bit, rule, stage, u32, u64
-from gigaflow_env.packs import EIGHT, bits_of, chosen, columns, picked, repeated, sizes, words, words_until
+from gigaflow_env.packs import (
+    EIGHT,
+    bits_of,
+    chosen,
+    columns,
+    counted,
+    eight_from,
+    keep,
+    picked,
+    put_eight,
+    repeated,
+    root,
+    sizes,
+    within,
+    words,
+    words_of_bytes,
+    words_until,
+)
 from gigaflow_env.roads.compiled.tables import CELL, LANE_CHANGE_COST, LEAD_UNIT, ROUTE_BLOCK, UNREACHABLE
 from gigaflow_env.sim.geometry import EPSILON, HALF, LEVEL_GAP, ONE, ZERO, atan2, clip, into_frame
 from gigaflow_env.sim.variant import lane_stretch, placed, shape_of, stretch, to_map
@@ -53,16 +69,16 @@ def along_quad(x, y, a, b):
 
 @rule
 def in_quad(x, y, past, before, a, b):
-    """Frenet coordinates: (fraction 0..1, offset [m] left positive, half width [m], direction cos, sin).
+    """Frenet coordinates: (fraction 0..1, offset [m] left positive, half width [m], direction cos, sin). Also of packs.
 
     For points between the two section lines. The borders of a quad are straight, not arcs around the center line. In the
     middle between sections that differ by an angle of 2 d the half width is smaller by the factor cos d: 6 mm in a bend of
     6 m radius. The mean of both directions is shorter than 1 by the same factor.
     """
     total = past + before
-    fraction = clip(past / total if total > EPSILON else ZERO, ZERO, ONE)
+    fraction = within(chosen(total > EPSILON, past / total, ZERO), ZERO, ONE)
     cos, sin = a.cos + fraction * (b.cos - a.cos), a.sin + fraction * (b.sin - a.sin)
-    mean = f32(math.sqrt(cos * cos + sin * sin))
+    mean = root(cos * cos + sin * sin)
     scale = ONE / mean
     cos, sin = cos * scale, sin * scale
     dx = x - (a.x + fraction * (b.x - a.x))
@@ -319,7 +335,8 @@ def measure_angle(w, a, rows, lane_position):
 @stage
 def find_place(w, a, clock, rows, pose, goals, variant, network, grid, lane_position):
     """What `locate` does, but for the angle: in its place is its sine."""
-    if not stay_on_lane(w, a, clock, rows, pose, goals, variant, network, grid, lane_position):
+    follow_lane(w, a, rows, pose, variant, network, lane_position)
+    if not stay_on_lane(w, a, clock, rows, pose, goals, variant, network, lane_position):
         search_lane(w, a, clock, pose, goals, variant, network, grid, lane_position)
 
 
@@ -329,15 +346,24 @@ def find_places(w, clock, rows, pose, goals, variant, network, grid, neighbours,
 
     Those who have left their lane come last: what a cell of the grid holds is on its way from memory meanwhile.
     """
-    lost, count, map_row = neighbours.scratch[w, 0], i32(0), network.maps[clock.map[w]]
-    for a in range(rows.status.shape[1]):
-        if not stay_on_lane(w, a, clock, rows, pose, goals, variant, network, grid, lane_position):
+    agents, lost, count, map_row = rows.status.shape[1], neighbours.scratch[w, 0], 0, network.maps[clock.map[w]]
+    for a in range(agents):
+        follow_lane(w, a, rows, pose, variant, network, lane_position)
+    at_once = agents - agents % EIGHT
+    for first in range(0, at_once, EIGHT):
+        left = eight_stay(w, first, rows, pose, variant, network, lane_position)
+        count = keep(lost, count, counted(first, agents), left)
+    for a in range(at_once):
+        if rows.status[w, a] == LIVE:  # also of those who have left it: it is found again
+            measure_way(w, a, clock, goals, variant, network, lane_position)
+    for a in range(at_once, agents):
+        if not stay_on_lane(w, a, clock, rows, pose, goals, variant, network, lane_position):
             lost[u32(count)] = u32(a)
-            count = i32(count + i32(1))
+            count += 1
     for k in range(count):
-        a = lost[u32(k)]
-        x, y = to_map(w, variant, pose.x[w, a], pose.y[w, a])
-        begin = grid.quads_at[u32(cell_at(map_row, x, y))]
+        fetch_ahead(grid.quads_at, cell_of(w, lost[u32(k)], pose, variant, map_row))
+    for k in range(count):
+        begin = grid.quads_at[u32(cell_of(w, lost[u32(k)], pose, variant, map_row))]
         fetch_ahead(grid.quads, begin)
         fetch_ahead(grid.quads, begin + _LINE)
     for k in range(count):
@@ -345,25 +371,91 @@ def find_places(w, clock, rows, pose, goals, variant, network, grid, neighbours,
 
 
 @stage
-def stay_on_lane(w, a, clock, rows, pose, goals, variant, network, grid, lane_position):
+def cell_of(w, a, pose, variant, map_row):
+    """Number of the grid cell in which an agent is."""
+    x, y = to_map(w, variant, pose.x[w, a], pose.y[w, a])
+    return cell_at(map_row, x, y)
+
+
+@stage
+def follow_lane(w, a, rows, pose, variant, network, lane_position):
+    """The quad of its lane that the agent is abreast of. Writes: lane_position.section."""
+    if rows.status[w, a] == LIVE:
+        fetch_ahead(network.sections, lane_position.section[w, min(a + _AHEAD, rows.status.shape[1] - 1)])
+        x, y = to_map(w, variant, pose.x[w, a], pose.y[w, a])
+        lane_position.section[w, a] = track(network, lane_position.section[w, a], x, y)
+
+
+@rule
+def has_left(past, before, offset, half_width, along):
+    """Whether somebody has left a quad, or does not head along it. Also of packs.
+
+    past, before: see `along_quad`. offset, half_width: see `in_quad`. along: cosine of the angle to the lane.
+    """
+    return (past < ZERO) | (before < ZERO) | (half_width < abs(offset)) | (along < HALF)
+
+
+@stage
+def stay_on_lane(w, a, clock, rows, pose, goals, variant, network, lane_position):
     """Find the place of an agent that is on its lane and heads along it. Returns whether it is, or isn't on the road at all.
 
     Writes: lane_position, pose.z.
     """
     if rows.status[w, a] != LIVE:
         return True
-    fetch_ahead(network.sections, lane_position.section[w, min(a + _AHEAD, rows.status.shape[1] - 1)])
-    x, y, cos, sin = pose.x[w, a], pose.y[w, a], pose.cos[w, a], pose.sin[w, a]
-    x, y = to_map(w, variant, x, y)
-    section = track(network, lane_position.section[w, a], x, y)
+    x, y = to_map(w, variant, pose.x[w, a], pose.y[w, a])
+    section = lane_position.section[w, a]
     place = place_beside(w, variant, network, section, x, y)
     past, before, _, offset, half_width, lane_cos, lane_sin = place
-    if past < ZERO or before < ZERO or abs(offset) > half_width or cos * lane_cos + sin * lane_sin < HALF:
-        lane_position.section[w, a] = section
-        fetch_ahead(grid.quads_at, cell_at(network.maps[clock.map[w]], x, y))
+    if has_left(past, before, offset, half_width, pose.cos[w, a] * lane_cos + pose.sin[w, a] * lane_sin):
         return False
     take_place(w, a, section, place, clock, pose, goals, variant, network, lane_position)
     return True
+
+
+class Line(NamedTuple):
+    """Of a section, or a pack of such, what `in_quad` asks for."""
+
+    x: Any
+    y: Any
+    cos: Any
+    sin: Any
+    half_width: Any
+
+
+@by_one()
+def eight_stay(w, first, rows, pose, variant, network, lane_position):
+    """What `stay_on_lane` does for EIGHT agents from `first` on, but for the route distance. Returns who has left its lane.
+
+    Writes: lane_position, pose.z.
+    """
+    live, sections = words_of_bytes(rows.status[w], first) == i32(LIVE), eight_from(lane_position.section[w], first)
+    sections = chosen(live, sections, sections - sections)  # of others it may be another map's
+    x, y = to_map(w, variant, eight_from(pose.x[w], first), eight_from(pose.y[w], first))
+    ax, ay, ac, as_ = columns(network.sections, sections, 0, "x")
+    _, az, a_width, _ = columns(network.sections, sections, 0, "curvature")
+    bx, by, bc, bs = columns(network.sections, sections + i32(1), 0, "x")
+    _, bz, b_width, _ = columns(network.sections, sections + i32(1), 0, "curvature")
+    past, before = past_line(x, y, ax, ay, ac, as_), before_line(x, y, bx, by, bc, bs)
+    fraction, offset, half_width, lane_cos, lane_sin = in_quad(
+        x, y, past, before, Line(ax, ay, ac, as_, a_width), Line(bx, by, bc, bs, b_width)
+    )
+    offset, half_width, lane_cos, lane_sin = placed(w, variant, offset, half_width, lane_cos, lane_sin)
+    along, across = into_frame(eight_from(pose.cos[w], first), eight_from(pose.sin[w], first), lane_cos, lane_sin)
+    left = has_left(past, before, offset, half_width, along)
+    put_where(lane_position.fraction[w], first, left, live, fraction)
+    put_where(lane_position.offset[w], first, left, live, offset)
+    put_where(lane_position.cos[w], first, left, live, along)
+    put_where(lane_position.angle[w], first, left, live, across)
+    put_where(pose.z[w], first, left, live, az + fraction * (bz - az))
+    return live & left
+
+
+@by_one()
+def put_where(row, first, left, live, pack):
+    """Write EIGHT numbers of those who are on the road and have not left their lane; others keep theirs. Writes: row."""
+    old = eight_from(row, first)
+    put_eight(row, first, chosen(live, chosen(left, old, pack), old))
 
 
 @stage
@@ -390,18 +482,25 @@ def place_beside(w, variant, network, section, x, y):
 
 
 @stage
+def measure_way(w, a, clock, goals, variant, network, lane_position):
+    """The route distance from where agent a is on its lane to its goal. Writes: lane_position.route_distance."""
+    section, goal_section = lane_position.section[w, a], goals.section[w, a, goals.next[w, a]]
+    lane, goal_lane = network.sections[u32(section)].lane, network.sections[u32(goal_section)].lane
+    lane_position.route_distance[w, a] = route_distance(
+        w, variant, network, network.maps[clock.map[w]], lane, place_s(network, section, lane_position.fraction[w, a]),
+        goal_lane, place_s(network, goal_section, HALF),
+    )  # fmt: skip
+
+
+@stage
 def take_place(w, a, section, place, clock, pose, goals, variant, network, lane_position):
     """Agent a is there. place: see `place_beside`. Writes: lane_position, pose.z."""
     past, before, fraction, offset, half_width, lane_cos, lane_sin = place
     first, second = network.sections[u32(section)], network.sections[u32(section + i32(1))]
-    goal_section = goals.section[w, a, goals.next[w, a]]
     lane_position.section[w, a], lane_position.fraction[w, a], lane_position.offset[w, a] = section, fraction, offset
     along, across = into_frame(pose.cos[w, a], pose.sin[w, a], lane_cos, lane_sin)
     lane_position.cos[w, a], lane_position.angle[w, a] = along, across
-    lane_position.route_distance[w, a] = route_distance(
-        w, variant, network, network.maps[clock.map[w]], first.lane, place_s(network, section, fraction),
-        network.sections[u32(goal_section)].lane, place_s(network, goal_section, HALF),
-    )  # fmt: skip
+    measure_way(w, a, clock, goals, variant, network, lane_position)
     # Far from any lane an agent keeps its height: the nearest point of the lane it left may be on another level.
     outside = max(abs(offset) - half_width, max(-past, -before))
     if outside < _OFF_ROAD:
