@@ -445,11 +445,12 @@ def test_what_a_world_does_at_once_is_what_each_agent_does():
 
     Who is not on the road has the place of another map.
     """
-    sim = simulator([crossing(lights=True), find("downtown")], 42, laptop().replace(agents_per_world=21))
-    rng, lost, met, without = np.random.default_rng(5), 0, 0, 0
+    maps = [crossing(lights=True), find("downtown"), bridge()]
+    sim = simulator(maps, 63, laptop().replace(agents_per_world=21))
+    rng, lost, met, without, slopes = np.random.default_rng(5), 0, 0, 0, 0
     for _ in range(12):
         sim.step(rng.integers(0, 12, sim.rows))
-        for w in range(2):
+        for w in range(3):
             s, roads = sim.state, sim.roads
             s.pose.x[w] += rng.normal(0, 3, 21).astype(np.float32)
             s.pose.cos[w], s.pose.sin[w] = (f(rng.uniform(-3, 3, 21)).astype(np.float32) for f in (np.cos, np.sin))
@@ -481,7 +482,8 @@ def test_what_a_world_does_at_once_is_what_each_agent_does():
             met += int(results[0][-1][w].sum())
             without += int((results[0][-1][w] == 0).sum())
             s.rows.status[w], s.lane_position.section[w] = status, sections
-    assert lost > 50 and met > 5 and without > 50
+            slopes += int((results[0][-2][w] % 1 > 0.01).sum())
+    assert lost > 50 and met > 5 and without > 50 and slopes > 20
 
 
 @functools.cache
