@@ -51,6 +51,8 @@ class Cost:
     """Steps that are counted."""
     actions: str = "random"
     """How they drive: random or brake."""
+    idm: float = 0.0
+    """Share of drivers that go by rules."""
     json: Path | None = None
     """A file to which the result is added as one line."""
 
@@ -74,7 +76,8 @@ def count(settings: Cost, folder: Path) -> tuple[dict[str, dict[str, float]], fl
 
     rows = settings.agents * settings.worlds
     config = paper().replace(agents_per_world=settings.agents)
-    cpu, cuda = (Simulator(settings.map, rows, config, backend=name) for name in ("cpu", "cuda"))
+    drivers = {"policy": 1 - settings.idm, "idm": settings.idm}
+    cpu, cuda = (Simulator(settings.map, rows, config, backend=name, drivers=drivers) for name in ("cpu", "cuda"))
     rng, actions, ended = np.random.default_rng(0), ACTIONS[settings.actions], 0
     cpu.reset(np.array([1, 2], np.uint32))
     for _ in range(settings.warm):

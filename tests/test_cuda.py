@@ -161,7 +161,7 @@ def test_the_emulator_is_silent_where_there_is_no_fault(faults):
 # Most registers of a thread: what was measured, and some room. With 96 as many observing blocks fit as shared memory allows.
 REGISTERS = {
     "clear": 40,
-    "plan_traffic": 144,
+    "plan_traffic": 184,
     "drive": 144,
     "record_contacts": 88,
     "respawn": 160,

@@ -23,7 +23,7 @@ from gigaflow_env.sim.lanes import FAR
 from gigaflow_env.sim.traffic.car_following import curve_speed
 from gigaflow_env.sim.traffic.curves import slow_for_curves, speed_before
 from gigaflow_env.sim.traffic.lane_choice import seat
-from gigaflow_env.sim.traffic.leader import beside, drift, find_leader, leader_at, samples_beside
+from gigaflow_env.sim.traffic.leader import apart, beside, drift, eight_beside, find_leader, leader_at, most_aside
 from gigaflow_env.sim.traffic.others import STRIDE, last_sample, sample_distance
 from gigaflow_env.sim.traffic.room import in_touch, room_behind, room_to, touched, touches
 from gigaflow_env.sim.variant import curved
@@ -68,7 +68,7 @@ def scatter(sim, rng, most_away=4.0):
 # The first body in the path
 
 
-_find = kernel(plain(find_leader), cache=False)
+_find, _apart = (kernel(plain(stage), cache=False) for stage in (find_leader, apart))
 
 
 @compiled
@@ -152,6 +152,20 @@ def test_who_is_just_in_the_path_is_not_skipped(along, aside, heading, speed, of
         network,
     )[2]  # fmt: skip
     assert who == 1
+    # On CUDA samples are skipped by how far away the nearest body is.
+    reach = call(most_aside)(float(state.body.width[0, 0]), offset, slope, preview) + float(lane["step"])
+    assert _apart(0, f32(x), f32(y), 1, close, state.pose, state.motion, state.body) < reach
+
+
+def test_who_is_far_from_the_path_may_be_skipped():
+    sim = crowd()
+    give(sim, np.eye(2))
+    state, section = sim.state, int(sim.state.lane_position.section[0, 0])
+    x, y = (float(sim.roads.network.sections[section][name]) for name in "xy")
+    state.pose.x[0, 1], state.pose.y[0, 1], state.motion.speed[0, 1] = x + 12.0, y, 5.0
+    state.body.length[0, 1], state.body.width[0, 1] = 4.5, 2.0
+    away = _apart(0, f32(x), f32(y), 1, np.array([1], np.uint32), state.pose, state.motion, state.body)
+    assert away == pytest.approx(12.0 - 3.25) and away > call(most_aside)(2.0, 0.0, 0.0, 10.0) + 1.0
 
 
 @compiled
@@ -167,7 +181,9 @@ def _each_beside(w, k, until, first, reach, count, close, pose, motion, body, va
     return found
 
 
-_beside = kernel(plain(samples_beside), cache=False)
+@compiled
+def _eight_beside(w, k, until, first, reach, count, close, pose, motion, body, variant, network):
+    return eight_beside(w, k, until, first, reach, count, close, pose, motion, body, variant, network)
 
 
 @given(matrices, SEEDS, st.integers(0, AGENTS - 1), st.integers(0, 20), reals(0, 8))
@@ -182,7 +198,7 @@ def test_bodies_beside_eight_samples_are_those_beside_each(matrix, seed, count, 
         0, i32(k), i32(k + 2 * samples), i32(first), f32(reach), count, close, state.pose, state.motion, state.body,
         state.variant, network,
     )  # fmt: skip
-    assert _beside(*arguments) == _each_beside(*arguments)
+    assert _eight_beside(*arguments) == _each_beside(*arguments)
 
 
 # Bends

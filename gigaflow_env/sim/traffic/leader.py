@@ -1,12 +1,12 @@
 """The leader: the first body in a driver's own path, along the lanes that it will take."""
 
 from gigaflow_env.jit import alone, by_one, f32, i32, lowest_bit, rule, stage, u32, u64
-from gigaflow_env.packs import EIGHT, bits_of, columns, counted
+from gigaflow_env.packs import EIGHT, bits_of, columns, counted, root
 from gigaflow_env.sim.geometry import HALF, LEVEL_GAP, PI, ZERO, exp, into_frame, sincos
 from gigaflow_env.sim.lanes import FAR
 from gigaflow_env.sim.traffic.lane_choice import seat
 from gigaflow_env.sim.traffic.others import MARGIN, STRIDE, sample_distance
-from gigaflow_env.sim.variant import to_world, turned
+from gigaflow_env.sim.variant import most_gain, to_world, turned
 
 _ROUNDED = f32(0.1)  # m: more than distances between places on a map are rounded
 _DRIFTS = f32(0.33)  # most of exp(-u) sin u: 0.322
@@ -88,7 +88,7 @@ def find_leader(
     """
     gap, speed, who, found, reach = FAR, ZERO, i32(-1), k, most_aside(body.width[w, a], aside, slope, preview)
     while k <= until and gap >= FAR:
-        near = samples_beside(w, k, until, row.first, reach, count, close, pose, motion, body, variant, network)
+        near, asked = samples_beside(w, k, until, row, reach, count, close, pose, motion, body, variant, network)
         while near != 0 and gap >= FAR:
             found = i32(k + STRIDE * i32(lowest_bit(near)))
             near &= u64(near - u64(1))
@@ -99,28 +99,41 @@ def find_leader(
                 w, a, distance, aside, slope, driven, preview, i32(row.first + found), count, close, pose, motion, body,
                 variant, network,
             )  # fmt: skip
-        k = i32(k + STRIDE * i32(EIGHT))
+        k = i32(k + STRIDE * asked)
     return gap, speed, who, found
 
 
 @stage
-def samples_beside(w, k, until, first, reach, count, close, pose, motion, body, variant, network):
-    """A bit for each of EIGHT samples of a lane from k on, up to `until`: whether a body may be in the path there.
+def samples_beside(w, k, until, row, reach, count, close, pose, motion, body, variant, network):
+    """Where a body may be in the path: (a bit for each of the samples of a lane from k on, how many samples that are).
 
-    first: the lane's first section. reach: see `most_aside`.
+    EIGHT for one who is alone; else one, and those behind it beside which no body can be. row: of the lane. reach: see
+    `most_aside`.
     """
     if alone():
-        return eight_beside(w, k, until, first, reach, count, close, pose, motion, body, variant, network)
-    found = u64(0)
-    for i in range(EIGHT):
-        if k + i32(i) * STRIDE <= until:
-            section = i32(first + k + i32(i) * STRIDE)
-            x, y, cos, sin, gain = seat(w, variant, network, section)
-            z, near = network.sections[section].z, False
-            for other in range(count):
-                near = near or beside(w, close[u32(other)], x, y, z, cos, sin, gain, reach, pose, motion, body)
-            found |= u64(near) << u64(i)
-    return found
+        return eight_beside(w, k, until, row.first, reach, count, close, pose, motion, body, variant, network), i32(EIGHT)
+    section, near = i32(row.first + k), u64(0)
+    x, y, cos, sin, gain = seat(w, variant, network, section)
+    stride = f32(STRIDE) * row.step * most_gain(w, variant)
+    clear = apart(w, x, y, count, close, pose, motion, body) - reach - HALF * stride
+    if clear < ZERO:
+        z = network.sections[section].z
+        for other in range(count):
+            if beside(w, close[u32(other)], x, y, z, cos, sin, gain, reach, pose, motion, body):
+                near = u64(1)
+    return near, max(i32(min(clear, FAR) / stride), i32(1))
+
+
+@stage
+def apart(w, x, y, count, close, pose, motion, body):
+    """Distance [m] from a place to where the nearest of `count` agents in `close` may be soon, whichever way it heads."""
+    nearest = FAR
+    for k in range(count):
+        b = close[u32(k)]
+        dx, dy = pose.x[w, b] - x, pose.y[w, b] - y
+        reach = HALF * (body.length[w, b] + body.width[w, b]) + way_back(motion.speed[w, b])
+        nearest = min(nearest, root(dx * dx + dy * dy) - reach)
+    return nearest
 
 
 @by_one(nothing=u64(0))
