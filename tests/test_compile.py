@@ -186,10 +186,10 @@ def test_two_way_road_sections_and_lanes():
     assert roads.origins.tolist() == [[50.0, 0.0, 0.0]]
     sections, lanes = roads.network.sections, roads.network.lanes
     assert len(sections) == 2 * 101
-    assert sections[0].tolist() == pytest.approx((-50, -1.75, 0, 1, 0, 1.75, 0, 0), abs=1e-6)
-    assert sections[60].tolist() == pytest.approx((10, -1.75, 0, 1, 0, 1.75, 0, 0), abs=1e-6)
-    assert sections[101].tolist() == pytest.approx((50, 1.75, 0, -1, 0, 1.75, 0, 1), abs=1e-6)
-    assert sections[201].tolist() == pytest.approx((-50, 1.75, 0, -1, 0, 1.75, 0, 1), abs=1e-6)
+    assert sections[0].tolist() == pytest.approx((-50, -1.75, 1, 0, 0, 0, 1.75, 0), abs=1e-6)
+    assert sections[60].tolist() == pytest.approx((10, -1.75, 1, 0, 0, 0, 1.75, 0), abs=1e-6)
+    assert sections[101].tolist() == pytest.approx((50, 1.75, -1, 0, 0, 0, 1.75, 1), abs=1e-6)
+    assert sections[201].tolist() == pytest.approx((-50, 1.75, -1, 0, 0, 0, 1.75, 1), abs=1e-6)
     assert lanes.dtype.names == tuple(fields(LaneRow))
     #                       first quads step len speed left right bundle order succ. at, n, junction, local, nearby, bend
     assert lanes[0].tolist() == pytest.approx((0, 100, 1, 100, 13.9, -1, -1, 0, 0, 0, 0, 0, 0, 0, 1, 0), rel=1e-6)
