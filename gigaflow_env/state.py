@@ -283,7 +283,7 @@ class Traffic(NamedTuple):
     may_enter: np.ndarray = array("world agent", "", "it could enter that lane: no red light, and room behind", flag)
     committed: np.ndarray = array("world agent", "", "it can no longer stop before that lane", flag)
     yielded: np.ndarray = array("world agent", "", "it gave way in the last step", flag)
-    leader: np.ndarray = array("world agent", "", "the nearest body in its path, -1: none", i32)
+    leader: np.ndarray = array("world agent", "", "the nearest body in its path, -1: none, or not looked for", i32)
     leader_gap: np.ndarray = array("world agent", "m", "from its front to that body")
     beside: np.ndarray = array("world agent", "", "who is in the way of the lane change that it needs, -1: nobody", i32)
     wish: np.ndarray = array("world agent", "", "lane to which it has to change before it can go on, -1: none", i32)
